@@ -1,0 +1,186 @@
+//! What the gateway can be told: every setting, its type and its default.
+//!
+//! A [`Config`] is built by [`load`] alone, which validates it; the rest of the program never sees an invalid one.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+/// The whole configuration, validated.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the public listener binds.
+    pub listen: SocketAddr,
+    /// Where the admin listener (`/metrics`, `/healthz`, `/readyz`) binds.
+    pub admin_listen: SocketAddr,
+    /// How long `/incidents` may take, whatever the upstream does.
+    pub response_budget: Duration,
+    /// How the upstream is reached.
+    pub upstream: Upstream,
+    /// The endpoint that maps IP addresses to employees.
+    pub identities: Identities,
+    /// The incident endpoints, in the order that breaks ties between equal timestamps.
+    pub sources: Vec<Source>,
+    /// How long data counts as fresh, and how long it may stand in.
+    pub cache: Cache,
+    /// What clients may use of the server.
+    pub limits: Limits,
+    /// How the server stops.
+    pub shutdown: Shutdown,
+    /// The form of the log; `None` means text on a terminal, JSON elsewhere.
+    pub log_format: Option<LogFormat>,
+    /// Export of traces over OTLP; off without an endpoint.
+    pub otlp: Otlp,
+}
+
+/// How the upstream is reached and how hard it may be pressed.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Scheme, host, port and an optional path prefix; `http` or `https`, without user information, query or fragment.
+    pub base_url: reqwest::Url,
+    /// The Basic auth user; `None` only where no call is made with it.
+    pub username: Option<String>,
+    /// The Basic auth password; never printed.
+    pub password: Option<SecretString>,
+    /// The deadline of one call: connecting, headers and the whole body.
+    pub timeout: Duration,
+    /// The deadline of connecting alone.
+    pub connect_timeout: Duration,
+    /// How many calls may be in flight at once.
+    pub concurrency: Concurrency,
+    /// The most that [`Concurrency::Auto`] may reach.
+    pub max_concurrency: usize,
+    /// How often one failed call is tried again within a refresh.
+    pub retries: usize,
+    /// The largest body accepted, in bytes after decompression.
+    pub max_body: u64,
+}
+
+/// The number of upstream calls in flight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Concurrency {
+    /// Found by measuring the upstream (additive increase, multiplicative decrease).
+    Auto,
+    /// Always this many; at least 1.
+    Fixed(usize),
+}
+
+/// The endpoint that maps IP addresses to employees.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identities {
+    /// Its path below the base URL; begins with `/`.
+    pub path: String,
+}
+
+/// The name under which the identities endpoint appears among the sources; no incident source may take it.
+pub const IDENTITIES: &str = "identities";
+
+/// One incident endpoint.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Source {
+    /// What the records' `type` says: a lower-case letter, then lower-case letters, digits, `_` or `-`; unique.
+    pub name: String,
+    /// Its path below the base URL; begins with `/`.
+    pub path: String,
+    /// The record's fields that may name the employee; the first that is present decides. At least one.
+    pub identity: Vec<String>,
+}
+
+/// How long data counts as fresh, and how long it may stand in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Cache {
+    /// How old an answer may be before it is refreshed.
+    pub ttl: Duration,
+    /// How long a failing source's last good data stands in, counted from when it was fetched; at least `ttl`.
+    pub stale_for: Duration,
+    /// How many bytes of rendered answers to questions (filtered documents) are kept.
+    pub max_bytes: u64,
+}
+
+/// What clients may use of the server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Open connections on the public listener.
+    pub max_connections: usize,
+    /// Requests in flight on the public listener; one more is answered 503 `overloaded` at once.
+    pub max_requests: usize,
+    /// How long a client may take over a request's headers, and how long a kept-alive connection may idle.
+    pub header_timeout: Duration,
+    /// How long a client may leave sent bytes unacknowledged before its connection is dropped.
+    pub write_timeout: Duration,
+}
+
+/// How the server stops.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Shutdown {
+    /// How long the listener goes on after the first signal, while `/readyz` already says 503.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take after that.
+    pub timeout: Duration,
+}
+
+/// The form of the log on stderr.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// Lines for people.
+    Text,
+}
+
+/// Export of traces over OTLP (HTTP, protobuf).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Otlp {
+    /// The collector's URL, such as `http://localhost:4318/v1/traces`; off when absent.
+    pub endpoint: Option<reqwest::Url>,
+}
+
+impl Default for Config {
+    /// The defaults of every setting, as documented in the README. Credentials have none.
+    fn default() -> Self {
+        let any = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        let source = |name: &str, identity: &str| Source {
+            name: name.to_owned(),
+            path: format!("/incidents/{name}/"),
+            identity: vec![identity.to_owned()],
+        };
+        Self {
+            listen: any(9000),
+            admin_listen: any(9001),
+            response_budget: Duration::from_millis(1900),
+            upstream: Upstream {
+                base_url: reqwest::Url::parse("https://incident-api.use1stag.elevatesecurity.io")
+                    .expect("the default base URL is valid"),
+                username: None,
+                password: None,
+                timeout: Duration::from_secs(10),
+                connect_timeout: Duration::from_secs(3),
+                concurrency: Concurrency::Auto,
+                max_concurrency: 8,
+                retries: 2,
+                max_body: 64 << 20,
+            },
+            identities: Identities { path: "/identities/".to_owned() },
+            sources: vec![
+                source("denial", "reported_by"),
+                source("intrusion", "internal_ip"),
+                source("executable", "machine_ip"),
+                source("misuse", "employee_id"),
+                source("unauthorized", "employee_id"),
+                source("probing", "ip"),
+                source("other", "identifier"),
+            ],
+            cache: Cache { ttl: Duration::from_secs(30), stale_for: Duration::from_hours(1), max_bytes: 64 << 20 },
+            limits: Limits {
+                max_connections: 4096,
+                max_requests: 1024,
+                header_timeout: Duration::from_secs(75),
+                write_timeout: Duration::from_secs(30),
+            },
+            shutdown: Shutdown { drain_delay: Duration::ZERO, timeout: Duration::from_secs(30) },
+            log_format: None,
+            otlp: Otlp::default(),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! incident-gateway: one document of security incidents by employee, from many slow sources.
+//!
+//! The stages, in the order in which data passes through them; a stage uses those before it, never one after it:
+//!
+//! | stage | takes → gives |
+//! |---|---|
+//! | [`config`] | defaults, file, environment, flags → a validated [`config::Config`] |
+//! | [`upstream`] | one source → the bytes of its answer, or a typed error |
+//! | [`decode`] | bytes → records: spans into the body, plus the three values the join needs |
+//! | [`join`] | records and identities → employees, groups, and what could not be placed |
+//! | [`snapshot`] | an immutable result with each source's state, and how true it is |
+//! | [`refresh`] | drives the stages above on its own time and publishes snapshots |
+//! | [`render`] | a snapshot and a question → JSON, NDJSON or CSV, compressed |
+//! | [`cache`] | keeps last good batches and rendered answers |
+//! | [`http`] | requests → answers |
+//!
+//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`] and [`logging`].
+
+pub mod config;
+pub mod metrics;
+pub mod upstream;
+
+/// The source revision this binary was built from, or `unknown`.
+pub const REVISION: &str = match option_env!("INCIDENT_GATEWAY_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

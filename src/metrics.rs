@@ -1,0 +1,255 @@
+//! Every metric family of the gateway, in one place, with its help text and buckets.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::upstream::Outcome;
+
+/// The content type of [`Metrics::encode`].
+pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type FloatGauge = Gauge<f64, AtomicU64>;
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RequestLabels {
+    route: &'static str,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct RouteLabels {
+    route: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct SourceLabels {
+    source: Arc<str>,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct OutcomeLabels {
+    source: Arc<str>,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct IncidentLabels {
+    r#type: Arc<str>,
+    priority: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct UnattributedLabels {
+    source: Arc<str>,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct BuildLabels {
+    version: &'static str,
+    revision: &'static str,
+}
+
+/// The metric families. Cheap to share behind an [`Arc`]; every method takes `&self`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    http_requests: Family<RequestLabels, Counter>,
+    http_duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
+    upstream_requests: Family<OutcomeLabels, Counter>,
+    upstream_duration: Family<SourceLabels, Histogram, fn() -> Histogram>,
+    upstream_retries: Family<SourceLabels, Counter>,
+    upstream_in_flight: Gauge,
+    upstream_limit: Gauge,
+    circuit_state: Family<SourceLabels, Gauge>,
+    source_age: Family<SourceLabels, FloatGauge>,
+    source_records: Family<SourceLabels, Gauge>,
+    incidents: Family<IncidentLabels, Gauge>,
+    unattributed: Family<UnattributedLabels, Gauge>,
+    refresh_duration: Histogram,
+    snapshot_age: FloatGauge,
+    employees: Gauge,
+    cache_requests: Family<ResultLabels, Counter>,
+}
+
+/// From a cached answer (tens of microseconds) to just past the response budget, where the bounds are dense.
+const HTTP_SECONDS: [f64; 14] =
+    [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 1.5, 1.9, 2.5];
+
+/// Around the second and a half of a lone call, up to the usual deadline.
+const UPSTREAM_SECONDS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0];
+
+fn http_histogram() -> Histogram {
+    Histogram::new(HTTP_SECONDS)
+}
+
+fn upstream_histogram() -> Histogram {
+    Histogram::new(UPSTREAM_SECONDS)
+}
+
+impl Metrics {
+    /// All families, registered, with the series whose labels are known set to zero so that rates start right.
+    #[must_use]
+    pub fn new(sources: &[Arc<str>]) -> Self {
+        let mut registry = Registry::with_prefix("incident_gateway");
+        let build = Family::<BuildLabels, Gauge>::default();
+        build
+            .get_or_create_owned(&BuildLabels { version: env!("CARGO_PKG_VERSION"), revision: crate::REVISION })
+            .set(1);
+        registry.register("build_info", "The version and source revision of the running binary", build);
+
+        let metrics = Self {
+            http_requests: Family::default(),
+            http_duration: Family::new_with_constructor(http_histogram as fn() -> Histogram),
+            upstream_requests: Family::default(),
+            upstream_duration: Family::new_with_constructor(upstream_histogram as fn() -> Histogram),
+            upstream_retries: Family::default(),
+            upstream_in_flight: Gauge::default(),
+            upstream_limit: Gauge::default(),
+            circuit_state: Family::default(),
+            source_age: Family::default(),
+            source_records: Family::default(),
+            incidents: Family::default(),
+            unattributed: Family::default(),
+            refresh_duration: upstream_histogram(),
+            snapshot_age: FloatGauge::default(),
+            employees: Gauge::default(),
+            cache_requests: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("http_requests", "Requests answered on the public listener", metrics.http_requests.clone());
+        registry.register(
+            "http_request_duration_seconds",
+            "Time from a request's headers to its answer's headers",
+            metrics.http_duration.clone(),
+        );
+        registry.register(
+            "upstream_requests",
+            "Calls to the upstream by how they ended",
+            metrics.upstream_requests.clone(),
+        );
+        registry.register(
+            "upstream_request_duration_seconds",
+            "Time of one upstream call, whole body included",
+            metrics.upstream_duration.clone(),
+        );
+        registry.register(
+            "upstream_retries",
+            "Upstream calls that were made again after a failure",
+            metrics.upstream_retries.clone(),
+        );
+        registry.register("upstream_in_flight", "Upstream calls in flight", metrics.upstream_in_flight.clone());
+        registry.register(
+            "upstream_concurrency_limit",
+            "How many upstream calls may be in flight at once",
+            metrics.upstream_limit.clone(),
+        );
+        registry.register(
+            "circuit_state",
+            "State of the source's circuit breaker: 0 closed, 1 half-open, 2 open",
+            metrics.circuit_state.clone(),
+        );
+        registry.register(
+            "source_age_seconds",
+            "Time since the source's data was fetched; absent while it has none",
+            metrics.source_age.clone(),
+        );
+        registry.register(
+            "source_records",
+            "Records in the source's data; for identities, addresses",
+            metrics.source_records.clone(),
+        );
+        registry.register("incidents", "Incidents joined to an employee", metrics.incidents.clone());
+        registry.register("unattributed", "Records that no employee could be found for", metrics.unattributed.clone());
+        registry.register(
+            "refresh_duration_seconds",
+            "Time from the first upstream call of a refresh to the end of its last",
+            metrics.refresh_duration.clone(),
+        );
+        registry.register(
+            "snapshot_age_seconds",
+            "Time since the oldest data in the served snapshot was fetched",
+            metrics.snapshot_age.clone(),
+        );
+        registry.register("employees", "Employees with at least one incident", metrics.employees.clone());
+        registry.register(
+            "cache_requests",
+            "Requests for incidents by how the cache met them",
+            metrics.cache_requests.clone(),
+        );
+
+        for source in sources {
+            let labels = SourceLabels { source: Arc::clone(source) };
+            for outcome in Outcome::ALL {
+                let labels = OutcomeLabels { source: Arc::clone(source), outcome: outcome.as_str() };
+                metrics.upstream_requests.get_or_create_owned(&labels);
+            }
+            metrics.upstream_duration.get_or_create_owned(&labels);
+            metrics.upstream_retries.get_or_create_owned(&labels);
+            metrics.circuit_state.get_or_create_owned(&labels);
+            metrics.source_records.get_or_create_owned(&labels);
+        }
+        for result in ["hit", "stale", "miss", "collapsed"] {
+            metrics.cache_requests.get_or_create_owned(&ResultLabels { result });
+        }
+        Self { registry, ..metrics }
+    }
+
+    /// The whole registry as `OpenMetrics` text ([`OPENMETRICS`]).
+    ///
+    /// # Panics
+    ///
+    /// Never: writing to a string does not fail.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut page = String::with_capacity(16 << 10);
+        text::encode(&mut page, &self.registry).expect("writing to a string does not fail");
+        page
+    }
+
+    /// A request was answered.
+    pub fn http_request(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
+        self.http_requests.get_or_create_owned(&RequestLabels { route, method, status }).inc();
+        self.http_duration.get_or_create_owned(&RouteLabels { route }).observe(took.as_secs_f64());
+    }
+
+    /// An upstream call ended; `took` is `None` for calls that were not made ([`Outcome::CircuitOpen`]).
+    pub fn upstream_request(&self, source: &Arc<str>, outcome: Outcome, took: Option<Duration>) {
+        let labels = OutcomeLabels { source: Arc::clone(source), outcome: outcome.as_str() };
+        self.upstream_requests.get_or_create_owned(&labels).inc();
+        if let Some(took) = took {
+            let labels = SourceLabels { source: Arc::clone(source) };
+            self.upstream_duration.get_or_create_owned(&labels).observe(took.as_secs_f64());
+        }
+    }
+
+    /// An upstream call is about to be made again.
+    pub fn upstream_retry(&self, source: &Arc<str>) {
+        self.upstream_retries.get_or_create_owned(&SourceLabels { source: Arc::clone(source) }).inc();
+    }
+
+    /// How many upstream calls are in flight, and how many may be.
+    pub fn upstream_concurrency(&self, in_flight: usize, limit: usize) {
+        self.upstream_in_flight.set(in_flight.try_into().unwrap_or(i64::MAX));
+        self.upstream_limit.set(limit.try_into().unwrap_or(i64::MAX));
+    }
+
+    /// The state of a source's circuit breaker: 0 closed, 1 half-open, 2 open.
+    pub fn circuit_state(&self, source: &Arc<str>, state: u8) {
+        self.circuit_state.get_or_create_owned(&SourceLabels { source: Arc::clone(source) }).set(state.into());
+    }
+}
