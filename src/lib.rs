@@ -17,7 +17,11 @@
 //! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`] and [`logging`].
 
 pub mod config;
+pub mod decode;
+pub mod join;
 pub mod metrics;
+pub mod render;
+pub mod snapshot;
 pub mod upstream;
 
 /// The source revision this binary was built from, or `unknown`.
