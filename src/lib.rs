@@ -17,6 +17,7 @@
 //! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`] and [`logging`].
 
 pub mod config;
+pub mod demo;
 pub mod metrics;
 pub mod upstream;
 
