@@ -67,6 +67,11 @@ impl Endpoint {
         }
     }
 
+    /// The endpoint served at exactly `path`.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
+    }
+
     /// Its place in [`Endpoint::ALL`].
     pub(super) const fn index(self) -> usize {
         self as usize
