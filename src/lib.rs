@@ -18,6 +18,7 @@
 
 pub mod config;
 pub mod decode;
+pub mod demo;
 pub mod join;
 pub mod metrics;
 pub mod render;
