@@ -272,3 +272,18 @@ fn a_record_keeps_its_bytes_and_its_type_stands_first() {
         )
     );
 }
+
+#[test]
+fn the_fixtures_give_the_expected_documents() {
+    let fixture = |name: &str| std::fs::read(format!("{}/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let sources = incident_gateway::config::Config::default().sources;
+    let batches = sources.iter().map(|source| {
+        let fields = SourceFields::new(&source.identity);
+        Some(Arc::new(Incidents::decode(Bytes::from(fixture(&source.name)), &fields).unwrap()))
+    });
+    let identities = Identities::decode(Bytes::from(fixture("identities"))).unwrap();
+    let names: Vec<Arc<str>> = sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
+    let view = View::new(1, names.into(), Some(&identities), batches.collect());
+    assert!(render::incidents(&view, &Filter::default()) == fixture("expected/incidents"));
+    assert!(render::unattributed(&view) == fixture("expected/unattributed"));
+}
