@@ -16,6 +16,7 @@
 //!
 //! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`] and [`logging`].
 
+pub mod cli;
 pub mod config;
 pub mod metrics;
 pub mod upstream;
