@@ -18,6 +18,7 @@ use crate::upstream::Outcome;
 pub struct View {
     id: u64,
     names: Arc<[Arc<str>]>,
+    fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     joined: Joined,
 }
@@ -33,7 +34,13 @@ impl View {
     ) -> Self {
         let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
         let joined = join(identities, &sources);
-        Self { id, names, batches, joined }
+        Self { id, names, fields: Arc::default(), batches, joined }
+    }
+
+    /// The same view, with the fields that its sources' records are known to have. A table has a column for each.
+    #[must_use]
+    pub fn with_fields(self, fields: Arc<[Arc<str>]>) -> Self {
+        Self { fields, ..self }
     }
 
     /// Which view this is.
@@ -52,6 +59,12 @@ impl View {
     #[must_use]
     pub fn names(&self) -> &[Arc<str>] {
         &self.names
+    }
+
+    /// The fields that the sources' records are known to have, whether or not their data has come.
+    #[must_use]
+    pub fn fields(&self) -> &[Arc<str>] {
+        &self.fields
     }
 
     /// The batches of the incident sources, in the configured order.
