@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
 use crate::decode::Priority;
-use crate::join::{Located as _, Reason};
+use crate::join::Reason;
 use crate::snapshot::Snapshot;
 use crate::upstream::Outcome;
 

@@ -59,10 +59,13 @@ fn table(body: &str) -> BTreeMap<IpAddr, String> {
     ids.collect()
 }
 
+/// Numeric ids first, by value; ties, and the others, by text.
+type OrderKey = (bool, i128, String);
+
 /// The same documents, made as plainly as possible.
 fn reference(identities: Option<&str>, bodies: &[Option<String>]) -> (String, String) {
     let table = identities.map(table);
-    let mut employees: BTreeMap<(bool, i128, String), [Vec<(f64, String)>; 4]> = BTreeMap::new();
+    let mut employees: BTreeMap<OrderKey, [Vec<(f64, String)>; 4]> = BTreeMap::new();
     let mut unattributed = Vec::new();
     for ((name, identity), body) in SOURCES.iter().zip(bodies) {
         let Some(body) = body else { continue };

@@ -1,12 +1,13 @@
 //! An incident endpoint's answer: `{"results":[…]}`.
 
 use std::borrow::Cow;
+use std::hash::BuildHasher as _;
+use std::net::Ipv4Addr;
 
 use bytes::Bytes;
 use hashbrown::{DefaultHashBuilder, HashTable};
-use std::hash::BuildHasher as _;
 
-use super::scanner::{Scalar, Scanner};
+use super::scanner::{Scalar, Scanner, ShortName, Value};
 use super::{DecodeError, employee_text, unescape, utf8};
 
 /// How urgent an incident is, in the order in which the document lists them.
@@ -117,18 +118,32 @@ pub struct Record {
     timestamp: f64,
     start: u32,
     length: u32,
-    /// Index of the batch's distinct identity tokens, or [`NO_IDENTITY`].
+    /// The number, the address, or the index among the batch's other values, as `flags` say.
     identity: u32,
     /// 0–3, or [`NO_PRIORITY`].
     priority: u8,
     flags: u8,
 }
 
-const NO_IDENTITY: u32 = u32::MAX;
 const NO_PRIORITY: u8 = u8::MAX;
 const NOT_AN_OBJECT: u8 = 1;
 const HAS_TYPE: u8 = 2;
 const HAS_EMPLOYEE_ID: u8 = 4;
+const IDENTITY: u8 = 8 | 16;
+const IDENTITY_NUMBER: u8 = 8;
+const IDENTITY_V4: u8 = 16;
+const IDENTITY_OTHER: u8 = 8 | 16;
+
+/// A record's identity value. Nearly all are small numbers or IPv4 addresses, which need no text to be compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IdentityValue {
+    /// A whole number without leading zeros, as number or as string.
+    Number(u32),
+    /// A string that spells an IPv4 address.
+    V4(Ipv4Addr),
+    /// Any other value, by its index in [`Incidents::other_identities`].
+    Other(usize),
+}
 
 impl Record {
     /// Seconds since the epoch, finite; NaN when the record's timestamp is invalid.
@@ -143,10 +158,16 @@ impl Record {
         Priority::ALL.get(usize::from(self.priority)).copied()
     }
 
-    /// The index of its identity token in [`Incidents::identity`], unless it has none.
+    /// Its identity value, unless it has none.
     #[must_use]
-    pub fn identity(&self) -> Option<usize> {
-        (self.identity != NO_IDENTITY).then_some(self.identity as usize)
+    #[inline]
+    pub fn identity(&self) -> Option<IdentityValue> {
+        match self.flags & IDENTITY {
+            0 => None,
+            IDENTITY_NUMBER => Some(IdentityValue::Number(self.identity)),
+            IDENTITY_V4 => Some(IdentityValue::V4(Ipv4Addr::from_bits(self.identity))),
+            _ => Some(IdentityValue::Other(self.identity as usize)),
+        }
     }
 
     /// Whether it is a JSON object.
@@ -172,7 +193,7 @@ impl Record {
     pub fn identity_fault(&self) -> Option<RecordFault> {
         if !self.is_object() {
             Some(RecordFault::NotAnObject)
-        } else if self.identity == NO_IDENTITY {
+        } else if self.flags & IDENTITY == 0 {
             Some(RecordFault::MissingIdentity)
         } else {
             None
@@ -191,14 +212,31 @@ impl Record {
         }
     }
 
-    /// How many bytes its text has.
+    /// Where its text stands in the batch's body.
     #[must_use]
-    pub fn length(&self) -> usize {
-        self.length as usize
+    #[inline]
+    pub fn span(&self) -> Span {
+        Span { start: self.start, length: self.length }
     }
 }
 
-/// A distinct identity value of a batch.
+/// A place in a body.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Span {
+    pub(super) start: u32,
+    pub(super) length: u32,
+}
+
+impl Span {
+    /// The bytes at that place.
+    #[must_use]
+    #[inline]
+    pub fn of(self, body: &[u8]) -> &[u8] {
+        &body[self.start as usize..][..self.length as usize]
+    }
+}
+
+/// A distinct identity value of a batch that is neither a small number nor an IPv4 address.
 #[derive(Clone, Copy, Debug)]
 struct IdentityToken {
     start: u32,
@@ -225,7 +263,8 @@ impl Incidents {
         let text = utf8(&body)?;
         let mut scanner = Scanner::new(text);
         // 80 bytes are a usual record; what is too much is given back below.
-        let mut reader = Reader { fields, tokens: Tokens::default(), records: Vec::with_capacity(body.len() / 64) };
+        let records = Vec::with_capacity(body.len() / 64);
+        let mut reader = Reader { fields, tokens: Tokens::default(), records, shape: Shape::default() };
         let mut found = false;
         scanner.skip_whitespace();
         scanner.expect(b'{', "expected an object with `results`")?;
@@ -270,7 +309,7 @@ impl Incidents {
     #[must_use]
     #[inline]
     pub fn bytes(&self, record: &Record) -> &[u8] {
-        &self.body[record.start as usize..][..record.length as usize]
+        record.span().of(&self.body)
     }
 
     /// The whole body.
@@ -279,11 +318,11 @@ impl Incidents {
         &self.body
     }
 
-    /// The distinct identity values, as [`Record::identity`] numbers them: a number as spelled, a string unescaped, `None`
-    /// for a string that is no Unicode text.
-    pub fn identities(&self) -> impl ExactSizeIterator<Item = Option<Cow<'_, str>>> {
+    /// The distinct identity values that are neither small numbers nor IPv4 addresses, as [`IdentityValue::Other`] numbers
+    /// them: a number as spelled, a string unescaped, `None` for a string that is no Unicode text.
+    pub fn other_identities(&self) -> impl ExactSizeIterator<Item = Option<Cow<'_, str>>> {
         self.tokens.iter().map(|token| {
-            let bytes = &self.body[token.start as usize..][..token.length as usize];
+            let bytes = Span { start: token.start, length: token.length }.of(&self.body);
             // The whole body was checked to be UTF-8, and tokens begin and end at ASCII characters.
             employee_text(token.kind, std::str::from_utf8(bytes).ok()?)
         })
@@ -328,10 +367,15 @@ fn offset(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
+/// The names of the last record's members, in order, and what each means.
+#[derive(Default)]
+struct Shape([Option<(ShortName, Members)>; 8]);
+
 struct Reader<'a> {
     fields: &'a SourceFields,
     tokens: Tokens,
     records: Vec<Record>,
+    shape: Shape,
 }
 
 impl Reader<'_> {
@@ -360,7 +404,7 @@ impl Reader<'_> {
             timestamp: f64::NAN,
             start: offset(start),
             length: 0,
-            identity: NO_IDENTITY,
+            identity: 0,
             priority: NO_PRIORITY,
             flags: 0,
         };
@@ -382,21 +426,16 @@ impl Reader<'_> {
             return Ok(());
         }
         let mut identity_rank = usize::MAX;
-        loop {
-            let name = scanner.name()?;
-            scanner.skip_whitespace();
-            let value = scanner.value(3)?;
-            let members = if memchr::memchr(b'\\', name.as_bytes()).is_none() {
-                self.fields.members(name)
-            } else {
-                unescape(name).map_or(Members { fixed: None, identity: None }, |name| self.fields.members(&name))
+        for index in 0.. {
+            let members = match self.shape.0.get(index) {
+                Some(Some((name, members))) if scanner.accept_short_name(name) => *members,
+                _ => self.name(scanner, index)?,
             };
+            let value = scanner.value(3)?;
             // Of members with the same name the last counts, as in most JSON readers.
             match members.fixed {
-                Some(Member::Priority) => record.priority = priority(scanner, value.kind, value.start, value.end),
-                Some(Member::Timestamp) => {
-                    record.timestamp = timestamp(scanner, value.kind, value.start, value.end);
-                }
+                Some(Member::Priority) => record.priority = priority(scanner, value),
+                Some(Member::Timestamp) => record.timestamp = timestamp(scanner, value),
                 Some(Member::Type) => record.flags |= HAS_TYPE,
                 Some(Member::EmployeeId) => record.flags |= HAS_EMPLOYEE_ID,
                 None => {}
@@ -405,12 +444,7 @@ impl Reader<'_> {
                 && rank <= identity_rank
             {
                 identity_rank = rank;
-                record.identity = match value.kind {
-                    Scalar::Number | Scalar::String => {
-                        self.tokens.intern(scanner.bytes(), value.kind, value.start, value.end)
-                    }
-                    Scalar::Other => NO_IDENTITY,
-                };
+                self.identity(scanner, value, record);
             }
             scanner.skip_whitespace();
             if scanner.accept(b'}') {
@@ -419,25 +453,126 @@ impl Reader<'_> {
             scanner.expect(b',', "expected a comma or a closing brace")?;
             scanner.skip_whitespace();
         }
+        Ok(())
+    }
+
+    /// Reads a member's name up to its value, and remembers it for the next record.
+    fn name(&mut self, scanner: &mut Scanner<'_>, index: usize) -> Result<Members, DecodeError> {
+        let start = scanner.position();
+        let name = scanner.name()?;
+        scanner.skip_whitespace();
+        let members = match unescape(name) {
+            Some(name) => self.fields.members(&name),
+            None => Members { fixed: None, identity: None },
+        };
+        if let Some(place) = self.shape.0.get_mut(index) {
+            *place = ShortName::new(&scanner.bytes()[start..scanner.position()]).map(|name| (name, members));
+        }
+        Ok(members)
+    }
+
+    #[inline]
+    fn identity(&mut self, scanner: &Scanner<'_>, value: Value, record: &mut Record) {
+        let bytes = &scanner.bytes()[value.start..value.end];
+        let text = match value.kind {
+            Scalar::Number => bytes,
+            Scalar::String => &bytes[1..bytes.len() - 1],
+            Scalar::Other => {
+                record.flags &= !IDENTITY;
+                return;
+            }
+        };
+        let (kind, identity) = if let Some(number) = small_number(text) {
+            (IDENTITY_NUMBER, number)
+        } else if value.kind == Scalar::String
+            && let Some(address) = v4(text)
+        {
+            (IDENTITY_V4, address)
+        } else {
+            (IDENTITY_OTHER, self.tokens.intern(scanner.bytes(), value.kind, value.start, value.end))
+        };
+        record.flags = record.flags & !IDENTITY | kind;
+        record.identity = identity;
     }
 }
 
+/// A whole number without sign or leading zeros, of up to nine digits.
 #[inline]
-fn priority(scanner: &Scanner<'_>, kind: Scalar, start: usize, end: usize) -> u8 {
-    if kind != Scalar::String {
-        return NO_PRIORITY;
+fn small_number(text: &[u8]) -> Option<u32> {
+    let canonical = matches!(text, [b'1'..=b'9', ..] | [b'0']) && text.len() <= 9;
+    if !canonical {
+        return None;
     }
-    unescape(scanner.slice(start + 1, end - 1))
-        .and_then(|name| Priority::from_name(&name))
-        .map_or(NO_PRIORITY, |priority| priority as u8)
+    text.iter().try_fold(0, |number, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        (digit <= 9).then(|| number * 10 + u32::from(digit))
+    })
+}
+
+/// An IPv4 address in dotted decimal form (RFC 6943, section 3.1.1, the strict form), as its 32 bits.
+#[inline]
+fn v4(text: &[u8]) -> Option<u32> {
+    let (mut address, mut octet, mut digits, mut dots) = (0_u32, 0_u32, 0, 0);
+    for &byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            // A leading zero would make it octal to some readers.
+            if digits == 3 || (digits > 0 && octet == 0) {
+                return None;
+            }
+            octet = octet * 10 + u32::from(digit);
+            digits += 1;
+        } else if byte == b'.' && digits > 0 && octet <= 255 && dots < 3 {
+            address = address << 8 | octet;
+            (octet, digits, dots) = (0, 0, dots + 1);
+        } else {
+            return None;
+        }
+    }
+    (dots == 3 && digits > 0 && octet <= 255).then_some(address << 8 | octet)
 }
 
 #[inline]
-fn timestamp(scanner: &Scanner<'_>, kind: Scalar, start: usize, end: usize) -> f64 {
-    if kind != Scalar::Number {
+fn priority(scanner: &Scanner<'_>, value: Value) -> u8 {
+    let name = match &scanner.bytes()[value.start..value.end] {
+        b"\"low\"" => Some(Priority::Low),
+        b"\"medium\"" => Some(Priority::Medium),
+        b"\"high\"" => Some(Priority::High),
+        b"\"critical\"" => Some(Priority::Critical),
+        _ if value.kind == Scalar::String => {
+            unescape(scanner.slice(value.start + 1, value.end - 1)).and_then(|name| Priority::from_name(&name))
+        }
+        _ => None,
+    };
+    name.map_or(NO_PRIORITY, |priority| priority as u8)
+}
+
+#[inline]
+fn timestamp(scanner: &Scanner<'_>, value: Value) -> f64 {
+    if value.kind != Scalar::Number {
         return f64::NAN;
     }
-    let seconds = scanner.slice(start, end).parse().unwrap_or(f64::NAN);
+    let seconds = scanner.slice(value.start, value.end).parse().unwrap_or(f64::NAN);
     // Adding zero turns -0 into 0, so that equal times compare equal bit by bit.
     if f64::is_finite(seconds) { seconds + 0.0 } else { f64::NAN }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn addresses_are_read_as_the_standard_library_does(text in "[0-9]{1,4}(\\.[0-9]{1,4}){2,4}|[0-9.]{0,16}|[0-9a-f.:]{2,9}") {
+            prop_assert_eq!(v4(text.as_bytes()).map(Ipv4Addr::from_bits), text.parse().ok());
+        }
+
+        #[test]
+        fn small_numbers_are_their_spelling(text in "[0-9]{0,11}|-?[0-9a]{1,5}") {
+            let number: Option<u32> = text.parse().ok().filter(|number: &u32| number.to_string() == text);
+            prop_assert_eq!(small_number(text.as_bytes()), number.filter(|number| *number < 1_000_000_000));
+        }
+    }
 }

@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use identities::Identities;
 pub(crate) use identities::address;
-pub use incidents::{Incidents, Member, Priority, Record, RecordFault, SourceFields};
+pub use incidents::{IdentityValue, Incidents, Member, Priority, Record, RecordFault, SourceFields, Span};
 pub use scanner::{MAX_DEPTH, Scalar, members, unescape};
 
 /// Why a body was refused. It quotes nothing of the body.

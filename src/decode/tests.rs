@@ -20,8 +20,12 @@ fn record(text: &str) -> (Record, Option<String>) {
     let incidents = decode(&format!("{{\"results\":[{text}]}}")).expect(text);
     let record = incidents.records()[0];
     assert_eq!(incidents.bytes(&record), text.as_bytes());
-    let identity = record.identity().and_then(|index| incidents.identities().nth(index).unwrap());
-    (record, identity.map(Cow::into_owned))
+    let identity = record.identity().and_then(|identity| match identity {
+        IdentityValue::Number(number) => Some(number.to_string()),
+        IdentityValue::V4(address) => Some(address.to_string()),
+        IdentityValue::Other(index) => incidents.other_identities().nth(index).unwrap().map(Cow::into_owned),
+    });
+    (record, identity)
 }
 
 #[test]

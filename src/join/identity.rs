@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
+use std::net::IpAddr;
 
 use crate::decode::{self, Identities};
 
@@ -19,12 +20,18 @@ pub enum Meaning<'a> {
 /// Decides by the value alone: an IPv4 or IPv6 address is looked up, anything else is the employee's id itself.
 #[must_use]
 pub fn resolve<'a>(value: Cow<'a, str>, identities: Option<&'a Identities>) -> Meaning<'a> {
-    match (decode::address(&value), identities) {
-        (None, _) => Meaning::Employee(value),
-        (Some(_), None) => Meaning::IdentitiesUnavailable,
-        (Some(address), Some(identities)) => {
-            identities.employee(address).map_or(Meaning::UnknownAddress, Meaning::Employee)
-        }
+    match decode::address(&value) {
+        None => Meaning::Employee(value),
+        Some(address) => resolve_address(address, identities),
+    }
+}
+
+/// Looks a canonical address up.
+#[must_use]
+pub(super) fn resolve_address(address: IpAddr, identities: Option<&Identities>) -> Meaning<'_> {
+    match identities {
+        None => Meaning::IdentitiesUnavailable,
+        Some(identities) => identities.employee(address).map_or(Meaning::UnknownAddress, Meaning::Employee),
     }
 }
 

@@ -4,13 +4,15 @@
 
 mod identity;
 
+use std::borrow::Cow;
 use std::hash::BuildHasher as _;
+use std::net::Ipv4Addr;
 
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_table};
 
 pub use identity::{Meaning, OrderKey, resolve};
 
-use crate::decode::{Identities, Incidents, Priority, Record, RecordFault};
+use crate::decode::{Identities, IdentityValue, Incidents, Priority, Record, RecordFault, Span};
 
 /// Why a record stands among the unattributed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -66,12 +68,45 @@ impl From<RecordFault> for Reason {
 }
 
 /// A record in an employee's group.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Placed {
     /// Seconds since the epoch, finite.
     pub timestamp: f64,
-    record: u32,
+    /// Where its text stands in the body of its source.
+    pub span: Span,
     source: u16,
+    flags: u16,
+}
+
+const HAS_TYPE: u16 = 1;
+const HAS_EMPLOYEE_ID: u16 = 2;
+
+impl Placed {
+    fn new(record: &Record, source: u16) -> Self {
+        let flag = |set, flag| if set { flag } else { 0 };
+        let flags = flag(record.has_type(), HAS_TYPE) | flag(record.has_employee_id(), HAS_EMPLOYEE_ID);
+        Self { timestamp: record.timestamp(), span: record.span(), source, flags }
+    }
+
+    /// The index of its source.
+    #[must_use]
+    #[inline]
+    pub fn source(&self) -> usize {
+        self.source.into()
+    }
+
+    /// Whether the record has a member `type` of its own.
+    #[must_use]
+    #[inline]
+    pub fn has_type(&self) -> bool {
+        self.flags & HAS_TYPE != 0
+    }
+
+    /// Whether the record has a member `employee_id` of its own.
+    #[must_use]
+    pub fn has_employee_id(&self) -> bool {
+        self.flags & HAS_EMPLOYEE_ID != 0
+    }
 }
 
 /// A record that no employee could be found for, or that is too broken to be placed.
@@ -83,30 +118,16 @@ pub struct Unattributed {
     pub reason: Reason,
 }
 
-/// A record's place in the batches that were joined.
-pub trait Located {
+impl Unattributed {
     /// The index of its source.
-    fn source(&self) -> usize;
+    #[must_use]
+    pub fn source(&self) -> usize {
+        self.source.into()
+    }
+
     /// Its index among the source's records.
-    fn record(&self) -> usize;
-}
-
-impl Located for Placed {
-    fn source(&self) -> usize {
-        self.source.into()
-    }
-
-    fn record(&self) -> usize {
-        self.record as usize
-    }
-}
-
-impl Located for Unattributed {
-    fn source(&self) -> usize {
-        self.source.into()
-    }
-
-    fn record(&self) -> usize {
+    #[must_use]
+    pub fn record(&self) -> usize {
         self.record as usize
     }
 }
@@ -139,38 +160,46 @@ pub struct Joined {
     tally: Vec<[usize; 4]>,
 }
 
+/// Where a record goes before the groups have their places: the employee's number times four, plus the priority.
+type Slot = u32;
+
+/// The slot of a record that has no employee.
+const NO_SLOT: Slot = Slot::MAX;
+
 /// Joins the sources' records (in their configured order, absent ones as `None`) by employee.
 #[must_use]
 pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> Joined {
+    let records = |source: usize| sources[source].map_or(&[][..], Incidents::records);
     let mut employees = Employees::default();
-    let resolutions: Vec<Vec<Result<u32, Reason>>> = sources
-        .iter()
-        .map(|source| source.map_or_else(Vec::new, |source| employees.resolve(source, identities)))
-        .collect();
-    let placements = || {
-        sources.iter().zip(&resolutions).enumerate().flat_map(|(source_index, (source, resolution))| {
-            let records = source.map_or(&[][..], Incidents::records);
-            records
-                .iter()
-                .enumerate()
-                .map(move |(index, record)| (source_index, index, record, place(record, resolution)))
-        })
-    };
-
-    let mut counts = vec![[0_u32; 4]; employees.ids.len()];
+    let mut counts: Vec<u32> = Vec::new();
     let mut tally = vec![[0; 4]; sources.len()];
     let mut unattributed = Vec::new();
-    for (source, record, _, place) in placements() {
-        match place {
-            Ok((employee, priority)) => {
-                counts[employee as usize][priority as usize] += 1;
-                tally[source][priority as usize] += 1;
-            }
-            Err(reason) => {
-                unattributed.push(Unattributed { record: narrow(record), source: narrow_source(source), reason });
+    let mut slots = Vec::with_capacity((0..sources.len()).map(|source| records(source).len()).sum());
+    for source in 0..sources.len() {
+        let others: Vec<_> = match sources[source] {
+            Some(incidents) => incidents.other_identities().map(|value| employees.other(value, identities)).collect(),
+            None => Vec::new(),
+        };
+        for (index, record) in records(source).iter().enumerate() {
+            match place(record, &mut employees, identities, &others) {
+                Ok((employee, priority)) => {
+                    let slot = employee * 4 + priority as Slot;
+                    if slot as usize >= counts.len() {
+                        counts.resize(employees.ids.len() * 4, 0);
+                    }
+                    counts[slot as usize] += 1;
+                    tally[source][priority as usize] += 1;
+                    slots.push(slot);
+                }
+                Err(reason) => {
+                    let (record, source) = (narrow(index), narrow_source(source));
+                    unattributed.push(Unattributed { record, source, reason });
+                    slots.push(NO_SLOT);
+                }
             }
         }
     }
+    counts.resize(employees.ids.len() * 4, 0);
 
     let ranked = employees.ranked(&counts);
     let mut joined = Joined { unattributed, tally, ..Joined::default() };
@@ -181,20 +210,23 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
         joined.ids.push_str(&employees.ids[employee as usize]);
         joined.id_ends.push(narrow(joined.ids.len()));
         // Each count becomes where its group begins, which the scatter below moves on to its end.
-        for count in &mut counts[employee as usize] {
+        for count in &mut counts[employee as usize * 4..][..4] {
             let begin = end;
             end += *count;
             joined.group_ends.push(end);
             *count = begin;
         }
     }
-    joined.placed = vec![Placed { timestamp: 0.0, record: 0, source: 0 }; end as usize];
-    for (source, index, record, place) in placements() {
-        if let Ok((employee, priority)) = place {
-            let next = &mut counts[employee as usize][priority as usize];
-            joined.placed[*next as usize] =
-                Placed { timestamp: record.timestamp(), record: narrow(index), source: narrow_source(source) };
-            *next += 1;
+    joined.placed = vec![Placed::default(); end as usize];
+    let mut slots = slots.into_iter();
+    for source in 0..sources.len() {
+        let source_index = narrow_source(source);
+        for (record, slot) in records(source).iter().zip(slots.by_ref()) {
+            if slot != NO_SLOT {
+                let next = &mut counts[slot as usize];
+                joined.placed[*next as usize] = Placed::new(record, source_index);
+                *next += 1;
+            }
         }
     }
     // Records were scattered in the order of sources and upstream, so a stable sort keeps ties in that order; it also
@@ -208,13 +240,24 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     joined
 }
 
-/// The employee and priority of a record, or why it has none.
+/// The employee and priority of a record, or why it has none. `others` are the employees of the source's identity values
+/// that are neither small numbers nor IPv4 addresses.
 #[inline]
-fn place(record: &Record, resolution: &[Result<u32, Reason>]) -> Result<(u32, Priority), Reason> {
+fn place(
+    record: &Record,
+    employees: &mut Employees,
+    identities: Option<&Identities>,
+    others: &[Result<u32, Reason>],
+) -> Result<(u32, Priority), Reason> {
     if let Some(fault) = record.identity_fault() {
         return Err(fault.into());
     }
-    let employee = record.identity().map_or(Err(Reason::MissingIdentity), |identity| resolution[identity])?;
+    let employee = match record.identity() {
+        Some(IdentityValue::Number(number)) => employees.number(number),
+        Some(IdentityValue::V4(address)) => employees.v4(address, identities)?,
+        Some(IdentityValue::Other(index)) => others[index]?,
+        None => return Err(Reason::MissingIdentity),
+    };
     match (record.value_fault(), record.priority()) {
         (None, Some(priority)) => Ok((employee, priority)),
         (fault, _) => Err(fault.map_or(Reason::InvalidPriority, Reason::from)),
@@ -239,20 +282,25 @@ struct Employees {
     ids: Vec<Box<str>>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// What was found before, without making a text of the value again.
+    numbers: HashMap<u32, u32>,
+    addresses: HashMap<Ipv4Addr, Result<u32, Reason>>,
 }
 
 impl Employees {
     fn intern(&mut self, id: &str) -> u32 {
-        let Self { ids, index, hasher } = self;
+        let Self { ids, index, hasher, .. } = self;
         let entry = index.entry(
             hasher.hash_one(id),
             |&known| &*ids[known as usize] == id,
             |&known| hasher.hash_one(&*ids[known as usize]),
         );
         match entry {
-            hashbrown::hash_table::Entry::Occupied(known) => *known.get(),
-            hashbrown::hash_table::Entry::Vacant(vacant) => {
+            hash_table::Entry::Occupied(known) => *known.get(),
+            hash_table::Entry::Vacant(vacant) => {
                 let new = narrow(ids.len());
+                // Four slots an employee must have numbers of 32 bits too.
+                assert!(new < NO_SLOT / 4, "fewer than 2^30 employees");
                 vacant.insert(new);
                 ids.push(id.into());
                 new
@@ -260,26 +308,45 @@ impl Employees {
         }
     }
 
-    /// Whom each distinct identity value of a source names.
-    fn resolve(&mut self, source: &Incidents, identities: Option<&Identities>) -> Vec<Result<u32, Reason>> {
-        let resolve = |value| match value {
-            None => Err(Reason::MissingIdentity),
-            Some(value) => match resolve(value, identities) {
-                Meaning::Employee(id) => Ok(self.intern(&id)),
-                Meaning::UnknownAddress => Err(Reason::UnknownIp),
-                Meaning::IdentitiesUnavailable => Err(Reason::IdentitiesUnavailable),
-            },
-        };
-        source.identities().map(resolve).collect()
+    #[inline]
+    fn number(&mut self, number: u32) -> u32 {
+        if let Some(&known) = self.numbers.get(&number) {
+            return known;
+        }
+        let employee = self.intern(itoa::Buffer::new().format(number));
+        self.numbers.insert(number, employee);
+        employee
+    }
+
+    #[inline]
+    fn v4(&mut self, address: Ipv4Addr, identities: Option<&Identities>) -> Result<u32, Reason> {
+        if let Some(&known) = self.addresses.get(&address) {
+            return known;
+        }
+        let employee = self.resolved(identity::resolve_address(address.into(), identities));
+        self.addresses.insert(address, employee);
+        employee
+    }
+
+    fn other(&mut self, value: Option<Cow<'_, str>>, identities: Option<&Identities>) -> Result<u32, Reason> {
+        value.map_or(Err(Reason::MissingIdentity), |value| self.resolved(resolve(value, identities)))
+    }
+
+    fn resolved(&mut self, meaning: Meaning<'_>) -> Result<u32, Reason> {
+        match meaning {
+            Meaning::Employee(id) => Ok(self.intern(&id)),
+            Meaning::UnknownAddress => Err(Reason::UnknownIp),
+            Meaning::IdentitiesUnavailable => Err(Reason::IdentitiesUnavailable),
+        }
     }
 
     /// The employees with at least one incident, in the order of the document.
-    fn ranked(&self, counts: &[[u32; 4]]) -> Vec<u32> {
+    fn ranked(&self, counts: &[u32]) -> Vec<u32> {
         let mut ranked: Vec<(OrderKey<'_>, u32)> = self
             .ids
             .iter()
             .zip(0..)
-            .filter(|(_, employee)| counts[*employee as usize] != [0; 4])
+            .filter(|(_, employee)| counts[*employee as usize * 4..][..4] != [0; 4])
             .map(|(id, employee)| (OrderKey::new(id), employee))
             .collect();
         ranked.sort_unstable();

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use super::Filter;
 use super::member::{drop_line_breaks, value};
 use crate::decode::{Member, members, unescape};
-use crate::join::{Employee, Located as _, Placed};
+use crate::join::{Employee, Placed};
 use crate::snapshot::View;
 
 /// The columns before the sources' own fields.
@@ -76,7 +76,7 @@ impl<'a> Table<'a> {
 
     fn row(&mut self, employee: &Employee<'_>, placed: &Placed, scratch: &mut Vec<u8>) {
         let view = self.view;
-        let (_, bytes) = view.record(placed);
+        let bytes = view.bytes(placed);
         self.sort(bytes, employee.id);
         self.out.extend_from_slice(view.names()[placed.source()].as_bytes());
         self.out.push(b',');

@@ -1,7 +1,7 @@
 //! Which incidents a question is about.
 
 use crate::decode::Priority;
-use crate::join::{Employee, Joined, Located as _, Placed};
+use crate::join::{Employee, Joined, Placed};
 
 /// The conditions of a question; an incident must meet all that are given.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use super::Filter;
 use super::member::{splice, splice_whole};
-use crate::decode::{Member, Priority, Record};
+use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
 
@@ -45,13 +45,13 @@ pub fn unattributed(view: &View) -> Vec<u8> {
             out.push(b',');
         }
         out.extend_from_slice(b"{\"source\":\"");
-        out.extend_from_slice(view.names()[crate::join::Located::source(item)].as_bytes());
+        out.extend_from_slice(view.names()[item.source()].as_bytes());
         out.extend_from_slice(b"\",\"reason\":\"");
         out.extend_from_slice(item.reason.as_str().as_bytes());
         out.extend_from_slice(b"\",\"incident\":");
-        let (record, bytes) = view.record(item);
+        let (record, bytes) = view.unattributed(item);
         if record.is_object() {
-            write_record(&mut out, &prefixes[crate::join::Located::source(item)], record, bytes);
+            write_record(&mut out, &prefixes[item.source()], record.has_type(), bytes);
         } else {
             out.extend_from_slice(bytes);
         }
@@ -67,8 +67,8 @@ fn prefixes(view: &View) -> Vec<Vec<u8>> {
 }
 
 #[inline]
-fn write_record(out: &mut Vec<u8>, prefix: &[u8], record: &Record, bytes: &[u8]) {
-    if record.has_type() {
+fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, bytes: &[u8]) {
+    if has_type {
         splice(out, prefix, bytes, &[Member::Type]);
     } else {
         splice_whole(out, prefix, bytes);
@@ -148,8 +148,7 @@ impl<'a> Writer<'a> {
             if index > 0 {
                 out.push(b',');
             }
-            let (record, bytes) = view.record(placed);
-            write_record(out, &prefixes[crate::join::Located::source(placed)], record, bytes);
+            write_record(out, &prefixes[placed.source()], placed.has_type(), view.bytes(placed));
         }
         out.extend_from_slice(b"]}");
         count

@@ -18,10 +18,10 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
         id.clear();
         write_string(&mut id, employee.id);
         for (_, placed) in filter.incidents(&employee) {
-            let (record, bytes) = view.record(placed);
-            out.extend_from_slice(&prefixes[crate::join::Located::source(placed)]);
+            let bytes = view.bytes(placed);
+            out.extend_from_slice(&prefixes[placed.source()]);
             let begin = out.len();
-            if record.has_type() || record.has_employee_id() {
+            if placed.has_type() || placed.has_employee_id() {
                 splice(&mut out, &id, bytes, &[Member::Type, Member::EmployeeId]);
             } else {
                 splice_whole(&mut out, &id, bytes);

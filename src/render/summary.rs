@@ -6,7 +6,6 @@ use serde::{Serialize, Serializer};
 
 use super::Filter;
 use crate::decode::Priority;
-use crate::join::Located as _;
 use crate::snapshot::View;
 
 /// How many employees the summary names.

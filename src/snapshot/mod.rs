@@ -5,12 +5,13 @@ mod completeness;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use completeness::{Completeness, Freshness, Policy};
 
 use crate::decode::{Identities, Incidents, Record};
-use crate::join::{Joined, Located, join};
+use crate::join::{Joined, Placed, Unattributed, join};
 use crate::upstream::Outcome;
 
 /// The joined records of all sources, and the batches whose bytes they are.
@@ -20,6 +21,8 @@ pub struct View {
     names: Arc<[Arc<str>]>,
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
+    /// The bodies of the batches, empty where there is none.
+    bodies: Box<[Bytes]>,
     joined: Joined,
 }
 
@@ -34,7 +37,9 @@ impl View {
     ) -> Self {
         let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
         let joined = join(identities, &sources);
-        Self { id, names, fields: Arc::default(), batches, joined }
+        let body = |source: Option<&Incidents>| source.map_or_else(Bytes::new, |source| source.body().clone());
+        let bodies = sources.iter().copied().map(body).collect();
+        Self { id, names, fields: Arc::default(), batches, bodies, joined }
     }
 
     /// The same view, with the fields that its sources' records are known to have. A table has a column for each.
@@ -73,16 +78,26 @@ impl View {
         &self.batches
     }
 
-    /// A joined record and its bytes.
+    /// The bytes of a record of an employee's group, as they came.
     ///
     /// # Panics
     ///
-    /// When `located` is of another view.
+    /// When it is of another view.
     #[must_use]
     #[inline]
-    pub fn record(&self, located: &impl Located) -> (&Record, &[u8]) {
-        let batch = self.batches[located.source()].as_ref().expect("joined records are of batches that came");
-        let record = &batch.records()[located.record()];
+    pub fn bytes(&self, placed: &Placed) -> &[u8] {
+        placed.span.of(self.bodies[placed.source()].as_ref())
+    }
+
+    /// A record that has no employee, and its bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another view.
+    #[must_use]
+    pub fn unattributed(&self, unattributed: &Unattributed) -> (&Record, &[u8]) {
+        let batch = self.batches[unattributed.source()].as_ref().expect("joined records are of batches that came");
+        let record = &batch.records()[unattributed.record()];
         (record, batch.bytes(record))
     }
 }
