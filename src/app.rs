@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, Phase, Server};
 use crate::metrics::Metrics;
-use crate::refresh::{LastCaller, Refresh, Repeat, Settings, UpstreamOrigin, endpoints};
+use crate::refresh::{LastCaller, Refresh, Repeat, Settings, UpstreamOrigin, endpoints, fields};
 use crate::snapshot::{Policy, Snapshot};
 use crate::upstream::{SetupError, Upstream};
 
@@ -77,7 +77,7 @@ impl Engine {
         let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources, caller.clone());
         let policy =
             Policy { ttl: config.cache.ttl, grace: config.upstream.timeout, stale_for: config.cache.stale_for };
-        let settings = Settings { names, policy, seed, repeat };
+        let settings = Settings { names, fields: fields(config), policy, seed, repeat };
         let (refresh, snapshots) = Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
         Ok(Self { upstream, cache, metrics, snapshots, caller, refresh })
     }

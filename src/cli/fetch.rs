@@ -100,7 +100,8 @@ fn render(view: &View, format: Format) -> Vec<u8> {
     let everything = Filter::default();
     match format {
         Format::Json => render::incidents(view, &everything),
-        Format::Ndjson | Format::Csv => render::incidents(view, &everything), // LOCAL
+        Format::Ndjson => render::ndjson(view, &everything),
+        Format::Csv => render::csv(view, &everything),
     }
 }
 

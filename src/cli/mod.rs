@@ -55,7 +55,7 @@ enum Command {
     /// Ask a running gateway whether it is ready; exit 0 or 1
     Healthcheck(healthcheck::Args),
     /// Run the demo upstream alone
-    DemoUpstream(demo::Args),
+    DemoUpstream(Box<demo::Args>),
 }
 
 /// Runs the command that `arguments` (the program's name first) ask for, and gives the exit code.
@@ -73,7 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         Command::Fetch(args) => fetch::run(args, environment),
         Command::Check(args) => check::run(args, environment),
         Command::Healthcheck(args) => healthcheck::run(args, environment),
-        Command::DemoUpstream(args) => Ok(demo_upstream::run(args)),
+        Command::DemoUpstream(args) => Ok(demo_upstream::run(*args)),
     };
     done.unwrap_or_else(|errors: ConfigErrors| {
         say(&format!("error: {errors}"));

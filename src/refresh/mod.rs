@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-pub use origin::{Fetched, LastCaller, Origin, UpstreamOrigin, endpoints};
+pub use origin::{Fetched, LastCaller, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
 use crate::cache::{Batch, Cache};
@@ -30,6 +30,8 @@ const PUBLISH_SHARE: u32 = 5;
 pub struct Settings {
     /// The sources: identities first, then the incident sources in the configured order.
     pub names: Vec<Arc<str>>,
+    /// The fields that the sources' records are known to have ([`fields`]).
+    pub fields: Arc<[Arc<str>]>,
     /// The ages at which data changes its state.
     pub policy: Policy,
     /// Seeds the jitter.
@@ -57,6 +59,7 @@ pub struct Refresh {
     repeat: Repeat,
     /// Names of the incident sources.
     names: Arc<[Arc<str>]>,
+    fields: Arc<[Arc<str>]>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sources: Vec<Source>,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -116,13 +119,13 @@ impl Refresh {
         metrics: Arc<Metrics>,
         settings: Settings,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let Settings { names, policy, seed, repeat } = settings;
+        let Settings { names, fields, policy, seed, repeat } = settings;
         let now = Instant::now();
         let incident_names: Arc<[Arc<str>]> = names[1..].into();
         let batches = incident_names.iter().map(|_| None).collect();
         let sources: Vec<_> = names.into_iter().map(|name| Source::new(name, now)).collect();
         let snapshot = Snapshot {
-            view: Arc::new(View::new(0, Arc::clone(&incident_names), None, batches)),
+            view: Arc::new(View::new(0, Arc::clone(&incident_names), None, batches).with_fields(Arc::clone(&fields))),
             sources: sources.iter().map(|source| source.status.clone()).collect(),
             policy,
         };
@@ -135,6 +138,7 @@ impl Refresh {
             policy,
             repeat,
             names: incident_names,
+            fields,
             snapshots,
             sources,
             calls: FuturesUnordered::new(),
@@ -296,8 +300,9 @@ impl Refresh {
             }
         }
         let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
+        let fields = Arc::clone(&self.fields);
         self.publishing = Some(tokio::spawn(async move {
-            let join = move || View::new(id, names, identities.as_deref(), batches.into());
+            let join = move || View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
             let view = tokio::task::spawn_blocking(join).await.expect("joining does not panic");
             let view = Arc::new(view);
             cache.warm(&view).await;
