@@ -57,7 +57,7 @@ async fn serve_gateway(records: u64) {
     // One refresh, before the first round.
     config.cache.ttl = Duration::from_hours(1);
     config.cache.stale_for = Duration::from_hours(1);
-    incident_gateway::logging::start(None, None).unwrap();
+    let _log = incident_gateway::logging::start(None, None).unwrap();
     let running = Running::start(&config, 7).unwrap();
     announce(running.address);
     std::future::pending::<()>().await;
