@@ -2,6 +2,7 @@
 
 mod body;
 mod context;
+mod events;
 mod freshness;
 mod incidents;
 pub mod negotiate;
@@ -40,6 +41,7 @@ pub struct Gateway {
     /// Places for requests in flight.
     places: Arc<Semaphore>,
     caller: LastCaller,
+    events: Arc<events::Feed>,
 }
 
 impl Gateway {
@@ -55,7 +57,8 @@ impl Gateway {
         caller: LastCaller,
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_requests));
-        Self { budget: config.response_budget, snapshots, cache, metrics, upstream, phase, places, caller }
+        let events = Arc::new(events::Feed::new(snapshots.clone()));
+        Self { budget: config.response_budget, snapshots, cache, metrics, upstream, phase, places, caller, events }
     }
 
     /// The snapshot that is served now.

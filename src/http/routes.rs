@@ -23,6 +23,7 @@ enum Route {
     Unattributed,
     Summary,
     Sources,
+    Events,
     Healthz,
     Readyz,
     Metrics,
@@ -36,6 +37,7 @@ impl Route {
             "/unattributed" => Self::Unattributed,
             "/summary" => Self::Summary,
             "/sources" => Self::Sources,
+            "/events" => Self::Events,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             _ => match path.strip_prefix("/incidents/") {
@@ -63,6 +65,7 @@ impl Route {
             Self::Unattributed => "/unattributed",
             Self::Summary => "/summary",
             Self::Sources => "/sources",
+            Self::Events => "/events",
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::Metrics => "/metrics",
@@ -90,6 +93,9 @@ impl Gateway {
             problem.response(context.id(), &[])
         } else if route.is_probe() {
             self.probe(&route, &context)
+        } else if route == Route::Events {
+            // A stream lasts: it has places of its own, and takes none of those for requests.
+            self.events(&request, &context)
         } else {
             match Arc::clone(&self.places).try_acquire_owned() {
                 Err(_) => Problem::Overloaded.response(context.id(), &[]),
@@ -123,6 +129,7 @@ impl Gateway {
             Route::Unattributed => self.unattributed(request, context).await,
             Route::Summary => self.summary(request, context).await,
             Route::Sources => self.sources(),
+            Route::Events => self.events(request, context),
             Route::Healthz | Route::Readyz | Route::Metrics => self.probe(route, context),
             Route::Unknown => Problem::NotFound.response(context.id(), &[]),
         }

@@ -10,6 +10,7 @@ mod summary;
 
 pub use csv::csv;
 pub use filter::Filter;
+pub(crate) use json::line;
 pub use json::{employee, incidents, unattributed};
 pub use ndjson::ndjson;
 pub use summary::{BUSIEST, summary};
