@@ -6,6 +6,8 @@ mod events;
 mod freshness;
 mod incidents;
 pub mod negotiate;
+mod openapi;
+mod page;
 mod problem;
 mod query;
 mod routes;
@@ -42,6 +44,7 @@ pub struct Gateway {
     places: Arc<Semaphore>,
     caller: LastCaller,
     events: Arc<events::Feed>,
+    overviews: page::Overviews,
 }
 
 impl Gateway {
@@ -58,7 +61,8 @@ impl Gateway {
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_requests));
         let events = Arc::new(events::Feed::new(snapshots.clone()));
-        Self { budget: config.response_budget, snapshots, cache, metrics, upstream, phase, places, caller, events }
+        let (budget, overviews) = (config.response_budget, page::Overviews::new());
+        Self { budget, snapshots, cache, metrics, upstream, phase, places, caller, events, overviews }
     }
 
     /// The snapshot that is served now.
