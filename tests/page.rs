@@ -174,6 +174,8 @@ async fn pages_stay_small_and_quick_with_many_employees() {
     for path in [
         "/?page=0",
         "/?page=x",
+        "/?page",
+        "/?priority=",
         "/?page=1&page=2",
         "/?page=99999999",
         "/employees/1?page=-1",
@@ -220,7 +222,7 @@ async fn a_page_stays_small_whatever_the_records_are() {
         format!(r#"{{"employee_id":"{id}","priority":"critical","timestamp":{},{}}}"#, id.len(), wide.join(","))
     };
     let other: Vec<String> =
-        (0..60).map(|second| record(0).replace("\"timestamp\":", &format!("\"timestamp\":{second}"))).collect();
+        (1..61).map(|second| record(0).replace("\"timestamp\":", &format!("\"timestamp\":{second}"))).collect();
     let body = format!(r#"{{"results":[{},{}]}}"#, (0..60).map(record).collect::<Vec<_>>().join(","), other.join(","));
     let site = Site::with(&[("misuse", &body)]);
     check(&site.browse("/").await);

@@ -33,6 +33,9 @@ use crate::snapshot::Snapshot;
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+/// The text fields of the page's form, left empty.
+const LEFT_EMPTY: [&str; 3] = ["employee_id=", "since=", "until="];
+
 /// The furthest page that can be asked for.
 const LAST_PAGE: usize = 1_000_000;
 
@@ -114,16 +117,16 @@ impl Gateway {
             .map_or_else(|| Problem::NotFound.response(context.id(), &[]), |asset| asset.response(&request.headers))
     }
 
-    /// The page's own key, and the rest as for `/incidents`. A form sends the fields that were left empty too.
+    /// The page's own key, and the rest as for `/incidents`. A form sends its text fields even when they were left empty.
     fn read_page(&self, request: &Parts, keys: Keys) -> Result<PageQuery, Problem> {
         let pairs = request.uri.query().unwrap_or_default().split('&');
         let (pages, rest): (Vec<&str>, Vec<&str>) =
-            pairs.filter(|pair| !pair.ends_with('=')).partition(|pair| pair.split('=').next() == Some("page"));
+            pairs.filter(|pair| !LEFT_EMPTY.contains(pair)).partition(|pair| pair.split('=').next() == Some("page"));
         let page = match pages[..] {
             [] => 1,
-            [page] => page[5..]
-                .parse()
-                .ok()
+            [page] => page
+                .strip_prefix("page=")
+                .and_then(|page| page.parse().ok())
                 .filter(|page| (1..=LAST_PAGE).contains(page))
                 .ok_or_else(|| Problem::InvalidQuery(format!("`page` takes a number from 1 to {LAST_PAGE}")))?,
             _ => return Err(Problem::InvalidQuery("`page` is given more than once".to_owned())),
