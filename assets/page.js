@@ -4,6 +4,7 @@
 (() => {
   const EVERY = 15000; // milliseconds between updates while nothing is told
   const announce = document.getElementById("announce");
+  const retry = Number(document.getElementById("main").dataset.retry || 0) * 1000; // on a page that waits for data
   let added = 0;
   let timer = 0;
   let loading = false;
@@ -52,12 +53,14 @@
 
   const update = async () => {
     window.clearTimeout(timer);
-    timer = window.setTimeout(update, EVERY);
+    timer = window.setTimeout(update, retry || EVERY);
     if (loading || document.hidden) return;
     loading = true;
     try {
       const response = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (response.ok) {
+      if (response.ok && retry) {
+        location.reload();
+      } else if (response.ok) {
         const standing = () => document.getElementById("standing").textContent.trim();
         const before = standing();
         exchange(new DOMParser().parseFromString(await response.text(), "text/html"));
@@ -90,5 +93,5 @@
   window.addEventListener("pagehide", () => stream.close());
   window.setInterval(tick, 1000);
   tick();
-  timer = window.setTimeout(update, EVERY);
+  timer = window.setTimeout(update, retry || EVERY);
 })();
