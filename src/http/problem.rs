@@ -91,7 +91,9 @@ impl Problem {
         }
     }
 
-    const fn title(&self) -> &'static str {
+    /// What kind of problem it is, in a few words.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
         match self {
             Self::NotFound => "No such resource",
             Self::MethodNotAllowed => "Method not allowed",
@@ -106,7 +108,9 @@ impl Problem {
         }
     }
 
-    fn detail(&self) -> &str {
+    /// What happened, and the mend where there is one.
+    #[must_use]
+    pub fn detail(&self) -> &str {
         match self {
             Self::NotFound => "nothing is served at this path; see /openapi.json for what is",
             Self::MethodNotAllowed => "every resource here is read with GET or HEAD",
