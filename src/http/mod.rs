@@ -3,6 +3,7 @@
 mod body;
 mod context;
 mod freshness;
+mod head_deadline;
 mod incidents;
 pub mod negotiate;
 mod problem;

@@ -13,6 +13,7 @@ use super::Gateway;
 use super::body::Body;
 use super::context::Context;
 use super::problem::Problem;
+use super::serve::BeyondLimit;
 use crate::metrics::OPENMETRICS;
 
 /// A resource; its label in metrics and logs is its path with parameters by name.
@@ -85,11 +86,14 @@ impl Gateway {
             self.caller.set(context.trace);
         }
         let route = Route::public(request.uri.path());
+        let is_beyond_limit = request.extensions.get::<BeyondLimit>().is_some();
         let mut response = if request.method != Method::GET && request.method != Method::HEAD {
             let problem = if route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
             problem.response(context.id(), &[])
         } else if route.is_probe() {
             self.probe(&route, &context)
+        } else if is_beyond_limit {
+            Problem::Overloaded.response(context.id(), &[])
         } else {
             match Arc::clone(&self.places).try_acquire_owned() {
                 Err(_) => Problem::Overloaded.response(context.id(), &[]),
@@ -109,7 +113,7 @@ impl Gateway {
             HeaderValue::try_from(context.trace.traceparent(context.span))
                 .expect("hexadecimal digits make a header value"),
         );
-        if self.is_draining() {
+        if is_beyond_limit || self.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.observe(&route, &request, &response, &context);
