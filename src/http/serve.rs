@@ -115,6 +115,7 @@ impl Server {
         let is_beyond_limit = place.ordinary.is_none();
         let patience = if is_beyond_limit { SPARE_PATIENCE.min(idle_timeout) } else { idle_timeout };
         builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEADER_BYTES);
+        builder.max_header_size(HEADER_BYTES);
         let head_done = HeadDone::default();
         let stream = HeadDeadline::new(stream, header_timeout, head_done.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
