@@ -16,8 +16,19 @@
 //!
 //! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`] and [`logging`].
 
+pub mod app;
+pub mod cache;
+pub mod cli;
 pub mod config;
+pub mod decode;
+pub mod demo;
+pub mod http;
+pub mod join;
+pub mod logging;
 pub mod metrics;
+pub mod refresh;
+pub mod render;
+pub mod snapshot;
 pub mod upstream;
 
 /// The source revision this binary was built from, or `unknown`.

@@ -1,3 +1,10 @@
 //! Parses the command line, runs the command, and turns its result into the exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use incident_gateway::cli;
+use incident_gateway::config::Environment;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os(), &Environment::of_process())
+}

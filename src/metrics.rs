@@ -10,7 +10,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use tokio::time::Instant;
 
+use crate::decode::Priority;
+use crate::join::Reason;
+use crate::snapshot::Snapshot;
 use crate::upstream::Outcome;
 
 /// The content type of [`Metrics::encode`].
@@ -251,5 +255,45 @@ impl Metrics {
     /// The state of a source's circuit breaker: 0 closed, 1 half-open, 2 open.
     pub fn circuit_state(&self, source: &Arc<str>, state: u8) {
         self.circuit_state.get_or_create_owned(&SourceLabels { source: Arc::clone(source) }).set(state.into());
+    }
+
+    /// A refresh has ended, this long after its first call began.
+    pub fn refresh(&self, took: Duration) {
+        self.refresh_duration.observe(took.as_secs_f64());
+    }
+
+    /// A request for incidents was met by the cache: `hit`, `stale`, `miss` or `collapsed`.
+    pub fn cache_request(&self, result: &'static str) {
+        self.cache_requests.get_or_create_owned(&ResultLabels { result }).inc();
+    }
+
+    /// What is served at `now`.
+    pub fn snapshot(&self, snapshot: &Snapshot, now: Instant) {
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let (view, joined) = (&snapshot.view, snapshot.view.joined());
+        for source in snapshot.sources.iter() {
+            let labels = SourceLabels { source: Arc::clone(&source.name) };
+            self.source_records.get_or_create_owned(&labels).set(count(source.records));
+            match source.age(now) {
+                Some(age) => drop(self.source_age.get_or_create_owned(&labels).set(age.as_secs_f64())),
+                None => drop(self.source_age.remove(&labels)),
+            }
+        }
+        let mut reasons = vec![[0; Reason::ALL.len()]; view.names().len()];
+        for record in joined.unattributed() {
+            reasons[record.source()][record.reason as usize] += 1;
+        }
+        for ((name, tally), reasons) in view.names().iter().zip(joined.tally()).zip(&reasons) {
+            for (priority, &incidents) in Priority::ALL.into_iter().zip(tally) {
+                let labels = IncidentLabels { r#type: Arc::clone(name), priority: priority.as_str() };
+                self.incidents.get_or_create_owned(&labels).set(count(incidents));
+            }
+            for (reason, &records) in Reason::ALL.into_iter().zip(reasons) {
+                let labels = UnattributedLabels { source: Arc::clone(name), reason: reason.as_str() };
+                self.unattributed.get_or_create_owned(&labels).set(count(records));
+            }
+        }
+        self.employees.set(count(joined.employee_count()));
+        self.snapshot_age.set(snapshot.age(now).unwrap_or_default().as_secs_f64());
     }
 }

@@ -2,6 +2,22 @@
 //!
 //! A [`Config`] is built by [`load`] alone, which validates it; the rest of the program never sees an invalid one.
 
+mod environment;
+mod error;
+mod excerpt;
+mod files;
+mod load;
+mod nearest;
+mod print;
+mod settings;
+mod sources;
+mod value;
+mod yaml;
+
+pub use environment::Environment;
+pub use error::{ConfigErrors, Fault, Found, Place, Problem};
+pub use load::{Overrides, admin_listen, from_yaml, load};
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -134,6 +150,24 @@ pub enum LogFormat {
 pub struct Otlp {
     /// The collector's URL, such as `http://localhost:4318/v1/traces`; off when absent.
     pub endpoint: Option<reqwest::Url>,
+}
+
+impl Config {
+    /// Whether the upstream can be called: both credentials are there.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::MissingCredentials`], which names both variables.
+    pub fn require_credentials(&self) -> Result<(), ConfigErrors> {
+        let missing = match (&self.upstream.username, &self.upstream.password) {
+            (Some(_), Some(_)) => return Ok(()),
+            (None, None) => "neither user nor password",
+            (None, Some(_)) => "a password, but no user",
+            (Some(_), None) => "a user, but no password",
+        };
+        let problem = Problem::MissingCredentials { missing };
+        Err(ConfigErrors { faults: vec![Fault { place: None, setting: None, path: None, problem, excerpt: None }] })
+    }
 }
 
 impl Default for Config {

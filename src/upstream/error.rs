@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use http::StatusCode;
+
+use super::retry;
+
 /// How a call to a source ended; the `outcome` label of `incident_gateway_upstream_requests_total`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Outcome {
@@ -64,12 +68,35 @@ impl fmt::Display for Outcome {
 pub struct UpstreamError {
     /// What kind of failure; never [`Outcome::Ok`].
     pub kind: Outcome,
+    /// The status of the answer, where its headers came.
+    pub status: Option<StatusCode>,
     /// One sentence for people: what happened and, where there is one, the mend.
     pub detail: String,
     /// Whether the same call may well succeed when made again at once.
     pub retryable: bool,
     /// How long the upstream (`Retry-After`) or the open circuit asks to wait.
     pub retry_after: Option<Duration>,
+}
+
+impl UpstreamError {
+    /// A failure of this kind; whether it is worth a retry follows from the kind.
+    #[must_use]
+    pub fn new(kind: Outcome, detail: impl Into<String>) -> Self {
+        let retryable = retry::worth_it(kind, None);
+        Self { kind, status: None, detail: detail.into(), retryable, retry_after: None }
+    }
+
+    /// The same failure, of an answer with this status.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        Self { status: Some(status), retryable: retry::worth_it(self.kind, Some(status)), ..self }
+    }
+
+    /// The same failure, with a wish to be left alone for so long.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
+        Self { retry_after, ..self }
+    }
 }
 
 impl fmt::Display for UpstreamError {

@@ -1,0 +1,136 @@
+//! Decode → join → render on one core, beside the floor of a pass that only validates the JSON.
+//!
+//! `cargo bench --bench engine` prints, for 7 thousand, 70 thousand and 700 thousand records, the throughput of each stage
+//! as a share of the floor's, as medians of interleaved rounds: the floor and the stages are timed in turn, so that a
+//! machine that slows down slows both.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::render::compress::{Coding, compress};
+use incident_gateway::render::{self, Filter};
+use incident_gateway::snapshot::View;
+use serde_json::value::RawValue;
+
+const SOURCES: [(&str, &str); 7] = [
+    ("denial", "reported_by"),
+    ("intrusion", "internal_ip"),
+    ("executable", "machine_ip"),
+    ("misuse", "employee_id"),
+    ("unauthorized", "employee_id"),
+    ("probing", "ip"),
+    ("other", "identifier"),
+];
+const PRIORITIES: [&str; 4] = ["low", "medium", "high", "critical"];
+
+struct Data {
+    identities: Bytes,
+    bodies: Vec<Bytes>,
+    fields: Vec<SourceFields>,
+    names: Arc<[Arc<str>]>,
+}
+
+/// Records in the shapes of the contract, one in a hundred employees' share of incidents each, sorted by time.
+fn data(records: usize) -> Data {
+    let mut rng = fastrand::Rng::with_seed(7);
+    let employees = (records / 70).max(10);
+    let address = |employee: usize| format!("17.{}.{}.{}", employee >> 16 & 255, employee >> 8 & 255, employee & 255);
+    let identities: Vec<String> =
+        (0..employees).map(|employee| format!("\"{}\": {}", address(employee), 100_000 + employee)).collect();
+    let bodies = SOURCES.iter().map(|(name, field)| {
+        let mut time = 1_629_939_474.0;
+        let records = (0..records / SOURCES.len()).map(|_| {
+            time += rng.f64();
+            let employee = rng.usize(..employees);
+            let by_address = field.ends_with("ip") || (*name == "other" && rng.bool());
+            let identity =
+                if by_address { format!("\"{}\"", address(employee)) } else { (100_000 + employee).to_string() };
+            let priority = PRIORITIES[rng.usize(..4)];
+            let extra = match *name {
+                "denial" | "intrusion" => format!(",\"source_ip\":\"{}\"", address(rng.usize(..1 << 24))),
+                _ => String::new(),
+            };
+            format!("{{\"priority\":\"{priority}\",\"{field}\":{identity},\"timestamp\":{time:.7}{extra}}}")
+        });
+        Bytes::from(format!("{{\"results\":[{}]}}", records.collect::<Vec<_>>().join(",")))
+    });
+    Data {
+        identities: Bytes::from(format!("{{{}}}", identities.join(","))),
+        bodies: bodies.collect(),
+        fields: SOURCES.iter().map(|(_, field)| SourceFields::new(&[(*field).to_owned()])).collect(),
+        names: SOURCES.iter().map(|(name, _)| Arc::from(*name)).collect(),
+    }
+}
+
+fn floor(data: &Data) {
+    for body in data.bodies.iter().chain([&data.identities]) {
+        black_box(serde_json::from_slice::<&RawValue>(body).unwrap());
+    }
+}
+
+fn decode(data: &Data) -> (Identities, Vec<Arc<Incidents>>) {
+    let identities = Identities::decode(data.identities.clone()).unwrap();
+    let batches = data.bodies.iter().zip(&data.fields);
+    (identities, batches.map(|(body, fields)| Arc::new(Incidents::decode(body.clone(), fields).unwrap())).collect())
+}
+
+fn join(data: &Data, (identities, batches): (Identities, Vec<Arc<Incidents>>)) -> View {
+    View::new(1, Arc::clone(&data.names), Some(&identities), batches.into_iter().map(Some).collect())
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds[seconds.len() / 2]
+}
+
+fn main() {
+    let only: Option<usize> = std::env::args().nth(1).and_then(|argument| argument.parse().ok());
+    println!(
+        "{:>8} {:>9} | {:>9} {:>8} {:>8} {:>8} {:>8} | {:>10} {:>7} {:>7}",
+        "records", "bytes", "floor", "decode", "join", "render", "engine", "ns/record", "gzip", "zstd"
+    );
+    for records in [7_000, 70_000, 700_000].into_iter().filter(|records| only.is_none_or(|only| only == *records)) {
+        let data = data(records);
+        let bytes = data.bodies.iter().chain([&data.identities]).map(Bytes::len).sum::<usize>();
+        let rounds = (30_000_000 / records).clamp(9, 301);
+        let mut times: [Vec<f64>; 5] = Default::default();
+        for _ in 0..rounds {
+            let mut last = Instant::now();
+            let mut lap = |slot: &mut Vec<f64>| {
+                let now = Instant::now();
+                slot.push(now.duration_since(last).as_secs_f64());
+                last = Instant::now();
+            };
+            floor(&data);
+            lap(&mut times[0]);
+            let decoded = decode(&data);
+            lap(&mut times[1]);
+            let view = join(&data, decoded);
+            lap(&mut times[2]);
+            let document = render::incidents(&view, &Filter::default());
+            lap(&mut times[3]);
+            drop((black_box(document), view));
+            lap(&mut times[4]);
+        }
+        let engine: Vec<f64> = (0..rounds).map(|round| times[1][round] + times[2][round] + times[3][round]).collect();
+        let floor_time = median(times[0].clone());
+        let share = |times: &[f64]| format!("{:.2}", floor_time / median(times.to_vec()));
+        let view = join(&data, decode(&data));
+        let document = Bytes::from(render::incidents(&view, &Filter::default()));
+        let coded = |coding| format!("{:.1}x", document.len() as f64 / compress(document.clone(), coding).len() as f64);
+        println!(
+            "{records:>8} {bytes:>9} | {:>6.0}MB/s {:>8} {:>8} {:>8} {:>8} | {:>10.1} {:>7} {:>7}",
+            bytes as f64 / floor_time / 1e6,
+            share(&times[1]),
+            share(&times[2]),
+            share(&times[3]),
+            share(&engine),
+            median(engine.clone()) * 1e9 / records as f64,
+            coded(Coding::Gzip),
+            coded(Coding::Zstd),
+        );
+    }
+}

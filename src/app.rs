@@ -1,0 +1,181 @@
+//! The whole gateway, put together and running: upstream, refresh, cache, both listeners.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::thread;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::http::{Gateway, Phase, Server};
+use crate::metrics::Metrics;
+use crate::refresh::{LastCaller, Refresh, Settings, UpstreamOrigin, endpoints};
+use crate::snapshot::{Policy, Snapshot};
+use crate::upstream::{SetupError, Upstream};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Why the gateway could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on; which, and why.
+    Listen(&'static str, SocketAddr, io::Error),
+    /// The upstream cannot be set up.
+    Upstream(SetupError),
+    /// The system gives no thread or runtime.
+    System(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listen(key, address, error) => {
+                write!(f, "`{key}`: cannot listen on {address}: {error}; set another address")
+            }
+            Self::Upstream(error) => error.fmt(f),
+            Self::System(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// The parts that fetch and keep data, without listeners.
+pub struct Engine {
+    /// The upstream that is asked.
+    pub upstream: Arc<Upstream>,
+    /// What is kept.
+    pub cache: Arc<Cache>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// What is served.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// Whose trace the upstream calls carry.
+    pub caller: LastCaller,
+    /// The refresh, not begun yet.
+    pub refresh: Refresh,
+}
+
+impl Engine {
+    /// Puts them together as `config` says; `seed` decides all jitter.
+    ///
+    /// # Errors
+    ///
+    /// When the upstream cannot be set up.
+    pub fn new(config: &Config, seed: u64) -> Result<Self, SetupError> {
+        let endpoints = endpoints(config);
+        let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
+        let metrics = Arc::new(Metrics::new(&names));
+        let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed)?);
+        let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
+        let caller = LastCaller::default();
+        let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources, caller.clone());
+        let policy =
+            Policy { ttl: config.cache.ttl, grace: config.upstream.timeout, stale_for: config.cache.stale_for };
+        let settings = Settings { names, policy, seed };
+        let (refresh, snapshots) = Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
+        Ok(Self { upstream, cache, metrics, snapshots, caller, refresh })
+    }
+}
+
+/// A gateway that serves.
+pub struct Running {
+    /// Where the public listener is bound.
+    pub address: SocketAddr,
+    /// Where the admin listener is bound.
+    pub admin_address: SocketAddr,
+    phase: watch::Sender<Phase>,
+    refresh: JoinHandle<()>,
+    public: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts everything on the current runtime, and the admin listener on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be bound or the upstream cannot be set up.
+    pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
+        let public = listen("listen", config.listen)?;
+        let admin = listen("admin_listen", config.admin_listen)?;
+        let system = |listener: &StdListener| listener.local_addr().map_err(StartError::System);
+        let (address, admin_address) = (system(&public)?, system(&admin)?);
+        let Engine { upstream, cache, metrics, snapshots, caller, refresh } =
+            Engine::new(config, seed).map_err(StartError::Upstream)?;
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let gateway = Gateway::new(config, snapshots, cache, metrics, upstream, phases.clone(), caller);
+        let gateway = Arc::new(gateway);
+        serve_admin(admin, Arc::clone(&gateway), config, phases.clone()).map_err(StartError::System)?;
+        let public = TcpListener::from_std(public).map_err(StartError::System)?;
+        let server = Server::new(public, config.limits, phases);
+        let public = tokio::spawn(server.run(move |request| Arc::clone(&gateway).answer(request)));
+        Ok(Self { address, admin_address, phase, refresh: tokio::spawn(refresh.run()), public })
+    }
+
+    /// Says at `/readyz` from now on that the process will stop.
+    pub fn drain(&self) {
+        self.phase.send_replace(Phase::Draining);
+    }
+
+    /// Stops accepting, and waits until every request in flight has its answer.
+    pub async fn close(&mut self) {
+        self.phase.send_replace(Phase::Closing);
+        // It ends only so; should it have panicked, there is nothing left to wait for.
+        let _ = (&mut self.public).await;
+        self.refresh.abort();
+    }
+
+    /// Waits for a part to end that should not: the refresh, or the public listener.
+    pub async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            _ = &mut self.refresh => "the refresh",
+            _ = &mut self.public => "the public listener",
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Closing);
+        self.refresh.abort();
+    }
+}
+
+fn listen(key: &'static str, address: SocketAddr) -> Result<StdListener, StartError> {
+    let bind = || {
+        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|error| StartError::Listen(key, address, error))
+}
+
+/// Serves probes and metrics from a thread that shares nothing with the public side's load.
+fn serve_admin(
+    listener: StdListener,
+    gateway: Arc<Gateway>,
+    config: &Config,
+    phases: watch::Receiver<Phase>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let limits = config.limits;
+    let serve = move || {
+        runtime.block_on(async move {
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::error!(%error, "the admin listener cannot serve"),
+            };
+            let answer = move |request| std::future::ready(gateway.answer_admin(&request));
+            Server::new(listener, limits, phases).run(answer).await;
+        });
+    };
+    thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)
+}

@@ -1,0 +1,117 @@
+use std::net::TcpListener;
+use std::thread;
+
+use super::*;
+
+/// Answers one connection with `answer`, and gives the URL and what was asked.
+fn server(answer: &'static str) -> (Url, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/readyz", listener.local_addr().unwrap())).unwrap();
+    let asked = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            request.push(byte[0]);
+        }
+        stream.write_all(answer.as_bytes()).unwrap();
+        String::from_utf8(request).unwrap()
+    });
+    (url, asked)
+}
+
+fn illness(answer: &'static str) -> String {
+    let (url, asked) = server(answer);
+    let illness = probe(&url, LIMIT).unwrap_err().to_string();
+    asked.join().unwrap();
+    illness
+}
+
+#[test]
+fn ready_is_200() {
+    let (url, asked) = server("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n");
+    assert_eq!(probe(&url, LIMIT), Ok(()));
+    let request = asked.join().unwrap();
+    let host = format!("Host: {}:{}\r\n", url.host_str().unwrap(), url.port().unwrap());
+    assert!(request.starts_with("GET /readyz HTTP/1.0\r\n") && request.contains(&host), "{request}");
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_line() {
+    assert_eq!(
+        illness(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\r\n\
+             {\"title\":\"Not ready\",\"status\":503,\"detail\":\"no source has answered yet\"}"
+        ),
+        "503 Service Unavailable: no source has answered yet"
+    );
+    assert_eq!(
+        illness("HTTP/1.1 503 Service Unavailable\r\n\r\ndraining\nsoon\n"),
+        "503 Service Unavailable: draining soon"
+    );
+    assert_eq!(illness("HTTP/1.1 404 Not Found\r\n\r\n"), "404 Not Found");
+    assert_eq!(illness("SSH-2.0-OpenSSH\r\n"), "what answers there is not HTTP; is this the admin address?");
+    assert_eq!(illness(""), "what answers there is not HTTP; is this the admin address?");
+}
+
+#[test]
+fn nobody_there() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = Url::parse(&format!("http://{address}/readyz")).unwrap();
+    assert_eq!(probe(&url, LIMIT), Err(Illness::Refused));
+}
+
+#[test]
+fn nobody_answers_in_time() {
+    // The kernel takes the connection; nobody ever reads from it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/readyz", listener.local_addr().unwrap())).unwrap();
+    let limit = Duration::from_millis(20);
+    assert_eq!(probe(&url, limit), Err(Illness::Timeout(limit)));
+    assert_eq!(Illness::Timeout(LIMIT).to_string(), "no answer within 2s");
+}
+
+#[test]
+fn an_endless_answer_is_cut_off() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("http://{}/readyz", listener.local_addr().unwrap())).unwrap();
+    let endless = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        while stream.write_all(&[b'x'; 1024]).is_ok() {}
+    });
+    assert_eq!(probe(&url, LIMIT), Err(Illness::NotHttp));
+    endless.join().unwrap();
+}
+
+#[test]
+fn urls_to_ask() {
+    for (text, url) in [
+        ("http://127.0.0.1:9001", "http://127.0.0.1:9001/readyz"),
+        ("http://127.0.0.1:9001/", "http://127.0.0.1:9001/readyz"),
+        ("http://[::1]:9001/healthz", "http://[::1]:9001/healthz"),
+    ] {
+        assert_eq!(target(text).map(String::from), Ok(url.to_owned()));
+    }
+    for text in ["https://127.0.0.1:9001", "127.0.0.1:9001", "", "http://alice:hunter2@h/", "http://alice:hunter2%40h/"]
+    {
+        let reason = target(text).unwrap_err();
+        assert!(!reason.contains("hunter2"), "{reason}");
+    }
+}
+
+#[test]
+fn a_listener_on_every_address_is_asked_on_loopback() {
+    for (listen, ask) in
+        [("0.0.0.0:9001", "127.0.0.1:9001"), ("[::]:9001", "[::1]:9001"), ("10.1.2.3:9001", "10.1.2.3:9001")]
+    {
+        assert_eq!(reachable(listen.parse().unwrap()), ask.parse().unwrap());
+    }
+    let at = |address: &str| {
+        at_admin_listen(None, &[("INCIDENT_GATEWAY__ADMIN_LISTEN", address)].into_iter().collect())
+            .unwrap()
+            .map(String::from)
+    };
+    assert_eq!(at(":9005"), Ok("http://127.0.0.1:9005/readyz".to_owned()));
+    assert_eq!(at("[::]:9005"), Ok("http://[::1]:9005/readyz".to_owned()));
+    assert_eq!(at(":0"), Err("`admin_listen` (127.0.0.1:0) is no address to ask; give one with --url".to_owned()));
+}

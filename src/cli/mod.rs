@@ -1,0 +1,148 @@
+//! The command line: what may be typed, and which command it runs.
+//!
+//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration; `fetch` adds 3, see [`fetch`]. Values of settings are not
+//! read here but in [`crate::config`], so that the faults of flags, file and environment come in one report.
+
+pub mod check;
+pub mod demo_upstream;
+pub mod fetch;
+pub mod healthcheck;
+pub mod serve;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+
+use clap::{Parser, Subcommand};
+
+use crate::REVISION;
+use crate::config::{ConfigErrors, Environment};
+
+/// The exit code of bad usage and of a bad configuration.
+const BAD_USAGE: u8 = 2;
+
+static VERSION: LazyLock<String> = LazyLock::new(|| match REVISION {
+    "unknown" => env!("CARGO_PKG_VERSION").to_owned(),
+    revision => format!("{} ({revision})", env!("CARGO_PKG_VERSION")),
+});
+
+/// One fast, honest document of security incidents by employee, from many slow sources.
+#[derive(Debug, Parser)]
+#[command(
+    name = "incident-gateway",
+    version = VERSION.as_str(),
+    args_conflicts_with_subcommands = true,
+    after_help = "Without a command it serves. Settings: docs/CONFIGURATION.md, or the output of `check`."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: serve::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server (the default command)
+    Serve(serve::Args),
+    /// Read every source once and write the document to stdout or a file
+    Fetch(fetch::Args),
+    /// Validate the configuration and print the effective one, secrets masked
+    Check(check::Args),
+    /// Ask a running gateway whether it is ready; exit 0 or 1
+    Healthcheck(healthcheck::Args),
+    /// Run the demo upstream alone
+    DemoUpstream(demo_upstream::Args),
+}
+
+/// Runs the command that `arguments` (the program's name first) ask for, and gives the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
+    let line = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version come this way too; whoever reads them may have gone.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(BAD_USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match line.command.unwrap_or(Command::Serve(line.serve)) {
+        Command::Serve(args) => serve::run(args, environment),
+        Command::Fetch(args) => fetch::run(args, environment),
+        Command::Check(args) => check::run(args, environment),
+        Command::Healthcheck(args) => healthcheck::run(args, environment),
+        Command::DemoUpstream(args) => Ok(demo_upstream::run(&args)),
+    };
+    done.unwrap_or_else(|errors: ConfigErrors| {
+        say(&format!("error: {errors}"));
+        ExitCode::from(BAD_USAGE)
+    })
+}
+
+/// A line on stderr; if that is closed, there is nobody to tell.
+fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes `text` to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            say(&format!("error: cannot write to stdout: {error}"));
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        CommandLine::command().debug_assert();
+    }
+
+    fn parse(line: &str) -> Result<CommandLine, clap::error::ErrorKind> {
+        let words = std::iter::once("incident-gateway").chain(line.split_whitespace());
+        CommandLine::try_parse_from(words).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn serve_is_the_default_command_with_all_its_flags() {
+        let flags = "--config c.yaml --listen :1 --admin-listen :2 --demo";
+        let without = parse(flags).unwrap();
+        assert!(without.command.is_none());
+        let Some(Command::Serve(with)) = parse(&format!("serve {flags}")).unwrap().command else { panic!() };
+        assert_eq!(without.serve, with);
+        assert!(with.demo);
+        assert_eq!(with.listen.as_deref(), Some(":1"));
+        assert_eq!(parse("").unwrap().serve, serve::Args::default());
+    }
+
+    #[test]
+    fn every_command_of_the_contract_parses() {
+        for line in [
+            "serve",
+            "fetch --config c.yaml --demo --output out.json --format ndjson",
+            "fetch --format csv",
+            "check --config c.yaml --connect",
+            "healthcheck --url http://127.0.0.1:9001",
+            "healthcheck --config c.yaml",
+            "demo-upstream --listen 127.0.0.1:0",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn bad_usage_is_refused() {
+        for line in ["--nonsense", "nonsense", "fetch --format xml", "serve extra", "--demo check", "check --demo"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

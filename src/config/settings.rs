@@ -1,0 +1,294 @@
+//! Every setting in one table: its key, how it is read and how it is shown.
+//!
+//! The file's keys, the variables' names, the suggestions, the printed configuration and the test of the documentation
+//! all come from here.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::error::{Found, Problem};
+use super::sources::{self, Mistake};
+use super::value::{
+    address, count, duration, path, show_address, show_duration, show_size, show_text, size, text, url,
+};
+use super::yaml::Node;
+use super::{Concurrency, Config, LogFormat};
+
+/// What stands for a password in print. A configuration that holds it for a password holds none.
+pub(super) const MASK: &str = "********";
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_hours(1);
+const YEAR: Duration = Duration::from_hours(365 * 24);
+
+const NUMBER: &str = "a whole number";
+const CONCURRENCY: &str = "`auto` or a whole number";
+const LOG_FORMAT: &str = "one of `auto`, `json` and `text`";
+
+/// One setting.
+#[derive(Debug)]
+pub(super) struct Setting {
+    /// The dotted path in the file.
+    pub key: &'static str,
+    /// Whether its value may be, or hold, a secret, so that no message may show it.
+    pub secret: bool,
+    /// How it gets into a [`Config`].
+    pub write: Write,
+    /// Its value as YAML; what begins with a line break is a block.
+    pub show: fn(&Config) -> String,
+}
+
+/// How a setting's value is read.
+#[derive(Debug)]
+pub(super) enum Write {
+    /// A variable holds the text itself.
+    Scalar(fn(&mut Config, &Node) -> Result<(), Problem>),
+    /// A variable holds YAML.
+    Tree(fn(&mut Config, &Node) -> Result<(), Vec<Mistake>>),
+}
+
+impl Setting {
+    const fn scalar(
+        key: &'static str,
+        write: fn(&mut Config, &Node) -> Result<(), Problem>,
+        show: fn(&Config) -> String,
+    ) -> Self {
+        Self { key, secret: false, write: Write::Scalar(write), show }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+
+    /// Whether a variable holds the value itself, not YAML.
+    pub(super) const fn is_scalar(&self) -> bool {
+        matches!(self.write, Write::Scalar(_))
+    }
+
+    /// The environment variable's name.
+    pub(super) fn variable(&self) -> String {
+        variable(self.key)
+    }
+}
+
+/// What every variable of ours begins with.
+pub(super) const PREFIX: &str = "INCIDENT_GATEWAY__";
+
+/// The name of the variable for `key`, a setting's or a section's.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+}
+
+/// The setting of that key.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// Whether settings stand below `key`.
+pub(super) fn is_section(key: &str) -> bool {
+    sections().any(|section| section == key)
+}
+
+/// The sections, once for each setting in them.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|setting| Some(setting.key.rsplit_once('.')?.0))
+}
+
+/// The names that may stand directly below `section` (the root is empty), in order.
+pub(super) fn names_below(section: &str) -> Vec<&'static str> {
+    let mut names: Vec<&str> = Vec::new();
+    for setting in SETTINGS {
+        let rest = match section {
+            "" => Some(setting.key),
+            _ => setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.')),
+        };
+        let name = rest.map(|rest| rest.split('.').next().unwrap_or(rest));
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// The table, in the order in which it is printed.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting::scalar("listen", |c, v| put(&mut c.listen, address(v)), |c| show_address(c.listen)),
+    Setting::scalar("admin_listen", |c, v| put(&mut c.admin_listen, address(v)), |c| show_address(c.admin_listen)),
+    Setting::scalar(
+        "response_budget",
+        |c, v| put(&mut c.response_budget, duration(v, MS..=HOUR)),
+        |c| show_duration(c.response_budget),
+    ),
+    Setting::scalar(
+        "upstream.base_url",
+        |c, v| put(&mut c.upstream.base_url, url(v, "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead")),
+        |c| show_url(&c.upstream.base_url),
+    )
+    .secret(),
+    Setting::scalar(
+        "upstream.username",
+        |c, v| put(&mut c.upstream.username, username(v)),
+        |c| optional(c.upstream.username.as_deref().map(show_text)),
+    )
+    .secret(),
+    Setting::scalar(
+        "upstream.password",
+        |c, v| put(&mut c.upstream.password, password(v)),
+        |c| optional(c.upstream.password.as_ref().map(|_| format!("\"{MASK}\""))),
+    )
+    .secret(),
+    Setting::scalar(
+        "upstream.timeout",
+        |c, v| put(&mut c.upstream.timeout, duration(v, MS..=HOUR)),
+        |c| show_duration(c.upstream.timeout),
+    ),
+    Setting::scalar(
+        "upstream.connect_timeout",
+        |c, v| put(&mut c.upstream.connect_timeout, duration(v, MS..=HOUR)),
+        |c| show_duration(c.upstream.connect_timeout),
+    ),
+    Setting::scalar(
+        "upstream.concurrency",
+        |c, v| put(&mut c.upstream.concurrency, concurrency(v)),
+        |c| match c.upstream.concurrency {
+            Concurrency::Auto => "auto".to_owned(),
+            Concurrency::Fixed(calls) => calls.to_string(),
+        },
+    ),
+    Setting::scalar(
+        "upstream.max_concurrency",
+        |c, v| put(&mut c.upstream.max_concurrency, count(v, 1..=1024, NUMBER)),
+        |c| c.upstream.max_concurrency.to_string(),
+    ),
+    Setting::scalar(
+        "upstream.retries",
+        |c, v| put(&mut c.upstream.retries, count(v, 0..=10, NUMBER)),
+        |c| c.upstream.retries.to_string(),
+    ),
+    // Positions in a body are 32 bits wide.
+    Setting::scalar(
+        "upstream.max_body",
+        |c, v| put(&mut c.upstream.max_body, size(v, 1..=u64::from(u32::MAX))),
+        |c| show_size(c.upstream.max_body),
+    ),
+    Setting::scalar("identities.path", |c, v| put(&mut c.identities.path, path(v)), |c| show_text(&c.identities.path)),
+    Setting {
+        key: "sources",
+        secret: false,
+        write: Write::Tree(|c, v| {
+            c.sources = sources::read(v)?;
+            Ok(())
+        }),
+        show: |c| sources::show(&c.sources),
+    },
+    Setting::scalar("cache.ttl", |c, v| put(&mut c.cache.ttl, duration(v, MS..=YEAR)), |c| show_duration(c.cache.ttl)),
+    Setting::scalar(
+        "cache.stale_for",
+        |c, v| put(&mut c.cache.stale_for, duration(v, MS..=YEAR)),
+        |c| show_duration(c.cache.stale_for),
+    ),
+    Setting::scalar(
+        "cache.max_bytes",
+        |c, v| put(&mut c.cache.max_bytes, size(v, 0..=1 << 40)),
+        |c| show_size(c.cache.max_bytes),
+    ),
+    Setting::scalar(
+        "limits.max_connections",
+        |c, v| put(&mut c.limits.max_connections, count(v, 1..=1_000_000, NUMBER)),
+        |c| c.limits.max_connections.to_string(),
+    ),
+    Setting::scalar(
+        "limits.max_requests",
+        |c, v| put(&mut c.limits.max_requests, count(v, 1..=1_000_000, NUMBER)),
+        |c| c.limits.max_requests.to_string(),
+    ),
+    Setting::scalar(
+        "limits.header_timeout",
+        |c, v| put(&mut c.limits.header_timeout, duration(v, MS..=HOUR)),
+        |c| show_duration(c.limits.header_timeout),
+    ),
+    Setting::scalar(
+        "limits.write_timeout",
+        |c, v| put(&mut c.limits.write_timeout, duration(v, MS..=HOUR)),
+        |c| show_duration(c.limits.write_timeout),
+    ),
+    Setting::scalar(
+        "shutdown.drain_delay",
+        |c, v| put(&mut c.shutdown.drain_delay, duration(v, Duration::ZERO..=HOUR)),
+        |c| show_duration(c.shutdown.drain_delay),
+    ),
+    Setting::scalar(
+        "shutdown.timeout",
+        |c, v| put(&mut c.shutdown.timeout, duration(v, Duration::ZERO..=HOUR)),
+        |c| show_duration(c.shutdown.timeout),
+    ),
+    Setting::scalar(
+        "log_format",
+        |c, v| put(&mut c.log_format, log_format(v)),
+        |c| match c.log_format {
+            None => "auto".to_owned(),
+            Some(LogFormat::Json) => "json".to_owned(),
+            Some(LogFormat::Text) => "text".to_owned(),
+        },
+    ),
+    Setting::scalar(
+        "otlp.endpoint",
+        |c, v| put(&mut c.otlp.endpoint, if v.is_null() { Ok(None) } else { url(v, "leave them out").map(Some) }),
+        |c| optional(c.otlp.endpoint.as_ref().map(show_url)),
+    )
+    .secret(),
+];
+
+fn put<T>(slot: &mut T, value: Result<T, Problem>) -> Result<(), Problem> {
+    *slot = value?;
+    Ok(())
+}
+
+fn optional(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "null".to_owned())
+}
+
+fn show_url(url: &reqwest::Url) -> String {
+    let text = url.as_str();
+    show_text(if url.path() == "/" { text.strip_suffix('/').unwrap_or(text) } else { text })
+}
+
+/// The Basic auth user; an empty one is none.
+fn username(node: &Node) -> Result<Option<String>, Problem> {
+    let Some(name) = credential(node)? else { return Ok(None) };
+    if name.contains(':') {
+        return Err(Problem::UsernameColon);
+    }
+    Ok(Some(name.to_owned()))
+}
+
+/// The Basic auth password; an empty or masked one is none.
+fn password(node: &Node) -> Result<Option<SecretString>, Problem> {
+    Ok(credential(node)?.filter(|password| *password != MASK).map(SecretString::from))
+}
+
+fn credential(node: &Node) -> Result<Option<&str>, Problem> {
+    if node.is_null() {
+        return Ok(None);
+    }
+    let text = text(node, "text")?;
+    if text.contains(char::is_control) {
+        return Err(Problem::ControlCharacter);
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+fn concurrency(node: &Node) -> Result<Concurrency, Problem> {
+    match text(node, CONCURRENCY)? {
+        "auto" => Ok(Concurrency::Auto),
+        _ => count(node, 1..=1024, CONCURRENCY).map(Concurrency::Fixed),
+    }
+}
+
+fn log_format(node: &Node) -> Result<Option<LogFormat>, Problem> {
+    match text(node, LOG_FORMAT)? {
+        "auto" => Ok(None),
+        "json" => Ok(Some(LogFormat::Json)),
+        "text" => Ok(Some(LogFormat::Text)),
+        other => Err(Problem::Unparsable { found: Found::new(other), expected: LOG_FORMAT }),
+    }
+}

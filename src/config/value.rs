@@ -1,0 +1,192 @@
+//! Texts → durations, sizes, numbers, addresses and URLs, and back.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::error::{Found, Problem};
+use super::yaml::{Node, Value};
+
+const DURATION: &str = "a duration, such as `1500ms`, `30s` or `1h`";
+const SIZE: &str = "a size, such as `64MiB` or a number of bytes";
+const ADDRESS: &str = "an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, `localhost:9000` or `:9000`";
+
+/// The units of sizes: powers of 1024 and of 1000.
+const UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("B", 1),
+];
+
+/// The text of a scalar that must be there.
+pub(super) fn text<'a>(node: &'a Node, expected: &'static str) -> Result<&'a str, Problem> {
+    match &node.value {
+        _ if node.is_null() => Err(Problem::Empty { expected }),
+        Value::Scalar { text, .. } => Ok(text),
+        _ => Err(Problem::WrongShape { expected, found: node.kind() }),
+    }
+}
+
+/// A duration with its unit, within `range`, in whole microseconds.
+pub(super) fn duration(node: &Node, range: RangeInclusive<Duration>) -> Result<Duration, Problem> {
+    let text = text(node, DURATION)?.trim();
+    if is_number(text) && text.bytes().any(|digit| matches!(digit, b'1'..=b'9')) {
+        return Err(Problem::NoUnit { found: text.to_owned() });
+    }
+    let unparsable = || Problem::Unparsable { found: Found::new(text), expected: DURATION };
+    // humantime 2.4 panics where the seconds overflow by a carry; 15 digits cannot make that sum.
+    if text.bytes().filter(u8::is_ascii_digit).count() > 15 {
+        return Err(unparsable());
+    }
+    let value =
+        if is_number(text) { Duration::ZERO } else { humantime::parse_duration(text).map_err(|_| unparsable())? };
+    let value = Duration::new(value.as_secs(), value.subsec_micros() * 1000);
+    within(value, range, text, show_duration)
+}
+
+/// A duration, where a plain number means seconds.
+pub(super) fn seconds(text: &str) -> String {
+    let text = text.trim();
+    if is_number(text) { format!("{text}s") } else { text.to_owned() }
+}
+
+fn is_number(text: &str) -> bool {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    [whole, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A size in bytes, within `range`.
+pub(super) fn size(node: &Node, range: RangeInclusive<u64>) -> Result<u64, Problem> {
+    let text = text(node, SIZE)?.trim();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim_start() {
+        "" => Some(1),
+        unit => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|&(_, factor)| factor),
+    };
+    let (Ok(number), Some(factor)) = (number.parse::<u128>(), factor) else {
+        return Err(Problem::Unparsable { found: Found::new(text), expected: SIZE });
+    };
+    let bytes = u64::try_from(number.saturating_mul(u128::from(factor))).unwrap_or(u64::MAX);
+    within(bytes, range, text, show_size)
+}
+
+/// A whole number, within `range`.
+pub(super) fn count(node: &Node, range: RangeInclusive<usize>, expected: &'static str) -> Result<usize, Problem> {
+    let text = text(node, expected)?.trim();
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Problem::Unparsable { found: Found::new(text), expected });
+    }
+    // Digits that are no usize are too many of them.
+    within(text.parse().unwrap_or(usize::MAX), range, text, |count| count.to_string())
+}
+
+fn within<T: PartialOrd + Copy>(
+    value: T,
+    range: RangeInclusive<T>,
+    text: &str,
+    show: fn(T) -> String,
+) -> Result<T, Problem> {
+    if range.contains(&value) {
+        return Ok(value);
+    }
+    Err(Problem::OutOfRange { found: Found::new(text), from: show(*range.start()), to: show(*range.end()) })
+}
+
+/// An address to listen on: `IP:PORT`, `localhost:PORT` (IPv4), or `:PORT` (every IPv4 address).
+pub(super) fn address(node: &Node) -> Result<SocketAddr, Problem> {
+    let text = text(node, ADDRESS)?.trim();
+    let ip = |host| match host {
+        "" => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        _ => None,
+    };
+    let short = || {
+        let (host, port) = text.rsplit_once(':')?;
+        let all_digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        Some(SocketAddr::new(ip(host)?, port.parse().ok().filter(|_| all_digits)?))
+    };
+    text.parse().ok().or_else(short).ok_or_else(|| Problem::Unparsable { found: Found::new(text), expected: ADDRESS })
+}
+
+/// A URL of `http` or `https` that holds no user, password, query or fragment. Faults never show the URL.
+pub(super) fn url(node: &Node, mend: &'static str) -> Result<Url, Problem> {
+    let text = text(node, "a URL, such as `https://host:port`")?.trim();
+    let url = Url::parse(text).map_err(|error| Problem::NotAUrl(error.to_string()))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Problem::UrlScheme);
+    }
+    // The parser forgets an empty user (`https://@host`), so the text is asked.
+    let rest = text.split_once(':').map_or(text, |(_, rest)| rest).trim_start_matches(['/', '\\']);
+    if rest.split(['/', '\\', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+        return Err(Problem::UrlCredentials { mend });
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(Problem::UrlQuery);
+    }
+    Ok(url)
+}
+
+/// The path of an endpoint below the base URL.
+pub(super) fn path(node: &Node) -> Result<String, Problem> {
+    const EXPECTED: &str =
+        "a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
+    let text = text(node, EXPECTED)?;
+    // `//host` and `/\host` would lead to another host, and the credentials with them.
+    let leads_away = text.starts_with("//") || text.contains('\\');
+    let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
+    if !text.starts_with('/') || leads_away || text.contains(strange) {
+        return Err(Problem::Unparsable { found: Found::new(text), expected: EXPECTED });
+    }
+    Ok(text.to_owned())
+}
+
+/// A duration of whole microseconds, in the largest unit that it is a whole number of.
+pub(super) fn show_duration(duration: Duration) -> String {
+    let micros = duration.as_micros();
+    let units = [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000)];
+    match units.iter().find(|(_, unit)| micros.is_multiple_of(*unit)) {
+        _ if micros == 0 => "0s".to_owned(),
+        Some((name, unit)) => format!("{}{name}", micros / unit),
+        None => format!("{micros}us"),
+    }
+}
+
+/// A size in the largest power of 1024 that it is a whole number of.
+pub(super) fn show_size(bytes: u64) -> String {
+    let unit = UNITS.iter().take(4).find(|(_, unit)| bytes != 0 && bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
+/// An address as a YAML scalar.
+pub(super) fn show_address(address: SocketAddr) -> String {
+    if address.is_ipv4() { address.to_string() } else { format!("\"{address}\"") }
+}
+
+/// A text as a YAML scalar: plain where every YAML reader takes it for text, else in double quotes.
+pub(super) fn show_text(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.' | ':');
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+    let word = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    let ends = !text.ends_with(':');
+    if begins && ends && text.chars().all(plain) && !word.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        return text.to_owned();
+    }
+    let escaped = |c| match c {
+        '"' | '\\' => format!("\\{c}"),
+        ' '..='~' => c.to_string(),
+        _ => format!("\\U{:08X}", u32::from(c)),
+    };
+    format!("\"{}\"", text.chars().map(escaped).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests;

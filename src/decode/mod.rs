@@ -1,0 +1,58 @@
+//! Bytes → records: spans into the body, plus the three values the join needs.
+//!
+//! A body is taken whole or not at all: it is valid UTF-8, one strict JSON document (RFC 8259) of bounded depth and of
+//! the expected shape, or it is refused with the place of the fault. Nothing of it is copied.
+
+mod identities;
+mod incidents;
+mod scanner;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use identities::Identities;
+pub(crate) use identities::address;
+pub use incidents::{IdentityValue, Incidents, Member, Priority, Record, RecordFault, SourceFields, Span};
+pub use scanner::{MAX_DEPTH, Scalar, members, unescape};
+
+/// Why a body was refused. It quotes nothing of the body.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DecodeError {
+    /// The byte at which the fault was seen.
+    pub offset: usize,
+    /// What was wrong there.
+    pub fault: &'static str,
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.fault, self.offset)
+    }
+}
+
+impl std::error::Error for DecodeError {}
+
+/// The body as text, in one pass over it.
+fn utf8(body: &[u8]) -> Result<&str, DecodeError> {
+    // Spans are 32 bits wide; configuration keeps `upstream.max_body` below this.
+    if u32::try_from(body.len()).is_err() {
+        return Err(DecodeError { offset: 0, fault: "the body is larger than 4 GiB" });
+    }
+    simdutf8::basic::from_utf8(body).map_err(|_| DecodeError {
+        offset: simdutf8::compat::from_utf8(body).err().map_or(0, |error| error.valid_up_to()),
+        fault: "invalid UTF-8",
+    })
+}
+
+/// The text of a scalar that can name an employee: a number as it is spelled, or a string unescaped. `None` for other
+/// scalars, and for strings that are no Unicode text (a lone surrogate).
+fn employee_text(kind: Scalar, raw: &str) -> Option<Cow<'_, str>> {
+    match kind {
+        Scalar::Number => Some(Cow::Borrowed(raw)),
+        Scalar::String => unescape(&raw[1..raw.len() - 1]),
+        Scalar::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

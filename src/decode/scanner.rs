@@ -1,0 +1,367 @@
+//! A strict JSON scanner (RFC 8259) that finds where values begin and end without building them.
+//!
+//! It reads a body about as fast as a parser that throws everything away, because it does little more than that. It
+//! does not recurse, so that depth is bounded by [`MAX_DEPTH`] and not by the stack.
+
+use std::borrow::Cow;
+
+use super::DecodeError;
+
+/// How deep arrays and objects may nest, the document itself included.
+pub const MAX_DEPTH: usize = 256;
+
+/// What a value without parts is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scalar {
+    /// A number; its span is its spelling.
+    Number,
+    /// A string; its span includes the quotes.
+    String,
+    /// Null, a boolean, an array or an object: nothing the gateway reads a meaning into.
+    Other,
+}
+
+/// A value's place in the body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Value {
+    pub(super) kind: Scalar,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+/// A position in a body that is known to be UTF-8.
+pub(super) struct Scanner<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    position: usize,
+}
+
+const LOW: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// Marks the high bit of each byte of `word` that is zero. Bytes above the lowest marked one may be marked wrongly,
+/// so only the lowest counts.
+const fn zero_bytes(word: u64) -> u64 {
+    word.wrapping_sub(LOW) & !word & HIGH
+}
+
+/// The offset in `word` (as read in little-endian order) of the first byte that ends or interrupts a run of plain
+/// string content: a quote, a backslash or a control character. 8 when there is none.
+const fn plain_run(word: u64) -> usize {
+    let quotes = zero_bytes(word ^ (LOW * b'"' as u64));
+    let backslashes = zero_bytes(word ^ (LOW * b'\\' as u64));
+    let controls = word.wrapping_sub(LOW * 0x20) & !word & HIGH;
+    ((quotes | backslashes | controls).trailing_zeros() / 8) as usize
+}
+
+/// How many of the bytes of `word` (as read in little-endian order) are digits before the first that is not.
+const fn digit_run(word: u64) -> usize {
+    let digits = word ^ (LOW * b'0' as u64);
+    // A digit is now 0–9; adding 0x76 carries any greater value, up to 0x89, into the high bit, as `|` keeps those above.
+    let others = (digits.wrapping_add(LOW * 0x76) | digits) & HIGH;
+    (others.trailing_zeros() / 8) as usize
+}
+
+/// A member's name with its quotes, colon and the whitespace before its value, when that is at most 16 bytes: comparing it
+/// takes two instructions, and records of one source repeat the same names in the same order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShortName {
+    bytes: u128,
+    mask: u128,
+    length: usize,
+}
+
+impl ShortName {
+    /// The bytes between two positions, unless they are too many.
+    pub(super) fn new(bytes: &[u8]) -> Option<Self> {
+        let mut padded = [0; 16];
+        padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let mask = u128::MAX.checked_shr(128 - 8 * u32::try_from(bytes.len()).ok()?).unwrap_or(0);
+        Some(Self { bytes: u128::from_le_bytes(padded), mask, length: bytes.len() })
+    }
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        Self { text, bytes: text.as_bytes(), position: 0 }
+    }
+
+    pub(super) fn position(&self) -> usize {
+        self.position
+    }
+
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The text between two positions that values gave.
+    pub(super) fn slice(&self, start: usize, end: usize) -> &'a str {
+        &self.text[start..end]
+    }
+
+    #[cold]
+    pub(super) fn fault<T>(&self, fault: &'static str) -> Result<T, DecodeError> {
+        let fault = if self.position >= self.bytes.len() { "the body ends too soon" } else { fault };
+        Err(DecodeError { offset: self.position, fault })
+    }
+
+    /// The next byte; 0, which no rule accepts, at the end.
+    #[inline]
+    pub(super) fn peek(&self) -> u8 {
+        self.bytes.get(self.position).copied().unwrap_or(0)
+    }
+
+    #[inline]
+    pub(super) fn skip_whitespace(&mut self) {
+        while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
+            self.position += 1;
+        }
+    }
+
+    /// Consumes `byte` when it is next.
+    #[inline]
+    pub(super) fn accept(&mut self, byte: u8) -> bool {
+        let found = self.peek() == byte;
+        self.position += usize::from(found);
+        found
+    }
+
+    #[inline]
+    pub(super) fn expect(&mut self, byte: u8, fault: &'static str) -> Result<(), DecodeError> {
+        if self.accept(byte) { Ok(()) } else { self.fault(fault) }
+    }
+
+    /// Nothing but whitespace may follow the document.
+    pub(super) fn end(&mut self) -> Result<(), DecodeError> {
+        self.skip_whitespace();
+        if self.position == self.bytes.len() { Ok(()) } else { self.fault("text after the document") }
+    }
+
+    /// A member's name and the colon after it: the raw text between the quotes.
+    #[inline]
+    pub(super) fn name(&mut self) -> Result<&'a str, DecodeError> {
+        if self.peek() != b'"' {
+            return self.fault("expected a member name");
+        }
+        let start = self.position + 1;
+        self.string()?;
+        let name = self.slice(start, self.position - 1);
+        self.skip_whitespace();
+        self.expect(b':', "expected a colon")?;
+        Ok(name)
+    }
+
+    /// Consumes these very bytes when they are next.
+    #[inline]
+    pub(super) fn accept_short_name(&mut self, name: &ShortName) -> bool {
+        let Some(Ok(window)) = self.bytes.get(self.position..self.position + 16).map(<[u8; 16]>::try_from) else {
+            return false;
+        };
+        let found = u128::from_le_bytes(window) & name.mask == name.bytes;
+        self.position += if found { name.length } else { 0 };
+        found
+    }
+
+    /// One value, whatever it is; `depth` is how many arrays and objects are open around it.
+    #[inline]
+    pub(super) fn value(&mut self, depth: usize) -> Result<Value, DecodeError> {
+        let start = self.position;
+        let kind = match self.peek() {
+            b'"' => {
+                self.string()?;
+                Scalar::String
+            }
+            b'-' | b'0'..=b'9' => {
+                self.number()?;
+                Scalar::Number
+            }
+            _ => {
+                self.other(depth)?;
+                Scalar::Other
+            }
+        };
+        Ok(Value { kind, start, end: self.position })
+    }
+
+    /// A string, from its opening quote on.
+    #[inline]
+    fn string(&mut self) -> Result<(), DecodeError> {
+        self.position += 1;
+        loop {
+            while let Some(word) = self.bytes.get(self.position..self.position + 8) {
+                let run = plain_run(u64::from_le_bytes(word.try_into().unwrap_or([0; 8])));
+                self.position += run;
+                if run < 8 {
+                    break;
+                }
+            }
+            match self.peek() {
+                b'"' => {
+                    self.position += 1;
+                    return Ok(());
+                }
+                b'\\' => self.escape()?,
+                0..=0x1f => return self.fault("a control character in a string"),
+                _ => self.position += 1,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<(), DecodeError> {
+        match self.bytes.get(self.position + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.position += 2,
+            Some(b'u')
+                if self
+                    .bytes
+                    .get(self.position + 2..self.position + 6)
+                    .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) =>
+            {
+                self.position += 6;
+            }
+            _ => return self.fault("an invalid escape"),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn digits(&mut self) -> Result<(), DecodeError> {
+        let start = self.position;
+        while let Some(word) = self.bytes.get(self.position..self.position + 8) {
+            let run = digit_run(u64::from_le_bytes(word.try_into().unwrap_or([0; 8])));
+            self.position += run;
+            if run < 8 {
+                break;
+            }
+        }
+        while self.peek().is_ascii_digit() {
+            self.position += 1;
+        }
+        if self.position == start { self.fault("expected a digit") } else { Ok(()) }
+    }
+
+    #[inline]
+    fn number(&mut self) -> Result<(), DecodeError> {
+        self.accept(b'-');
+        if !self.accept(b'0') {
+            self.digits()?;
+        }
+        if self.accept(b'.') {
+            self.digits()?;
+        }
+        if matches!(self.peek(), b'e' | b'E') {
+            self.position += 1;
+            if matches!(self.peek(), b'+' | b'-') {
+                self.position += 1;
+            }
+            self.digits()?;
+        }
+        if matches!(self.peek(), b'0'..=b'9' | b'.' | b'+' | b'-') {
+            return self.fault("an invalid number");
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, literal: &'static str) -> Result<(), DecodeError> {
+        if self.bytes[self.position..].starts_with(literal.as_bytes()) {
+            self.position += literal.len();
+            return Ok(());
+        }
+        self.fault("expected a value")
+    }
+
+    /// A literal, an array or an object.
+    fn other(&mut self, depth: usize) -> Result<(), DecodeError> {
+        match self.peek() {
+            b't' => self.literal("true"),
+            b'f' => self.literal("false"),
+            b'n' => self.literal("null"),
+            b'[' | b'{' => self.container(depth),
+            _ => self.fault("expected a value"),
+        }
+    }
+
+    /// An array or an object with all that is in it. The open ones are a stack of bits: 1 for an object.
+    fn container(&mut self, depth: usize) -> Result<(), DecodeError> {
+        let mut objects = [0_u64; MAX_DEPTH / 64];
+        let mut open = 0;
+        loop {
+            // A value begins here.
+            match self.peek() {
+                opening @ (b'[' | b'{') => {
+                    if depth + open >= MAX_DEPTH {
+                        return self.fault("arrays and objects nest too deep");
+                    }
+                    let object = opening == b'{';
+                    let (word, bit) = (open / 64, 1 << (open % 64));
+                    if object {
+                        objects[word] |= bit;
+                    } else {
+                        objects[word] &= !bit;
+                    }
+                    open += 1;
+                    self.position += 1;
+                    self.skip_whitespace();
+                    if self.peek() != if object { b'}' } else { b']' } {
+                        if object {
+                            self.name()?;
+                            self.skip_whitespace();
+                        }
+                        continue;
+                    }
+                }
+                b'"' => self.string()?,
+                b'-' | b'0'..=b'9' => self.number()?,
+                _ => self.other(depth)?,
+            }
+            // A value has ended, or an empty container is about to: close what closes, go on after a comma.
+            loop {
+                let object = objects[(open - 1) / 64] & (1 << ((open - 1) % 64)) != 0;
+                self.skip_whitespace();
+                if self.accept(b',') {
+                    self.skip_whitespace();
+                    if object {
+                        self.name()?;
+                        self.skip_whitespace();
+                    }
+                    break;
+                }
+                self.expect(if object { b'}' } else { b']' }, "expected a comma or a closing bracket")?;
+                open -= 1;
+                if open == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// The text that the inside of a JSON string stands for; `None` when it holds a lone surrogate.
+#[must_use]
+pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
+    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
+        return Some(Cow::Borrowed(raw));
+    }
+    // Only strings that the scanner accepted come here, so a failure can only be a lone surrogate.
+    serde_json::from_str::<String>(&format!("\"{raw}\"")).ok().map(Cow::Owned)
+}
+
+/// The members of an object that a decoder accepted: each name (unescaped, unless it is no Unicode text) with the bytes
+/// from its opening quote to the end of its value.
+pub fn members(object: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
+    let text = std::str::from_utf8(object).unwrap_or("{}");
+    let mut scanner = Scanner::new(text);
+    let mut more = scanner.accept(b'{');
+    std::iter::from_fn(move || {
+        scanner.skip_whitespace();
+        if !more || scanner.peek() == b'}' {
+            return None;
+        }
+        let start = scanner.position();
+        let name = scanner.name().ok()?;
+        scanner.skip_whitespace();
+        let value = scanner.value(1).ok()?;
+        scanner.skip_whitespace();
+        more = scanner.accept(b',');
+        Some((unescape(name), &object[start..value.end]))
+    })
+}

@@ -1,0 +1,224 @@
+//! The flags of `demo-upstream`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{StringValueParser, TypedValueParser as _};
+use http::{HeaderValue, StatusCode};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use super::endpoint::UnknownSource;
+use super::fault::{Garbage, UnknownGarbage};
+use super::generate::Plan;
+use super::options::{CONTENTION, PASSWORD, USERNAME};
+use super::{Data, Endpoint, Fault, Options};
+
+/// The flags of `demo-upstream`; [`Options`] are made from them.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Where to listen; port 0 takes any that is free
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9002")]
+    listen: SocketAddr,
+    /// The Basic auth user
+    #[arg(long, value_name = "NAME", default_value = USERNAME)]
+    username: String,
+    /// That user's password
+    #[arg(long, value_name = "PASSWORD", default_value = PASSWORD, value_parser = StringValueParser::new().map(SecretString::from))]
+    password: SecretString,
+
+    /// Serve DIR/<source>.json, as they are, instead of the built-in data
+    #[arg(long, value_name = "DIR", conflicts_with = "incidents")]
+    fixtures: Option<PathBuf>,
+    /// Serve N generated records, spread over the seven sources, instead of the built-in data
+    #[arg(long, value_name = "N")]
+    incidents: Option<u64>,
+    /// How many employees the generated records are about, 1 to 900000 [default: by the number of records]
+    #[arg(long, value_name = "N", requires = "incidents", value_parser = clap::value_parser!(u64).range(1..=Plan::MOST_EMPLOYEES))]
+    employees: Option<u64>,
+    /// Another seed gives other data, jitter and failures
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Compress for clients that accept gzip
+    #[arg(long)]
+    gzip: bool,
+
+    /// What a lone call takes
+    #[arg(long, value_name = "DURATION", default_value = "1500ms", value_parser = humantime::parse_duration)]
+    latency: Duration,
+    /// How much calls slow each other down: n at once take LATENCY × (1 + F × (n − 1)²) each
+    #[arg(long, value_name = "F", default_value_t = CONTENTION, allow_negative_numbers = true, value_parser = factor)]
+    contention: f64,
+    /// How far each call's latency strays to either side, 0 to 1 of it
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true, value_parser = share)]
+    jitter: f64,
+    /// The share of calls that are answered 500, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true, value_parser = share)]
+    fail: f64,
+    /// Send Retry-After with every 429 and 503
+    #[arg(long, value_name = "SECONDS")]
+    retry_after: Option<u32>,
+
+    /// Never answer
+    #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Hang))]
+    hang: Vec<Placed>,
+    /// Stop in the middle of the body, with the connection open
+    #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Stall))]
+    stall: Vec<Placed>,
+    /// Close the connection in the middle of the body
+    #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::CutOff))]
+    cut_off: Vec<Placed>,
+    /// Send the body at so many bytes a second [default: 100]
+    #[arg(long, value_name = "SOURCE[=BYTES]", help_heading = FAULTS, value_parser = drip)]
+    drip: Vec<Placed>,
+    /// Answer with this status, 201 to 599
+    #[arg(long, value_name = "SOURCE=CODE", help_heading = FAULTS, value_parser = status)]
+    status: Vec<Placed>,
+    /// Redirect (302) to this URL; the source's own path makes a loop
+    #[arg(long, value_name = "SOURCE=URL", help_heading = FAULTS, value_parser = redirect)]
+    redirect: Vec<Placed>,
+    /// Answer 200 with the wrong body: html, json (half of it), shape, utf8 or deep [default: html]
+    #[arg(long, value_name = "SOURCE[=KIND]", help_heading = FAULTS, value_parser = garbage)]
+    garbage: Vec<Placed>,
+    /// Answer 200 with an empty body
+    #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Empty))]
+    empty: Vec<Placed>,
+    /// Send a body without end
+    #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Endless))]
+    endless: Vec<Placed>,
+    /// Send a little gzip that decompresses to 256 MiB
+    #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Bomb))]
+    bomb: Vec<Placed>,
+    /// Answer 500 every second time
+    #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Flap))]
+    flap: Vec<Placed>,
+}
+
+const FAULTS: &str = "Faults (repeat a flag for several sources; one fault a source)";
+
+/// What goes wrong where.
+type Placed = (Endpoint, Fault);
+
+impl Args {
+    /// What to give `curl -u`. A password of the caller's is not ours to print; curl asks for it.
+    pub(super) fn curl_user(&self) -> String {
+        let has_known_password = self.password.expose_secret() == PASSWORD;
+        if has_known_password { format!("{}:{PASSWORD}", self.username) } else { self.username.clone() }
+    }
+}
+
+impl TryFrom<Args> for Options {
+    type Error = TwoFaults;
+
+    fn try_from(args: Args) -> Result<Self, TwoFaults> {
+        let data = match (args.fixtures, args.incidents) {
+            (Some(directory), _) => Data::Directory(directory),
+            (None, Some(incidents)) => {
+                let employees = args.employees.unwrap_or_else(|| Plan::usual_employees(incidents));
+                Data::Generated(Plan { incidents, employees, seed: args.seed })
+            }
+            (None, None) => Data::Fixtures,
+        };
+        let mut faults = HashMap::new();
+        let placed = [
+            args.hang,
+            args.stall,
+            args.cut_off,
+            args.drip,
+            args.status,
+            args.redirect,
+            args.garbage,
+            args.empty,
+            args.endless,
+            args.bomb,
+            args.flap,
+        ];
+        for (endpoint, fault) in placed.into_iter().flatten() {
+            let second = fault.flag();
+            if let Some(first) = faults.insert(endpoint, fault) {
+                return Err(TwoFaults { endpoint, first: first.flag(), second });
+            }
+        }
+        Ok(Self {
+            listen: args.listen,
+            username: args.username,
+            password: args.password,
+            data,
+            latency: args.latency,
+            contention: args.contention,
+            jitter: args.jitter,
+            fail: args.fail,
+            retry_after: args.retry_after,
+            gzip: args.gzip,
+            seed: args.seed,
+            faults,
+        })
+    }
+}
+
+/// Two faults were asked of one source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TwoFaults {
+    endpoint: Endpoint,
+    first: &'static str,
+    second: &'static str,
+}
+
+impl fmt::Display for TwoFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, first, second } = self;
+        if first == second {
+            write!(f, "{first} names {endpoint} twice; once will do")
+        } else {
+            write!(f, "both {first} and {second} name {endpoint}; a source has one fault at most")
+        }
+    }
+}
+
+impl std::error::Error for TwoFaults {}
+
+fn plain(source: &str, fault: Fault) -> Result<Placed, UnknownSource> {
+    Ok((source.parse()?, fault))
+}
+
+fn drip(text: &str) -> Result<Placed, String> {
+    let (source, bytes) = text.split_once('=').unwrap_or((text, "100"));
+    let per_second = bytes.parse().map_err(|_| format!("{bytes:?} is no number of bytes a second"))?;
+    placed(source, Fault::Drip(per_second))
+}
+
+fn status(text: &str) -> Result<Placed, String> {
+    let (source, code) = text.split_once('=').ok_or("a status is wanted, as in denial=503")?;
+    let status = code.parse().ok().filter(|status| (201..600).contains(&StatusCode::as_u16(status)));
+    placed(source, Fault::Status(status.ok_or_else(|| format!("{code:?} is no status from 201 to 599"))?))
+}
+
+fn redirect(text: &str) -> Result<Placed, String> {
+    let (source, url) = text.split_once('=').ok_or("a URL is wanted, as in denial=http://127.0.0.1:9/")?;
+    let url = HeaderValue::from_str(url).map_err(|_| format!("{url:?} cannot stand in a header"))?;
+    placed(source, Fault::Redirect(url))
+}
+
+fn garbage(text: &str) -> Result<Placed, String> {
+    let (source, kind) = text.split_once('=').unwrap_or((text, "html"));
+    let kind: Garbage = kind.parse().map_err(|error: UnknownGarbage| error.to_string())?;
+    placed(source, Fault::Garbage(kind))
+}
+
+fn placed(source: &str, fault: Fault) -> Result<Placed, String> {
+    plain(source, fault).map_err(|error| error.to_string())
+}
+
+fn factor(text: &str) -> Result<f64, &'static str> {
+    let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor >= 0.0);
+    factor.ok_or("a number from 0 up is wanted")
+}
+
+fn share(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("a number from 0 to 1 is wanted")
+}
+
+#[cfg(test)]
+mod tests;

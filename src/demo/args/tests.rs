@@ -1,0 +1,113 @@
+use std::num::NonZeroU32;
+
+use clap::Parser as _;
+
+use super::*;
+
+#[derive(Debug, clap::Parser)]
+struct Command {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn parse(flags: &str) -> Result<Options, String> {
+    let words = std::iter::once("demo-upstream").chain(flags.split_whitespace());
+    let command = Command::try_parse_from(words).map_err(|error| error.to_string())?;
+    Options::try_from(command.args).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn assert_refused(flags: &str, wanted: &[&str]) {
+    let error = parse(flags).unwrap_err();
+    assert!(wanted.iter().all(|wanted| error.contains(wanted)), "{flags}: {error}");
+}
+
+#[test]
+fn without_flags_the_behaviour_is_the_default_one() {
+    let (options, wanted) = (parse("").unwrap(), Options::default());
+    assert_eq!(options.listen.to_string(), "127.0.0.1:9002");
+    assert_eq!(options.username, wanted.username);
+    assert_eq!(options.password.expose_secret(), wanted.password.expose_secret());
+    assert_eq!((options.data, options.latency, options.gzip), (wanted.data, wanted.latency, wanted.gzip));
+    assert_eq!(
+        [options.contention, options.jitter, options.fail].map(f64::to_bits),
+        [wanted.contention, wanted.jitter, wanted.fail].map(f64::to_bits)
+    );
+    assert!(options.faults.is_empty() && options.retry_after.is_none());
+}
+
+#[test]
+fn numbers_times_and_data_are_taken() {
+    let options =
+        parse("--listen 127.0.0.1:0 --latency 1s500ms --contention 0 --jitter 1 --fail 0.25 --retry-after 3 --gzip")
+            .unwrap();
+    assert_eq!((options.listen.port(), options.latency), (0, Duration::from_millis(1500)));
+    assert_eq!((options.retry_after, options.gzip), (Some(3), true));
+
+    let generated = |flags| parse(flags).unwrap().data;
+    let plan = Plan { incidents: 1_000_000, employees: 40_000, seed: 0 };
+    assert_eq!(generated("--incidents 1000000"), Data::Generated(plan));
+    let plan = Plan { employees: 5, seed: 9, ..plan };
+    assert_eq!(generated("--incidents 1000000 --employees 5 --seed 9"), Data::Generated(plan));
+    assert_eq!(generated("--fixtures some/where"), Data::Directory("some/where".into()));
+}
+
+#[test]
+fn faults_go_to_their_sources() {
+    let drops = |number| Fault::Drip(NonZeroU32::new(number).unwrap());
+    for (flags, endpoint, wanted) in [
+        ("--hang denial", Endpoint::Denial, Fault::Hang),
+        ("--stall denial", Endpoint::Denial, Fault::Stall),
+        ("--cut-off identities", Endpoint::Identities, Fault::CutOff),
+        ("--drip other", Endpoint::Other, drops(100)),
+        ("--drip other=7", Endpoint::Other, drops(7)),
+        ("--status misuse=503", Endpoint::Misuse, Fault::Status(StatusCode::SERVICE_UNAVAILABLE)),
+        ("--garbage probing", Endpoint::Probing, Fault::Garbage(Garbage::Html)),
+        ("--garbage probing=deep", Endpoint::Probing, Fault::Garbage(Garbage::Deep)),
+        (
+            "--redirect denial=http://127.0.0.1:1/?a=b",
+            Endpoint::Denial,
+            Fault::Redirect(HeaderValue::from_static("http://127.0.0.1:1/?a=b")),
+        ),
+        ("--empty denial", Endpoint::Denial, Fault::Empty),
+        ("--endless denial", Endpoint::Denial, Fault::Endless),
+        ("--bomb denial", Endpoint::Denial, Fault::Bomb),
+        ("--flap denial", Endpoint::Denial, Fault::Flap),
+    ] {
+        let faults = parse(flags).unwrap().faults;
+        assert_eq!(faults, HashMap::from([(endpoint, wanted.clone())]), "{flags}");
+        let flag = flags.split_whitespace().next().unwrap();
+        assert_eq!(wanted.flag(), flag);
+    }
+    let faults = parse("--hang denial --hang other --status misuse=429 --status probing=500").unwrap().faults;
+    assert_eq!(faults.len(), 4);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    assert_refused("--hang denail", &["--hang", "\"denail\"", "denial, intrusion"]);
+    assert_refused("--status denail=500", &["--status", "\"denail\""]);
+    assert_refused("--status denial", &["--status", "denial=503"]);
+    assert_refused("--status denial=200", &["--status", "\"200\"", "201 to 599"]);
+    assert_refused("--status denial=teapot", &["--status", "\"teapot\""]);
+    assert_refused("--drip denial=0", &["--drip", "\"0\""]);
+    assert_refused("--garbage denial=odd", &["--garbage", "\"odd\"", "utf8"]);
+    assert_refused("--redirect denial", &["--redirect", "URL"]);
+    assert_refused("--fail 1.5", &["--fail", "0 to 1"]);
+    assert_refused("--jitter NaN", &["--jitter", "0 to 1"]);
+    assert_refused("--contention -1", &["--contention", "from 0 up"]);
+    assert_refused("--contention=inf", &["--contention", "from 0 up"]);
+    assert_refused("--latency soon", &["--latency"]);
+    assert_refused("--fixtures a --incidents 1", &["--fixtures", "--incidents"]);
+    assert_refused("--employees 5", &["--incidents"]);
+    assert_refused("--incidents 1 --employees 0", &["--employees"]);
+    assert_refused("--hang denial --status denial=500", &["--hang", "--status", "denial"]);
+    assert_refused("--hang denial --hang denial", &["--hang", "denial twice"]);
+}
+
+#[test]
+fn the_password_is_in_no_debug_output() {
+    let command = Command::try_parse_from(["demo-upstream", "--password", "hunter2"]).unwrap();
+    assert!(!format!("{command:?}").contains("hunter2"));
+    assert!(!format!("{:?}", Options::try_from(command.args).unwrap()).contains("hunter2"));
+}

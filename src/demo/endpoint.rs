@@ -1,0 +1,129 @@
+//! The upstream's eight endpoints.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One of the upstream's endpoints; its name is the source's name in the gateway's configuration.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Endpoint {
+    /// Maps IP addresses to employees.
+    Identities,
+    /// Incidents that name the employee who reported them.
+    Denial,
+    /// Incidents that name an internal and a source address.
+    Intrusion,
+    /// Incidents that name a machine's address.
+    Executable,
+    /// Incidents that name the employee.
+    Misuse,
+    /// Incidents that name the employee.
+    Unauthorized,
+    /// Incidents that name an address.
+    Probing,
+    /// Incidents that name an employee or an address.
+    Other,
+}
+
+impl Endpoint {
+    /// Every endpoint: identities, then the sources in the order of the gateway's default configuration.
+    pub const ALL: [Self; 8] = [
+        Self::Identities,
+        Self::Denial,
+        Self::Intrusion,
+        Self::Executable,
+        Self::Misuse,
+        Self::Unauthorized,
+        Self::Probing,
+        Self::Other,
+    ];
+
+    /// The source's name, also that of its fixture (`<name>.json`).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Identities => "identities",
+            Self::Denial => "denial",
+            Self::Intrusion => "intrusion",
+            Self::Executable => "executable",
+            Self::Misuse => "misuse",
+            Self::Unauthorized => "unauthorized",
+            Self::Probing => "probing",
+            Self::Other => "other",
+        }
+    }
+
+    /// The path it is served at; the trailing slash belongs to it.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Identities => "/identities/",
+            Self::Denial => "/incidents/denial/",
+            Self::Intrusion => "/incidents/intrusion/",
+            Self::Executable => "/incidents/executable/",
+            Self::Misuse => "/incidents/misuse/",
+            Self::Unauthorized => "/incidents/unauthorized/",
+            Self::Probing => "/incidents/probing/",
+            Self::Other => "/incidents/other/",
+        }
+    }
+
+    /// The endpoint served at exactly `path`.
+    pub(super) fn at(path: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
+    }
+
+    /// Its place in [`Endpoint::ALL`].
+    pub(super) const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = UnknownSource;
+
+    fn from_str(name: &str) -> Result<Self, UnknownSource> {
+        Self::ALL.into_iter().find(|endpoint| endpoint.name() == name).ok_or_else(|| UnknownSource(name.to_owned()))
+    }
+}
+
+/// A name that no endpoint has.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct UnknownSource(String);
+
+impl fmt::Display for UnknownSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "unknown source {:?}; the sources are {}", self.0, Endpoint::ALL.map(Endpoint::name).join(", "))
+    }
+}
+
+impl std::error::Error for UnknownSource {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, IDENTITIES};
+
+    #[test]
+    fn names_paths_and_order_are_those_of_the_default_configuration() {
+        let config = Config::default();
+        let wanted = std::iter::once((IDENTITIES, config.identities.path.as_str()))
+            .chain(config.sources.iter().map(|source| (source.name.as_str(), source.path.as_str())));
+        assert!(wanted.eq(Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), endpoint.path()))));
+    }
+
+    #[test]
+    fn a_name_finds_its_endpoint_and_an_unknown_one_is_told_the_names() {
+        for (index, endpoint) in Endpoint::ALL.into_iter().enumerate() {
+            assert_eq!(endpoint.name().parse(), Ok(endpoint));
+            assert_eq!(endpoint.index(), index);
+        }
+        let error = "denail".parse::<Endpoint>().unwrap_err().to_string();
+        assert!(error.contains("\"denail\"") && error.contains("denial"), "{error}");
+    }
+}

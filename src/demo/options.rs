@@ -1,0 +1,89 @@
+//! How the demo upstream behaves.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::{Data, Endpoint, Fault, generate};
+
+/// The user that the demo upstream knows.
+pub const USERNAME: &str = "demo";
+/// That user's password.
+pub const PASSWORD: &str = "demo";
+/// What a lone call takes.
+pub const LATENCY: Duration = Duration::from_millis(1500);
+/// How much calls slow each other down; seven at once take 4.0 s each.
+pub const CONTENTION: f64 = 0.0463;
+
+/// How the demo upstream behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where it listens; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// The Basic auth user that it knows.
+    pub username: String,
+    /// That user's password.
+    pub password: SecretString,
+    /// What it answers with.
+    pub data: Data,
+    /// What a lone call takes.
+    pub latency: Duration,
+    /// How much calls slow each other down: `n` at once take `latency × (1 + contention × (n − 1)²)` each.
+    pub contention: f64,
+    /// How far each call's latency strays to either side, as a share of it, 0 to 1.
+    pub jitter: f64,
+    /// The share of calls that are answered 500, 0 to 1.
+    pub fail: f64,
+    /// The `Retry-After` of 429 and 503 answers, in seconds; none without it.
+    pub retry_after: Option<u32>,
+    /// Whether clients that accept gzip get it.
+    pub gzip: bool,
+    /// The seed of [`Options::jitter`] and [`Options::fail`].
+    pub seed: u64,
+    /// What goes wrong, and where.
+    pub faults: HashMap<Endpoint, Fault>,
+}
+
+impl Default for Options {
+    /// The behaviour that users know of the real upstream: slow, slower together, sound.
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            username: USERNAME.to_owned(),
+            password: PASSWORD.into(),
+            data: Data::default(),
+            latency: LATENCY,
+            contention: CONTENTION,
+            jitter: 0.0,
+            fail: 0.0,
+            retry_after: None,
+            gzip: false,
+            seed: 0,
+            faults: HashMap::new(),
+        }
+    }
+}
+
+impl Options {
+    /// Refuses numbers out of range, by name.
+    pub(super) fn check(&self) -> io::Result<()> {
+        let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if !(self.contention.is_finite() && self.contention >= 0.0) {
+            return refuse(format!("contention is {}; it must be a number from 0 up", self.contention));
+        }
+        for (name, share) in [("jitter", self.jitter), ("fail", self.fail)] {
+            if !(0.0..=1.0).contains(&share) {
+                return refuse(format!("{name} is {share}; it must be from 0 to 1"));
+            }
+        }
+        if let Data::Generated(generate::Plan { employees, .. }) = self.data
+            && !(1..=generate::Plan::MOST_EMPLOYEES).contains(&employees)
+        {
+            return refuse(format!("employees are {employees}; from 1 to {} will do", generate::Plan::MOST_EMPLOYEES));
+        }
+        Ok(())
+    }
+}

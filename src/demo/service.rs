@@ -1,0 +1,228 @@
+//! Requests → answers of the demo upstream.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use headers::authorization::{Authorization, Basic};
+use headers::{HeaderMap, HeaderMapExt as _};
+use http::header::{
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
+};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
+use secrecy::ExposeSecret as _;
+
+use super::body::{self, Body};
+use super::contention::Contention;
+use super::fault::{Fault, Garbage};
+use super::{Endpoint, Options};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"demo upstream\", charset=\"UTF-8\"");
+
+/// Everything that an answer depends on.
+pub(super) struct Service {
+    options: Options,
+    /// By [`Endpoint::index`].
+    plain: Vec<Bytes>,
+    /// The same in gzip; empty unless [`Options::gzip`].
+    gzip: Vec<Bytes>,
+    /// Empty unless an endpoint sends it.
+    bomb: Bytes,
+    contention: Contention,
+    chance: Mutex<fastrand::Rng>,
+    /// Whether the endpoint's next call is a good one, where [`Fault::Flap`] is set.
+    well: [AtomicBool; Endpoint::ALL.len()],
+}
+
+/// A body's bytes as they go over the wire.
+struct Payload {
+    bytes: Bytes,
+    encoding: Option<HeaderValue>,
+}
+
+impl Service {
+    /// Reads or makes the data, which may take a while.
+    pub(super) fn new(options: Options) -> io::Result<Self> {
+        options.check()?;
+        let plain = options.data.bodies()?;
+        let gzip = if options.gzip { plain.iter().map(|bytes| body::gzip(bytes)).collect() } else { Vec::new() };
+        let bomb = if options.faults.values().any(|fault| *fault == Fault::Bomb) { body::bomb() } else { Bytes::new() };
+        let contention = Contention::new(options.contention);
+        let chance = Mutex::new(fastrand::Rng::with_seed(options.seed));
+        Ok(Self { options, plain, gzip, bomb, contention, chance, well: Default::default() })
+    }
+
+    /// Answers one request. Dropping the future, as the server does when the client goes, ends the work on it.
+    pub(super) async fn answer(&self, request: request::Parts) -> Response<Body> {
+        let Some(endpoint) = Endpoint::at(request.uri.path()) else {
+            return text(StatusCode::NOT_FOUND, "the demo upstream has no such path\n");
+        };
+        if request.method != Method::GET {
+            let answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET alone is served here\n");
+            return with(answer, ALLOW, HeaderValue::from_static("GET"));
+        }
+        if !self.is_authorized(&request.headers) {
+            return unauthorized();
+        }
+        let (work, fails) = self.draw();
+        self.contention.work(work).await;
+        let answer = match self.options.faults.get(&endpoint) {
+            _ if fails => text(StatusCode::INTERNAL_SERVER_ERROR, "failing at random, on purpose\n"),
+            Some(fault) => self.faulty(endpoint, fault, &request.headers).await,
+            None => self.sound(endpoint, &request.headers),
+        };
+        tracing::debug!(source = endpoint.name(), status = answer.status().as_u16(), "demo upstream answers");
+        answer
+    }
+
+    /// Resolves once so many calls are being worked on.
+    #[cfg(test)]
+    pub(super) async fn wait_for_in_flight(&self, wanted: u32) {
+        self.contention.wait_for_in_flight(wanted).await;
+    }
+
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
+        headers.typed_get::<Authorization<Basic>>().is_some_and(|given| {
+            given.username() == self.options.username && given.password() == self.options.password.expose_secret()
+        })
+    }
+
+    /// How long a call is to take if it is alone, and whether it is to fail.
+    fn draw(&self) -> (Duration, bool) {
+        let (stray, fate) = {
+            // Nothing panics while holding the lock.
+            let mut chance = self.chance.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            (chance.f64(), chance.f64())
+        };
+        let stretch = 1.0 + self.options.jitter * (2.0 * stray - 1.0);
+        (self.options.latency.mul_f64(stretch), fate < self.options.fail)
+    }
+
+    fn payload(&self, endpoint: Endpoint, headers: &HeaderMap) -> Payload {
+        match self.gzip.get(endpoint.index()) {
+            Some(bytes) if accepts_gzip(headers) => Payload { bytes: bytes.clone(), encoding: Some(GZIP) },
+            _ => Payload { bytes: self.plain[endpoint.index()].clone(), encoding: None },
+        }
+    }
+
+    fn sound(&self, endpoint: Endpoint, headers: &HeaderMap) -> Response<Body> {
+        self.payload(endpoint, headers).answer(body::whole)
+    }
+
+    async fn faulty(&self, endpoint: Endpoint, fault: &Fault, headers: &HeaderMap) -> Response<Body> {
+        match fault {
+            Fault::Hang => std::future::pending().await,
+            Fault::Stall => self.payload(endpoint, headers).answer(|bytes| body::stalled(&bytes)),
+            Fault::CutOff => self.payload(endpoint, headers).answer(|bytes| body::cut_off(&bytes)),
+            Fault::Drip(per_second) => {
+                self.payload(endpoint, headers).answer(|bytes| body::dripping(bytes, *per_second))
+            }
+            Fault::Status(status) => self.status(*status),
+            Fault::Garbage(garbage) => self.garbage(endpoint, *garbage),
+            Fault::Redirect(to) => with(text(StatusCode::FOUND, "elsewhere, on purpose\n"), LOCATION, to.clone()),
+            Fault::Empty => Payload::plain(Bytes::new()).answer(body::whole),
+            Fault::Endless => with(Response::new(body::endless()), CONTENT_TYPE, JSON),
+            Fault::Bomb => Payload { bytes: self.bomb.clone(), encoding: Some(GZIP) }.answer(body::whole),
+            Fault::Flap => {
+                if self.well[endpoint.index()].fetch_not(Ordering::Relaxed) {
+                    self.sound(endpoint, headers)
+                } else {
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "failing every second time, on purpose\n")
+                }
+            }
+        }
+    }
+
+    fn status(&self, status: StatusCode) -> Response<Body> {
+        if status == StatusCode::UNAUTHORIZED {
+            return unauthorized();
+        }
+        let answer = match status {
+            // These have no body (RFC 9110, 15.3.5 and 15.4.5).
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => {
+                let mut answer = Response::new(body::whole(Bytes::new()));
+                *answer.status_mut() = status;
+                answer
+            }
+            _ => text(status, "this status, on purpose\n"),
+        };
+        match self.options.retry_after {
+            Some(seconds) if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+                with(answer, RETRY_AFTER, seconds.into())
+            }
+            _ => answer,
+        }
+    }
+
+    fn garbage(&self, endpoint: Endpoint, garbage: Garbage) -> Response<Body> {
+        let plain = &self.plain[endpoint.index()];
+        let bytes = match garbage {
+            Garbage::Html => {
+                let page =
+                    Bytes::from_static(b"<!doctype html>\n<title>Sign in</title>\n<p>Please sign in to go on.\n");
+                return with(Response::new(body::whole(page)), CONTENT_TYPE, HTML);
+            }
+            Garbage::Json => plain.slice(..plain.len() / 2),
+            Garbage::Shape => Bytes::from_static(b"[\"neither a table\",\"nor a list of results\"]"),
+            // Right for either kind of endpoint, if it were not for the two bytes.
+            Garbage::Utf8 => Bytes::from_static(b"{\"results\":[],\"note\":\"\xff\xfe\"}"),
+            Garbage::Deep => ["{\"results\":", &"[".repeat(10_000), &"]".repeat(10_000), "}"].concat().into(),
+        };
+        Payload::plain(bytes).answer(body::whole)
+    }
+}
+
+impl Payload {
+    const fn plain(bytes: Bytes) -> Self {
+        Self { bytes, encoding: None }
+    }
+
+    /// 200, announcing all of the payload, with what `body` makes of it.
+    fn answer(self, body: impl FnOnce(Bytes) -> Body) -> Response<Body> {
+        let length = self.bytes.len();
+        let mut answer = Response::new(body(self.bytes));
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(CONTENT_LENGTH, length.into());
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if let Some(encoding) = self.encoding {
+            headers.insert(CONTENT_ENCODING, encoding);
+        }
+        answer
+    }
+}
+
+/// Whether one of the codings is gzip, with a weight other than 0 (RFC 9110, 12.5.3).
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight.unwrap_or(1.0) > 0.0
+    })
+}
+
+fn unauthorized() -> Response<Body> {
+    with(text(StatusCode::UNAUTHORIZED, "wrong user or password\n"), WWW_AUTHENTICATE, CHALLENGE)
+}
+
+fn text(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut answer = Response::new(body::whole(Bytes::from_static(text.as_bytes())));
+    *answer.status_mut() = status;
+    with(answer, CONTENT_TYPE, TEXT)
+}
+
+fn with(mut answer: Response<Body>, name: HeaderName, value: HeaderValue) -> Response<Body> {
+    answer.headers_mut().insert(name, value);
+    answer
+}
+
+#[cfg(test)]
+mod tests;

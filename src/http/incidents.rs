@@ -1,0 +1,231 @@
+//! `/incidents` and its kin: wait as long as it helps, render as the caller prefers, say how true the answer is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use headers::{ETag, HeaderMapExt as _, IfNoneMatch};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use tokio::time::{Instant, timeout_at};
+
+use super::Gateway;
+use super::body::Body;
+use super::context::Context;
+use super::freshness::{self, CacheResult};
+use super::negotiate::{self, Preferences};
+use super::problem::Problem;
+use super::query::{Keys, Query};
+use crate::cache::{Answer, Format, Question, RenderFailed};
+use crate::render;
+use crate::render::compress::Coding;
+use crate::snapshot::{Completeness, Snapshot};
+
+/// What answering takes beside rendering: scheduling, headers, the socket.
+const MARGIN: Duration = Duration::from_millis(25);
+
+/// What rendering and compressing takes a byte of upstream data, on a slow day.
+const RENDER_NANOS_PER_BYTE: u64 = 4;
+
+/// A snapshot to answer from, and how it was come by.
+struct Found {
+    snapshot: Arc<Snapshot>,
+    result: CacheResult,
+    waited: Duration,
+}
+
+/// A question to a view: what it is called in the cache, and how it is rendered.
+struct Ask<R> {
+    question: Question,
+    content_type: &'static str,
+    vary: &'static str,
+    render: R,
+}
+
+impl Gateway {
+    /// `GET /incidents`
+    pub(super) async fn incidents(&self, request: &Parts, context: &Context) -> Response<Body> {
+        let answer = async {
+            let (query, preferences) = self.read(request, Keys::All)?;
+            let format = negotiate::format(&request.headers);
+            let found = self.find(&preferences, context).await?;
+            let view = Arc::clone(&found.snapshot.view);
+            let ask = Ask {
+                question: if query.filter.is_empty() {
+                    Question::Incidents(format)
+                } else {
+                    Question::Other(format!("/incidents {format:?} {:?}", query.filter).into())
+                },
+                content_type: format.content_type(),
+                vary: "Accept, Accept-Encoding, Prefer",
+                render: move || match format {
+                    Format::Json => render::incidents(&view, &query.filter),
+                },
+            };
+            self.reply(ask, found, &preferences, request, context).await
+        };
+        self.settle(answer.await, context)
+    }
+
+    /// `GET /incidents/{employee_id}`
+    pub(super) async fn employee(&self, id: &str, request: &Parts, context: &Context) -> Response<Body> {
+        let answer = async {
+            let (query, preferences) = self.read(request, Keys::OfEmployee)?;
+            let found = self.find(&preferences, context).await?;
+            let view = Arc::clone(&found.snapshot.view);
+            let rank = view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
+            let ask = Ask {
+                question: Question::Other(format!("/incidents/{id} {:?}", query.filter).into()),
+                content_type: Format::Json.content_type(),
+                vary: "Accept-Encoding, Prefer",
+                render: move || render::employee(&view, &view.joined().employee_at(rank), &query.filter),
+            };
+            self.reply(ask, found, &preferences, request, context).await
+        };
+        self.settle(answer.await, context)
+    }
+
+    /// `GET /unattributed`
+    pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
+        let answer = async {
+            let (_, preferences) = self.read(request, Keys::Complete)?;
+            let found = self.find(&preferences, context).await?;
+            let view = Arc::clone(&found.snapshot.view);
+            let ask = Ask {
+                question: Question::Unattributed,
+                content_type: Format::Json.content_type(),
+                vary: "Accept-Encoding, Prefer",
+                render: move || render::unattributed(&view),
+            };
+            self.reply(ask, found, &preferences, request, context).await
+        };
+        self.settle(answer.await, context)
+    }
+
+    /// What is asked and how, the query's `complete` as one with `Prefer: handling`.
+    fn read(&self, request: &Parts, keys: Keys) -> Result<(Query, Asked), Problem> {
+        let query = Query::parse(request.uri.query(), keys, self.snapshot().view.names())?;
+        let preferences = Preferences::from_headers(&request.headers);
+        let strict = query.complete.or(preferences.strict).unwrap_or(false);
+        Ok((query, Asked { preferences, strict }))
+    }
+
+    /// The snapshot to answer from: the present one, unless data has yet to come and may within the budget.
+    async fn find(&self, asked: &Asked, context: &Context) -> Result<Found, Problem> {
+        let mut snapshots = self.snapshots.clone();
+        let mut snapshot = Arc::clone(&snapshots.borrow_and_update());
+        let longest = asked.preferences.wait.map_or(self.budget, |wait| wait.min(self.budget));
+        let mut waited = false;
+        while may_improve(&snapshot, asked.strict) {
+            // What has come must still be rendered within the budget.
+            let bytes: usize = snapshot.sources.iter().map(|source| source.bytes).sum();
+            let render = Duration::from_nanos(bytes as u64 * RENDER_NANOS_PER_BYTE);
+            let until = context.started + longest.min(self.budget.saturating_sub(MARGIN + render));
+            match timeout_at(until, snapshots.changed()).await {
+                Ok(Ok(())) => snapshot = Arc::clone(&snapshots.borrow_and_update()),
+                // The budget is spent, or the refresh has ended with the process.
+                Ok(Err(_)) | Err(_) => {
+                    waited = true;
+                    break;
+                }
+            }
+            waited = true;
+        }
+        let now = Instant::now();
+        let result = freshness::cache_result(&snapshot, waited, now);
+        self.metrics.cache_request(result.as_str());
+        let retry_after = freshness::retry_after(&snapshot, now);
+        if !snapshot.has_data() {
+            return Err(Problem::NoData { retry_after });
+        }
+        if asked.strict && snapshot.completeness(now) != Completeness::Complete {
+            return Err(Problem::Incomplete { retry_after });
+        }
+        Ok(Found { snapshot, result, waited: context.started.elapsed() })
+    }
+
+    /// Renders, or finds rendered, and sends with all that belongs to it.
+    async fn reply(
+        &self,
+        ask: Ask<impl FnOnce() -> Vec<u8> + Send + 'static>,
+        found: Found,
+        asked: &Asked,
+        request: &Parts,
+        context: &Context,
+    ) -> Result<Response<Body>, Problem> {
+        let Ask { question, content_type, vary, render } = ask;
+        let coding = negotiate::coding(&request.headers);
+        let rendered = self.cache.answer(&found.snapshot.view, question, coding, render);
+        let answer = match timeout_at(context.started + self.budget, rendered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(RenderFailed)) => return Err(Problem::Internal),
+            // It is still being made, and will be there for the next caller.
+            Err(_) => return Err(Problem::Overloaded),
+        };
+        let mut response = conditional(answer, coding, content_type, &request.headers);
+        let now = Instant::now();
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static(vary));
+        freshness::describe(headers, &found.snapshot, found.result, now);
+        if let Some(applied) = asked.preferences.applied() {
+            let applied = HeaderValue::try_from(applied).expect("words and numbers make a header value");
+            headers.insert("preference-applied", applied);
+        }
+        let (waited, total) = (found.waited.as_secs_f64() * 1e3, context.started.elapsed().as_secs_f64() * 1e3);
+        let timing = format!("wait;dur={waited:.3}, render;dur={:.3}, total;dur={total:.3}", total - waited);
+        headers.insert("server-timing", HeaderValue::try_from(timing).expect("numbers make a header value"));
+        Ok(response)
+    }
+
+    /// An answer, or the problem with the sources that are behind it.
+    fn settle(&self, answer: Result<Response<Body>, Problem>, context: &Context) -> Response<Body> {
+        answer.unwrap_or_else(|problem| {
+            let (snapshot, now) = (self.snapshot(), Instant::now());
+            let of_data =
+                matches!(problem, Problem::NoData { .. } | Problem::Incomplete { .. } | Problem::UnknownEmployee);
+            if !of_data {
+                return problem.response(context.id(), &[]);
+            }
+            let mut response = problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
+            freshness::describe_state(response.headers_mut(), &snapshot, now);
+            response
+        })
+    }
+}
+
+/// How an answer is asked for.
+struct Asked {
+    preferences: Preferences,
+    /// All or nothing.
+    strict: bool,
+}
+
+/// Whether waiting may bring what is asked for: a source that was never heard of yet is under way.
+fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
+    let wanting =
+        if strict { snapshot.completeness(Instant::now()) != Completeness::Complete } else { !snapshot.has_data() };
+    snapshot.is_loading() || (wanting && snapshot.is_fetching_missing())
+}
+
+/// The whole answer, or 304 when the caller has it already (RFC 9110, section 13.1.2).
+fn conditional(answer: Answer, coding: Coding, content_type: &'static str, request: &HeaderMap) -> Response<Body> {
+    let unchanged = || {
+        let etag: ETag = answer.etag.to_str().ok()?.parse().ok()?;
+        Some(!request.typed_get::<IfNoneMatch>()?.precondition_passes(&etag))
+    };
+    let mut response = if request.contains_key(header::IF_NONE_MATCH) && unchanged() == Some(true) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        let mut response = Response::new(Body::full(answer.body));
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(coding) = coding.as_str() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        response
+    };
+    response.headers_mut().insert(header::ETAG, answer.etag);
+    response
+}

@@ -1,0 +1,71 @@
+//! Requests → answers: what is served on the public and on the admin listener.
+
+mod body;
+mod context;
+mod freshness;
+mod incidents;
+pub mod negotiate;
+mod problem;
+mod query;
+mod routes;
+mod serve;
+mod sources;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+pub use body::Body;
+pub use problem::Problem;
+pub use query::{Keys, Query};
+pub use serve::{Phase, Server};
+
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::refresh::LastCaller;
+use crate::snapshot::Snapshot;
+use crate::upstream::Upstream;
+
+/// Everything that answering takes, shared by all requests.
+pub struct Gateway {
+    budget: Duration,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    cache: Arc<Cache>,
+    metrics: Arc<Metrics>,
+    upstream: Arc<Upstream>,
+    phase: watch::Receiver<Phase>,
+    /// Places for requests in flight.
+    places: Arc<Semaphore>,
+    caller: LastCaller,
+}
+
+impl Gateway {
+    /// Answers from `snapshots` as `config` says.
+    #[must_use]
+    pub fn new(
+        config: &Config,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+        cache: Arc<Cache>,
+        metrics: Arc<Metrics>,
+        upstream: Arc<Upstream>,
+        phase: watch::Receiver<Phase>,
+        caller: LastCaller,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(config.limits.max_requests));
+        Self { budget: config.response_budget, snapshots, cache, metrics, upstream, phase, places, caller }
+    }
+
+    /// The snapshot that is served now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// Whether the process has been asked to stop.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.phase.borrow() != Phase::Serving
+    }
+}

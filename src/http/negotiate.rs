@@ -1,0 +1,168 @@
+//! What a caller prefers: content codings and formats by quality (RFC 9110, section 12), and `Prefer` (RFC 7240).
+
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName};
+
+use crate::cache::Format;
+use crate::render::compress::Coding;
+
+/// The items of a comma-separated header, over all its lines, with their `q`. Items that are no text, or whose `q` is no
+/// quality, are passed over.
+fn qualities(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = (&str, f32)> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).filter_map(
+        |item| {
+            let mut parts = item.split(';').map(str::trim);
+            let name = parts.next().filter(|name| !name.is_empty())?;
+            let quality = parts.find_map(|parameter| {
+                let (key, value) = parameter.split_once('=')?;
+                key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>())
+            });
+            let quality = quality.unwrap_or(Ok(1.0)).ok().filter(|quality| (0.0..=1.0).contains(quality))?;
+            Some((name, quality))
+        },
+    )
+}
+
+/// The coding the caller likes best of those we have; of equals zstd, which is the smallest and cheapest, then gzip.
+/// Identity when nothing else is acceptable, even if the caller excludes it: an answer helps more than a 406.
+#[must_use]
+pub fn coding(headers: &HeaderMap) -> Coding {
+    if !headers.contains_key(header::ACCEPT_ENCODING) {
+        return Coding::Identity;
+    }
+    let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
+    for (name, quality) in qualities(headers, header::ACCEPT_ENCODING) {
+        let slot = match name {
+            _ if name.eq_ignore_ascii_case("zstd") => &mut zstd,
+            _ if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => &mut gzip,
+            _ if name.eq_ignore_ascii_case("identity") => &mut identity,
+            "*" => &mut any,
+            _ => continue,
+        };
+        *slot = Some(quality);
+    }
+    let quality = |named: Option<f32>| named.or(any).unwrap_or(0.0);
+    let (zstd, gzip) = (quality(zstd), quality(gzip));
+    // Unless it is named, identity is acceptable but never preferred to a coding that the caller named.
+    let identity = identity.unwrap_or(0.0);
+    if zstd > 0.0 && zstd >= gzip && zstd >= identity {
+        Coding::Zstd
+    } else if gzip > 0.0 && gzip >= identity {
+        Coding::Gzip
+    } else {
+        Coding::Identity
+    }
+}
+
+/// The format the caller likes best of those we have; JSON when it asks for none of them.
+#[must_use]
+pub fn format(headers: &HeaderMap) -> Format {
+    let mut best = (Format::Json, 0.0);
+    for (name, quality) in qualities(headers, header::ACCEPT) {
+        let format = Format::ALL.into_iter().find(|format| {
+            let essence = format.content_type().split(';').next().unwrap_or_default();
+            name.eq_ignore_ascii_case(essence)
+        });
+        let format = format.or_else(|| matches!(name, "*/*" | "application/*").then_some(Format::Json));
+        if let Some(format) = format
+            && quality > best.1
+        {
+            best = (format, quality);
+        }
+    }
+    best.0
+}
+
+/// What the caller asks for by `Prefer`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Preferences {
+    /// `handling`: whether it shall be all or nothing.
+    pub strict: Option<bool>,
+    /// `wait`: how long the caller would wait.
+    pub wait: Option<Duration>,
+}
+
+impl Preferences {
+    /// Reads the header's lines; what is unknown or malformed is ignored, as RFC 7240 asks, and of repeated preferences
+    /// the first counts.
+    #[must_use]
+    pub fn from_headers(headers: &HeaderMap) -> Self {
+        let mut preferences = Self::default();
+        let lines = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+        for preference in lines.flat_map(|line| line.split(',')) {
+            let Some((name, value)) = preference.split(';').next().unwrap_or_default().split_once('=') else {
+                continue;
+            };
+            let (name, value) = (name.trim(), value.trim().trim_matches('"'));
+            if name.eq_ignore_ascii_case("handling") {
+                let strict = match value {
+                    "strict" => Some(true),
+                    "lenient" => Some(false),
+                    _ => None,
+                };
+                preferences.strict = preferences.strict.or(strict);
+            } else if name.eq_ignore_ascii_case("wait") {
+                preferences.wait = preferences.wait.or(value.parse().ok().map(Duration::from_secs));
+            }
+        }
+        preferences
+    }
+
+    /// The value of `Preference-Applied`: all of them are honoured, since an answer within the budget comes within any
+    /// longer wait too.
+    #[must_use]
+    pub fn applied(&self) -> Option<String> {
+        let handling = self.strict.map(|strict| if strict { "handling=strict" } else { "handling=lenient" }.to_owned());
+        let wait = self.wait.map(|wait| format!("wait={}", wait.as_secs()));
+        let applied: Vec<String> = handling.into_iter().chain(wait).collect();
+        (!applied.is_empty()).then(|| applied.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {
+        let name = HeaderName::from_static(name);
+        values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn codings_follow_quality() {
+        let cases: &[(&[&'static str], Coding)] = &[
+            (&[], Coding::Identity),
+            (&[""], Coding::Identity),
+            (&["gzip"], Coding::Gzip),
+            (&["gzip, deflate, br, zstd"], Coding::Zstd),
+            (&["gzip", "zstd"], Coding::Zstd),
+            (&["gzip;q=1.0, zstd;q=0.5"], Coding::Gzip),
+            (&["GZIP; Q=0.3"], Coding::Gzip),
+            (&["gzip;q=0"], Coding::Identity),
+            (&["gzip;q=0.5, identity"], Coding::Identity),
+            (&["gzip;q=2"], Coding::Identity),
+            (&["*"], Coding::Zstd),
+            (&["*, zstd;q=0"], Coding::Gzip),
+            (&["br, deflate"], Coding::Identity),
+            (&["identity;q=0"], Coding::Identity),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(coding(&headers("accept-encoding", values)), *expected, "{values:?}");
+        }
+    }
+
+    #[test]
+    fn preferences_are_read_as_rfc_7240_says() {
+        let read = |values: &[&'static str]| Preferences::from_headers(&headers("prefer", values));
+        let wait = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(read(&["handling=strict"]), Preferences { strict: Some(true), wait: None });
+        assert_eq!(read(&["wait=1, Handling=\"lenient\""]), Preferences { strict: Some(false), wait: wait(1) });
+        assert_eq!(read(&["respond-async", "wait = 3; x=y", "wait=9"]), Preferences { strict: None, wait: wait(3) });
+        assert_eq!(read(&["wait=-1, handling=maybe, wait"]), Preferences::default());
+        assert_eq!(read(&["wait=2, handling=strict"]).applied().as_deref(), Some("handling=strict, wait=2"));
+        assert_eq!(read(&["return=minimal"]).applied(), None);
+    }
+}

@@ -1,0 +1,160 @@
+//! Errors as callers see them: the one place that knows statuses, in the form of RFC 9457 (problem+json).
+
+use std::time::Duration;
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::body::Body;
+
+/// Why a request cannot be answered as asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Problem {
+    /// The path names nothing.
+    NotFound,
+    /// The method is neither GET nor HEAD.
+    MethodNotAllowed,
+    /// The query has an unknown key or a bad value; the text names it and the mend.
+    InvalidQuery(String),
+    /// No incident is known of that employee.
+    UnknownEmployee,
+    /// No source has come yet.
+    NoData {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// All or nothing was asked for, and not every source is fresh.
+    Incomplete {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// More requests are in flight than the server takes on.
+    Overloaded,
+    /// The process has no data to serve yet.
+    NotReady,
+    /// The process is stopping.
+    Draining,
+    /// A fault of the gateway's own.
+    Internal,
+}
+
+/// A source that is not fresh, in a problem's `sources`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProblemSource {
+    /// Its name.
+    pub name: String,
+    /// `stale` or `missing`.
+    pub state: &'static str,
+    /// The kind of its last failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    sources: &'a [ProblemSource],
+}
+
+impl Problem {
+    /// The last part of the problem's type URN.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::InvalidQuery(_) => "invalid-query",
+            Self::UnknownEmployee => "unknown-employee",
+            Self::NoData { .. } => "no-data",
+            Self::Incomplete { .. } => "incomplete",
+            Self::Overloaded => "overloaded",
+            Self::NotReady => "not-ready",
+            Self::Draining => "draining",
+            Self::Internal => "internal",
+        }
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound | Self::UnknownEmployee => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::InvalidQuery(_) => StatusCode::BAD_REQUEST,
+            Self::NoData { .. } | Self::Incomplete { .. } | Self::Overloaded | Self::NotReady | Self::Draining => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    const fn title(&self) -> &'static str {
+        match self {
+            Self::NotFound => "No such resource",
+            Self::MethodNotAllowed => "Method not allowed",
+            Self::InvalidQuery(_) => "Invalid query",
+            Self::UnknownEmployee => "Unknown employee",
+            Self::NoData { .. } => "No data yet",
+            Self::Incomplete { .. } => "Not every source is fresh",
+            Self::Overloaded => "Too many requests in flight",
+            Self::NotReady => "Not ready",
+            Self::Draining => "Stopping",
+            Self::Internal => "Internal error",
+        }
+    }
+
+    fn detail(&self) -> &str {
+        match self {
+            Self::NotFound => "nothing is served at this path; see /openapi.json for what is",
+            Self::MethodNotAllowed => "every resource here is read with GET or HEAD",
+            Self::InvalidQuery(detail) => detail,
+            Self::UnknownEmployee => "no incident in the present data names this employee",
+            Self::NoData { .. } => "no source has answered yet; see /sources for why",
+            Self::Incomplete { .. } => "a complete answer was asked for, and not every source is fresh; see `sources`",
+            Self::Overloaded => "the server is at its limit of requests in flight; try again shortly",
+            Self::NotReady => "no source has answered yet",
+            Self::Draining => "the process has been asked to stop",
+            Self::Internal => "the gateway failed to answer; its log has the request id",
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::NoData { retry_after } | Self::Incomplete { retry_after } => Some(*retry_after),
+            Self::Overloaded | Self::NotReady => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The problem as an answer.
+    #[must_use]
+    pub fn response(&self, request_id: &str, sources: &[ProblemSource]) -> Response<Body> {
+        let status = self.status();
+        let document = Document {
+            r#type: format!("urn:incident-gateway:problem:{}", self.name()),
+            title: self.title(),
+            status: status.as_u16(),
+            detail: self.detail(),
+            request_id,
+            sources,
+        };
+        let body = serde_json::to_vec(&document).expect("a problem has no keys that JSON lacks");
+        let mut response = Response::new(Body::full(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if *self == Self::MethodNotAllowed {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if let Some(retry_after) = self.retry_after() {
+            // Whole seconds, rounded up: asking sooner would be in vain.
+            let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+}

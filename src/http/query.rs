@@ -1,0 +1,210 @@
+//! The query of a request for incidents → a [`Filter`], or a clear refusal.
+
+use std::sync::Arc;
+
+use percent_encoding::percent_decode_str;
+
+use super::problem::Problem;
+use crate::decode::Priority;
+use crate::render::Filter;
+
+/// What a query may ask.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Query {
+    /// Which incidents.
+    pub filter: Filter,
+    /// `complete`: whether it shall be all or nothing.
+    pub complete: Option<bool>,
+}
+
+/// The keys that a route takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Keys {
+    /// All of them.
+    All,
+    /// All but `employee_id`, which the path names.
+    OfEmployee,
+    /// `complete` alone.
+    Complete,
+}
+
+impl Keys {
+    const fn names(self) -> &'static [&'static str] {
+        match self {
+            Self::All => &["employee_id", "type", "priority", "since", "until", "complete"],
+            Self::OfEmployee => &["type", "priority", "since", "until", "complete"],
+            Self::Complete => &["complete"],
+        }
+    }
+}
+
+impl Query {
+    /// Reads a query; `sources` are the names that `type` may take.
+    ///
+    /// A key may be repeated, or its values separated by commas, unless it takes one value only.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::InvalidQuery`], naming the key or value and what would be right.
+    pub fn parse(query: Option<&str>, keys: Keys, sources: &[Arc<str>]) -> Result<Self, Problem> {
+        let mut parsed = Self::default();
+        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (key, value) = (decode(key)?, decode(value)?);
+            if !keys.names().contains(&key.as_str()) {
+                return refuse(format!("unknown key `{}`; there are {}", brief(&key), keys.names().join(", ")));
+            }
+            let filter = &mut parsed.filter;
+            match key.as_str() {
+                "employee_id" => add(&mut filter.employees, &value, |id| match id {
+                    "" => refuse("`employee_id` names no employee".to_owned()),
+                    id => Ok(id.to_owned()),
+                })?,
+                "type" => add(&mut filter.sources, &value, |name| {
+                    sources.iter().position(|source| **source == *name).ok_or_else(|| {
+                        invalid(format!("unknown type `{}`; there are {}", brief(name), sources.join(", ")))
+                    })
+                })?,
+                "priority" => add(&mut filter.priorities, &value, |name| {
+                    Priority::from_name(name).ok_or_else(|| {
+                        invalid(format!("unknown priority `{}`; there are low, medium, high, critical", brief(name)))
+                    })
+                })?,
+                "since" => once(&mut filter.since, "since", time("since", &value)?)?,
+                "until" => once(&mut filter.until, "until", time("until", &value)?)?,
+                _ => once(&mut parsed.complete, "complete", boolean(&value)?)?,
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn invalid(detail: String) -> Problem {
+    Problem::InvalidQuery(detail)
+}
+
+fn refuse<T>(detail: String) -> Result<T, Problem> {
+    Err(invalid(detail))
+}
+
+/// As much of a caller's text as an error needs.
+fn brief(text: &str) -> String {
+    let mut brief: String = text.chars().take(40).collect();
+    if brief.len() < text.len() {
+        brief.push('…');
+    }
+    brief
+}
+
+/// Decodes a part of a query as forms encode it (`+` for a space).
+fn decode(text: &str) -> Result<String, Problem> {
+    let text = text.replace('+', " ");
+    match percent_decode_str(&text).decode_utf8() {
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => refuse("the query is not UTF-8 when percent-decoded".to_owned()),
+    }
+}
+
+/// Adds a comma-separated list's values to a condition, sorted and each once, so that equal questions are equal.
+fn add<T: Ord>(
+    condition: &mut Option<Vec<T>>,
+    list: &str,
+    value: impl Fn(&str) -> Result<T, Problem>,
+) -> Result<(), Problem> {
+    let values = condition.get_or_insert_default();
+    for item in list.split(',') {
+        values.push(value(item)?);
+    }
+    values.sort();
+    values.dedup();
+    Ok(())
+}
+
+fn once<T>(condition: &mut Option<T>, key: &str, value: T) -> Result<(), Problem> {
+    match condition.replace(value) {
+        None => Ok(()),
+        Some(_) => refuse(format!("`{key}` is given more than once")),
+    }
+}
+
+fn boolean(value: &str) -> Result<bool, Problem> {
+    match value {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => refuse(format!("`complete` is `{}`; it takes true or false", brief(other))),
+    }
+}
+
+/// Seconds since the epoch, from such seconds or an RFC 3339 time.
+fn time(key: &str, value: &str) -> Result<f64, Problem> {
+    // Only a number's characters: Rust would take `inf` and `nan` too.
+    if value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ' | b'e' | b'E'))
+        && let Ok(seconds) = value.replace(' ', "+").parse::<f64>()
+        && seconds.is_finite()
+    {
+        return Ok(seconds + 0.0);
+    }
+    // A `+` of the offset that was not percent-encoded has become a space.
+    let text = value.rsplit_once(' ').map_or_else(|| value.to_owned(), |(time, offset)| format!("{time}+{offset}"));
+    match text.parse::<jiff::Timestamp>() {
+        Ok(timestamp) => Ok(timestamp.as_duration().as_secs_f64()),
+        Err(_) => refuse(format!(
+            "`{key}` is `{}`; it takes seconds since the epoch (1629939474.5) or an RFC 3339 time (2021-08-26T00:57:54Z)",
+            brief(value)
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str) -> Result<Query, Problem> {
+        Query::parse(Some(query), Keys::All, &["denial".into(), "other".into()])
+    }
+
+    #[test]
+    fn a_query_is_read_whole() {
+        let query = parse(
+            "type=other&type=denial,other&priority=critical%2Clow&employee_id=b,a&since=1.5e3&until=1970-01-01T01:00:00+00:00&complete=true",
+        );
+        let filter = Filter {
+            employees: Some(vec!["a".to_owned(), "b".to_owned()]),
+            sources: Some(vec![0, 1]),
+            priorities: Some(vec![Priority::Low, Priority::Critical]),
+            since: Some(1500.0),
+            until: Some(3600.0),
+        };
+        assert_eq!(query, Ok(Query { filter, complete: Some(true) }));
+        assert_eq!(parse(""), Ok(Query::default()));
+        assert_eq!(parse("since=-5").map(|query| query.filter.since), Ok(Some(-5.0)));
+        assert_eq!(parse("since=2021-08-26T00:57:54.25Z").map(|query| query.filter.since), Ok(Some(1_629_939_474.25)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let cases = [
+            ("employe_id=1", "unknown key `employe_id`"),
+            ("=1", "unknown key ``"),
+            ("employee_id=", "names no employee"),
+            ("type=mail", "unknown type `mail`; there are denial, other"),
+            ("priority=LOW", "unknown priority `LOW`"),
+            ("priority=", "unknown priority ``"),
+            ("since=NaN", "`since` is `NaN`"),
+            ("since=inf", "`since` is `inf`"),
+            ("until=-Infinity", "`until` is"),
+            ("until=1e999", "`until` is `1e999`"),
+            ("since=", "`since` is ``"),
+            ("since=2021-08-26", "`since` is `2021-08-26`"),
+            ("since=1&since=2", "`since` is given more than once"),
+            ("complete=yes", "`complete` is `yes`"),
+            ("%ff=1", "not UTF-8"),
+        ];
+        for (query, expected) in cases {
+            match parse(query) {
+                Err(Problem::InvalidQuery(detail)) => assert!(detail.contains(expected), "{query}: {detail}"),
+                other => panic!("{query}: {other:?}"),
+            }
+        }
+    }
+}

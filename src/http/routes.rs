@@ -1,0 +1,193 @@
+//! Which path is answered by what, and what every request has in common: id, trace, limits, log, metrics, panics.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use percent_encoding::percent_decode_str;
+use tokio::time::Instant;
+
+use super::Gateway;
+use super::body::Body;
+use super::context::Context;
+use super::problem::Problem;
+use crate::metrics::OPENMETRICS;
+
+/// A resource; its label in metrics and logs is its path with parameters by name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Route {
+    Incidents,
+    Employee(String),
+    Unattributed,
+    Sources,
+    Healthz,
+    Readyz,
+    Metrics,
+    Unknown,
+}
+
+impl Route {
+    fn public(path: &str) -> Self {
+        match path {
+            "/incidents" => Self::Incidents,
+            "/unattributed" => Self::Unattributed,
+            "/sources" => Self::Sources,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            _ => match path.strip_prefix("/incidents/") {
+                Some(id) if !id.is_empty() && !id.contains('/') => {
+                    percent_decode_str(id).decode_utf8().map_or(Self::Unknown, |id| Self::Employee(id.into_owned()))
+                }
+                _ => Self::Unknown,
+            },
+        }
+    }
+
+    fn admin(path: &str) -> Self {
+        match path {
+            "/metrics" => Self::Metrics,
+            "/healthz" => Self::Healthz,
+            "/readyz" => Self::Readyz,
+            _ => Self::Unknown,
+        }
+    }
+
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Incidents => "/incidents",
+            Self::Employee(_) => "/incidents/{employee_id}",
+            Self::Unattributed => "/unattributed",
+            Self::Sources => "/sources",
+            Self::Healthz => "/healthz",
+            Self::Readyz => "/readyz",
+            Self::Metrics => "/metrics",
+            Self::Unknown => "other",
+        }
+    }
+
+    /// Probes are answered whatever the load, and without a line in the log each.
+    const fn is_probe(&self) -> bool {
+        matches!(self, Self::Healthz | Self::Readyz | Self::Metrics)
+    }
+}
+
+impl Gateway {
+    /// Answers a request to the public listener.
+    pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Body> {
+        let (request, _body) = request.into_parts();
+        let context = Context::new(&request.headers);
+        if context.traced {
+            self.caller.set(context.trace);
+        }
+        let route = Route::public(request.uri.path());
+        let mut response = if request.method != Method::GET && request.method != Method::HEAD {
+            let problem = if route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
+            problem.response(context.id(), &[])
+        } else if route.is_probe() {
+            self.probe(&route, &context)
+        } else {
+            match Arc::clone(&self.places).try_acquire_owned() {
+                Err(_) => Problem::Overloaded.response(context.id(), &[]),
+                Ok(permit) => {
+                    // A panic ends its own request alone: what requests share is never left half-changed, because
+                    // snapshots are immutable and the cache's and the metrics' operations are whole.
+                    let answer = AssertUnwindSafe(self.resource(&route, &request, &context)).catch_unwind().await;
+                    let answer = answer.unwrap_or_else(|_| Problem::Internal.response(context.id(), &[]));
+                    answer.map(|body| body.holding(permit))
+                }
+            }
+        };
+        let headers = response.headers_mut();
+        headers.insert("x-request-id", context.request_id.clone());
+        headers.insert(
+            "traceparent",
+            HeaderValue::try_from(context.trace.traceparent(context.span))
+                .expect("hexadecimal digits make a header value"),
+        );
+        if self.is_draining() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.observe(&route, &request, &response, &context);
+        response
+    }
+
+    async fn resource(&self, route: &Route, request: &http::request::Parts, context: &Context) -> Response<Body> {
+        match route {
+            Route::Incidents => self.incidents(request, context).await,
+            Route::Employee(id) => self.employee(id, request, context).await,
+            Route::Unattributed => self.unattributed(request, context).await,
+            Route::Sources => self.sources(),
+            Route::Healthz | Route::Readyz | Route::Metrics => self.probe(route, context),
+            Route::Unknown => Problem::NotFound.response(context.id(), &[]),
+        }
+    }
+
+    /// Answers a request to the admin listener.
+    pub fn answer_admin<B>(&self, request: &Request<B>) -> Response<Body> {
+        let context = Context::new(request.headers());
+        let route = Route::admin(request.uri().path());
+        let mut response = if route == Route::Unknown {
+            Problem::NotFound.response(context.id(), &[])
+        } else if request.method() == Method::GET || request.method() == Method::HEAD {
+            self.probe(&route, &context)
+        } else {
+            Problem::MethodNotAllowed.response(context.id(), &[])
+        };
+        response.headers_mut().insert("x-request-id", context.request_id);
+        response
+    }
+
+    /// What never waits and never looks at the upstream.
+    fn probe(&self, route: &Route, context: &Context) -> Response<Body> {
+        match route {
+            Route::Healthz => text("text/plain; charset=utf-8", "ok"),
+            Route::Readyz if self.is_draining() => Problem::Draining.response(context.id(), &[]),
+            Route::Readyz if !self.snapshot().has_data() => Problem::NotReady.response(context.id(), &[]),
+            Route::Readyz => text("text/plain; charset=utf-8", "ready"),
+            Route::Metrics => text(OPENMETRICS, self.scrape()),
+            _ => Problem::NotFound.response(context.id(), &[]),
+        }
+    }
+
+    /// The metrics, with those that tell of the present brought up to it.
+    fn scrape(&self) -> String {
+        let load = self.upstream.load();
+        self.metrics.upstream_concurrency(load.in_flight, load.limit);
+        self.metrics.snapshot(&self.snapshot(), Instant::now());
+        self.metrics.encode()
+    }
+
+    fn observe(&self, route: &Route, request: &http::request::Parts, response: &Response<Body>, context: &Context) {
+        let took = context.started.elapsed();
+        let method = match request.method {
+            Method::GET => "GET",
+            Method::HEAD => "HEAD",
+            _ => "other",
+        };
+        let status = response.status();
+        self.metrics.http_request(route.label(), method, status.as_u16(), took);
+        if route.is_probe() && status == StatusCode::OK {
+            return;
+        }
+        tracing::info!(
+            request_id = context.id(),
+            trace_id = %context.trace.trace_id(),
+            method = request.method.as_str(),
+            route = route.label(),
+            status = status.as_u16(),
+            bytes = response.body().length(),
+            duration_ms = took.as_secs_f64() * 1e3,
+            "request"
+        );
+    }
+}
+
+fn text(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,338 @@
+//! Fetches what is due, keeps last good data, and publishes snapshots: a task of its own, no request's future.
+
+mod origin;
+mod schedule;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use futures::future::{BoxFuture, OptionFuture};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+pub use origin::{Fetched, LastCaller, Origin, UpstreamOrigin, endpoints};
+pub use schedule::Schedule;
+
+use crate::cache::{Batch, Cache};
+use crate::metrics::Metrics;
+use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
+use crate::upstream::UpstreamError;
+
+/// How long new data waits for more before it is joined and published, at the least.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+
+/// Publishing takes at most one part in this many of the time while data keeps coming in.
+const PUBLISH_SHARE: u32 = 5;
+
+/// What the refresh needs to know.
+pub struct Settings {
+    /// The sources: identities first, then the incident sources in the configured order.
+    pub names: Vec<Arc<str>>,
+    /// The ages at which data changes its state.
+    pub policy: Policy,
+    /// Seeds the jitter.
+    pub seed: u64,
+}
+
+/// The refresh, ready to run.
+pub struct Refresh {
+    origin: Arc<dyn Origin>,
+    cache: Arc<Cache>,
+    metrics: Arc<Metrics>,
+    schedule: Schedule,
+    policy: Policy,
+    /// Names of the incident sources.
+    names: Arc<[Arc<str>]>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    sources: Vec<Source>,
+    calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// When the refresh under way began, and how long after that the next one does.
+    round: (Instant, Duration),
+    /// Since when there has been data that is in no view yet.
+    changed_at: Option<Instant>,
+    publishing: Option<JoinHandle<Arc<View>>>,
+    /// How long joining and rendering took last time.
+    publish_cost: Duration,
+    publish_started: Instant,
+    views: u64,
+}
+
+/// A source's side of the refresh.
+struct Source {
+    /// As published: it describes the data in the published view.
+    status: SourceStatus,
+    /// As it will be published with the view that holds the newest data.
+    arrived: Option<SourceStatus>,
+    /// Whether `arrived` is part of the view being made.
+    publishing: bool,
+    in_flight: bool,
+    due: Instant,
+}
+
+impl Source {
+    fn new(name: Arc<str>, due: Instant) -> Self {
+        Self { status: SourceStatus::new(name), arrived: None, publishing: false, in_flight: false, due }
+    }
+
+    /// The newest status.
+    fn latest(&mut self) -> &mut SourceStatus {
+        self.arrived.as_mut().unwrap_or(&mut self.status)
+    }
+}
+
+/// A call that has ended.
+struct Done {
+    source: usize,
+    started: Instant,
+    started_wall: SystemTime,
+    result: Result<Fetched, UpstreamError>,
+}
+
+impl Refresh {
+    /// A refresh that has not begun, and where its snapshots will be seen; the first, empty one is there already.
+    #[must_use]
+    pub fn new(
+        origin: Arc<dyn Origin>,
+        cache: Arc<Cache>,
+        metrics: Arc<Metrics>,
+        settings: Settings,
+    ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
+        let Settings { names, policy, seed } = settings;
+        let now = Instant::now();
+        let incident_names: Arc<[Arc<str>]> = names[1..].into();
+        let batches = incident_names.iter().map(|_| None).collect();
+        let sources: Vec<_> = names.into_iter().map(|name| Source::new(name, now)).collect();
+        let snapshot = Snapshot {
+            view: Arc::new(View::new(0, Arc::clone(&incident_names), None, batches)),
+            sources: sources.iter().map(|source| source.status.clone()).collect(),
+            policy,
+        };
+        let (snapshots, receiver) = watch::channel(Arc::new(snapshot));
+        let refresh = Self {
+            origin,
+            cache,
+            metrics,
+            schedule: Schedule::new(policy.ttl, policy.stale_for, seed),
+            policy,
+            names: incident_names,
+            snapshots,
+            sources,
+            calls: FuturesUnordered::new(),
+            round: (now, policy.ttl),
+            changed_at: None,
+            publishing: None,
+            publish_cost: Duration::ZERO,
+            publish_started: now,
+            views: 0,
+        };
+        (refresh, receiver)
+    }
+
+    /// Refreshes for as long as it is polled.
+    pub async fn run(mut self) {
+        loop {
+            self.start_due_calls();
+            self.expire().await;
+            self.publish_when_due().await;
+            let wake = self.next_wake();
+            tokio::select! {
+                Some(done) = self.calls.next() => self.finish(done).await,
+                Some(view) = OptionFuture::from(self.publishing.as_mut()) => self.published(view).await,
+                () = sleep_until(wake) => {}
+            }
+        }
+    }
+
+    /// Starts a call at every source that is due, the slowest first: it decides when the refresh ends.
+    fn start_due_calls(&mut self) {
+        let now = Instant::now();
+        let mut due: Vec<usize> = (0..self.sources.len())
+            .filter(|&source| !self.sources[source].in_flight && self.sources[source].due <= now)
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        if self.calls.is_empty() {
+            self.round = (now, self.schedule.period());
+        }
+        // Stable: sources that have taken equally long, or were never asked, keep their order, identities first.
+        due.sort_by_key(|&source| std::cmp::Reverse(self.sources[source].latest().last_duration.unwrap_or_default()));
+        for source in due {
+            self.sources[source].in_flight = true;
+            self.sources[source].latest().next_attempt = None;
+            self.sources[source].status.next_attempt = None;
+            let call = self.origin.fetch(source);
+            let (started, started_wall) = (Instant::now(), SystemTime::now());
+            self.calls.push(Box::pin(async move { Done { source, started, started_wall, result: call.await } }));
+        }
+        self.publish_status();
+    }
+
+    /// Notes how a call ended.
+    async fn finish(&mut self, done: Done) {
+        let Done { source: index, started, started_wall, result } = done;
+        let now = Instant::now();
+        let source = &mut self.sources[index];
+        source.in_flight = false;
+        let mut status = source.latest().clone();
+        status.last_attempt = Some(started_wall);
+        status.settled = true;
+        match result {
+            Ok(Fetched { batch, duration }) => {
+                source.due = self.schedule.after_success(self.round.0, self.round.1, now);
+                status.next_attempt = Some(source.due);
+                status.last_duration = Some(duration);
+                status.fetched_at = Some(now);
+                status.last_success = Some(SystemTime::now());
+                if status.last_error.take().is_some() {
+                    tracing::info!(source = &*status.name, failures = status.consecutive_failures, "source recovered");
+                }
+                status.consecutive_failures = 0;
+                status.records = batch.records();
+                status.bytes = batch.body().len();
+                let last = self.cache.last_good(index).await.filter(|last| last.body() == batch.body());
+                if let (Some(last), None, Some(_)) = (last, &source.arrived, source.status.fetched_at) {
+                    // The view holds these very bytes: it stays, and the new copy goes.
+                    source.status = status;
+                    self.cache.keep(index, last).await;
+                    self.publish_status();
+                } else {
+                    source.arrived = Some(status);
+                    source.publishing = false;
+                    self.cache.keep(index, batch).await;
+                    self.changed_at.get_or_insert(now);
+                }
+            }
+            Err(error) => {
+                status.last_duration = Some(now.saturating_duration_since(started));
+                status.consecutive_failures += 1;
+                source.due = self.schedule.after_failure(status.consecutive_failures, error.retry_after, now);
+                status.next_attempt = Some(source.due);
+                let stands = self.policy.freshness(status.fetched_at, status.consecutive_failures, now);
+                tracing::warn!(
+                    source = &*status.name,
+                    outcome = error.kind.as_str(),
+                    detail = error.detail,
+                    failures = status.consecutive_failures,
+                    state = stands.as_str(),
+                    "refresh of source failed"
+                );
+                status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
+                *source.latest() = status;
+                self.publish_status();
+            }
+        }
+        if self.calls.is_empty() {
+            self.metrics.refresh(now.saturating_duration_since(self.round.0));
+        }
+    }
+
+    /// Lets go of data that is too old to stand in any longer.
+    async fn expire(&mut self) {
+        let now = Instant::now();
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            let fetched_at = source.latest().fetched_at;
+            if fetched_at.is_none() || self.policy.freshness(fetched_at, 0, now) != Freshness::Missing {
+                continue;
+            }
+            tracing::warn!(source = &*source.status.name, "last good data is too old to stand in; source missing");
+            let status = source.latest().clone();
+            source.arrived = Some(SourceStatus { fetched_at: None, records: 0, bytes: 0, ..status });
+            source.publishing = false;
+            self.cache.forget(index).await;
+            self.changed_at = Some(now);
+        }
+    }
+
+    fn publish_at(&self) -> Option<Instant> {
+        let changed_at = self.changed_at?;
+        let more_to_come = !self.calls.is_empty();
+        Some(if more_to_come { changed_at + DEBOUNCE.max(self.publish_cost * (PUBLISH_SHARE - 1)) } else { changed_at })
+    }
+
+    /// Joins what has come, renders what callers use, and publishes it, on other threads.
+    async fn publish_when_due(&mut self) {
+        let now = Instant::now();
+        if self.publishing.is_some() || self.publish_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.changed_at = None;
+        self.publish_started = now;
+        self.views += 1;
+        let mut identities = None;
+        let mut batches = Vec::with_capacity(self.sources.len());
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            source.publishing = source.arrived.is_some();
+            match self.cache.last_good(index).await {
+                Some(Batch::Identities(table)) => identities = Some(table),
+                Some(Batch::Incidents(incidents)) => batches.push(Some(incidents)),
+                None if index > 0 => batches.push(None),
+                None => {}
+            }
+        }
+        let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
+        self.publishing = Some(tokio::spawn(async move {
+            let join = move || View::new(id, names, identities.as_deref(), batches.into());
+            let view = tokio::task::spawn_blocking(join).await.expect("joining does not panic");
+            let view = Arc::new(view);
+            cache.warm(&view).await;
+            view
+        }));
+    }
+
+    async fn published(&mut self, view: Result<Arc<View>, tokio::task::JoinError>) {
+        self.publishing = None;
+        let view = view.expect("joining does not panic");
+        for source in self.sources.iter_mut().filter(|source| source.publishing) {
+            source.publishing = false;
+            if let Some(status) = source.arrived.take() {
+                source.status = status;
+            }
+        }
+        let now = Instant::now();
+        self.publish_cost = now.saturating_duration_since(self.publish_started);
+        let id = view.id();
+        let snapshot = Arc::new(Snapshot { view, sources: self.statuses(), policy: self.policy });
+        let joined = snapshot.view.joined();
+        tracing::info!(
+            view = id,
+            completeness = snapshot.completeness(now).as_str(),
+            employees = joined.employee_count(),
+            incidents = joined.incident_count(),
+            unattributed = joined.unattributed().len(),
+            took_ms = u64::try_from(self.publish_cost.as_millis()).unwrap_or(u64::MAX),
+            "snapshot published"
+        );
+        self.snapshots.send_replace(snapshot);
+        self.cache.retire_all_but(id).await;
+    }
+
+    /// Publishes the state of the sources with the view that is there.
+    fn publish_status(&self) {
+        let sources = self.statuses();
+        self.snapshots.send_modify(|snapshot| {
+            *snapshot = Arc::new(Snapshot { sources, view: Arc::clone(&snapshot.view), policy: snapshot.policy });
+        });
+    }
+
+    fn statuses(&self) -> Arc<[SourceStatus]> {
+        self.sources.iter().map(|source| source.status.clone()).collect()
+    }
+
+    /// When there is something to do, should no call end before.
+    fn next_wake(&self) -> Instant {
+        let due = self.sources.iter().filter(|source| !source.in_flight).map(|source| source.due);
+        let expiry = self.sources.iter().filter_map(|source| {
+            let status = source.arrived.as_ref().unwrap_or(&source.status);
+            // A millisecond past the bound, since data is too old only beyond it.
+            status.fetched_at.map(|fetched_at| fetched_at + self.policy.stale_for + Duration::from_millis(1))
+        });
+        let publish = self.publish_at().filter(|_| self.publishing.is_none());
+        due.chain(expiry).chain(publish).min().unwrap_or_else(|| Instant::now() + self.policy.ttl)
+    }
+}
+
+#[cfg(test)]
+mod tests;

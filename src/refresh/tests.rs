@@ -1,0 +1,250 @@
+//! The schedule and the keeping of last good data, under paused time against a scripted origin.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use tokio::time::{advance, sleep, timeout};
+
+use super::*;
+use crate::decode::{Identities, Incidents, SourceFields};
+use crate::render::{self, Filter};
+use crate::snapshot::Completeness;
+use crate::upstream::Outcome;
+
+const TTL: Duration = Duration::from_secs(30);
+const STALE_FOR: Duration = Duration::from_mins(10);
+const NAMES: [&str; 3] = ["identities", "denial", "probing"];
+
+/// What a source answers: after how long, and what.
+#[derive(Clone)]
+enum Answer {
+    Body(Duration, String),
+    Fail(Duration, Outcome, Option<Duration>),
+}
+
+/// Answers each source's calls from its script, the last entry again and again, and notes when each was made.
+struct Script {
+    answers: [Mutex<VecDeque<Answer>>; 3],
+    calls: Mutex<Vec<(usize, Duration)>>,
+    started: Instant,
+}
+
+impl Script {
+    fn calls_of(&self, source: usize) -> Vec<Duration> {
+        self.calls.lock().unwrap().iter().filter(|(called, _)| *called == source).map(|(_, at)| *at).collect()
+    }
+}
+
+impl Origin for Script {
+    fn fetch(&self, source: usize) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+        self.calls.lock().unwrap().push((source, self.started.elapsed()));
+        let mut answers = self.answers[source].lock().unwrap();
+        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
+        async move {
+            match answer {
+                Answer::Body(after, body) => {
+                    sleep(after).await;
+                    let body = Bytes::from(body);
+                    let batch = if source == 0 {
+                        Batch::Identities(Arc::new(Identities::decode(body).unwrap()))
+                    } else {
+                        let fields = SourceFields::new(&["who".to_owned()]);
+                        Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))
+                    };
+                    Ok(Fetched { batch, duration: after })
+                }
+                Answer::Fail(after, kind, retry_after) => {
+                    sleep(after).await;
+                    Err(UpstreamError { retry_after, ..UpstreamError::new(kind, "scripted") })
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn table(after: u64, body: &str) -> Answer {
+    Answer::Body(seconds(after), body.to_owned())
+}
+
+fn incidents(after: u64, whos: &[&str]) -> Answer {
+    let record = |(index, who): (usize, &&str)| format!(r#"{{"who":{who},"priority":"low","timestamp":{index}}}"#);
+    let records: Vec<String> = whos.iter().enumerate().map(record).collect();
+    Answer::Body(seconds(after), format!(r#"{{"results":[{}]}}"#, records.join(",")))
+}
+
+fn fail(after: u64, kind: Outcome) -> Answer {
+    Answer::Fail(seconds(after), kind, None)
+}
+
+struct Bench {
+    script: Arc<Script>,
+    cache: Arc<Cache>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// Starts a refresh of the three sources.
+fn start(answers: [Vec<Answer>; 3]) -> Bench {
+    let answers = answers.map(|answers| Mutex::new(answers.into()));
+    let script = Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() });
+    let names: Vec<Arc<str>> = NAMES.map(Arc::from).into();
+    let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
+    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
+    let metrics = Arc::new(Metrics::new(&names));
+    let settings = Settings { names, policy, seed: 42 };
+    let (refresh, snapshots) =
+        Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
+    tokio::spawn(refresh.run());
+    Bench { script, cache, snapshots }
+}
+
+impl Bench {
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// Waits for a snapshot that meets the condition; how long it took.
+    async fn until(&mut self, what: &str, condition: impl Fn(&Snapshot) -> bool) -> Duration {
+        let started = Instant::now();
+        let wait = self.snapshots.wait_for(|snapshot| condition(snapshot));
+        assert!(timeout(seconds(7200), wait).await.is_ok(), "never: {what}");
+        started.elapsed()
+    }
+
+    fn completeness(&self) -> Completeness {
+        self.snapshot().completeness(Instant::now())
+    }
+
+    fn state(&self, source: usize) -> Freshness {
+        let snapshot = self.snapshot();
+        snapshot.freshness(&snapshot.sources[source], Instant::now())
+    }
+
+    fn document(&self) -> String {
+        String::from_utf8(render::incidents(&self.snapshot().view, &Filter::default())).unwrap()
+    }
+}
+
+fn complete(snapshot: &Snapshot) -> bool {
+    snapshot.completeness(Instant::now()) == Completeness::Complete
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_is_fetched_unasked_and_again_every_ttl() {
+    let mut bench = start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(3, &["8"])]]);
+    assert!(bench.snapshot().is_loading() && !bench.snapshot().has_data());
+    bench.until("denial", Snapshot::has_data).await;
+    assert_eq!(bench.completeness(), Completeness::Partial);
+    assert!(bench.until("all", complete).await < seconds(2));
+    assert_eq!(bench.snapshot().view.joined().employee_count(), 2);
+    sleep(seconds(300)).await;
+    for source in 0..3 {
+        let calls = bench.script.calls_of(source);
+        assert!((10..=12).contains(&calls.len()), "{calls:?}");
+        let gaps = calls.windows(2).map(|pair| pair[1].checked_sub(pair[0]).unwrap());
+        for gap in gaps {
+            assert!(gap <= TTL + DEBOUNCE && gap >= TTL.mul_f64(0.95), "{gap:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slowest_source_goes_first() {
+    let bench = start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(5, &["8"])]]);
+    sleep(seconds(35)).await;
+    let order: Vec<usize> = bench.script.calls.lock().unwrap().iter().map(|(source, _)| *source).collect();
+    assert_eq!(order, [0, 1, 2, 2, 1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_good_data_stands_in_until_it_is_too_old() {
+    let probing = vec![incidents(1, &["8"]), fail(1, Outcome::Timeout)];
+    let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
+    bench.until("all", complete).await;
+    let whole = bench.document();
+    bench.until("stale", |snapshot| snapshot.completeness(Instant::now()) == Completeness::Stale).await;
+    assert_eq!(bench.state(2), Freshness::Stale);
+    assert_eq!(bench.document(), whole);
+    assert_eq!(bench.snapshot().sources[2].last_error.as_ref().unwrap().kind, Outcome::Timeout);
+    let took = bench.until("missing", |snapshot| snapshot.sources[2].fetched_at.is_none()).await;
+    assert!(took + TTL + seconds(5) > STALE_FOR && took < STALE_FOR, "{took:?}");
+    assert_eq!(bench.completeness(), Completeness::Partial);
+    assert_eq!(bench.snapshot().view.joined().employee_count(), 1);
+    // The other sources were refreshed all the while.
+    assert_eq!(bench.state(1), Freshness::Fresh);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_recovers_is_taken_back() {
+    let probing = vec![fail(1, Outcome::Connect), fail(1, Outcome::Connect), incidents(1, &["8"])];
+    let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
+    bench.until("settled", |snapshot| !snapshot.is_loading()).await;
+    assert_eq!(bench.completeness(), Completeness::Partial);
+    let took = bench.until("all", complete).await;
+    assert!(took < seconds(10), "a failed source is tried again sooner than the rest: {took:?}");
+    assert_eq!(bench.snapshot().sources[2].consecutive_failures, 0);
+    assert_eq!(bench.script.calls_of(1).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_wait_for_the_identities_and_move_when_they_come() {
+    let identities = vec![fail(1, Outcome::Status), table(1, r#"{"17.0.0.1": 7}"#)];
+    let mut bench =
+        start([identities, vec![incidents(1, &["\"17.0.0.1\""])], vec![incidents(1, &["\"17.0.0.2\"", "9"])]]);
+    bench.until("settled", |snapshot| !snapshot.is_loading()).await;
+    let reasons = |bench: &Bench| -> Vec<_> {
+        bench.snapshot().view.joined().unattributed().iter().map(|record| record.reason.as_str()).collect()
+    };
+    assert_eq!(reasons(&bench), ["identities_unavailable", "identities_unavailable"]);
+    bench.until("identities", complete).await;
+    assert_eq!(reasons(&bench), ["unknown_ip"]);
+    assert!(bench.document().contains(r#""7":{"low":{"count":1"#), "{}", bench.document());
+}
+
+#[tokio::test(start_paused = true)]
+async fn unchanged_data_is_fresh_again_without_a_new_view() {
+    let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
+    bench.until("all", complete).await;
+    let view = bench.snapshot().view.id();
+    sleep(STALE_FOR * 3).await;
+    assert_eq!(bench.snapshot().view.id(), view);
+    assert_eq!(bench.completeness(), Completeness::Complete);
+    assert!(bench.snapshot().age(Instant::now()).unwrap() <= TTL + seconds(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_obeyed() {
+    let busy = Answer::Fail(seconds(1), Outcome::Status, Some(seconds(120)));
+    let bench = start([vec![table(1, "{}")], vec![busy, incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
+    sleep(seconds(115)).await;
+    assert_eq!(bench.script.calls_of(1).len(), 1);
+    sleep(seconds(10)).await;
+    assert_eq!(bench.script.calls_of(1).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
+    let denial = vec![incidents(1, &["7"]), incidents(1, &["7", "7"])];
+    let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
+    bench.until("all", complete).await;
+    let ask = |bench: &Bench, rendered: &'static str| {
+        let (cache, view) = (Arc::clone(&bench.cache), Arc::clone(&bench.snapshot().view));
+        async move {
+            let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
+            let coding = crate::render::compress::Coding::Identity;
+            cache.answer(&view, question, coding, || rendered.as_bytes().to_vec()).await.unwrap().body
+        }
+    };
+    assert_eq!(ask(&bench, "first").await, "first");
+    let before = bench.snapshot().view.id();
+    bench.until("second", |snapshot| snapshot.view.id() != before).await;
+    // It is there already, so what this caller would render is not used.
+    assert_eq!(ask(&bench, "second").await, bench.document());
+    advance(seconds(1)).await;
+}

@@ -1,0 +1,35 @@
+//! Splicing a record: the gateway's own members first, then the record's, byte for byte.
+
+use crate::decode::{Member, members};
+
+/// Appends an object: `prefix` (such as `{"type":"denial"`), then the record's members without those that the prefix
+/// stands for (`replaced`), each as it came.
+///
+/// `record` is the text of a JSON object that the decoder accepted.
+pub(super) fn splice(out: &mut Vec<u8>, prefix: &[u8], record: &[u8], replaced: &[Member]) {
+    out.extend_from_slice(prefix);
+    for (name, span) in members(record) {
+        if !name.and_then(|name| Member::from_name(&name)).is_some_and(|member| replaced.contains(&member)) {
+            out.push(b',');
+            out.extend_from_slice(span);
+        }
+    }
+    out.push(b'}');
+}
+
+/// The same for a record that has none of the replaced members: everything after its opening brace, as it came.
+#[inline]
+pub(super) fn splice_whole(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
+    out.extend_from_slice(prefix);
+    // A record that can be placed has a priority, so a comma is due; an empty one only stands among the unattributed.
+    let rest = &record[1..];
+    if rest.first() != Some(&b'}') && !is_blank(rest) {
+        out.push(b',');
+    }
+    out.extend_from_slice(rest);
+}
+
+/// Whether nothing but whitespace stands before the closing brace.
+fn is_blank(rest: &[u8]) -> bool {
+    rest.trim_ascii_start() == b"}"
+}

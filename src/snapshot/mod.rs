@@ -1,0 +1,201 @@
+//! An immutable result: the joined view, and for each source what is known of its data.
+
+mod completeness;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+pub use completeness::{Completeness, Freshness, Policy};
+
+use crate::decode::{Identities, Incidents, Record};
+use crate::join::{Joined, Placed, Unattributed, join};
+use crate::upstream::Outcome;
+
+/// The joined records of all sources, and the batches whose bytes they are.
+#[derive(Debug)]
+pub struct View {
+    id: u64,
+    names: Arc<[Arc<str>]>,
+    batches: Box<[Option<Arc<Incidents>>]>,
+    /// The bodies of the batches, empty where there is none.
+    bodies: Box<[Bytes]>,
+    joined: Joined,
+}
+
+impl View {
+    /// Joins the batches; `names` are those of their sources, `id` tells this view from every other of the process.
+    #[must_use]
+    pub fn new(
+        id: u64,
+        names: Arc<[Arc<str>]>,
+        identities: Option<&Identities>,
+        batches: Box<[Option<Arc<Incidents>>]>,
+    ) -> Self {
+        let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
+        let joined = join(identities, &sources);
+        let body = |source: Option<&Incidents>| source.map_or_else(Bytes::new, |source| source.body().clone());
+        let bodies = sources.iter().copied().map(body).collect();
+        Self { id, names, batches, bodies, joined }
+    }
+
+    /// Which view this is.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The employees and the unattributed.
+    #[must_use]
+    pub fn joined(&self) -> &Joined {
+        &self.joined
+    }
+
+    /// The names of the incident sources, in the configured order.
+    #[must_use]
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// The batches of the incident sources, in the configured order.
+    #[must_use]
+    pub fn batches(&self) -> &[Option<Arc<Incidents>>] {
+        &self.batches
+    }
+
+    /// The bytes of a record of an employee's group, as they came.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another view.
+    #[must_use]
+    #[inline]
+    pub fn bytes(&self, placed: &Placed) -> &[u8] {
+        placed.span.of(self.bodies[placed.source()].as_ref())
+    }
+
+    /// A record that has no employee, and its bytes.
+    ///
+    /// # Panics
+    ///
+    /// When it is of another view.
+    #[must_use]
+    pub fn unattributed(&self, unattributed: &Unattributed) -> (&Record, &[u8]) {
+        let batch = self.batches[unattributed.source()].as_ref().expect("joined records are of batches that came");
+        let record = &batch.records()[unattributed.record()];
+        (record, batch.bytes(record))
+    }
+}
+
+/// What is known of a source, the identities included.
+#[derive(Clone, Debug)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// When the data in the snapshot was fetched.
+    pub fetched_at: Option<Instant>,
+    /// The same by the wall clock, for people.
+    pub last_success: Option<SystemTime>,
+    /// When the last attempt, good or bad, began.
+    pub last_attempt: Option<SystemTime>,
+    /// How long the last finished attempt took.
+    pub last_duration: Option<Duration>,
+    /// Why the last attempt failed; `None` after a success.
+    pub last_error: Option<SourceError>,
+    /// How many attempts have failed since the last success.
+    pub consecutive_failures: u32,
+    /// Records (for identities: addresses) in the data.
+    pub records: usize,
+    /// Bytes of the data, decompressed.
+    pub bytes: usize,
+    /// Whether an attempt has ended, one way or the other, since the start.
+    pub settled: bool,
+    /// When the next attempt is due; `None` while one is under way.
+    pub next_attempt: Option<Instant>,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SourceError {
+    /// The kind of failure.
+    pub kind: Outcome,
+    /// A sentence for people; no secret, nothing the upstream sent.
+    pub detail: String,
+}
+
+impl SourceStatus {
+    /// A source that has not been asked yet.
+    #[must_use]
+    pub fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            fetched_at: None,
+            last_success: None,
+            last_attempt: None,
+            last_duration: None,
+            last_error: None,
+            consecutive_failures: 0,
+            records: 0,
+            bytes: 0,
+            settled: false,
+            next_attempt: None,
+        }
+    }
+
+    /// The age of its data.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.fetched_at.map(|fetched_at| now.saturating_duration_since(fetched_at))
+    }
+}
+
+/// What is served: a view, and the state of each source at the moment it was published.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The joined data.
+    pub view: Arc<View>,
+    /// Every source: identities first, then the incident sources in the configured order.
+    pub sources: Arc<[SourceStatus]>,
+    /// The ages at which data changes its state.
+    pub policy: Policy,
+}
+
+impl Snapshot {
+    /// The state of a source at `now`.
+    #[must_use]
+    pub fn freshness(&self, source: &SourceStatus, now: Instant) -> Freshness {
+        self.policy.freshness(source.fetched_at, source.consecutive_failures, now)
+    }
+
+    /// How true an answer from this snapshot is at `now`.
+    #[must_use]
+    pub fn completeness(&self, now: Instant) -> Completeness {
+        Completeness::of(self.sources.iter().map(|source| self.freshness(source, now)))
+    }
+
+    /// The age of the oldest data in the snapshot; `None` while there is none.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Option<Duration> {
+        self.sources.iter().filter_map(|source| source.age(now)).max()
+    }
+
+    /// Whether there is any incident data to serve.
+    #[must_use]
+    pub fn has_data(&self) -> bool {
+        self.view.batches().iter().any(Option::is_some)
+    }
+
+    /// Whether some source has not come yet for the first time and its first attempt has not ended: waiting may help.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        self.sources.iter().any(|source| !source.settled)
+    }
+
+    /// Whether an attempt is under way at a source that has no data.
+    #[must_use]
+    pub fn is_fetching_missing(&self) -> bool {
+        self.sources.iter().any(|source| source.fetched_at.is_none() && source.next_attempt.is_none())
+    }
+}

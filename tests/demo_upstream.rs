@@ -1,0 +1,307 @@
+//! The demo upstream over real sockets: what it serves, to whom, and each way in which it misbehaves.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use incident_gateway::demo::generate::Plan;
+use incident_gateway::demo::{Data, Endpoint, Fault, Garbage, Options, PASSWORD, USERNAME, Upstream};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
+use serde::de::IgnoredAny;
+
+/// Sound, and at once.
+fn quick() -> Options {
+    Options { latency: Duration::ZERO, ..Options::default() }
+}
+
+fn with_fault(endpoint: Endpoint, fault: Fault) -> Options {
+    Options { faults: [(endpoint, fault)].into(), ..quick() }
+}
+
+fn client(configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
+    // Only the first call of all tests can succeed; the others find the provider set.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
+    configure(builder).build().unwrap()
+}
+
+/// A client that takes bodies as they come.
+fn plain_client() -> Client {
+    client(|builder| builder.no_gzip().no_brotli().no_zstd())
+}
+
+fn request(client: &Client, upstream: &Upstream, endpoint: Endpoint) -> RequestBuilder {
+    let url = upstream.base_url() + endpoint.path();
+    client.get(url).basic_auth(USERNAME, Some(PASSWORD))
+}
+
+async fn get(upstream: &Upstream, endpoint: Endpoint) -> Response {
+    request(&plain_client(), upstream, endpoint).send().await.unwrap()
+}
+
+fn fixture(endpoint: Endpoint) -> Vec<u8> {
+    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{endpoint}.json"))).unwrap()
+}
+
+#[tokio::test]
+async fn the_eight_endpoints_serve_the_fixtures() {
+    let upstream = Upstream::start(quick()).await.unwrap();
+    assert!(upstream.local_addr().ip().is_loopback() && upstream.local_addr().port() != 0);
+    for endpoint in Endpoint::ALL {
+        let answer = get(&upstream, endpoint).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
+        assert!(answer.bytes().await.unwrap() == fixture(endpoint), "{endpoint}");
+    }
+}
+
+#[tokio::test]
+async fn only_the_right_user_with_the_right_password_gets_an_answer() {
+    let options = Options { username: "ann".to_owned(), password: "s3cret:ü".into(), ..quick() };
+    let upstream = Upstream::start(options).await.unwrap();
+    let url = upstream.base_url() + Endpoint::Denial.path();
+    let client = plain_client();
+    let requests = [
+        (client.get(&url), StatusCode::UNAUTHORIZED),
+        (client.get(&url).basic_auth("ann", None::<&str>), StatusCode::UNAUTHORIZED),
+        (client.get(&url).basic_auth("ann", Some("s3cret")), StatusCode::UNAUTHORIZED),
+        (client.get(&url).basic_auth(USERNAME, Some(PASSWORD)), StatusCode::UNAUTHORIZED),
+        (client.get(&url).bearer_auth("s3cret:ü"), StatusCode::UNAUTHORIZED),
+        (client.get(&url).basic_auth("ann", Some("s3cret:ü")), StatusCode::OK),
+    ];
+    for (number, (request, wanted)) in requests.into_iter().enumerate() {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), wanted, "{number}");
+        let challenge = answer.headers().get(WWW_AUTHENTICATE).map(HeaderValue::as_bytes);
+        assert_eq!(challenge.is_some_and(|value| value.starts_with(b"Basic realm=")), wanted != StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_refused() {
+    let upstream = Upstream::start(quick()).await.unwrap();
+    let client = plain_client();
+    for path in ["/", "/identities", "/incidents/", "/incidents/denial", "/incidents/denial/x", "/incidents//denial/"] {
+        let request = client.get(upstream.base_url() + path).basic_auth(USERNAME, Some(PASSWORD));
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
+    }
+    for method in [Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS] {
+        let request = client.request(method.clone(), upstream.base_url() + Endpoint::Denial.path());
+        let answer = request.basic_auth(USERNAME, Some(PASSWORD)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        assert_eq!(answer.headers()[ALLOW], "GET");
+    }
+    let request = client.get(upstream.base_url() + "/incidents/denial/?page=1");
+    let answer = request.basic_auth(USERNAME, Some(PASSWORD)).send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn gzip_is_served_where_it_is_on_and_accepted() {
+    let zipping = client(|builder| builder);
+    for (gzip, wanted) in [(true, Some("gzip")), (false, None)] {
+        let upstream = Upstream::start(Options { gzip, ..quick() }).await.unwrap();
+        let raw = request(&plain_client(), &upstream, Endpoint::Denial).header("accept-encoding", "br, gzip");
+        let raw = raw.send().await.unwrap();
+        assert_eq!(raw.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes), wanted.map(str::as_bytes));
+        assert_eq!(raw.bytes().await.unwrap().len() < fixture(Endpoint::Denial).len() / 2, gzip);
+        for client in [&zipping, &plain_client()] {
+            let answer = request(client, &upstream, Endpoint::Denial).send().await.unwrap();
+            assert!(answer.bytes().await.unwrap() == fixture(Endpoint::Denial));
+        }
+    }
+}
+
+#[tokio::test]
+async fn data_comes_from_a_directory_or_a_generator() {
+    let directory = tempfile::tempdir().unwrap();
+    for endpoint in Endpoint::ALL {
+        fs::write(directory.path().join(format!("{endpoint}.json")), format!("as it is: {endpoint}")).unwrap();
+    }
+    let data = Data::Directory(directory.path().to_owned());
+    let upstream = Upstream::start(Options { data, ..quick() }).await.unwrap();
+    assert_eq!(get(&upstream, Endpoint::Misuse).await.text().await.unwrap(), "as it is: misuse");
+
+    let plan = Plan { incidents: 10_000, employees: 100, seed: 1 };
+    let upstream = Upstream::start(Options { data: Data::Generated(plan), ..quick() }).await.unwrap();
+    for endpoint in Endpoint::ALL {
+        assert!(get(&upstream, endpoint).await.bytes().await.unwrap() == plan.body(endpoint), "{endpoint}");
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_served_or_listened_on_is_named() {
+    let data = Data::Directory("/nonexistent".into());
+    let error = Upstream::start(Options { data, ..quick() }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("/nonexistent/identities.json"), "{error}");
+
+    let first = Upstream::start(quick()).await.unwrap();
+    let listen = first.local_addr();
+    let error = Upstream::start(Options { listen, ..quick() }).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(error.to_string().contains(&listen.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn dropping_it_ends_it() {
+    let upstream = Upstream::start(with_fault(Endpoint::Denial, Fault::Hang)).await.unwrap();
+    let url = upstream.base_url();
+    let waiting = tokio::spawn(request(&plain_client(), &upstream, Endpoint::Denial).send());
+    // Another answer first, so that the server is known to run.
+    get(&upstream, Endpoint::Other).await;
+    drop(upstream);
+    assert!(waiting.await.unwrap().is_err());
+    assert!(plain_client().get(url).send().await.unwrap_err().is_connect());
+}
+
+#[tokio::test]
+async fn a_hanging_source_leaves_the_others_alone() {
+    let upstream = Upstream::start(with_fault(Endpoint::Denial, Fault::Hang)).await.unwrap();
+    let hanging = tokio::spawn(request(&plain_client(), &upstream, Endpoint::Denial).send());
+    for endpoint in Endpoint::ALL.into_iter().filter(|endpoint| *endpoint != Endpoint::Denial) {
+        assert_eq!(get(&upstream, endpoint).await.bytes().await.unwrap(), fixture(endpoint));
+    }
+    assert!(!hanging.is_finished());
+}
+
+#[tokio::test]
+async fn a_stalling_source_sends_half_of_the_body() {
+    let upstream = Upstream::start(with_fault(Endpoint::Other, Fault::Stall)).await.unwrap();
+    let whole = fixture(Endpoint::Other);
+    let mut answer = get(&upstream, Endpoint::Other).await;
+    assert_eq!(answer.content_length(), Some(whole.len() as u64));
+    let mut half = Vec::new();
+    while half.len() < whole.len() / 2 {
+        half.extend_from_slice(&answer.chunk().await.unwrap().unwrap());
+    }
+    assert!(half == whole[..whole.len() / 2]);
+}
+
+#[tokio::test]
+async fn a_source_that_cuts_off_closes_the_connection_half_way() {
+    let upstream = Upstream::start(with_fault(Endpoint::Identities, Fault::CutOff)).await.unwrap();
+    let whole = fixture(Endpoint::Identities);
+    let mut answer = get(&upstream, Endpoint::Identities).await;
+    assert_eq!(answer.content_length(), Some(whole.len() as u64));
+    let mut half = Vec::new();
+    let error = loop {
+        match answer.chunk().await {
+            Ok(Some(bytes)) => half.extend_from_slice(&bytes),
+            Ok(None) => panic!("the body ended as if it were whole"),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_body() || error.is_decode(), "{error:?}");
+    assert!(half == whole[..whole.len() / 2]);
+}
+
+#[tokio::test]
+async fn a_dripping_source_comes_to_its_end() {
+    let drip = Fault::Drip(u32::MAX.try_into().unwrap());
+    let upstream = Upstream::start(with_fault(Endpoint::Probing, drip)).await.unwrap();
+    assert!(get(&upstream, Endpoint::Probing).await.bytes().await.unwrap() == fixture(Endpoint::Probing));
+}
+
+#[tokio::test]
+async fn a_source_answers_with_the_status_it_is_told() {
+    for code in [204, 401, 403, 404, 429, 500, 503] {
+        let status = StatusCode::from_u16(code).unwrap();
+        let options = Options { retry_after: Some(7), ..with_fault(Endpoint::Misuse, Fault::Status(status)) };
+        let upstream = Upstream::start(options).await.unwrap();
+        let answer = get(&upstream, Endpoint::Misuse).await;
+        assert_eq!(answer.status(), status);
+        let retry_after = answer.headers().get(RETRY_AFTER).map(HeaderValue::as_bytes);
+        assert_eq!(retry_after, matches!(code, 429 | 503).then_some(b"7".as_slice()), "{code}");
+        assert_eq!(answer.headers().contains_key(WWW_AUTHENTICATE), code == 401);
+        assert_eq!(answer.bytes().await.unwrap().is_empty(), code == 204);
+        assert_eq!(get(&upstream, Endpoint::Denial).await.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_source_redirects_where_it_is_told() {
+    let fault = Fault::Redirect(HeaderValue::from_static("http://127.0.0.2:1/elsewhere"));
+    let upstream = Upstream::start(with_fault(Endpoint::Denial, fault)).await.unwrap();
+    let answer = get(&upstream, Endpoint::Denial).await;
+    assert_eq!(answer.status(), StatusCode::FOUND);
+    assert_eq!(answer.headers()[LOCATION], "http://127.0.0.2:1/elsewhere");
+
+    let own = HeaderValue::from_static(Endpoint::Denial.path());
+    let upstream = Upstream::start(with_fault(Endpoint::Denial, Fault::Redirect(own))).await.unwrap();
+    let following = client(|builder| builder.redirect(reqwest::redirect::Policy::limited(3)));
+    let error = request(&following, &upstream, Endpoint::Denial).send().await.unwrap_err();
+    assert!(error.is_redirect(), "{error:?}");
+}
+
+#[tokio::test]
+async fn garbage_is_no_answer_of_the_upstreams() {
+    for endpoint in [Endpoint::Identities, Endpoint::Unauthorized] {
+        let body = async |garbage| {
+            let upstream = Upstream::start(with_fault(endpoint, Fault::Garbage(garbage))).await.unwrap();
+            let answer = get(&upstream, endpoint).await;
+            assert_eq!(answer.status(), StatusCode::OK);
+            let content_type = answer.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
+            (content_type, answer.bytes().await.unwrap())
+        };
+        let (content_type, page) = body(Garbage::Html).await;
+        assert!(content_type.starts_with("text/html") && page.starts_with(b"<!doctype html>"));
+        assert!(serde_json::from_slice::<IgnoredAny>(&body(Garbage::Json).await.1).unwrap_err().is_eof());
+        let parsed = async |garbage| serde_json::from_slice::<serde_json::Value>(&body(garbage).await.1);
+        assert!(parsed(Garbage::Shape).await.unwrap().is_array());
+        assert!(std::str::from_utf8(&body(Garbage::Utf8).await.1).is_err());
+        let deep = parsed(Garbage::Deep).await.unwrap_err().to_string();
+        assert!(deep.contains("recursion limit"), "{deep}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_can_answer_with_nothing_at_all() {
+    let upstream = Upstream::start(with_fault(Endpoint::Executable, Fault::Empty)).await.unwrap();
+    let answer = get(&upstream, Endpoint::Executable).await;
+    assert_eq!((answer.status(), answer.content_length()), (StatusCode::OK, Some(0)));
+    assert!(answer.bytes().await.unwrap().is_empty());
+}
+
+/// The bytes read until there are as many as wanted, or no more.
+async fn read(mut answer: Response, wanted: u64) -> u64 {
+    let mut size = 0;
+    while size < wanted
+        && let Some(bytes) = answer.chunk().await.unwrap()
+    {
+        size += bytes.len() as u64;
+    }
+    size
+}
+
+#[tokio::test]
+async fn an_endless_body_goes_on() {
+    let upstream = Upstream::start(with_fault(Endpoint::Intrusion, Fault::Endless)).await.unwrap();
+    let answer = get(&upstream, Endpoint::Intrusion).await;
+    assert_eq!(answer.content_length(), None);
+    assert!(read(answer, 8 << 20).await >= 8 << 20);
+}
+
+#[tokio::test]
+async fn a_bomb_is_small_until_it_is_decompressed() {
+    let upstream = Upstream::start(with_fault(Endpoint::Intrusion, Fault::Bomb)).await.unwrap();
+    let answer = get(&upstream, Endpoint::Intrusion).await;
+    assert_eq!(answer.headers()[CONTENT_ENCODING], "gzip");
+    let size = answer.bytes().await.unwrap().len();
+    assert!(size < Fault::BOMB_SIZE / 150, "{size} bytes");
+
+    let answer = request(&client(|builder| builder), &upstream, Endpoint::Intrusion).send().await.unwrap();
+    assert_eq!(read(answer, u64::MAX).await, Fault::BOMB_SIZE as u64);
+}
+
+#[tokio::test]
+async fn a_flapping_source_fails_every_second_time() {
+    let upstream = Upstream::start(with_fault(Endpoint::Other, Fault::Flap)).await.unwrap();
+    for wanted in [500, 200, 500, 200] {
+        assert_eq!(get(&upstream, Endpoint::Other).await.status(), wanted);
+        assert_eq!(get(&upstream, Endpoint::Denial).await.status(), StatusCode::OK);
+    }
+}
