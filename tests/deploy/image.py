@@ -65,12 +65,14 @@ def get(host, path, port=9000, timeout=10):
         connection.close()
 
 
-def wait_for(what, probe):
+def wait_for(what, name, probe):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         with contextlib.suppress(OSError, http.client.HTTPException):
             if probe():
                 return
+        if inspect(name, "{{.State.Running}}") != "true":
+            raise AssertionError(f"it ended, exit {inspect(name, '{{.State.ExitCode}}')}, before {what}")
         time.sleep(0.1)
     raise AssertionError(f"waited {PATIENCE}s for {what}")
 
@@ -118,10 +120,10 @@ def nothing_but_the_binary_and_its_trust():
 def demo_locked_down_becomes_healthy():
     with container("serve", "--demo", options=LOCKED_DOWN) as name:
         host = address(name)
-        wait_for("health status healthy", lambda: inspect(name, "{{.State.Health.Status}}") == "healthy")
+        wait_for("health status healthy", name, lambda: inspect(name, "{{.State.Health.Status}}") == "healthy")
         status, headers, body = get(host, "/incidents")
         assert status == 200 and json.loads(body), (status, body[:200])
-        wait_for("a complete answer", lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
+        wait_for("a complete answer", name, lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
         uids = docker("top", name, "-eo", "uid").stdout.split()[1:]
         assert uids and set(uids) == {"65532"}, uids
         metrics = get(host, "/metrics", port=9001)[2].decode()
@@ -147,7 +149,7 @@ def credentials_by_variable():
     with upstream() as reach, container(
             options=[*reach, "-e", "ELEVATE_USERNAME=demo", "-e", f"ELEVATE_PASSWORD={PASSWORD}"]) as name:
         host = address(name)
-        wait_for("a complete answer", lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
+        wait_for("a complete answer", name, lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
 
 
 def credentials_by_file_and_config_by_mount():
@@ -160,7 +162,7 @@ def credentials_by_file_and_config_by_mount():
                 *reach, "-v", f"{folder}:/settings:ro", "-e", "CONFIG_PATH=/settings/config.yaml",
                 "-e", "ELEVATE_USERNAME_FILE=/settings/username", "-e", "ELEVATE_PASSWORD_FILE=/settings/password"]) as name:
             host = address(name)
-            wait_for("a complete answer", lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
+            wait_for("a complete answer", name, lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
             left = int(re.search(r"max-age=(\d+)", get(host, "/incidents")[1]["Cache-Control"])[1])
             assert left <= 7, f"max-age={left} although the mounted file says cache.ttl: 7s"
 
@@ -170,7 +172,7 @@ def refused_credentials_are_told_and_not_shown():
     with upstream() as reach, container(
             options=[*reach, "-e", "ELEVATE_USERNAME=demo", "-e", f"ELEVATE_PASSWORD={secret}"]) as name:
         host = address(name)
-        wait_for("a refused call", lambda: "401" in get(host, "/sources")[2].decode())
+        wait_for("a refused call", name, lambda: "401" in get(host, "/sources")[2].decode())
         assert get(host, "/readyz", port=9001)[0] == 503, "ready without any data"
         assert get(host, "/healthz", port=9001)[0] == 200, "unhealthy because of the upstream"
         shown = logs(name) + get(host, "/sources")[2].decode() + get(host, "/metrics", port=9001)[2].decode()
@@ -206,7 +208,7 @@ def stopping_under_load_loses_nothing():
     with container("serve", "--demo",
                    options=[*LOCKED_DOWN, "-e", "INCIDENT_GATEWAY__SHUTDOWN__DRAIN_DELAY=3s"]) as name:
         host = address(name)
-        wait_for("readiness", lambda: ready(host))
+        wait_for("readiness", name, lambda: ready(host))
         answered, lost = [0] * 8, []
         done = threading.Event()
 
@@ -235,7 +237,7 @@ def stopping_under_load_loses_nothing():
         result = []
         stopping = threading.Thread(target=lambda: result.extend(stop(name, 30)))
         stopping.start()
-        wait_for("readiness to go", lambda: not ready(host))
+        wait_for("readiness to go", name, lambda: not ready(host))
         time.sleep(1)
         done.set()
         for thread in clients:
@@ -255,7 +257,7 @@ def requests_in_flight_are_answered():
     with upstream("--latency", "30s") as reach, container(
             options=[*reach, "-e", "ELEVATE_USERNAME=demo", "-e", f"ELEVATE_PASSWORD={PASSWORD}"]) as name:
         host = address(name)
-        wait_for("life", lambda: get(host, "/healthz", port=9001)[0] == 200)
+        wait_for("life", name, lambda: get(host, "/healthz", port=9001)[0] == 200)
         found = []
 
         def ask():
