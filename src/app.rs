@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, Phase, Server};
 use crate::metrics::Metrics;
-use crate::refresh::{LastCaller, Refresh, Settings, UpstreamOrigin, endpoints};
+use crate::refresh::{LastCaller, Refresh, Repeat, Settings, UpstreamOrigin, endpoints, fields};
 use crate::snapshot::{Policy, Snapshot};
 use crate::upstream::{SetupError, Upstream};
 
@@ -62,12 +62,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Puts them together as `config` says; `seed` decides all jitter.
+    /// Puts them together as `config` says; `seed` decides all jitter, `repeat` whether the refresh ever ends.
     ///
     /// # Errors
     ///
     /// When the upstream cannot be set up.
-    pub fn new(config: &Config, seed: u64) -> Result<Self, SetupError> {
+    pub fn new(config: &Config, seed: u64, repeat: Repeat) -> Result<Self, SetupError> {
         let endpoints = endpoints(config);
         let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
         let metrics = Arc::new(Metrics::new(&names));
@@ -77,7 +77,7 @@ impl Engine {
         let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources, caller.clone());
         let policy =
             Policy { ttl: config.cache.ttl, grace: config.upstream.timeout, stale_for: config.cache.stale_for };
-        let settings = Settings { names, policy, seed };
+        let settings = Settings { names, fields: fields(config), policy, seed, repeat };
         let (refresh, snapshots) = Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
         Ok(Self { upstream, cache, metrics, snapshots, caller, refresh })
     }
@@ -106,7 +106,7 @@ impl Running {
         let system = |listener: &StdListener| listener.local_addr().map_err(StartError::System);
         let (address, admin_address) = (system(&public)?, system(&admin)?);
         let Engine { upstream, cache, metrics, snapshots, caller, refresh } =
-            Engine::new(config, seed).map_err(StartError::Upstream)?;
+            Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
         let (phase, phases) = watch::channel(Phase::Serving);
         let gateway = Gateway::new(config, snapshots, cache, metrics, upstream, phases.clone(), caller);
         let gateway = Arc::new(gateway);

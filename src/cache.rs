@@ -51,17 +51,33 @@ impl Batch {
 pub enum Format {
     /// One document, grouped.
     Json,
+    /// A record a line.
+    Ndjson,
+    /// A table.
+    Csv,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 1] = [Self::Json];
+    pub const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
 
     /// Its media type, as `Content-Type` states it.
     #[must_use]
     pub const fn content_type(self) -> &'static str {
         match self {
             Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+            Self::Csv => "text/csv; charset=utf-8; header=present",
+        }
+    }
+
+    /// A view's incidents that meet the filter, in this format.
+    #[must_use]
+    pub fn render(self, view: &View, filter: &Filter) -> Vec<u8> {
+        match self {
+            Self::Json => render::incidents(view, filter),
+            Self::Ndjson => render::ndjson(view, filter),
+            Self::Csv => render::csv(view, filter),
         }
     }
 }
@@ -106,7 +122,12 @@ impl Answer {
 pub struct RenderFailed;
 
 /// The whole documents that are rendered before a snapshot is published, when callers have asked for them lately.
-const DOCUMENTS: [Question; 2] = [Question::Incidents(Format::Json), Question::Unattributed];
+const DOCUMENTS: [Question; 4] = [
+    Question::Incidents(Format::Json),
+    Question::Incidents(Format::Ndjson),
+    Question::Incidents(Format::Csv),
+    Question::Unattributed,
+];
 
 /// For how long after a request a document is made ready before its publication.
 const WANTED_FOR: Duration = Duration::from_mins(5);
@@ -234,7 +255,7 @@ impl Cache {
 /// The bytes of a whole document.
 fn render_document(view: &View, question: &Question) -> Vec<u8> {
     match question {
-        Question::Incidents(Format::Json) => render::incidents(view, &Filter::default()),
+        Question::Incidents(format) => format.render(view, &Filter::default()),
         Question::Unattributed => render::unattributed(view),
         Question::Other(_) => unreachable!("only whole documents are made ahead"),
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::fan_out::{fan_out, runtime};
+use super::progress::line;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 
 /// The flags of `check`.
@@ -26,7 +28,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     let credentials = config.require_credentials();
     if args.connect {
         credentials?;
-        return Ok(connect(&config));
+        return Ok(connect(config));
     }
     let code = super::print(&config.to_yaml());
     if let Err(missing) = credentials {
@@ -35,8 +37,26 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     Ok(code)
 }
 
-/// The seam where the calls are joined on.
-fn connect(_config: &Config) -> ExitCode {
-    super::say("error: this build cannot call sources yet");
-    ExitCode::FAILURE
+/// Calls every source once, without retries, and prints how each answered; exit 0 when all did.
+fn connect(mut config: Config) -> ExitCode {
+    config.upstream.retries = 0;
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&format!("cannot start: {error}")),
+    };
+    let snapshot = match runtime.block_on(fan_out(&config, |_| ())) {
+        Ok(snapshot) => snapshot,
+        Err(error) => return super::fail(&error.to_string()),
+    };
+    let mut table = format!("{}\n", config.upstream.base_url);
+    for source in snapshot.sources.iter() {
+        table.push_str(&line(source));
+        table.push('\n');
+    }
+    let failed = snapshot.sources.iter().filter(|source| source.last_error.is_some()).count();
+    let printed = super::print(&table);
+    if failed == 0 {
+        return printed;
+    }
+    super::fail(&format!("{failed} of {} sources failed", snapshot.sources.len()))
 }

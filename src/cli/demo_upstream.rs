@@ -1,18 +1,21 @@
 //! `demo-upstream`: the demo upstream alone.
 
+use std::io;
 use std::process::ExitCode;
 
-/// The flags of `demo-upstream`.
-#[derive(Clone, Debug, Eq, PartialEq, clap::Args)]
-pub struct Args {
-    /// Where it listens
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9002")]
-    pub listen: std::net::SocketAddr,
-}
+use super::fan_out::runtime;
+use crate::demo;
 
-/// Serves until a signal comes.
+/// Serves until a signal comes. Bad usage, such as a fixture that cannot be read, exits 2.
 #[must_use]
-pub fn run(_args: &Args) -> ExitCode {
-    super::say("error: this build has no demo upstream yet");
-    ExitCode::FAILURE
+pub fn run(args: demo::Args) -> ExitCode {
+    let served = runtime().and_then(|runtime| runtime.block_on(demo::run(args)));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            super::say(&format!("error: {error}"));
+            ExitCode::from(super::BAD_USAGE)
+        }
+        Err(error) => super::fail(&error.to_string()),
+    }
 }

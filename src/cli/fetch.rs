@@ -4,10 +4,19 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fs, io};
 
 use clap::ValueEnum;
+use tokio::time::Instant;
 
+use super::fan_out::{fan_out, runtime, start_demo};
+use super::progress::Progress;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
+use crate::render::{self, Filter};
+use crate::snapshot::{Completeness, View};
+
+/// The exit code of a document that lacks a source.
+const PARTIAL: u8 = 3;
 
 /// The flags of `fetch`.
 #[derive(Clone, Debug, Eq, PartialEq, clap::Args)]
@@ -47,11 +56,68 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     if !args.demo {
         config.require_credentials()?;
     }
-    Ok(start(&config, args.demo, args.output.as_deref(), args.format))
+    // Progress has the terminal to itself, unless the log is asked for.
+    if environment.get("RUST_LOG").is_some()
+        && let Err(code) = super::start_log(config.log_format, environment)
+    {
+        return Ok(code);
+    }
+    Ok(fetch(config, args.demo, args.output.as_deref(), args.format))
 }
 
-/// The seam where the fan-out is joined on.
-fn start(_config: &Config, _demo: bool, _output: Option<&Path>, _format: Format) -> ExitCode {
-    super::say("error: this build has no fan-out yet");
-    ExitCode::FAILURE
+fn fetch(mut config: Config, demo: bool, output: Option<&Path>, format: Format) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&format!("cannot start: {error}")),
+    };
+    let mut progress = Progress::new();
+    let fetched = runtime.block_on(async {
+        let _demo = if demo { Some(start_demo(&mut config).await.map_err(|error| error.to_string())?) } else { None };
+        fan_out(&config, |snapshot| progress.draw(snapshot)).await.map_err(|error| error.to_string())
+    });
+    runtime.shutdown_background();
+    let snapshot = match fetched {
+        Ok(snapshot) => snapshot,
+        Err(error) => return super::fail(&error),
+    };
+    progress.conclude(&snapshot);
+    if !snapshot.has_data() {
+        return super::fail("no source answered; nothing is written");
+    }
+    let document = render(&snapshot.view, format);
+    let written = match output {
+        None => super::print_bytes(&document),
+        Some(path) => write(path, &document).map_err(|error| format!("cannot write {}: {error}", path.display())),
+    };
+    if let Err(error) = written {
+        return super::fail(&error);
+    }
+    let complete = snapshot.completeness(Instant::now()) == Completeness::Complete;
+    if complete { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) }
+}
+
+fn render(view: &View, format: Format) -> Vec<u8> {
+    let everything = Filter::default();
+    match format {
+        Format::Json => render::incidents(view, &everything),
+        Format::Ndjson => render::ndjson(view, &everything),
+        Format::Csv => render::csv(view, &everything),
+    }
+}
+
+/// Writes a file whole or not at all: beside it first, then into its place. What is no regular file, such as a pipe, is
+/// written to as it is.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return fs::write(path, bytes);
+    }
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let beside = path.with_file_name(name);
+    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What could not be written whole is not left behind; the error that is told is the first.
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }

@@ -5,8 +5,10 @@
 
 pub mod check;
 pub mod demo_upstream;
+mod fan_out;
 pub mod fetch;
 pub mod healthcheck;
+mod progress;
 pub mod serve;
 
 use std::ffi::OsString;
@@ -16,8 +18,8 @@ use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
-use crate::REVISION;
-use crate::config::{ConfigErrors, Environment};
+use crate::config::{ConfigErrors, Environment, LogFormat};
+use crate::{REVISION, demo, logging};
 
 /// The exit code of bad usage and of a bad configuration.
 const BAD_USAGE: u8 = 2;
@@ -53,7 +55,7 @@ enum Command {
     /// Ask a running gateway whether it is ready; exit 0 or 1
     Healthcheck(healthcheck::Args),
     /// Run the demo upstream alone
-    DemoUpstream(demo_upstream::Args),
+    DemoUpstream(Box<demo::Args>),
 }
 
 /// Runs the command that `arguments` (the program's name first) ask for, and gives the exit code.
@@ -71,7 +73,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         Command::Fetch(args) => fetch::run(args, environment),
         Command::Check(args) => check::run(args, environment),
         Command::Healthcheck(args) => healthcheck::run(args, environment),
-        Command::DemoUpstream(args) => Ok(demo_upstream::run(&args)),
+        Command::DemoUpstream(args) => Ok(demo_upstream::run(*args)),
     };
     done.unwrap_or_else(|errors: ConfigErrors| {
         say(&format!("error: {errors}"));
@@ -84,16 +86,33 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Writes `text` to stdout. A reader that has seen enough (`| head`) is no failure.
+/// Says on stderr why a command failed.
+fn fail(why: &str) -> ExitCode {
+    say(&format!("error: {why}"));
+    ExitCode::FAILURE
+}
+
+/// Writes `text` to stdout.
 fn print(text: &str) -> ExitCode {
+    print_bytes(text.as_bytes()).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS)
+}
+
+/// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
+fn print_bytes(bytes: &[u8]) -> Result<(), String> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            say(&format!("error: cannot write to stdout: {error}"));
-            ExitCode::FAILURE
-        }
-        _ => ExitCode::SUCCESS,
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to stdout: {error}")),
+        _ => Ok(()),
     }
+}
+
+/// Starts the log as `RUST_LOG` says, or says what is wrong with that.
+fn start_log(format: Option<LogFormat>, environment: &Environment) -> Result<(), ExitCode> {
+    let filter = environment.get("RUST_LOG").map(|filter| filter.to_string_lossy());
+    logging::start(format, filter.as_deref()).map_err(|error| {
+        say(&format!("error: {error}"));
+        ExitCode::from(BAD_USAGE)
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use futures::future::OptionFuture;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+use super::fan_out::{runtime, start_demo};
+use crate::REVISION;
+use crate::app::Running;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 
 /// The flags of `serve`.
@@ -33,11 +40,84 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     if !args.demo {
         config.require_credentials()?;
     }
-    Ok(start(&config, args.demo))
+    if let Err(code) = super::start_log(config.log_format, environment) {
+        return Ok(code);
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return Ok(super::fail(&format!("cannot start: {error}"))),
+    };
+    let code = runtime.block_on(serve(config, args.demo));
+    // Blocking work that nobody waits for any more must not hold up the exit.
+    runtime.shutdown_background();
+    Ok(code)
 }
 
-/// The seam where the server is joined on.
-fn start(_config: &Config, _demo: bool) -> ExitCode {
-    super::say("error: this build has no server yet");
-    ExitCode::FAILURE
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// The name of the next signal, and the exit code that says a process was ended by it.
+    async fn next(&mut self) -> (&'static str, u8) {
+        tokio::select! {
+            _ = self.interrupt.recv() => ("SIGINT", 130),
+            _ = self.terminate.recv() => ("SIGTERM", 143),
+        }
+    }
+}
+
+async fn serve(mut config: Config, demo: bool) -> ExitCode {
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),
+    };
+    let _demo = match OptionFuture::from(demo.then(|| start_demo(&mut config))).await.transpose() {
+        Ok(upstream) => upstream,
+        Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
+    };
+    let mut running = match Running::start(&config, fastrand::u64(..)) {
+        Ok(running) => running,
+        Err(error) => return super::fail(&error.to_string()),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        revision = REVISION,
+        address = %running.address,
+        admin_address = %running.admin_address,
+        upstream = %config.upstream.base_url,
+        demo,
+        sources = config.sources.len(),
+        "listening"
+    );
+    tokio::select! {
+        (signal, _) = signals.next() => tracing::info!(signal, "stopping"),
+        part = running.failed() => {
+            tracing::error!(part, "a part that must run has ended; see the log before this");
+            return ExitCode::FAILURE;
+        }
+    }
+    let stop = async {
+        running.drain();
+        sleep(config.shutdown.drain_delay).await;
+        if timeout(config.shutdown.timeout, running.close()).await.is_err() {
+            tracing::warn!("requests were still in flight at `shutdown.timeout`; ending them");
+        }
+    };
+    tokio::select! {
+        () = stop => {
+            tracing::info!("stopped");
+            ExitCode::SUCCESS
+        }
+        (signal, code) = signals.next() => {
+            tracing::warn!(signal, "a second signal; ending at once");
+            ExitCode::from(code)
+        }
+    }
 }

@@ -431,6 +431,8 @@ impl Reader<'_> {
                 Some(Some((name, members))) if scanner.accept_short_name(name) => *members,
                 _ => self.name(scanner, index)?,
             };
+            // A known name may have whitespace after it that the record before had not.
+            scanner.skip_whitespace();
             let value = scanner.value(3)?;
             // Of members with the same name the last counts, as in most JSON readers.
             match members.fixed {
@@ -460,7 +462,6 @@ impl Reader<'_> {
     fn name(&mut self, scanner: &mut Scanner<'_>, index: usize) -> Result<Members, DecodeError> {
         let start = scanner.position();
         let name = scanner.name()?;
-        scanner.skip_whitespace();
         let members = match unescape(name) {
             Some(name) => self.fields.members(&name),
             None => Members { fixed: None, identity: None },

@@ -62,8 +62,7 @@ const fn digit_run(word: u64) -> usize {
     (others.trailing_zeros() / 8) as usize
 }
 
-/// A member's name with its quotes, colon and the whitespace before its value, when that is at most 16 bytes: comparing it
-/// takes two instructions, and records of one source repeat the same names in the same order.
+/// A member's name with its quotes and colon, when that is at most 16 bytes: comparing it takes two instructions, and records of one source repeat the same names in the same order.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ShortName {
     bytes: u128,

@@ -28,18 +28,18 @@ const MARGIN: Duration = Duration::from_millis(25);
 const RENDER_NANOS_PER_BYTE: u64 = 4;
 
 /// A snapshot to answer from, and how it was come by.
-struct Found {
-    snapshot: Arc<Snapshot>,
+pub(super) struct Found {
+    pub(super) snapshot: Arc<Snapshot>,
     result: CacheResult,
     waited: Duration,
 }
 
 /// A question to a view: what it is called in the cache, and how it is rendered.
-struct Ask<R> {
-    question: Question,
-    content_type: &'static str,
-    vary: &'static str,
-    render: R,
+pub(super) struct Ask<R> {
+    pub(super) question: Question,
+    pub(super) content_type: &'static str,
+    pub(super) vary: &'static str,
+    pub(super) render: R,
 }
 
 impl Gateway {
@@ -58,9 +58,7 @@ impl Gateway {
                 },
                 content_type: format.content_type(),
                 vary: "Accept, Accept-Encoding, Prefer",
-                render: move || match format {
-                    Format::Json => render::incidents(&view, &query.filter),
-                },
+                render: move || format.render(&view, &query.filter),
             };
             self.reply(ask, found, &preferences, request, context).await
         };
@@ -103,7 +101,7 @@ impl Gateway {
     }
 
     /// What is asked and how, the query's `complete` as one with `Prefer: handling`.
-    fn read(&self, request: &Parts, keys: Keys) -> Result<(Query, Asked), Problem> {
+    pub(super) fn read(&self, request: &Parts, keys: Keys) -> Result<(Query, Asked), Problem> {
         let query = Query::parse(request.uri.query(), keys, self.snapshot().view.names())?;
         let preferences = Preferences::from_headers(&request.headers);
         let strict = query.complete.or(preferences.strict).unwrap_or(false);
@@ -111,7 +109,7 @@ impl Gateway {
     }
 
     /// The snapshot to answer from: the present one, unless data has yet to come and may within the budget.
-    async fn find(&self, asked: &Asked, context: &Context) -> Result<Found, Problem> {
+    pub(super) async fn find(&self, asked: &Asked, context: &Context) -> Result<Found, Problem> {
         let mut snapshots = self.snapshots.clone();
         let mut snapshot = Arc::clone(&snapshots.borrow_and_update());
         let longest = asked.preferences.wait.map_or(self.budget, |wait| wait.min(self.budget));
@@ -145,7 +143,7 @@ impl Gateway {
     }
 
     /// Renders, or finds rendered, and sends with all that belongs to it.
-    async fn reply(
+    pub(super) async fn reply(
         &self,
         ask: Ask<impl FnOnce() -> Vec<u8> + Send + 'static>,
         found: Found,
@@ -178,7 +176,7 @@ impl Gateway {
     }
 
     /// An answer, or the problem with the sources that are behind it.
-    fn settle(&self, answer: Result<Response<Body>, Problem>, context: &Context) -> Response<Body> {
+    pub(super) fn settle(&self, answer: Result<Response<Body>, Problem>, context: &Context) -> Response<Body> {
         answer.unwrap_or_else(|problem| {
             let (snapshot, now) = (self.snapshot(), Instant::now());
             let of_data =
@@ -194,7 +192,7 @@ impl Gateway {
 }
 
 /// How an answer is asked for.
-struct Asked {
+pub(super) struct Asked {
     preferences: Preferences,
     /// All or nothing.
     strict: bool,

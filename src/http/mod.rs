@@ -10,6 +10,7 @@ mod query;
 mod routes;
 mod serve;
 mod sources;
+mod summary;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -64,7 +64,11 @@ pub fn format(headers: &HeaderMap) -> Format {
             let essence = format.content_type().split(';').next().unwrap_or_default();
             name.eq_ignore_ascii_case(essence)
         });
-        let format = format.or_else(|| matches!(name, "*/*" | "application/*").then_some(Format::Json));
+        let format = format.or(match name {
+            "*/*" | "application/*" => Some(Format::Json),
+            "text/*" => Some(Format::Csv),
+            _ => None,
+        });
         if let Some(format) = format
             && quality > best.1
         {
@@ -152,6 +156,23 @@ mod tests {
         for (values, expected) in cases {
             assert_eq!(coding(&headers("accept-encoding", values)), *expected, "{values:?}");
         }
+    }
+
+    #[test]
+    fn formats_follow_quality() {
+        for (value, expected) in [
+            ("application/json", Format::Json),
+            ("application/x-ndjson", Format::Ndjson),
+            ("Text/CSV; charset=utf-8", Format::Csv),
+            ("text/*", Format::Csv),
+            ("text/html, application/xhtml+xml, */*;q=0.8", Format::Json),
+            ("text/csv;q=0.5, application/x-ndjson;q=0.6", Format::Ndjson),
+            ("text/csv;q=0", Format::Json),
+            ("image/png", Format::Json),
+        ] {
+            assert_eq!(format(&headers("accept", &[value])), expected, "{value}");
+        }
+        assert_eq!(format(&HeaderMap::new()), Format::Json);
     }
 
     #[test]

@@ -29,7 +29,9 @@ pub enum Keys {
 }
 
 impl Keys {
-    const fn names(self) -> &'static [&'static str] {
+    /// The names of the keys.
+    #[must_use]
+    pub const fn names(self) -> &'static [&'static str] {
         match self {
             Self::All => &["employee_id", "type", "priority", "since", "until", "complete"],
             Self::OfEmployee => &["type", "priority", "since", "until", "complete"],

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-pub use origin::{Fetched, LastCaller, Origin, UpstreamOrigin, endpoints};
+pub use origin::{Fetched, LastCaller, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
 use crate::cache::{Batch, Cache};
@@ -30,10 +30,23 @@ const PUBLISH_SHARE: u32 = 5;
 pub struct Settings {
     /// The sources: identities first, then the incident sources in the configured order.
     pub names: Vec<Arc<str>>,
+    /// The fields that the sources' records are known to have ([`fields`]).
+    pub fields: Arc<[Arc<str>]>,
     /// The ages at which data changes its state.
     pub policy: Policy,
     /// Seeds the jitter.
     pub seed: u64,
+    /// Whether to go on.
+    pub repeat: Repeat,
+}
+
+/// How often the sources are asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Repeat {
+    /// Again and again, as long as the process runs.
+    Always,
+    /// Once each; then the refresh ends.
+    Never,
 }
 
 /// The refresh, ready to run.
@@ -43,8 +56,10 @@ pub struct Refresh {
     metrics: Arc<Metrics>,
     schedule: Schedule,
     policy: Policy,
+    repeat: Repeat,
     /// Names of the incident sources.
     names: Arc<[Arc<str>]>,
+    fields: Arc<[Arc<str>]>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sources: Vec<Source>,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -76,6 +91,11 @@ impl Source {
         Self { status: SourceStatus::new(name), arrived: None, publishing: false, in_flight: false, due }
     }
 
+    /// Whether an attempt has ended.
+    fn settled(&self) -> bool {
+        self.arrived.as_ref().unwrap_or(&self.status).settled
+    }
+
     /// The newest status.
     fn latest(&mut self) -> &mut SourceStatus {
         self.arrived.as_mut().unwrap_or(&mut self.status)
@@ -99,13 +119,13 @@ impl Refresh {
         metrics: Arc<Metrics>,
         settings: Settings,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let Settings { names, policy, seed } = settings;
+        let Settings { names, fields, policy, seed, repeat } = settings;
         let now = Instant::now();
         let incident_names: Arc<[Arc<str>]> = names[1..].into();
         let batches = incident_names.iter().map(|_| None).collect();
         let sources: Vec<_> = names.into_iter().map(|name| Source::new(name, now)).collect();
         let snapshot = Snapshot {
-            view: Arc::new(View::new(0, Arc::clone(&incident_names), None, batches)),
+            view: Arc::new(View::new(0, Arc::clone(&incident_names), None, batches).with_fields(Arc::clone(&fields))),
             sources: sources.iter().map(|source| source.status.clone()).collect(),
             policy,
         };
@@ -116,7 +136,9 @@ impl Refresh {
             metrics,
             schedule: Schedule::new(policy.ttl, policy.stale_for, seed),
             policy,
+            repeat,
             names: incident_names,
+            fields,
             snapshots,
             sources,
             calls: FuturesUnordered::new(),
@@ -130,9 +152,9 @@ impl Refresh {
         (refresh, receiver)
     }
 
-    /// Refreshes for as long as it is polled.
+    /// Refreshes for as long as it is polled, unless it is to end when every source has been asked.
     pub async fn run(mut self) {
-        loop {
+        while !self.is_done() {
             self.start_due_calls();
             self.expire().await;
             self.publish_when_due().await;
@@ -145,12 +167,17 @@ impl Refresh {
         }
     }
 
+    fn is_done(&self) -> bool {
+        let published = self.changed_at.is_none() && self.publishing.is_none();
+        self.repeat == Repeat::Never && published && self.sources.iter().all(|source| source.status.settled)
+    }
+
     /// Starts a call at every source that is due, the slowest first: it decides when the refresh ends.
     fn start_due_calls(&mut self) {
         let now = Instant::now();
-        let mut due: Vec<usize> = (0..self.sources.len())
-            .filter(|&source| !self.sources[source].in_flight && self.sources[source].due <= now)
-            .collect();
+        let once = self.repeat == Repeat::Never;
+        let is_due = |source: &Source| !source.in_flight && source.due <= now && !(once && source.settled());
+        let mut due: Vec<usize> = (0..self.sources.len()).filter(|&source| is_due(&self.sources[source])).collect();
         if due.is_empty() {
             return;
         }
@@ -273,8 +300,9 @@ impl Refresh {
             }
         }
         let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
+        let fields = Arc::clone(&self.fields);
         self.publishing = Some(tokio::spawn(async move {
-            let join = move || View::new(id, names, identities.as_deref(), batches.into());
+            let join = move || View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
             let view = tokio::task::spawn_blocking(join).await.expect("joining does not panic");
             let view = Arc::new(view);
             cache.warm(&view).await;
@@ -323,7 +351,8 @@ impl Refresh {
 
     /// When there is something to do, should no call end before.
     fn next_wake(&self) -> Instant {
-        let due = self.sources.iter().filter(|source| !source.in_flight).map(|source| source.due);
+        let idle = self.sources.iter().filter(|source| self.repeat == Repeat::Always && !source.in_flight);
+        let due = idle.map(|source| source.due);
         let expiry = self.sources.iter().filter_map(|source| {
             let status = source.arrived.as_ref().unwrap_or(&source.status);
             // A millisecond past the bound, since data is too old only beyond it.

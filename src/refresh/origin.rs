@@ -54,6 +54,20 @@ pub fn endpoints(config: &config::Config) -> Vec<Endpoint> {
     std::iter::once(identities).chain(incidents).collect()
 }
 
+/// The fields that incident records are known to have beside `priority` and `timestamp`: those that may name the
+/// employee, in the configured order, and `source_ip`, each once.
+#[must_use]
+pub fn fields(config: &config::Config) -> Arc<[Arc<str>]> {
+    let identity = config.sources.iter().flat_map(|source| &source.identity).map(String::as_str);
+    let mut fields: Vec<Arc<str>> = Vec::new();
+    for field in identity.chain(["source_ip"]).filter(|field| *field != "employee_id") {
+        if !fields.iter().any(|known| **known == *field) {
+            fields.push(field.into());
+        }
+    }
+    fields.into()
+}
+
 /// The real origin: the upstream's bodies, decoded on threads of their own.
 pub struct UpstreamOrigin {
     upstream: Arc<Upstream>,

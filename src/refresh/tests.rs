@@ -97,7 +97,7 @@ fn start(answers: [Vec<Answer>; 3]) -> Bench {
     let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
     let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
     let metrics = Arc::new(Metrics::new(&names));
-    let settings = Settings { names, policy, seed: 42 };
+    let settings = Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
     let (refresh, snapshots) =
         Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
     tokio::spawn(refresh.run());

@@ -1,7 +1,7 @@
 //! Which incidents a question is about.
 
 use crate::decode::Priority;
-use crate::join::Placed;
+use crate::join::{Employee, Joined, Placed};
 
 /// The conditions of a question; an incident must meet all that are given.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,6 +34,26 @@ impl Filter {
         let begin = self.since.map_or(0, |since| group.partition_point(|placed| placed.timestamp < since));
         let end = self.until.map_or(group.len(), |until| group.partition_point(|placed| placed.timestamp < until));
         group.get(begin..end).unwrap_or(&[])
+    }
+
+    /// The employees that are asked for and known, in the order of the document; found without a scan when they are named.
+    pub fn employees<'a>(&self, joined: &'a Joined) -> impl ExactSizeIterator<Item = Employee<'a>> + use<'a> {
+        let named = self.employees.as_ref().map(|ids| {
+            let mut ranks: Vec<usize> = ids.iter().filter_map(|id| joined.rank(id)).collect();
+            ranks.sort_unstable();
+            ranks
+        });
+        let count = named.as_ref().map_or_else(|| joined.employee_count(), Vec::len);
+        (0..count).map(move |index| joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index])))
+    }
+
+    /// The employee's incidents that meet the filter, in the order of the document.
+    pub fn incidents<'a>(&self, employee: &Employee<'a>) -> impl Iterator<Item = (Priority, &'a Placed)> + use<'a, '_> {
+        let groups = Priority::ALL.into_iter().zip(employee.groups);
+        groups.flat_map(move |(priority, group)| {
+            let slice = self.slice(priority, group).iter();
+            slice.filter(|placed| self.wants_source(placed)).map(move |placed| (priority, placed))
+        })
     }
 
     /// Whether the incident's source is asked for.

@@ -15,17 +15,9 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     let mut writer = Writer::new(view, filter);
     let joined = view.joined();
     writer.out.push(b'{');
-    if let Some(ids) = &filter.employees {
-        let mut ranks: Vec<usize> = ids.iter().filter_map(|id| joined.rank(id)).collect();
-        ranks.sort_unstable();
-        for rank in ranks {
-            writer.member(&joined.employee_at(rank));
-        }
-    } else {
-        writer.out.reserve(writer.size_of_all());
-        for employee in joined.employees() {
-            writer.member(&employee);
-        }
+    writer.out.reserve(writer.size_of_all());
+    for employee in filter.employees(joined) {
+        writer.member(&employee);
     }
     writer.out.push(b'}');
     writer.out

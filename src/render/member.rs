@@ -29,6 +29,34 @@ pub(super) fn splice_whole(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
     out.extend_from_slice(rest);
 }
 
+/// The text of a member's value, from the member's text as [`members`] gives it.
+pub(super) fn value(member: &[u8]) -> &[u8] {
+    let mut end = 1;
+    // The decoder accepted it: the name is a string, and a colon follows.
+    while member[end] != b'"' {
+        end += if member[end] == b'\\' { 2 } else { 1 };
+    }
+    let colon = member[end..].iter().position(|&byte| byte == b':').unwrap_or_default();
+    member[end + colon + 1..].trim_ascii_start()
+}
+
+/// Takes the line breaks out of JSON text from `begin` on. A string has none that is not escaped, so that only
+/// whitespace between values goes.
+#[inline]
+pub(super) fn drop_line_breaks(out: &mut Vec<u8>, begin: usize) {
+    let Some(first) = memchr::memchr2(b'\n', b'\r', &out[begin..]) else { return };
+    let first = begin + first;
+    let mut kept = first;
+    for index in first..out.len() {
+        let byte = out[index];
+        if !matches!(byte, b'\n' | b'\r') {
+            out[kept] = byte;
+            kept += 1;
+        }
+    }
+    out.truncate(kept);
+}
+
 /// Whether nothing but whitespace stands before the closing brace.
 fn is_blank(rest: &[u8]) -> bool {
     rest.trim_ascii_start() == b"}"

@@ -1,9 +1,15 @@
 //! A view and a question → the bytes of an answer.
 
 pub mod compress;
+mod csv;
 mod filter;
 mod json;
 mod member;
+mod ndjson;
+mod summary;
 
+pub use csv::csv;
 pub use filter::Filter;
 pub use json::{employee, incidents, unattributed};
+pub use ndjson::ndjson;
+pub use summary::{BUSIEST, summary};

@@ -19,6 +19,7 @@ use crate::upstream::Outcome;
 pub struct View {
     id: u64,
     names: Arc<[Arc<str>]>,
+    fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     /// The bodies of the batches, empty where there is none.
     bodies: Box<[Bytes]>,
@@ -38,7 +39,13 @@ impl View {
         let joined = join(identities, &sources);
         let body = |source: Option<&Incidents>| source.map_or_else(Bytes::new, |source| source.body().clone());
         let bodies = sources.iter().copied().map(body).collect();
-        Self { id, names, batches, bodies, joined }
+        Self { id, names, fields: Arc::default(), batches, bodies, joined }
+    }
+
+    /// The same view, with the fields that its sources' records are known to have. A table has a column for each.
+    #[must_use]
+    pub fn with_fields(self, fields: Arc<[Arc<str>]>) -> Self {
+        Self { fields, ..self }
     }
 
     /// Which view this is.
@@ -57,6 +64,12 @@ impl View {
     #[must_use]
     pub fn names(&self) -> &[Arc<str>] {
         &self.names
+    }
+
+    /// The fields that the sources' records are known to have, whether or not their data has come.
+    #[must_use]
+    pub fn fields(&self) -> &[Arc<str>] {
+        &self.fields
     }
 
     /// The batches of the incident sources, in the configured order.

@@ -1,0 +1,37 @@
+//! One fan-out, for the commands that read every source once: every source is asked, and what comes is joined.
+
+use std::sync::Arc;
+
+use crate::app::Engine;
+use crate::config::Config;
+use crate::demo;
+use crate::refresh::Repeat;
+use crate::snapshot::Snapshot;
+use crate::upstream::SetupError;
+
+/// Points the configuration at a demo upstream that is started here, and serves until it is dropped.
+pub(super) async fn start_demo(config: &mut Config) -> std::io::Result<demo::Upstream> {
+    let upstream = demo::Upstream::start(demo::Options::default()).await?;
+    config.upstream.base_url = upstream.base_url().parse().map_err(std::io::Error::other)?;
+    config.upstream.username = Some(demo::USERNAME.to_owned());
+    config.upstream.password = Some(demo::PASSWORD.into());
+    Ok(upstream)
+}
+
+/// Asks every source once, retries included, and gives the snapshot of what came; `progress` sees each on the way.
+pub(super) async fn fan_out(config: &Config, mut progress: impl FnMut(&Snapshot)) -> Result<Arc<Snapshot>, SetupError> {
+    let Engine { mut snapshots, refresh, .. } = Engine::new(config, fastrand::u64(..), Repeat::Never)?;
+    let refresh = tokio::spawn(refresh.run());
+    while snapshots.changed().await.is_ok() {
+        progress(&snapshots.borrow_and_update());
+    }
+    // The refresh has ended, and with it the sender: what is there now is the last.
+    let _ = refresh.await;
+    let snapshot = Arc::clone(&snapshots.borrow());
+    Ok(snapshot)
+}
+
+/// The runtime of a command.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

@@ -1,0 +1,33 @@
+//! `/summary`: how many incidents there are, of what kind, when, and whose.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::request::Parts;
+
+use super::Gateway;
+use super::body::Body;
+use super::context::Context;
+use super::incidents::Ask;
+use super::query::Keys;
+use crate::cache::{Format, Question};
+use crate::render;
+
+impl Gateway {
+    /// `GET /summary`
+    pub(super) async fn summary(&self, request: &Parts, context: &Context) -> Response<Body> {
+        let answer = async {
+            let (query, preferences) = self.read(request, Keys::All)?;
+            let found = self.find(&preferences, context).await?;
+            let view = Arc::clone(&found.snapshot.view);
+            let ask = Ask {
+                question: Question::Other(format!("/summary {:?}", query.filter).into()),
+                content_type: Format::Json.content_type(),
+                vary: "Accept-Encoding, Prefer",
+                render: move || render::summary(&view, &query.filter),
+            };
+            self.reply(ask, found, &preferences, request, context).await
+        };
+        self.settle(answer.await, context)
+    }
+}

@@ -1,0 +1,141 @@
+//! How many incidents there are, of what kind, when, and whose.
+
+use std::cmp::Reverse;
+
+use serde::{Serialize, Serializer};
+
+use super::Filter;
+use crate::decode::Priority;
+use crate::snapshot::View;
+
+/// How many employees the summary names.
+pub const BUSIEST: usize = 20;
+
+/// The document of `/summary`, over the incidents that meet the filter.
+///
+/// `unattributed` counts all records that have no employee, whatever the filter: it says how much the rest leaves out.
+#[must_use]
+pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
+    let mut cells = vec![[Tally::default(); 4]; view.names().len()];
+    let mut employees = Employees { count: 0, top: Vec::new() };
+    for employee in filter.employees(view.joined()) {
+        let mut busy = Busy { employee_id: employee.id, count: 0, priorities: [0; 4], latest: f64::NEG_INFINITY };
+        for (priority, placed) in filter.incidents(&employee) {
+            cells[placed.source()][priority as usize].add(placed.timestamp);
+            busy.count += 1;
+            busy.priorities[priority as usize] += 1;
+            busy.latest = busy.latest.max(placed.timestamp);
+        }
+        if busy.count > 0 {
+            employees.add(busy);
+        }
+    }
+    employees.settle();
+    let all = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.and(cell));
+    let by_type: Vec<Tally> = cells.iter().map(|cells| all(cells)).collect();
+    let of_priority = |priority: usize| cells.iter().fold(Tally::default(), |sum, cells| sum.and(&cells[priority]));
+    let names = || view.names().iter().map(|name| &**name);
+    let document = Document {
+        total: all(&by_type),
+        unattributed: view.joined().unattributed().len(),
+        by_type: Members(names().zip(by_type.iter().copied()).collect()),
+        by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
+        by_type_and_priority: Members(names().zip(cells.iter().copied().map(by_priority)).collect()),
+        employees,
+    };
+    serde_json::to_vec(&document).expect("the document has no keys that JSON lacks")
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    total: Tally,
+    unattributed: usize,
+    by_type: Members<'a, Tally>,
+    by_priority: Members<'static, Tally>,
+    by_type_and_priority: Members<'a, Members<'static, Tally>>,
+    employees: Employees<'a>,
+}
+
+/// An object with these members, in this order.
+struct Members<'a, T>(Vec<(&'a str, T)>);
+
+impl<T: Serialize> Serialize for Members<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+fn by_priority<T>(values: [T; 4]) -> Members<'static, T> {
+    Members(Priority::ALL.into_iter().map(Priority::as_str).zip(values).collect())
+}
+
+/// How many incidents, and between which times (seconds since the epoch).
+#[derive(Clone, Copy, Default, Serialize)]
+struct Tally {
+    count: usize,
+    earliest: Option<f64>,
+    latest: Option<f64>,
+}
+
+impl Tally {
+    fn add(&mut self, timestamp: f64) {
+        *self = self.and(&Self { count: 1, earliest: Some(timestamp), latest: Some(timestamp) });
+    }
+
+    fn and(&self, other: &Self) -> Self {
+        let either = |pick: fn(f64, f64) -> f64, left: Option<f64>, right: Option<f64>| match (left, right) {
+            (Some(left), Some(right)) => Some(pick(left, right)),
+            (left, right) => left.or(right),
+        };
+        Self {
+            count: self.count + other.count,
+            earliest: either(f64::min, self.earliest, other.earliest),
+            latest: either(f64::max, self.latest, other.latest),
+        }
+    }
+}
+
+/// How many employees there are, and those with most incidents.
+#[derive(Serialize)]
+struct Employees<'a> {
+    count: usize,
+    top: Vec<Busy<'a>>,
+}
+
+struct Busy<'a> {
+    employee_id: &'a str,
+    count: usize,
+    priorities: [usize; 4],
+    latest: f64,
+}
+
+impl Serialize for Busy<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut object = serializer.serialize_struct("Busy", 7)?;
+        object.serialize_field("employee_id", self.employee_id)?;
+        object.serialize_field("count", &self.count)?;
+        for (priority, count) in Priority::ALL.into_iter().zip(&self.priorities) {
+            object.serialize_field(priority.as_str(), count)?;
+        }
+        object.serialize_field("latest", &self.latest)?;
+        object.end()
+    }
+}
+
+impl<'a> Employees<'a> {
+    /// Employees come in the order of the document.
+    fn add(&mut self, busy: Busy<'a>) {
+        self.count += 1;
+        self.top.push(busy);
+        if self.top.len() == 32 * BUSIEST {
+            self.settle();
+        }
+    }
+
+    /// Keeps the busiest. The sort is stable, so that equals stay in the order of the document.
+    fn settle(&mut self) {
+        self.top.sort_by_key(|busy| Reverse((busy.count, busy.priorities[Priority::Critical as usize])));
+        self.top.truncate(BUSIEST);
+    }
+}
