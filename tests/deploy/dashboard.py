@@ -134,8 +134,8 @@ def main():
 
         gateway = [os.environ["GATEWAY"], "serve", "--demo", "--listen", f"127.0.0.1:{public}",
                    "--admin-listen", f"127.0.0.1:{admin}"]
-        # a short ttl, so that there are several refreshes to take rates of
-        environment = {"INCIDENT_GATEWAY__CACHE__TTL": "2s", "RUST_LOG": "warn"}
+        # a short ttl, so that there are several refreshes to take rates of; longer than one of them takes (about 5s)
+        environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn"}
         server = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                   f"--web.listen-address=127.0.0.1:{web}", "--log.level=warn"]
         prometheus = f"http://127.0.0.1:{web}"

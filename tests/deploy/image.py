@@ -51,7 +51,7 @@ def address(name):
 
 
 def logs(name):
-    done = docker("logs", "--tail", "200", name, check=False)
+    done = docker("logs", "--tail", "20", name, check=False)
     return done.stdout + done.stderr
 
 
@@ -60,7 +60,7 @@ def get(host, path, port=9000, timeout=10):
     try:
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.status, dict(answer.getheaders()), answer.read()
+        return answer.status, answer.headers, answer.read()
     finally:
         connection.close()
 
@@ -79,6 +79,10 @@ def wait_for(what, name, probe):
 
 def ready(host):
     return get(host, "/readyz", port=9001)[0] == 200
+
+
+def complete(host):
+    return get(host, "/incidents")[1].get("Incident-Completeness") == "complete"
 
 
 def stop(name, within):
@@ -123,8 +127,9 @@ def demo_locked_down_becomes_healthy():
         wait_for("health status healthy", name, lambda: inspect(name, "{{.State.Health.Status}}") == "healthy")
         status, headers, body = get(host, "/incidents")
         assert status == 200 and json.loads(body), (status, body[:200])
-        wait_for("a complete answer", name, lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
-        uids = docker("top", name, "-eo", "uid").stdout.split()[1:]
+        wait_for("a complete answer", name, lambda: complete(host))
+        # `docker top` insists on the pid
+        uids = [line.split()[0] for line in docker("top", name, "-eo", "uid,pid").stdout.splitlines()[1:]]
         assert uids and set(uids) == {"65532"}, uids
         metrics = get(host, "/metrics", port=9001)[2].decode()
         build = re.search(r"incident_gateway_build_info\{.*\} 1", metrics)
@@ -149,7 +154,7 @@ def credentials_by_variable():
     with upstream() as reach, container(
             options=[*reach, "-e", "ELEVATE_USERNAME=demo", "-e", f"ELEVATE_PASSWORD={PASSWORD}"]) as name:
         host = address(name)
-        wait_for("a complete answer", name, lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
+        wait_for("a complete answer", name, lambda: complete(host))
 
 
 def credentials_by_file_and_config_by_mount():
@@ -162,7 +167,7 @@ def credentials_by_file_and_config_by_mount():
                 *reach, "-v", f"{folder}:/settings:ro", "-e", "CONFIG_PATH=/settings/config.yaml",
                 "-e", "ELEVATE_USERNAME_FILE=/settings/username", "-e", "ELEVATE_PASSWORD_FILE=/settings/password"]) as name:
             host = address(name)
-            wait_for("a complete answer", name, lambda: get(host, "/incidents")[1].get("Incident-Completeness") == "complete")
+            wait_for("a complete answer", name, lambda: complete(host))
             left = int(re.search(r"max-age=(\d+)", get(host, "/incidents")[1]["Cache-Control"])[1])
             assert left <= 7, f"max-age={left} although the mounted file says cache.ttl: 7s"
 
@@ -208,7 +213,8 @@ def stopping_under_load_loses_nothing():
     with container("serve", "--demo",
                    options=[*LOCKED_DOWN, "-e", "INCIDENT_GATEWAY__SHUTDOWN__DRAIN_DELAY=3s"]) as name:
         host = address(name)
-        wait_for("readiness", name, lambda: ready(host))
+        # ready comes with the first source; until the last one, requests wait for it
+        wait_for("a complete answer", name, lambda: complete(host))
         answered, lost = [0] * 8, []
         done = threading.Event()
 
