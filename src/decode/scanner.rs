@@ -105,12 +105,12 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next byte; 0, which no rule accepts, at the end.
-    #[inline]
+    #[inline(always)]
     pub(super) fn peek(&self) -> u8 {
         self.bytes.get(self.position).copied().unwrap_or(0)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn skip_whitespace(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.position += 1;
@@ -118,7 +118,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Consumes `byte` when it is next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn accept(&mut self, byte: u8) -> bool {
         let found = self.peek() == byte;
         self.position += usize::from(found);
@@ -151,7 +151,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// Consumes these very bytes when they are next.
-    #[inline]
+    #[inline(always)]
     pub(super) fn accept_short_name(&mut self, name: &ShortName) -> bool {
         let Some(Ok(window)) = self.bytes.get(self.position..self.position + 16).map(<[u8; 16]>::try_from) else {
             return false;
@@ -162,7 +162,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// One value, whatever it is; `depth` is how many arrays and objects are open around it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn value(&mut self, depth: usize) -> Result<Value, DecodeError> {
         let start = self.position;
         let kind = match self.peek() {
@@ -183,7 +183,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A string, from its opening quote on.
-    #[inline]
+    #[inline(always)]
     fn string(&mut self) -> Result<(), DecodeError> {
         self.position += 1;
         loop {
@@ -222,7 +222,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self) -> Result<(), DecodeError> {
         let start = self.position;
         while let Some(word) = self.bytes.get(self.position..self.position + 8) {
@@ -238,7 +238,7 @@ impl<'a> Scanner<'a> {
         if self.position == start { self.fault("expected a digit") } else { Ok(()) }
     }
 
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Result<(), DecodeError> {
         self.accept(b'-');
         if !self.accept(b'0') {
