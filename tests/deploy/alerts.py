@@ -46,19 +46,20 @@ def coverage_faults():
 
 
 def blind_spots():
-    """Turns each alert off, then always on: promtool has to notice both."""
-    for rule in rules("alerts.yaml", "alert"):
-        for change in ("vector(1) > 2", "vector(1)"):
-            with tempfile.TemporaryDirectory() as folder:
-                tree = pathlib.Path(folder) / "prometheus"
-                shutil.copytree(TREE, tree)
-                changed = yaml.safe_load((tree / "alerts.yaml").read_text())
-                for other in changed["groups"][0]["rules"]:
-                    if other["alert"] == rule["alert"]:
-                        other |= {"expr": change, "for": "0s"}
-                (tree / "alerts.yaml").write_text(yaml.safe_dump(changed))
-                done = subprocess.run(["promtool", "test", "rules", "tests.yaml"], cwd=tree, capture_output=True, check=False)
-            if done.returncode == 0:
+    """Turns every alert off, then always on: promtool has to name each one both times."""
+    for change in ("vector(1) > 2", "vector(1)"):
+        with tempfile.TemporaryDirectory() as folder:
+            tree = pathlib.Path(folder) / "prometheus"
+            shutil.copytree(TREE, tree)
+            changed = yaml.safe_load((tree / "alerts.yaml").read_text())
+            for rule in changed["groups"][0]["rules"]:
+                rule |= {"expr": change, "for": "0s"}
+            (tree / "alerts.yaml").write_text(yaml.safe_dump(changed))
+            done = subprocess.run(["promtool", "test", "rules", "tests.yaml"], cwd=tree, capture_output=True,
+                                  text=True, check=False)
+        noticed = set(re.findall(r"alertname: (\w+)", done.stdout + done.stderr))
+        for rule in rules("alerts.yaml", "alert"):
+            if rule["alert"] not in noticed:
                 yield f"{rule['alert']}: as `{change}`, every test still passes"
 
 

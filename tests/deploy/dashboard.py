@@ -109,7 +109,7 @@ def faults(prometheus):
         if not result:
             yield f"{title}: empty: {query}"
         elif any(sample["value"][1] == "NaN" for sample in result):
-            yield f"{title}: NaN: {query}"
+            yield f"{title}: NaN: {query}: {result}"
     scraped = set(api(prometheus, "label/__name__/values"))
     for where, metric in sorted(set(queried_metrics())):
         if metric not in scraped:
@@ -154,7 +154,8 @@ def main():
                     enough = "count(incident_gateway_source_age_seconds) == 8" \
                         " and min(count_over_time(incident_gateway_source_age_seconds[1m])) > 5" \
                         " and count(job:incident_gateway_cache_answers:ratio_rate5m > 0)" \
-                        " and min(increase(incident_gateway_refresh_duration_seconds_count[1m])) > 0"
+                        " and min(increase(incident_gateway_refresh_duration_seconds_count[1m])) > 0" \
+                        " and count(job_source:incident_gateway_upstream_failures:ratio_rate5m >= 0) == 8"
                     return api(prometheus, "query", query=enough)["result"]
 
                 wait_for("all eight sources, scraped several times", asked_and_counted)
