@@ -5,9 +5,11 @@ Reads GATEWAY_IMAGE; VERSION and REVISION, where set, are what the image must sa
 
 import contextlib
 import http.client
+import http.server
 import json
 import os
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -138,16 +140,22 @@ def demo_locked_down_becomes_healthy():
 
 
 @contextlib.contextmanager
+def network():
+    """A network of its own: unlike on the default one, containers find each other by name."""
+    name = f"gateway-test-{uuid.uuid4().hex[:8]}"
+    docker("network", "create", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name, check=False)
+
+
+@contextlib.contextmanager
 def upstream(*arguments):
     """The demo upstream in a container; gives the options with which another container reaches it by name."""
-    network = f"gateway-test-{uuid.uuid4().hex[:8]}"
-    docker("network", "create", network)
-    try:
-        with container("demo-upstream", "--listen", "0.0.0.0:9002", image_arguments=arguments,
-                       options=["--network", network, "--network-alias", "upstream", *LOCKED_DOWN]):
-            yield ["--network", network, "-e", "ELEVATE_BASE_URL=http://upstream:9002", *LOCKED_DOWN]
-    finally:
-        docker("network", "rm", network, check=False)
+    with network() as net, container("demo-upstream", "--listen", "0.0.0.0:9002", image_arguments=arguments,
+                                     options=["--network", net, "--network-alias", "upstream", *LOCKED_DOWN]):
+        yield ["--network", net, "-e", "ELEVATE_BASE_URL=http://upstream:9002", *LOCKED_DOWN]
 
 
 def credentials_by_variable():
@@ -170,6 +178,52 @@ def credentials_by_file_and_config_by_mount():
             wait_for("a complete answer", name, lambda: complete(host))
             left = int(re.search(r"max-age=(\d+)", get(host, "/incidents")[1]["Cache-Control"])[1])
             assert left <= 7, f"max-age={left} although the mounted file says cache.ttl: 7s"
+
+
+class Empty(http.server.BaseHTTPRequestHandler):
+    """An upstream without incidents."""
+
+    def do_GET(self):
+        body = b"{}" if self.path.startswith("/identities") else b'{"results": []}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def https_is_verified_and_etc_hosts_is_read():
+    """An upstream with a certificate of an authority of its own: refused, until SSL_CERT_FILE names that authority."""
+    with tempfile.TemporaryDirectory() as folder, network() as net:
+        os.chmod(folder, 0o755)
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                        "-days", "1", "-subj", "/CN=upstream.test", "-addext", "subjectAltName=DNS:upstream.test",
+                        # its own authority; yet none that could sign others, which rustls refuses at a server
+                        "-addext", "basicConstraints=critical,CA:FALSE",
+                        "-keyout", f"{folder}/key.pem", "-out", f"{folder}/authority.pem"], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(f"{folder}/authority.pem", f"{folder}/key.pem")
+        # this machine, as that network sees it
+        machine = inspect(net, "{{(index .IPAM.Config 0).Gateway}}")
+        server = http.server.ThreadingHTTPServer((machine, 0), Empty)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            options = ["--network", net, "--add-host", f"upstream.test:{machine}",
+                       "-v", f"{folder}/authority.pem:/authority.pem:ro", "-e", "ELEVATE_USERNAME=u", "-e", "ELEVATE_PASSWORD=p",
+                       "-e", f"ELEVATE_BASE_URL=https://upstream.test:{server.server_port}"]
+            refused = docker("run", "--rm", *LOCKED_DOWN, *options, IMAGE, "check", "--connect", check=False)
+            trusted = docker("run", "--rm", *LOCKED_DOWN, *options, "-e", "SSL_CERT_FILE=/authority.pem", IMAGE,
+                             "check", "--connect", check=False)
+        finally:
+            server.shutdown()
+    assert refused.returncode == 1 and refused.stdout.count(" connect ") == 8, refused.stdout + refused.stderr
+    assert "resolve" not in refused.stdout, f"/etc/hosts is not read: {refused.stdout}"
+    assert trusted.returncode == 0 and trusted.stdout.count(" ok ") == 8, trusted.stdout + trusted.stderr
+    return refused.stdout.splitlines()[1].split("s  ", 1)[-1].strip()
 
 
 def refused_credentials_are_told_and_not_shown():
@@ -291,6 +345,7 @@ CASES = [
     demo_locked_down_becomes_healthy,
     credentials_by_variable,
     credentials_by_file_and_config_by_mount,
+    https_is_verified_and_etc_hosts_is_read,
     refused_credentials_are_told_and_not_shown,
     wrong_settings_exit_2_and_say_why,
     stopping_under_load_loses_nothing,

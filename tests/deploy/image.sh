@@ -6,6 +6,7 @@ set -euo pipefail
 
 need docker "apt-get install docker.io"
 docker info >/dev/null 2>&1 || skip "needs a running Docker engine (docker info fails)"
+need openssl "apt-get install openssl"
 need_python json
 
 if [ -z "${GATEWAY_IMAGE:-}" ]; then
