@@ -22,6 +22,7 @@ pub use problem::Problem;
 pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
 
+use self::freshness::Descriptions;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ pub struct Gateway {
     /// Places for requests in flight.
     places: Arc<Semaphore>,
     caller: LastCaller,
+    descriptions: Descriptions,
 }
 
 impl Gateway {
@@ -55,7 +57,17 @@ impl Gateway {
         caller: LastCaller,
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_requests));
-        Self { budget: config.response_budget, snapshots, cache, metrics, upstream, phase, places, caller }
+        Self {
+            budget: config.response_budget,
+            snapshots,
+            cache,
+            metrics,
+            upstream,
+            phase,
+            places,
+            caller,
+            descriptions: Descriptions::default(),
+        }
     }
 
     /// The snapshot that is served now.
