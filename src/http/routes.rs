@@ -147,7 +147,7 @@ impl Gateway {
         let (request, _body) = request.into_parts();
         let context = Context::new(&request.headers);
         if context.traced {
-            self.caller.set(context.trace);
+            self.upstream.last_caller().set(context.trace);
         }
         let route = Route::public(request.uri.path());
         let is_beyond_limit = request.extensions.get::<BeyondLimit>().is_some();
@@ -224,7 +224,7 @@ impl Gateway {
         match route {
             Route::Healthz => text("text/plain; charset=utf-8", "ok"),
             Route::Readyz if self.is_draining() => Problem::Draining.response(context.id(), &[]),
-            Route::Readyz if !self.snapshot().has_data() => Problem::NotReady.response(context.id(), &[]),
+            Route::Readyz if !self.snapshot().has_had_data() => Problem::NotReady.response(context.id(), &[]),
             Route::Readyz => text("text/plain; charset=utf-8", "ready"),
             Route::Metrics => text(OPENMETRICS, self.scrape()),
             _ => Problem::NotFound.response(context.id(), &[]),
@@ -241,9 +241,17 @@ impl Gateway {
 
     fn observe(&self, route: &Route, request: &http::request::Parts, response: &Response<Body>, context: &Context) {
         let took = context.started.elapsed();
+        // Methods that nobody has defined share a label, lest callers make up series without end.
         let method = match request.method {
             Method::GET => "GET",
             Method::HEAD => "HEAD",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            Method::PATCH => "PATCH",
+            Method::OPTIONS => "OPTIONS",
+            Method::TRACE => "TRACE",
+            Method::CONNECT => "CONNECT",
             _ => "other",
         };
         let status = response.status();

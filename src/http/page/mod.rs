@@ -146,7 +146,7 @@ impl Gateway {
             Ok(page) => return page,
             Err(problem) => problem,
         };
-        let response = self.settle(Err(problem.clone()), context);
+        let response = self.settle(Err(problem.clone()), &request.headers, context);
         if !negotiate::accepts_html(&request.headers) {
             return response;
         }
