@@ -152,9 +152,9 @@ async fn a_client_goes_on_where_it_was() {
     drop(client);
 
     // Events are made while it is away.
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     site.publish_named(&[("misuse", &records([1, 2, 3, 4]))]);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     let mut again = Client::connect(&site, Some(&events[0].id)).await;
     // Data has grown stale and fresh again meanwhile.
     let incidents =
@@ -222,7 +222,7 @@ async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
     assert_eq!(events[1].json()["employee_id"], "2");
 
     // Data grows stale without anything being published.
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     let events = client.next().await;
     assert_eq!(events.len(), 8);
     assert_eq!(events[7].json(), json!({"name": "other", "state": "stale", "completeness": "stale"}));
