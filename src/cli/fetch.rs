@@ -57,11 +57,11 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         config.require_credentials()?;
     }
     // Progress has the terminal to itself, unless the log is asked for.
-    if environment.get("RUST_LOG").is_some()
-        && let Err(code) = super::start_log(config.log_format, environment)
-    {
-        return Ok(code);
-    }
+    let log = environment.get("RUST_LOG").map(|_| super::start_log(config.log_format, environment));
+    let _log = match log.transpose() {
+        Ok(log) => log,
+        Err(code) => return Ok(code),
+    };
     Ok(fetch(config, args.demo, args.output.as_deref(), args.format))
 }
 

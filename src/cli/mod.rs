@@ -19,7 +19,8 @@ use std::sync::LazyLock;
 use clap::{Parser, Subcommand};
 
 use crate::config::{ConfigErrors, Environment, LogFormat};
-use crate::{REVISION, demo, logging};
+use crate::logging::{self, Log};
+use crate::{REVISION, demo};
 
 /// The exit code of bad usage and of a bad configuration.
 const BAD_USAGE: u8 = 2;
@@ -107,7 +108,7 @@ fn print_bytes(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Starts the log as `RUST_LOG` says, or says what is wrong with that.
-fn start_log(format: Option<LogFormat>, environment: &Environment) -> Result<(), ExitCode> {
+fn start_log(format: Option<LogFormat>, environment: &Environment) -> Result<Log, ExitCode> {
     let filter = environment.get("RUST_LOG").map(|filter| filter.to_string_lossy());
     logging::start(format, filter.as_deref()).map_err(|error| {
         say(&format!("error: {error}"));

@@ -40,9 +40,10 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     if !args.demo {
         config.require_credentials()?;
     }
-    if let Err(code) = super::start_log(config.log_format, environment) {
-        return Ok(code);
-    }
+    let _log = match super::start_log(config.log_format, environment) {
+        Ok(log) => log,
+        Err(code) => return Ok(code),
+    };
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return Ok(super::fail(&format!("cannot start: {error}"))),

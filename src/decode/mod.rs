@@ -6,6 +6,7 @@
 mod identities;
 mod incidents;
 mod scanner;
+mod swar;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,8 +1,9 @@
 //! The headers that say how true and how fresh an answer is; all of it read off the snapshot.
 
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sfv::{Integer, ListSerializer, TokenRef, key_ref};
 use tokio::time::Instant;
 
@@ -60,41 +61,102 @@ pub(super) fn cache_result(snapshot: &Snapshot, waited: bool, now: Instant) -> C
     }
 }
 
-/// Puts the headers on any answer, errors included, that say how true it is.
-pub(super) fn describe_state(headers: &mut HeaderMap, snapshot: &Snapshot, now: Instant) {
-    headers.insert("incident-completeness", HeaderValue::from_static(snapshot.completeness(now).as_str()));
-    if let Some(sources) = sources_field(snapshot, now) {
-        headers.insert("incident-sources", sources);
+const COMPLETENESS: HeaderName = HeaderName::from_static("incident-completeness");
+const SOURCES: HeaderName = HeaderName::from_static("incident-sources");
+const UNATTRIBUTED: HeaderName = HeaderName::from_static("incident-unattributed");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// What the headers of every answer from one snapshot say at one moment.
+#[derive(Debug)]
+pub(super) struct Description {
+    completeness: HeaderValue,
+    sources: HeaderValue,
+    unattributed: HeaderValue,
+    age: HeaderValue,
+    cache_status: HeaderValue,
+    cache_control: HeaderValue,
+}
+
+impl Description {
+    pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
+        let value = |text: String| HeaderValue::try_from(text).expect("words and numbers make a header value");
+        let completeness = snapshot.completeness(now);
+        let remaining = remaining(snapshot, now);
+        let cache_control = if completeness == Completeness::Partial {
+            // Not even for a while: a shared or private cache would pass it on as if it were whole.
+            "private, max-age=0".to_owned()
+        } else {
+            let (revalidate, error) = (snapshot.policy.ttl.as_secs(), snapshot.policy.stale_for.as_secs());
+            let max_age = remaining.max(0);
+            format!("private, max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={error}")
+        };
+        Self {
+            completeness: HeaderValue::from_static(completeness.as_str()),
+            sources: value(sources_field(snapshot, now)),
+            unattributed: HeaderValue::from(snapshot.view.joined().unattributed().len()),
+            age: HeaderValue::from(snapshot.age(now).unwrap_or_default().as_secs()),
+            cache_status: value(format!("incident-gateway; hit; ttl={remaining}")),
+            cache_control: value(cache_control),
+        }
+    }
+
+    /// Puts on any answer, errors included, how true it is.
+    pub(super) fn state(&self, headers: &mut HeaderMap) {
+        headers.insert(COMPLETENESS, self.completeness.clone());
+        headers.insert(SOURCES, self.sources.clone());
+    }
+
+    /// Puts on an answer made from the snapshot all there is to say.
+    pub(super) fn whole(&self, headers: &mut HeaderMap, result: CacheResult) {
+        self.state(headers);
+        headers.insert(UNATTRIBUTED, self.unattributed.clone());
+        headers.insert(header::AGE, self.age.clone());
+        headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
+        let cache_status = match result {
+            CacheResult::Hit | CacheResult::Stale => self.cache_status.clone(),
+            CacheResult::Miss => HeaderValue::from_static("incident-gateway; fwd=miss"),
+            CacheResult::Collapsed => HeaderValue::from_static("incident-gateway; fwd=miss; collapsed"),
+        };
+        headers.insert(CACHE_STATUS, cache_status);
     }
 }
 
-/// Puts the headers on an answer made from a snapshot.
-pub(super) fn describe(headers: &mut HeaderMap, snapshot: &Snapshot, result: CacheResult, now: Instant) {
-    describe_state(headers, snapshot, now);
-    let completeness = snapshot.completeness(now);
-    let remaining = remaining(snapshot, now);
-    headers.insert("incident-unattributed", HeaderValue::from(snapshot.view.joined().unattributed().len()));
-    headers.insert(header::AGE, HeaderValue::from(snapshot.age(now).unwrap_or_default().as_secs()));
-    let cache_status = match result {
-        CacheResult::Hit | CacheResult::Stale => format!("incident-gateway; hit; ttl={remaining}"),
-        CacheResult::Miss => "incident-gateway; fwd=miss".to_owned(),
-        CacheResult::Collapsed => "incident-gateway; fwd=miss; collapsed".to_owned(),
-    };
-    let cache_control = if completeness == Completeness::Partial {
-        // Not even for a while: a shared or private cache would pass it on as if it were whole.
-        "private, max-age=0".to_owned()
-    } else {
-        let (revalidate, error) = (snapshot.policy.ttl.as_secs(), snapshot.policy.stale_for.as_secs());
-        let max_age = remaining.max(0);
-        format!("private, max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={error}")
-    };
-    for (name, value) in [("cache-status", cache_status), ("cache-control", cache_control)] {
-        headers.insert(name, HeaderValue::try_from(value).expect("words and numbers make a header value"));
+/// For how long a description is good; all that changes in it counts whole seconds.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// The last description, for the many requests of one moment.
+#[derive(Debug, Default)]
+pub(super) struct Descriptions(RwLock<Option<Described>>);
+
+#[derive(Clone, Debug)]
+struct Described {
+    /// Weak, so that a snapshot goes when it is served no longer.
+    snapshot: Weak<Snapshot>,
+    at: Instant,
+    description: Arc<Description>,
+}
+
+impl Descriptions {
+    /// That of a snapshot at `now`.
+    pub(super) fn of(&self, snapshot: &Arc<Snapshot>, now: Instant) -> Arc<Description> {
+        let last = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = &*last
+            && Weak::as_ptr(&last.snapshot) == Arc::as_ptr(snapshot)
+            && now.saturating_duration_since(last.at) < MOMENT
+        {
+            return Arc::clone(&last.description);
+        }
+        drop(last);
+        let description = Arc::new(Description::new(snapshot, now));
+        let described =
+            Described { snapshot: Arc::downgrade(snapshot), at: now, description: Arc::clone(&description) };
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(described);
+        description
     }
 }
 
 /// `Incident-Sources`: a structured-field list (RFC 9651) with an item a source.
-fn sources_field(snapshot: &Snapshot, now: Instant) -> Option<HeaderValue> {
+fn sources_field(snapshot: &Snapshot, now: Instant) -> String {
     let mut list = ListSerializer::new();
     for source in snapshot.sources.iter() {
         // Configuration allows only names that are tokens.
@@ -109,7 +171,7 @@ fn sources_field(snapshot: &Snapshot, now: Instant) -> Option<HeaderValue> {
             let _ = item.parameter(key_ref("error"), token(error.kind.as_str()));
         }
     }
-    HeaderValue::try_from(list.finish()?).ok()
+    list.finish().unwrap_or_default()
 }
 
 fn token(word: &'static str) -> &'static TokenRef {

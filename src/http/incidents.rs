@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headers::{ETag, HeaderMapExt as _, IfNoneMatch};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -26,6 +26,9 @@ const MARGIN: Duration = Duration::from_millis(25);
 
 /// What rendering and compressing takes a byte of upstream data, on a slow day.
 const RENDER_NANOS_PER_BYTE: u64 = 4;
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A snapshot to answer from, and how it was come by.
 pub(super) struct Found {
@@ -174,14 +177,12 @@ impl Gateway {
         let now = Instant::now();
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static(vary));
-        freshness::describe(headers, &found.snapshot, found.result, now);
+        self.descriptions.of(&found.snapshot, now).whole(headers, found.result);
         if let Some(applied) = asked.preferences.applied() {
             let applied = HeaderValue::try_from(applied).expect("words and numbers make a header value");
-            headers.insert("preference-applied", applied);
+            headers.insert(PREFERENCE_APPLIED, applied);
         }
-        let (waited, total) = (found.waited.as_secs_f64() * 1e3, context.started.elapsed().as_secs_f64() * 1e3);
-        let timing = format!("wait;dur={waited:.3}, render;dur={:.3}, total;dur={total:.3}", total - waited);
-        headers.insert("server-timing", HeaderValue::try_from(timing).expect("numbers make a header value"));
+        headers.insert(SERVER_TIMING, server_timing(found.waited, now.saturating_duration_since(context.started)));
         Ok(response)
     }
 
@@ -195,7 +196,7 @@ impl Gateway {
                 return problem.response(context.id(), &[]);
             }
             let mut response = problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
-            freshness::describe_state(response.headers_mut(), &snapshot, now);
+            self.descriptions.of(&snapshot, now).state(response.headers_mut());
             response
         })
     }
@@ -206,6 +207,21 @@ pub(super) struct Asked {
     preferences: Preferences,
     /// All or nothing.
     strict: bool,
+}
+
+/// The value of `Server-Timing`: milliseconds to the microsecond, without the cost of formatting floats.
+fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
+    let mut text = String::with_capacity(64);
+    let rendered = total.saturating_sub(waited);
+    for (name, duration) in [("wait;dur=", waited), (", render;dur=", rendered), (", total;dur=", total)] {
+        let micros = duration.as_micros();
+        text.push_str(name);
+        text.push_str(itoa::Buffer::new().format(micros / 1000));
+        text.push('.');
+        // The thousand keeps the zeros in front of what is left.
+        text.push_str(&itoa::Buffer::new().format(1000 + micros % 1000)[1..]);
+    }
+    HeaderValue::try_from(text).expect("words and numbers make a header value")
 }
 
 /// Whether waiting may bring what is asked for: a source that was never heard of yet is under way.

@@ -25,6 +25,7 @@ pub use problem::Problem;
 pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
 
+use self::freshness::Descriptions;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -43,6 +44,7 @@ pub struct Gateway {
     /// Places for requests in flight.
     places: Arc<Semaphore>,
     caller: LastCaller,
+    descriptions: Descriptions,
     events: Arc<events::Feed>,
     overviews: page::Overviews,
 }
@@ -61,8 +63,19 @@ impl Gateway {
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_requests));
         let events = Arc::new(events::Feed::new(snapshots.clone()));
-        let (budget, overviews) = (config.response_budget, page::Overviews::new());
-        Self { budget, snapshots, cache, metrics, upstream, phase, places, caller, events, overviews }
+        Self {
+            budget: config.response_budget,
+            snapshots,
+            cache,
+            metrics,
+            upstream,
+            phase,
+            places,
+            caller,
+            descriptions: Descriptions::default(),
+            events,
+            overviews: page::Overviews::new(),
+        }
     }
 
     /// The snapshot that is served now.

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
@@ -15,6 +15,9 @@ use super::context::Context;
 use super::openapi::openapi;
 use super::problem::Problem;
 use crate::metrics::OPENMETRICS;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A resource; its label in metrics and logs is its path with parameters by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -167,9 +170,9 @@ impl Gateway {
             }
         };
         let headers = response.headers_mut();
-        headers.insert("x-request-id", context.request_id.clone());
+        headers.insert(REQUEST_ID, context.request_id.clone());
         headers.insert(
-            "traceparent",
+            TRACEPARENT,
             HeaderValue::try_from(context.trace.traceparent(context.span))
                 .expect("hexadecimal digits make a header value"),
         );
@@ -208,7 +211,7 @@ impl Gateway {
         } else {
             Problem::MethodNotAllowed.response(context.id(), &[])
         };
-        response.headers_mut().insert("x-request-id", context.request_id);
+        response.headers_mut().insert(REQUEST_ID, context.request_id);
         response
     }
 

@@ -108,6 +108,7 @@ impl Server {
             let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
             // How a connection ends is the client's affair: resets, timeouts and garbage are no fault of ours.
             tokio::select! {
+                biased;
                 _ = connection.as_mut() => return,
                 _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
             }

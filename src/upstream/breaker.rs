@@ -120,6 +120,12 @@ impl Breaker {
         Ok(Ticket { breaker: Arc::clone(self), probe, used: false })
     }
 
+    /// Opens it, as failures would.
+    #[cfg(test)]
+    pub(super) fn trip(&self) {
+        (0..FAILURES).for_each(|_| self.failed(false));
+    }
+
     fn succeeded(&self, probe: bool) {
         let mut inner = lock(&self.inner);
         // A call from before the circuit opened says nothing of how the source is now: only the probe closes it.

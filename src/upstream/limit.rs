@@ -80,6 +80,8 @@ struct State {
     ended: usize,
     /// Whether a call had to wait in this window.
     waited: bool,
+    /// Whether the limit was lowered in this window; once is enough until it shows what that has done.
+    backed_off: bool,
     /// The sources that were answered, pushed back, timed out in this window under this limit.
     answered: BTreeSet<usize>,
     pushed_back: BTreeSet<usize>,
@@ -127,15 +129,15 @@ impl State {
         }
         let load = self.is_load();
         if let Some(search) = &mut self.search
+            && !self.backed_off
             && (load || search.blames_step(permit.source))
         {
             search.congested();
+            self.backed_off = true;
         }
     }
 
-    fn forget_window(&mut self) {
-        self.ended = 0;
-        self.waited = false;
+    fn forget_sources(&mut self) {
         self.answered.clear();
         self.pushed_back.clear();
         self.timed_out.clear();
@@ -179,6 +181,7 @@ impl Limiter {
             epoch: 0,
             ended: 0,
             waited: false,
+            backed_off: false,
             answered: BTreeSet::new(),
             pushed_back: BTreeSet::new(),
             timed_out: BTreeSet::new(),
@@ -234,11 +237,14 @@ impl Limiter {
         }
         let idle = state.in_flight == 0 && self.permits.available_permits() >= state.limit;
         if idle || state.ended >= WINDOW {
-            let waited = state.waited;
-            if let Some(search) = &mut state.search {
+            let (waited, backed_off) = (state.waited, state.backed_off);
+            if let Some(search) = &mut state.search
+                && !backed_off
+            {
                 search.end_window(waited);
             }
-            state.forget_window();
+            state.forget_sources();
+            (state.ended, state.waited, state.backed_off) = (0, false, false);
         }
         self.follow_search(&mut state);
         self.metrics.upstream_concurrency(state.in_flight, state.limit);
@@ -259,7 +265,7 @@ impl Limiter {
         tracing::debug!(from = state.limit, to = limit, "upstream concurrency limit changed");
         state.limit = limit;
         state.epoch += 1;
-        state.forget_window();
+        state.forget_sources();
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! Each source has a stack of tower services. Outermost first, and why in this order:
 //!
-//! 1. **Retry** ([`retry`]), within a budget that all sources share. Outside of the limit, so that no permit is held
+//! 1. **Retry** (`retry`), within a budget that all sources share. Outside of the limit, so that no permit is held
 //!    while it backs off; outside of the breaker, so that every try counts there and an open circuit ends the retries.
-//! 2. **Circuit breaker** ([`breaker`]), one a source. Outside of the limit: a call that will not be made waits for nothing.
-//! 3. **Concurrency limit** ([`limit`]), one for all sources: they share the upstream, and slow each other down.
-//! 4. **Deadline and record** ([`call`]): one deadline over connecting, headers and the whole body, waiting for a permit
+//! 2. **Circuit breaker** (`breaker`), one a source. Outside of the limit: a call that will not be made waits for nothing.
+//! 3. **Concurrency limit** (`limit`), one for all sources: they share the upstream, and slow each other down.
+//! 4. **Deadline and record** (`call`): one deadline over connecting, headers and the whole body, waiting for a permit
 //!    not included; the metrics and the log tell of each try.
-//! 5. **Transport** ([`client`]): reqwest, and a bound on the body's size ([`body`]).
+//! 5. **Transport** (`client`): reqwest, and a bound on the body's size (`body`).
 
 mod body;
 mod breaker;
@@ -115,8 +115,8 @@ impl Upstream {
                 metrics: Arc::clone(metrics),
                 spans: Arc::clone(&spans),
             };
-            let limited = Limit { inner: call, limiter: Arc::clone(&limiter) };
-            let guarded = Guard { inner: limited, breaker: Arc::clone(&breaker) };
+            let queued = Limit { inner: call, limiter: Arc::clone(&limiter) };
+            let guarded = Guard { inner: queued, breaker: Arc::clone(&breaker) };
             Source { stack: BoxCloneSyncService::new(Retry::new(policy, guarded)), breaker }
         });
         let sources = sources.collect();

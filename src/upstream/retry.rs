@@ -16,7 +16,7 @@ use crate::metrics::Metrics;
 /// The first wait is drawn from zero to this, the next from twice as much, and so on.
 const BASE: Duration = Duration::from_millis(500);
 
-/// No wait between two tries is longer. An upstream that asks for more is left alone: the caller is told, and decides.
+/// No backoff is longer. An upstream that asks for more is left alone: the caller is told, and decides.
 pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
 /// Retries per first call, over the last minute and over all sources: one in four. Eight calls a refresh earn two.

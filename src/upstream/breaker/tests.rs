@@ -1,1 +1,126 @@
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::{Instant, advance};
+
+use super::{Breaker, BreakerState, FAILURES, FIRST_OPEN, LONGEST_OPEN, Ticket};
+use crate::metrics::Metrics;
+
+fn breaker(seed: u64) -> (Arc<Breaker>, Arc<Metrics>) {
+    let source: Arc<str> = "denial".into();
+    let metrics = Arc::new(Metrics::new(&[Arc::clone(&source)]));
+    (Arc::new(Breaker::new(source, Arc::clone(&metrics), fastrand::Rng::with_seed(seed))), metrics)
+}
+
+fn pass(breaker: &Arc<Breaker>) -> Ticket {
+    breaker.admit().expect("the circuit lets it through")
+}
+
+fn open(breaker: &Arc<Breaker>) -> Duration {
+    for _ in 0..FAILURES {
+        pass(breaker).fail();
+    }
+    breaker.admit().expect_err("the circuit is open")
+}
+
+fn shown(metrics: &Metrics) -> String {
+    let page = metrics.encode();
+    let line = page.lines().find(|line| line.starts_with("incident_gateway_circuit_state{")).unwrap();
+    line.rsplit(' ').next().unwrap().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn opens_after_so_many_failures_in_a_row() {
+    let (breaker, metrics) = breaker(0);
+    for _ in 1..FAILURES {
+        pass(&breaker).fail();
+    }
+    pass(&breaker).succeed();
+    for _ in 1..FAILURES {
+        pass(&breaker).fail();
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed, "a success in between starts the count anew");
+    assert_eq!(shown(&metrics), "0");
+    pass(&breaker).fail();
+    assert_eq!(breaker.state(), BreakerState::Open);
+    assert_eq!(shown(&metrics), "2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_open_lets_one_through_and_its_success_closes() {
+    let (breaker, metrics) = breaker(1);
+    let wait = open(&breaker);
+    assert!(wait >= FIRST_OPEN / 2 && wait <= FIRST_OPEN, "{wait:?}");
+    let moment = Duration::from_millis(1);
+    advance(wait.saturating_sub(moment)).await;
+    assert!(breaker.admit().is_err());
+    advance(moment).await;
+
+    let probe = pass(&breaker);
+    assert!(probe.probe);
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    assert_eq!(shown(&metrics), "1");
+    assert!(breaker.admit().is_err(), "only one probe");
+    probe.succeed();
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    assert_eq!(shown(&metrics), "0");
+    assert!(!pass(&breaker).probe);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failed_probe_doubles_the_wait_up_to_the_promised_bound() {
+    for seed in 0..50 {
+        let (breaker, _metrics) = breaker(seed);
+        let mut wait = open(&breaker);
+        for opening in 1..40 {
+            let asked = Instant::now();
+            advance(wait).await;
+            pass(&breaker).fail();
+            wait = breaker.admit().expect_err("the probe failed");
+            let most = FIRST_OPEN.saturating_mul(1 << opening.min(10)).min(LONGEST_OPEN);
+            assert!(wait >= most / 2 && wait <= most, "seed {seed}, opening {opening}: {wait:?}");
+            assert!(asked.elapsed() <= LONGEST_OPEN);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_resets_the_wait() {
+    let (breaker, _metrics) = breaker(2);
+    let mut wait = open(&breaker);
+    for _ in 0..3 {
+        advance(wait).await;
+        pass(&breaker).fail();
+        wait = breaker.admit().expect_err("the probe failed");
+    }
+    advance(wait).await;
+    pass(&breaker).succeed();
+    assert!(open(&breaker) <= FIRST_OPEN);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_given_up_makes_room_for_the_next() {
+    let (breaker, _metrics) = breaker(3);
+    advance(open(&breaker)).await;
+    for _ in 0..3 {
+        drop(pass(&breaker));
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    }
+    pass(&breaker).succeed();
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_from_before_it_opened_do_not_count_after() {
+    let (breaker, _metrics) = breaker(4);
+    let (late_success, late_failure) = (pass(&breaker), pass(&breaker));
+    let wait = open(&breaker);
+    late_success.succeed();
+    assert_eq!(breaker.state(), BreakerState::Open, "an old success says nothing of now");
+    advance(wait).await;
+    let probe = pass(&breaker);
+    late_failure.fail();
+    assert_eq!(breaker.state(), BreakerState::HalfOpen, "nor does an old failure");
+    probe.succeed();
+    assert_eq!(breaker.state(), BreakerState::Closed);
+}

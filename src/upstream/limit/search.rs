@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 ///
 /// With the latency that users report (alone 1.5 s, seven at once 4 s) growing with the square of the calls beside, the
 /// step from 3 to 4 brings 38 % and the one to 5 8 %; growing linearly, the step from 7 to 8 still brings 26 %.
-const WORTH: f64 = 0.15;
+const WORTH: f64 = 0.10;
 
 /// A comparison is taken as it is after so many windows, however noisy.
 const PATIENCE: u32 = 3;
@@ -26,12 +26,12 @@ const PATIENCE: u32 = 3;
 const ALPHA: f64 = 0.4;
 
 /// Latency that is so many times what it was, or one part in so many, is another upstream: measure anew.
-const DRIFT: f64 = 1.4;
+const DRIFT: f64 = 1.25;
 
 /// After so many measurements at a settled level it looks whether a neighbour has become better (about four refreshes);
 /// each look in vain doubles it.
 const FIRST_HOLD: u32 = 32;
-const LONGEST_HOLD: u32 = 512;
+const LONGEST_HOLD: u32 = 256;
 
 /// What was measured at one limit.
 #[derive(Clone, Debug, Default)]

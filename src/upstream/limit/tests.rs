@@ -1,1 +1,125 @@
+use std::sync::Arc;
+use std::time::Duration;
 
+use http::StatusCode;
+use tokio::time::advance;
+
+use super::{Limiter, Load, Permit, Signal};
+use crate::config::Concurrency;
+use crate::metrics::Metrics;
+use crate::upstream::{Outcome, UpstreamError};
+
+fn limiter(concurrency: Concurrency, most: usize) -> Arc<Limiter> {
+    Arc::new(Limiter::new(concurrency, most, Arc::new(Metrics::new(&[]))))
+}
+
+async fn enter(limiter: &Arc<Limiter>, sources: std::ops::Range<usize>) -> Vec<Permit> {
+    let mut permits = Vec::new();
+    for source in sources {
+        permits.push(limiter.enter(source).await);
+    }
+    permits
+}
+
+fn leave(permits: impl IntoIterator<Item = Permit>, signal: Signal) {
+    for mut permit in permits {
+        permit.signal = signal;
+        drop(permit);
+    }
+}
+
+#[test]
+fn what_says_something_of_the_load() {
+    let status =
+        |code| Err::<(), _>(UpstreamError::new(Outcome::Status, "").with_status(StatusCode::from_u16(code).unwrap()));
+    let error = |kind| Err::<(), _>(UpstreamError::new(kind, ""));
+    assert_eq!(Signal::of::<()>(&Ok(()), false), Signal::Answered);
+    assert_eq!(Signal::of(&error(Outcome::Timeout), false), Signal::TimedOut);
+    assert_eq!(Signal::of(&status(429), false), Signal::PushedBack);
+    assert_eq!(Signal::of(&status(503), false), Signal::PushedBack);
+    assert_eq!(Signal::of(&status(503), true), Signal::Nothing, "a probe tells of its source alone");
+    assert_eq!(Signal::of(&status(500), false), Signal::Nothing);
+    for kind in [Outcome::Connect, Outcome::Body, Outcome::Decode, Outcome::TooLarge] {
+        assert_eq!(Signal::of(&error(kind), false), Signal::Nothing, "{kind}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_limit_lets_so_many_in_and_never_moves() {
+    let limiter = limiter(Concurrency::Fixed(2), 1);
+    let mut permits = enter(&limiter, 0..2).await;
+    let third = tokio::spawn({
+        let limiter = Arc::clone(&limiter);
+        async move { limiter.enter(2).await }
+    });
+    advance(Duration::from_secs(1)).await;
+    assert!(!third.is_finished());
+    permits.pop();
+    permits.push(third.await.unwrap());
+    leave(permits, Signal::TimedOut);
+    assert_eq!(limiter.load(), Load { in_flight: 0, limit: 2 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn starts_low_and_never_above_its_maximum() {
+    assert_eq!(limiter(Concurrency::Auto, 8).load().limit, 3);
+    assert_eq!(limiter(Concurrency::Auto, 2).load().limit, 2);
+    assert_eq!(limiter(Concurrency::Auto, 0).load().limit, 1);
+    assert_eq!(limiter(Concurrency::Fixed(0), 8).load().limit, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lowering_takes_effect_as_calls_end_not_before() {
+    let limiter = limiter(Concurrency::Auto, 8);
+    let mut permits = enter(&limiter, 0..3).await;
+    advance(Duration::from_secs(10)).await;
+    leave(permits.drain(..2), Signal::TimedOut);
+    assert_eq!(limiter.load(), Load { in_flight: 1, limit: 2 });
+    // The second to leave was the one that lowered the limit, so its place is gone and one is left.
+    permits.extend(enter(&limiter, 0..1).await);
+    let more = tokio::time::timeout(Duration::from_secs(1), limiter.enter(1)).await;
+    assert!(more.is_err(), "the limit is 2");
+    drop(permits);
+    let permits = enter(&limiter, 0..2).await;
+    assert_eq!(limiter.load(), Load { in_flight: 2, limit: 2 });
+    drop(permits);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refresh_lowers_it_once_and_it_stays_at_least_one() {
+    let limiter = limiter(Concurrency::Auto, 8);
+    for expected in [2, 1, 1] {
+        let permits = enter(&limiter, 0..limiter.load().limit).await;
+        advance(Duration::from_secs(10)).await;
+        leave(permits, Signal::PushedBack);
+        assert_eq!(limiter.load().limit, expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_ill_source_does_not_lower_it() {
+    for signal in [Signal::TimedOut, Signal::PushedBack] {
+        let limiter = limiter(Concurrency::Auto, 8);
+        for _ in 0..10 {
+            let mut permits = enter(&limiter, 0..3).await;
+            let ill = permits.pop().unwrap();
+            advance(Duration::from_secs(1)).await;
+            leave([ill], signal);
+            leave(permits, Signal::Answered);
+            assert!(limiter.load().limit >= 3);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_that_is_not_reached_neither_rises_nor_falls() {
+    for signal in [Signal::Answered, Signal::TimedOut, Signal::PushedBack] {
+        let limiter = limiter(Concurrency::Auto, 8);
+        for _ in 0..50 {
+            let permits = enter(&limiter, 0..2).await;
+            advance(Duration::from_secs(1)).await;
+            leave(permits, signal);
+        }
+        assert_eq!(limiter.load().limit, 3, "{signal:?}");
+    }
+}

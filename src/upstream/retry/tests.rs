@@ -1,1 +1,122 @@
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use http::StatusCode;
+use tokio::time::Instant;
+use tower::retry::Policy as _;
+
+use super::{BASE, LONGEST, RetryBudget, RetryPolicy, worth_it};
+use crate::metrics::Metrics;
+use crate::upstream::breaker::Breaker;
+use crate::upstream::call::{Attempt, Caller};
+use crate::upstream::{Outcome, UpstreamError};
+
+fn policy(retries: usize, earned: usize, seed: u64) -> RetryPolicy {
+    let source: Arc<str> = "denial".into();
+    let metrics = Arc::new(Metrics::new(&[Arc::clone(&source)]));
+    let budget = Arc::new(RetryBudget::new());
+    for _ in 0..earned {
+        budget.earn();
+    }
+    RetryPolicy {
+        source: Arc::clone(&source),
+        retries,
+        budget,
+        breaker: Arc::new(Breaker::new(source, Arc::clone(&metrics), fastrand::Rng::with_seed(seed))),
+        jitter: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
+        metrics,
+    }
+}
+
+fn attempt() -> Attempt {
+    Attempt { endpoint: 0, number: 1, probe: false, caller: Caller::default(), span: 1 }
+}
+
+fn reset() -> UpstreamError {
+    UpstreamError::new(Outcome::Body, "reset")
+}
+
+/// How long it waits before the next try; `None` when there is none.
+async fn wait(policy: &mut RetryPolicy, attempt: &mut Attempt, error: &UpstreamError) -> Option<Duration> {
+    let began = Instant::now();
+    policy.retry(attempt, &mut Err::<(), _>(error.clone()))?.await;
+    Some(began.elapsed())
+}
+
+#[test]
+fn what_is_retried() {
+    for kind in [Outcome::Connect, Outcome::Body, Outcome::Timeout] {
+        assert!(worth_it(kind, None), "{kind}");
+    }
+    for kind in [Outcome::Ok, Outcome::Decode, Outcome::TooLarge, Outcome::CircuitOpen, Outcome::Status] {
+        assert!(!worth_it(kind, None), "{kind}");
+    }
+    let retried: Vec<_> =
+        (100..600).filter(|code| worth_it(Outcome::Status, Some(StatusCode::from_u16(*code).unwrap()))).collect();
+    assert_eq!(retried, [429, 500, 502, 503, 504]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_longer_each_time_with_full_jitter() {
+    let (mut shortest, mut longest) = ([Duration::MAX; 5], [Duration::ZERO; 5]);
+    for seed in 0..200 {
+        let (mut policy, mut attempt) = (policy(5, 100, seed), attempt());
+        for round in 0..5 {
+            let waited = wait(&mut policy, &mut attempt, &reset()).await.unwrap();
+            shortest[round] = shortest[round].min(waited);
+            longest[round] = longest[round].max(waited);
+        }
+        assert_eq!(attempt.number, 6);
+    }
+    for round in 0..5 {
+        let most = (BASE * (1 << round)).min(LONGEST);
+        assert!(shortest[round] < most / 10, "round {round} can be short: {:?}", shortest[round]);
+        // The clock counts whole milliseconds, rounded up.
+        assert!(longest[round] <= most + Duration::from_millis(1), "round {round}: {:?}", longest[round]);
+        assert!(longest[round] > most * 9 / 10, "round {round} can be long: {:?}", longest[round]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn obeys_retry_after_and_leaves_a_long_one_to_the_caller() {
+    let (mut policy, busy) = (policy(9, 100, 0), UpstreamError::new(Outcome::Status, "busy"));
+    let busy = busy.with_status(StatusCode::SERVICE_UNAVAILABLE);
+    let asked = busy.clone().with_retry_after(Some(Duration::from_secs(3)));
+    let waited = wait(&mut policy, &mut attempt(), &asked).await.unwrap();
+    assert!(waited >= Duration::from_secs(3) && waited <= Duration::from_secs(3) + BASE, "{waited:?}");
+    let asked = busy.with_retry_after(Some(LONGEST + Duration::from_secs(1)));
+    assert_eq!(wait(&mut policy, &mut attempt(), &asked).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stops_after_the_configured_retries() {
+    let (mut policy, mut attempt) = (policy(2, 100, 0), attempt());
+    assert!(wait(&mut policy, &mut attempt, &reset()).await.is_some());
+    assert!(wait(&mut policy, &mut attempt, &reset()).await.is_some());
+    assert!(wait(&mut policy, &mut attempt, &reset()).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn eight_calls_earn_two_retries_and_no_more() {
+    let mut policy = policy(2, 8, 0);
+    let mut granted = 0;
+    for _ in 0..8 {
+        granted += usize::from(wait(&mut policy, &mut attempt(), &reset()).await.is_some());
+    }
+    assert_eq!(granted, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_earned_is_forgotten_after_a_minute() {
+    let mut policy = policy(2, 8, 0);
+    tokio::time::advance(Duration::from_secs(67)).await;
+    assert_eq!(wait(&mut policy, &mut attempt(), &reset()).await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_ends_the_retries_and_costs_no_budget() {
+    let mut policy = policy(2, 4, 0);
+    policy.breaker.trip();
+    assert_eq!(wait(&mut policy, &mut attempt(), &reset()).await, None);
+    assert!(policy.budget.spend(), "the one retry that was earned is still there");
+}

@@ -1,1 +1,115 @@
+use super::{FIRST_HOLD, Level, PATIENCE, Search};
 
+/// A refresh of eight equal sources, of which as many as the limit run at once.
+fn refresh(search: &mut Search, latency: impl Fn(f64) -> f64) {
+    let at_once = f64::from(u32::try_from(search.limit()).unwrap());
+    for source in 0..8 - 8 % search.limit() {
+        search.measured(source, at_once, latency(at_once));
+    }
+    search.end_window(search.limit() < 8);
+}
+
+fn square(at_once: f64) -> f64 {
+    1.5 * (1.0 + 0.0463 * (at_once - 1.0).powi(2))
+}
+
+fn flat(_: f64) -> f64 {
+    1.5
+}
+
+fn settled(search: &mut Search, latency: impl Fn(f64) -> f64) -> usize {
+    (0..20).for_each(|_| refresh(search, &latency));
+    search.limit()
+}
+
+#[test]
+fn climbs_while_a_step_is_worth_it() {
+    assert_eq!(settled(&mut Search::new(3, 8), square), 4);
+    assert_eq!(settled(&mut Search::new(3, 8), flat), 8);
+    assert_eq!(settled(&mut Search::new(3, 6), flat), 6, "its maximum");
+}
+
+#[test]
+fn goes_down_where_the_start_was_not_worth_it() {
+    assert_eq!(settled(&mut Search::new(3, 8), |at_once| at_once), 1);
+    assert_eq!(settled(&mut Search::new(8, 8), square), 4);
+}
+
+#[test]
+fn learns_nothing_from_a_refresh_that_did_not_reach_the_limit() {
+    let mut search = Search::new(3, 8);
+    for _ in 0..100 {
+        search.end_window(true);
+    }
+    assert_eq!(search.limit(), 3);
+}
+
+#[test]
+fn does_not_climb_where_nobody_waits() {
+    let mut search = Search::new(3, 8);
+    for _ in 0..100 {
+        (0..3).for_each(|source| search.measured(source, 3.0, 1.5));
+        search.end_window(false);
+    }
+    assert!(search.limit() <= 3);
+}
+
+#[test]
+fn congestion_undoes_the_step_that_brought_it() {
+    let mut search = Search::new(3, 8);
+    refresh(&mut search, flat);
+    assert_eq!(search.limit(), 4);
+    assert!(search.blames_step(5), "this source was answered at 3");
+    assert!(!search.blames_step(6), "this one was never answered, so it may be ill by itself");
+    search.congested();
+    assert_eq!(search.limit(), 3);
+    let rest = FIRST_HOLD / 6;
+    (0..rest).for_each(|_| refresh(&mut search, flat));
+    assert_eq!(search.limit(), 3, "it rests before it tries again");
+    refresh(&mut search, flat);
+    assert_eq!(search.limit(), 4);
+}
+
+#[test]
+fn congestion_lowers_by_a_tenth_and_at_least_by_one() {
+    let mut search = Search::new(40, 40);
+    let mut limits = Vec::new();
+    for _ in 0..12 {
+        search.congested();
+        limits.push(search.limit());
+    }
+    assert_eq!(limits, [36, 32, 28, 25, 22, 19, 17, 15, 13, 11, 9, 8]);
+    (0..20).for_each(|_| search.congested());
+    assert_eq!(search.limit(), 1);
+}
+
+#[test]
+fn a_step_that_cannot_be_judged_is_undone() {
+    let mut search = Search::new(3, 8);
+    refresh(&mut search, flat);
+    search.proven = true;
+    for _ in 0..PATIENCE {
+        assert_eq!(search.limit(), 4);
+        search.measured(100, 4.0, 0.1);
+        search.end_window(true);
+    }
+    assert_eq!(search.limit(), 3);
+}
+
+#[test]
+fn compares_each_source_with_itself() {
+    let level = |runs: &[(usize, f64, f64)]| {
+        let mut level = Level::default();
+        for (source, in_flight, latency) in runs {
+            level.sources.entry(*source).or_default().add(f64::ln(*in_flight), f64::ln(*latency));
+        }
+        level
+    };
+    // The quick source was measured at the lower level only, the slow one at the upper: neither may tip the scale.
+    let lower = level(&[(0, 3.0, 1.0), (1, 3.0, 2.0), (7, 3.0, 0.01)]);
+    let upper = level(&[(0, 4.0, 1.0), (1, 4.0, 2.0), (8, 4.0, 60.0)]);
+    assert!(lower.judge(&upper).unwrap().worth);
+    let slower = level(&[(0, 4.0, 1.4), (1, 4.0, 2.8)]);
+    assert!(!lower.judge(&slower).unwrap().worth);
+    assert_eq!(level(&[(0, 3.0, 1.0)]).judge(&level(&[(1, 4.0, 1.0)])), None);
+}

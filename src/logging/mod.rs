@@ -1,5 +1,7 @@
 //! The log on stderr: one event a line, as JSON or as text.
 
+mod writer;
+
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
@@ -7,19 +9,40 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
+use self::writer::Gathering;
 use crate::config::LogFormat;
 
-/// A level or filter that cannot be understood.
+/// The running log; what has been gathered is written when it is dropped.
 #[derive(Debug)]
-pub struct BadFilter(String);
+pub struct Log(Gathering);
 
-impl std::fmt::Display for BadFilter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`RUST_LOG`: {}; set a level such as `info`, or a filter such as `incident_gateway=debug`", self.0)
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.flush();
     }
 }
 
-impl std::error::Error for BadFilter {}
+/// Why the log cannot start.
+#[derive(Debug)]
+pub enum LogError {
+    /// The filter cannot be understood.
+    Filter(String),
+    /// The system gives no thread.
+    System(std::io::Error),
+}
+
+impl std::fmt::Display for LogError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Filter(why) => {
+                write!(f, "`RUST_LOG`: {why}; set a level such as `info`, or a filter such as `incident_gateway=debug`")
+            }
+            Self::System(error) => write!(f, "cannot start the log's thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
 
 /// Starts the log. `filter` is the value of `RUST_LOG`; info where there is none. Without a format, JSON where stderr is
 /// no terminal.
@@ -29,22 +52,23 @@ impl std::error::Error for BadFilter {}
 ///
 /// # Errors
 ///
-/// When the filter cannot be understood.
-pub fn start(format: Option<LogFormat>, filter: Option<&str>) -> Result<(), BadFilter> {
+/// When the filter cannot be understood, or no thread can be started.
+pub fn start(format: Option<LogFormat>, filter: Option<&str>) -> Result<Log, LogError> {
     let terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let filter = match filter.filter(|filter| !filter.is_empty()) {
-        Some(filter) => EnvFilter::try_new(filter).map_err(|error| BadFilter(error.to_string()))?,
+        Some(filter) => EnvFilter::try_new(filter).map_err(|error| LogError::Filter(error.to_string()))?,
         None => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
     };
     let ours = filter_fn(|metadata| {
         metadata.target().starts_with("incident_gateway") || *metadata.level() <= tracing::Level::WARN
     });
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let gathering = Gathering::start().map_err(LogError::System)?;
+    let layer = fmt::layer().with_writer(gathering.clone()).with_target(false);
     let layer = match format {
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         LogFormat::Text => layer.with_ansi(terminal).boxed(),
     };
     tracing_subscriber::registry().with(layer.with_filter(ours)).with(filter).init();
-    Ok(())
+    Ok(Log(gathering))
 }

@@ -1,0 +1,252 @@
+//! Warm answers of the gateway beside a bare hyper server that sends the same bytes with the same headers.
+//!
+//! `cargo bench --bench serving` prints, for three sizes, two codings and two numbers of connections, what a request costs
+//! the gateway as a multiple of what it costs the bare server: processor time of the server's process, requests per second
+//! and the 99th percentile of latency, as medians of interleaved rounds. Each server is a process of its own, this bench
+//! started again; the load comes from this process, over loopback.
+
+use std::convert::Infallible;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body_util::Full;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use incident_gateway::app::Running;
+use incident_gateway::config::Config;
+use incident_gateway::demo;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(600);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    match arguments.get(1).map(String::as_str) {
+        Some("serve-gateway") => runtime().block_on(serve_gateway(arguments[2].parse().unwrap())),
+        Some("serve-bare") => runtime().block_on(serve_bare(&arguments[2])),
+        _ => runtime().block_on(compare()),
+    }
+}
+
+/// The gateway over a demo upstream without delay, with its log and metrics as they are in service.
+async fn serve_gateway(records: u64) {
+    let plan =
+        demo::generate::Plan { incidents: records, employees: demo::generate::Plan::usual_employees(records), seed: 7 };
+    let options = demo::Options {
+        data: demo::Data::Generated(plan),
+        latency: Duration::ZERO,
+        contention: 0.0,
+        ..demo::Options::default()
+    };
+    let upstream = demo::Upstream::start(options).await.unwrap();
+    let mut config = Config::default();
+    config.listen = "127.0.0.1:0".parse().unwrap();
+    config.admin_listen = config.listen;
+    config.upstream.base_url = upstream.base_url().parse().unwrap();
+    config.upstream.username = Some(demo::USERNAME.to_owned());
+    config.upstream.password = Some(demo::PASSWORD.into());
+    // One refresh, before the first round.
+    config.cache.ttl = Duration::from_hours(1);
+    config.cache.stale_for = Duration::from_hours(1);
+    let _log = incident_gateway::logging::start(None, None).unwrap();
+    let running = Running::start(&config, 7).unwrap();
+    announce(running.address);
+    std::future::pending::<()>().await;
+}
+
+/// The floor: the answer that `address` gives now, held in memory and sent to whoever asks.
+async fn serve_bare(origin: &str) {
+    let (address, coding) = origin.split_once('/').unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request(coding).as_bytes()).await.unwrap();
+    let (headers, body) = read_answer(&mut stream).await;
+    let answers: Arc<(HeaderMap, Bytes)> = Arc::new((headers, body));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    announce(listener.local_addr().unwrap());
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let answers = Arc::clone(&answers);
+        tokio::spawn(async move {
+            let service = service_fn(move |_| {
+                let mut response = Response::new(Full::new(answers.1.clone()));
+                response.headers_mut().clone_from(&answers.0);
+                std::future::ready(Ok::<_, Infallible>(response))
+            });
+            let mut builder = http1::Builder::new();
+            let _ = builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+fn announce(address: SocketAddr) {
+    println!("{address}");
+    std::io::stdout().flush().unwrap();
+}
+
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut child =
+            Command::new(program).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, address: line.trim().parse().unwrap() }
+    }
+
+    /// Processor time so far, user and system, in clock ticks.
+    fn ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn request(coding: &str) -> String {
+    format!("GET /incidents HTTP/1.1\r\nhost: gateway\r\naccept-encoding: {coding}\r\n\r\n")
+}
+
+/// One whole answer, its framing headers left out.
+async fn read_answer(stream: &mut TcpStream) -> (HeaderMap, Bytes) {
+    let mut buffer = Vec::new();
+    let head = loop {
+        assert!(stream.read_buf(&mut buffer).await.unwrap() > 0);
+        if let Some(end) = buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end + 4;
+        }
+    };
+    let text = String::from_utf8(buffer[..head].to_vec()).unwrap();
+    let headers: HeaderMap = text
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+        .collect();
+    let length: usize = headers["content-length"].to_str().unwrap().parse().unwrap();
+    let mut body = buffer.split_off(head);
+    while body.len() < length {
+        assert!(stream.read_buf(&mut body).await.unwrap() > 0);
+    }
+    let framing = ["content-length", "date"];
+    let kept = headers.iter().filter(|(name, _)| !framing.contains(&name.as_str()));
+    (kept.map(|(name, value)| (name.clone(), value.clone())).collect(), body.into())
+}
+
+/// What one round cost.
+struct Cost {
+    cpu_per_request: f64,
+    per_second: f64,
+    p99: f64,
+}
+
+/// Keeps `connections` busy for a round, each with one request after another.
+async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost {
+    let (before, started) = (server.ticks(), Instant::now());
+    let clients = (0..connections).map(|_| {
+        let address = server.address;
+        tokio::spawn(async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let (request, mut buffer) = (request(coding), vec![0; 256 << 10]);
+            let mut latencies = Vec::new();
+            while started.elapsed() < ROUND {
+                let asked = Instant::now();
+                stream.write_all(request.as_bytes()).await.unwrap();
+                let mut read = stream.read(&mut buffer).await.unwrap();
+                let head = buffer[..read].windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+                let text = std::str::from_utf8(&buffer[..head]).unwrap();
+                let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+                let whole = head + length.parse::<usize>().unwrap();
+                while read < whole {
+                    let more = stream.read(&mut buffer).await.unwrap();
+                    assert!(more > 0);
+                    read += more;
+                }
+                latencies.push(asked.elapsed().as_secs_f64());
+            }
+            latencies
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    let mut latencies = Vec::new();
+    for client in clients {
+        latencies.extend(client.await.unwrap());
+    }
+    let (seconds, ticks) = (started.elapsed().as_secs_f64(), server.ticks() - before);
+    latencies.sort_by(f64::total_cmp);
+    Cost {
+        cpu_per_request: ticks as f64 / latencies.len() as f64,
+        per_second: latencies.len() as f64 / seconds,
+        p99: latencies[latencies.len() * 99 / 100],
+    }
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+async fn compare() {
+    println!(
+        "{:>9} {:>9} {:>5} | {:>11} {:>9} {:>9} | gateway beside bare: cpu, requests/s, p99",
+        "records", "coding", "conns", "bytes", "bare/s", "gateway/s"
+    );
+    for records in [1_000, 10_000, 100_000] {
+        let gateway = Server::start(&["serve-gateway", &records.to_string()]);
+        for coding in ["identity", "gzip"] {
+            // Waits for the whole document, and has it rendered.
+            let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+            let bytes = loop {
+                stream.write_all(request(coding).as_bytes()).await.unwrap();
+                let (headers, body) = read_answer(&mut stream).await;
+                if headers.get("incident-completeness").is_some_and(|value| value == "complete") {
+                    break body.len();
+                }
+            };
+            let bare = Server::start(&["serve-bare", &format!("{}/{coding}", gateway.address)]);
+            for connections in [64, 256] {
+                let mut rounds = Vec::new();
+                for round in 0..ROUNDS {
+                    // In turn, and not always the same one first.
+                    let pair = if round % 2 == 0 {
+                        let floor = load(&bare, coding, connections).await;
+                        (load(&gateway, coding, connections).await, floor)
+                    } else {
+                        let ours = load(&gateway, coding, connections).await;
+                        (ours, load(&bare, coding, connections).await)
+                    };
+                    rounds.push(pair);
+                }
+                println!(
+                    "{records:>9} {coding:>9} {connections:>5} | {bytes:>11} {:>9.0} {:>9.0} | {:.2} {:.2} {:.2}",
+                    median(rounds.iter().map(|(_, bare)| bare.per_second)),
+                    median(rounds.iter().map(|(ours, _)| ours.per_second)),
+                    median(rounds.iter().map(|(ours, bare)| ours.cpu_per_request / bare.cpu_per_request)),
+                    median(rounds.iter().map(|(ours, bare)| ours.per_second / bare.per_second)),
+                    median(rounds.iter().map(|(ours, bare)| ours.p99 / bare.p99)),
+                );
+            }
+        }
+    }
+}

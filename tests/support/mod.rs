@@ -1,0 +1,10 @@
+//! Stand-ins for the upstream that several tests share.
+
+// Each test binary uses its own part of this module, and sees it as its own.
+#![allow(dead_code, unreachable_pub, unused_imports)]
+
+pub mod captured_log;
+pub mod metrics_page;
+pub mod one_source;
+pub mod scripted_upstream;
+pub mod simulated_upstream;

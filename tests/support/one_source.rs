@@ -1,0 +1,56 @@
+//! The upstream stage with one source, over real sockets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use incident_gateway::config::{self, Concurrency, Config};
+use incident_gateway::metrics::Metrics;
+use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamError};
+use secrecy::SecretString;
+
+use super::scripted_upstream::ScriptedUpstream;
+
+pub const PATH: &str = "/incidents/denial/";
+pub const SECRET: &str = "hunter2:with:colons";
+/// The user and the secret as they are sent: `reader:hunter2:with:colons` in base64.
+pub const SECRET_ENCODED: &str = "cmVhZGVyOmh1bnRlcjI6d2l0aDpjb2xvbnM=";
+pub const GOOD: &str = r#"{"results":[{"priority":"low","reported_by":1,"timestamp":1.5}]}"#;
+
+pub fn settings(base_url: &str) -> config::Upstream {
+    config::Upstream {
+        base_url: base_url.parse().unwrap(),
+        username: Some("reader".to_owned()),
+        password: Some(SecretString::from(SECRET)),
+        timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(5),
+        concurrency: Concurrency::Fixed(8),
+        retries: 0,
+        max_body: 64 << 10,
+        ..Config::default().upstream
+    }
+}
+
+pub struct OneSource {
+    pub upstream: Upstream,
+    pub metrics: Arc<Metrics>,
+}
+
+impl OneSource {
+    pub fn new(settings: &config::Upstream) -> Self {
+        let endpoints = [Endpoint { name: "denial".into(), path: PATH.to_owned() }];
+        let metrics = Arc::new(Metrics::new(&[Arc::clone(&endpoints[0].name)]));
+        let upstream = Upstream::new(settings, &endpoints, &metrics, 1).unwrap();
+        Self { upstream, metrics }
+    }
+
+    pub async fn fetch(&self) -> Result<Vec<u8>, UpstreamError> {
+        let fetched = self.upstream.fetch(0, &Caller::default()).await?;
+        Ok(fetched.accept().to_vec())
+    }
+}
+
+pub async fn one_source() -> (ScriptedUpstream, OneSource) {
+    let server = ScriptedUpstream::start().await;
+    let source = OneSource::new(&settings(&server.base_url()));
+    (server, source)
+}

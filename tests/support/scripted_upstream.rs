@@ -1,0 +1,288 @@
+//! An upstream over real sockets whose every path follows a script, which a test may change at any time.
+//!
+//! It speaks HTTP/1.1 by hand, since most of what it has to do no HTTP library would do. It listens on a free port of
+//! 127.0.0.1, keeps connections alive as far as a script allows, and remembers what it saw.
+
+mod script;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub use self::script::{Reply, Script, gzip};
+use self::script::{Wire, play};
+
+/// What happens to a new connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Door {
+    /// It is served.
+    Open,
+    /// It is accepted and closed at once.
+    Slam,
+    /// It is accepted and reset at once.
+    Reset,
+    /// Nobody listens: it is refused.
+    Shut,
+}
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Which connection it came over, from 0 up.
+    pub connection: usize,
+    /// `GET`, usually.
+    pub method: String,
+    /// The path with its query.
+    pub path: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+impl Seen {
+    /// The first value of a header; the name in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(its, _)| its == name).map(|(_, value)| value.as_str())
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    scripts: Mutex<HashMap<String, VecDeque<Script>>>,
+    seen: Mutex<Vec<Seen>>,
+    connections: AtomicUsize,
+    in_flight: AtomicUsize,
+    most_in_flight: AtomicUsize,
+    sent: AtomicUsize,
+    alpn: Mutex<Vec<Vec<u8>>>,
+}
+
+/// The upstream; it ends with all its connections when dropped.
+pub struct ScriptedUpstream {
+    address: SocketAddr,
+    scheme: &'static str,
+    shared: Arc<Shared>,
+    door: watch::Sender<Door>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for ScriptedUpstream {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl ScriptedUpstream {
+    /// Listens on a free port. A path without a script answers 404.
+    pub async fn start() -> Self {
+        Self::listen(None).await
+    }
+
+    /// The same over TLS.
+    pub async fn start_tls(config: Arc<rustls::ServerConfig>) -> Self {
+        Self::listen(Some(config.into())).await
+    }
+
+    async fn listen(tls: Option<TlsAcceptor>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let (door, shared) = (watch::Sender::new(Door::Open), Arc::new(Shared::default()));
+        let serving = tokio::spawn(accept(listener, tls, door.subscribe(), Arc::clone(&shared)));
+        Self { address, scheme, shared, door, serving }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://127.0.0.1:port`, or `https`.
+    pub fn base_url(&self) -> String {
+        format!("{}://{}", self.scheme, self.address)
+    }
+
+    /// From now on each call of this path does this.
+    pub fn script(&self, path: &str, script: impl Into<Script>) {
+        self.script_each(path, [script.into()]);
+    }
+
+    /// From now on the calls of this path do these in turn; the last one goes on for ever.
+    pub fn script_each(&self, path: &str, scripts: impl IntoIterator<Item = Script>) {
+        self.shared.scripts.lock().unwrap().insert(path.to_owned(), scripts.into_iter().collect());
+    }
+
+    /// What happens to new connections from now on; those that are open stay. Returns when it has taken effect.
+    pub async fn set_door(&self, door: Door) {
+        let before = self.door.send_replace(door);
+        // The port is let go of, and bound again, by the serving task.
+        while before != door
+            && (before == Door::Shut || door == Door::Shut)
+            && TcpStream::connect(self.address).await.is_err() != (door == Door::Shut)
+        {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Every request so far, in the order in which they came.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().unwrap().clone()
+    }
+
+    /// How many calls of a path there were.
+    pub fn calls(&self, path: &str) -> usize {
+        self.shared.seen.lock().unwrap().iter().filter(|seen| seen.path == path).count()
+    }
+
+    /// How many connections were made.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// The most calls that were in flight at once.
+    pub fn most_in_flight(&self) -> usize {
+        self.shared.most_in_flight.load(Ordering::SeqCst)
+    }
+
+    /// How many calls are in flight.
+    pub fn in_flight(&self) -> usize {
+        self.shared.in_flight.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes of endless bodies were sent.
+    pub fn sent(&self) -> usize {
+        self.shared.sent.load(Ordering::SeqCst)
+    }
+
+    /// The protocols that the last TLS client offered.
+    pub fn alpn_offered(&self) -> Vec<Vec<u8>> {
+        self.shared.alpn.lock().unwrap().clone()
+    }
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, mut door: watch::Receiver<Door>, shared: Arc<Shared>) {
+    let address = listener.local_addr().unwrap();
+    let mut listener = Some(listener);
+    let mut connections = JoinSet::new();
+    loop {
+        let now = *door.borrow_and_update();
+        if now == Door::Shut {
+            listener = None;
+            if door.changed().await.is_err() {
+                return;
+            }
+            continue;
+        }
+        if listener.is_none() {
+            listener = Some(TcpListener::bind(address).await.expect("the port is still free"));
+        }
+        let accepted = tokio::select! {
+            accepted = listener.as_ref().unwrap().accept() => accepted,
+            _ = door.changed() => continue,
+        };
+        let Ok((stream, _)) = accepted else { continue };
+        match *door.borrow() {
+            Door::Open => {
+                let number = shared.connections.fetch_add(1, Ordering::SeqCst);
+                connections.spawn(connect(stream, tls.clone(), number, Arc::clone(&shared)));
+            }
+            Door::Slam | Door::Shut => drop(stream),
+            Door::Reset => stream.reset(),
+        }
+    }
+}
+
+async fn connect(stream: TcpStream, tls: Option<TlsAcceptor>, number: usize, shared: Arc<Shared>) {
+    // Clients come and go as the tests please; what they make of it is for the tests to see.
+    let _ = stream.set_nodelay(true);
+    let _ = match tls {
+        None => serve(stream, number, &shared).await,
+        Some(tls) => match handshake(stream, &tls, &shared).await {
+            Ok(stream) => serve(stream, number, &shared).await,
+            Err(error) => Err(error),
+        },
+    };
+}
+
+async fn handshake(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> io::Result<TlsStream<TcpStream>> {
+    let start = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+    let offered = start.client_hello().alpn().map(|names| names.map(<[u8]>::to_vec).collect());
+    *shared.alpn.lock().unwrap() = offered.unwrap_or_default();
+    start.into_stream(Arc::clone(tls.config())).await
+}
+
+struct InFlight<'a>(&'a Shared);
+
+impl<'a> InFlight<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+async fn serve(mut wire: impl Wire, connection: usize, shared: &Shared) -> io::Result<()> {
+    let mut unread = Vec::new();
+    while let Some(seen) = read_request(&mut wire, &mut unread, connection).await? {
+        let script = {
+            let mut scripts = shared.scripts.lock().unwrap();
+            let script = scripts.get_mut(&seen.path).and_then(|scripts| match scripts.len() {
+                0 | 1 => scripts.front().cloned(),
+                _ => scripts.pop_front(),
+            });
+            script.unwrap_or_else(|| Script::status(404))
+        };
+        shared.seen.lock().unwrap().push(seen);
+        let in_flight = InFlight::new(shared);
+        match play(wire, script, &shared.sent).await? {
+            Some(kept) => wire = kept,
+            None => return Ok(()),
+        }
+        drop(in_flight);
+    }
+    Ok(())
+}
+
+/// The next request of a connection; none once the client has closed it. Requests have no bodies here.
+async fn read_request(wire: &mut impl Wire, unread: &mut Vec<u8>, connection: usize) -> io::Result<Option<Seen>> {
+    let end = loop {
+        if let Some(end) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        if wire.read_buf(unread).await? == 0 {
+            return Ok(None);
+        }
+        if !unread[0].is_ascii_uppercase() {
+            // No HTTP: TLS, say. Said at once, as servers do.
+            wire.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await?;
+            return Ok(None);
+        }
+    };
+    let head = String::from_utf8_lossy(&unread[..end]).into_owned();
+    unread.drain(..end + 4);
+    let mut lines = head.split("\r\n");
+    let mut request = lines.next().unwrap_or_default().split(' ');
+    let method = request.next().unwrap_or_default().to_owned();
+    let path = request.next().unwrap_or_default().to_owned();
+    let headers = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    Ok(Some(Seen { connection, method, path, headers }))
+}

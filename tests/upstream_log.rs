@@ -1,0 +1,84 @@
+//! What the log says of upstream calls, and what it never says.
+
+mod support;
+
+use incident_gateway::config;
+use incident_gateway::upstream::{Caller, TraceContext};
+use serde_json::Value;
+use support::captured_log::CapturedLog;
+use support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
+use support::scripted_upstream::{Script, ScriptedUpstream};
+use tokio::sync::Mutex;
+use tracing::Level;
+
+/// Which events are wanted is settled when each is first met, for all threads at once: two tests would disturb each other.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test]
+async fn each_call_is_one_event() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let log = CapturedLog::new();
+    let _logging = log.capture(Level::INFO);
+    let server = ScriptedUpstream::start().await;
+    let source = OneSource::new(&config::Upstream { retries: 2, ..settings(&server.base_url()) });
+    server.script(PATH, Script::json(GOOD));
+    for _ in 0..3 {
+        source.fetch().await.unwrap();
+    }
+    log.clear();
+
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let caller = Caller { request_id: Some("req-7".into()), trace: TraceContext::parse(traceparent) };
+    server.script_each(PATH, [Script::status(503), Script::json(GOOD)]);
+    let _ = source.upstream.fetch(0, &caller).await.unwrap().accept();
+    let _ = source.upstream.fetch(0, &caller).await.unwrap().refuse("it is not JSON");
+
+    let events: Vec<Value> = log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let fields = &event["fields"];
+            assert_eq!(fields["source"], "denial");
+            assert_eq!(fields["request_id"], "req-7");
+            assert_eq!(fields["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+            assert_eq!(fields["span_id"].as_str().unwrap().len(), 16);
+            assert!(fields["duration_seconds"].as_f64().is_some());
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let number = |name| fields[name].as_u64().unwrap();
+            let numbers = (number("status"), number("bytes"), number("attempt"));
+            (text(&event["level"]), text(&fields["outcome"]), numbers, text(&fields["detail"]))
+        })
+        .collect();
+    let event = |level: &str, outcome: &str, numbers, detail: &str| {
+        (level.to_owned(), outcome.to_owned(), numbers, detail.to_owned())
+    };
+    let bytes = GOOD.len() as u64;
+    assert_eq!(
+        told,
+        [
+            event("WARN", "status", (503, 0, 1), "the upstream failed (503)"),
+            event("INFO", "ok", (200, bytes, 2), ""),
+            event("WARN", "decode", (200, bytes, 1), "it is not JSON"),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn no_secret_at_any_level() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let log = CapturedLog::new();
+    let _logging = log.capture(Level::TRACE);
+    let server = ScriptedUpstream::start().await;
+    let source = OneSource::new(&settings(&server.base_url()));
+    for script in [Script::json(GOOD), Script::status(401), Script::Close, Script::Redirect("http://other/".to_owned())]
+    {
+        server.script(PATH, script);
+        let _ = source.fetch().await;
+    }
+    let text = log.text();
+    assert!(text.contains("upstream call failed"), "something was logged");
+    for secret in [SECRET, SECRET_ENCODED] {
+        assert!(!text.contains(secret), "{text}");
+        assert!(!format!("{:?}", source.upstream).contains(secret));
+    }
+}

@@ -1,0 +1,149 @@
+//! HTTPS: what is trusted, what is said where it is not, and what is offered.
+//!
+//! Which authorities are trusted comes from the process's environment, so each case runs in a process of its own: this
+//! binary again, told to run the one ignored test, [`child`].
+
+mod support;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use incident_gateway::config::{self, Config};
+use incident_gateway::metrics::Metrics;
+use incident_gateway::upstream::{Caller, Endpoint, Upstream};
+use rcgen::{CertificateParams, CertifiedIssuer, Issuer, KeyPair};
+use rustls::pki_types::PrivateKeyDer;
+use support::scripted_upstream::{Script, ScriptedUpstream};
+use tokio::process::Command;
+
+const BASE_URL: &str = "TEST_BASE_URL";
+const GOOD: &str = r#"{"results":[]}"#;
+
+struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+    }
+
+    fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    fn server(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Arc<rustls::ServerConfig> {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
+        let issuer: &Issuer<'_, KeyPair> = &self.issuer;
+        let certificate = params.signed_by(&key, issuer).unwrap();
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+}
+
+/// One call by another process that trusts what is in this file; what came of it.
+async fn call(base_url: &str, trusted: &Path) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .env(BASE_URL, base_url)
+        .env("SSL_CERT_FILE", trusted)
+        .env("SSL_CERT_DIR", trusted.with_extension("d"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let result = output.lines().find_map(|line| Some(line.split_once("RESULT ")?.1.to_owned()));
+    result.unwrap_or_else(|| panic!("no result in {output}"))
+}
+
+#[tokio::test]
+#[ignore = "run by the other tests, in a process of its own"]
+async fn child() {
+    let Ok(base_url) = std::env::var(BASE_URL) else {
+        return println!("this is no test of its own");
+    };
+    let settings = config::Upstream {
+        base_url: base_url.parse().unwrap(),
+        timeout: Duration::from_secs(5),
+        retries: 0,
+        ..Config::default().upstream
+    };
+    let endpoints = [Endpoint { name: "denial".into(), path: "/incidents/".to_owned() }];
+    let metrics = Arc::new(Metrics::new(&[]));
+    let result = match Upstream::new(&settings, &endpoints, &metrics, 1) {
+        Err(error) => format!("setup: {error}"),
+        Ok(upstream) => match upstream.fetch(0, &Caller::default()).await {
+            Err(error) => error.to_string(),
+            Ok(fetched) => String::from_utf8(fetched.accept().to_vec()).unwrap(),
+        },
+    };
+    println!("RESULT {result}");
+}
+
+#[tokio::test]
+async fn trusts_whom_the_environment_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, another) = (Authority::new("one"), Authority::new("another"));
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, authority.pem()).unwrap();
+
+    let day = Duration::from_hours(24);
+    let now = std::time::SystemTime::now();
+    let cases = [
+        (authority.server(&["127.0.0.1"], |_| {}), GOOD),
+        (another.server(&["127.0.0.1"], |_| {}), "signed by no known authority; SSL_CERT_FILE"),
+        (authority.server(&["example.test"], |_| {}), "its certificate is for another host name"),
+        (
+            authority.server(&["127.0.0.1"], |params| params.not_after = (now - day).into()),
+            "its certificate has expired",
+        ),
+        (authority.server(&["127.0.0.1"], |params| params.not_before = (now + day).into()), "not valid yet"),
+    ];
+    for (config, expected) in cases {
+        let server = ScriptedUpstream::start_tls(config).await;
+        server.script("/incidents/", Script::json(GOOD));
+        let result = call(&server.base_url(), &trusted).await;
+        assert!(result.contains(expected), "{result:?} does not say {expected:?}");
+        assert!(result == GOOD || result.starts_with("connect: "), "{result}");
+        assert_eq!(server.alpn_offered(), [b"h2".to_vec(), b"http/1.1".to_vec()], "HTTP/2 where it is offered");
+    }
+}
+
+#[tokio::test]
+async fn plain_http_behind_https_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let trusted = folder.path().join("trusted.pem");
+    std::fs::write(&trusted, Authority::new("one").pem()).unwrap();
+    let server = ScriptedUpstream::start().await;
+    let result = call(&server.base_url().replace("http:", "https:"), &trusted).await;
+    assert!(result.starts_with("connect: "), "{result}");
+}
+
+#[tokio::test]
+async fn without_any_authority_http_works_and_https_says_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = folder.path().join("missing.pem");
+    let server = ScriptedUpstream::start().await;
+    server.script("/incidents/", Script::json(GOOD));
+    assert_eq!(call(&server.base_url(), &nothing).await, GOOD);
+    let result = call(&server.base_url().replace("http:", "https:"), &nothing).await;
+    assert!(result.starts_with("setup: ") && result.contains("SSL_CERT_FILE"), "{result}");
+}
