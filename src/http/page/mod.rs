@@ -22,7 +22,7 @@ use self::standing::Standing;
 use super::Gateway;
 use super::body::Body;
 use super::context::Context;
-use super::freshness;
+use super::freshness::Description;
 use super::incidents::Asked;
 use super::negotiate;
 use super::problem::Problem;
@@ -185,7 +185,7 @@ fn html(page: &impl Template, snapshot: &Snapshot, request: &HeaderMap) -> Respo
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
-    freshness::describe_state(headers, snapshot, Instant::now());
+    Description::new(snapshot, Instant::now()).state(headers);
     guard(headers);
     response
 }
