@@ -47,7 +47,6 @@
       old.replaceWith(document.adoptNode(part));
       part.querySelectorAll("details").forEach((each, index) => { each.open = opened[index] || false; });
       refocus(part, focused);
-      if (added > 0 && part.id !== "standing") part.classList.add("fresh-now");
     }
   };
 

@@ -11,6 +11,11 @@ use crate::render::Filter;
 /// The most bars.
 const MOST_BARS: usize = 60;
 
+/// How high the highest bar is, of a hundred, and the least of its parts: a lone incident is seen beside thousands, and
+/// four such parts find room above.
+const TALLEST: f64 = 94.0;
+const LEAST: f64 = 1.5;
+
 /// Lengths of a bar that people think in, in seconds.
 const STEPS: [f64; 20] = [
     1.0,
@@ -85,7 +90,7 @@ impl Timeline {
             let mut top = 100.0;
             let parts =
                 Priority::ALL.into_iter().rev().filter(|priority| counts[*priority as usize] > 0).map(|priority| {
-                    let height = counts[priority as usize] as f64 / highest as f64 * 100.0;
+                    let height = (counts[priority as usize] as f64 / highest as f64 * TALLEST).max(LEAST);
                     top -= height;
                     Part { priority: priority.as_str(), y: format!("{top:.2}"), height: format!("{height:.2}") }
                 });
