@@ -4,6 +4,7 @@ mod body;
 mod context;
 mod events;
 mod freshness;
+mod head_deadline;
 mod incidents;
 pub mod negotiate;
 mod openapi;

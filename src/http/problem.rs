@@ -28,7 +28,7 @@ pub enum Problem {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// More requests are in flight than the server takes on.
+    /// More requests are in flight, or connections open, than the server takes on.
     Overloaded,
     /// The process has no data to serve yet.
     NotReady,
@@ -101,7 +101,7 @@ impl Problem {
             Self::UnknownEmployee => "Unknown employee",
             Self::NoData { .. } => "No data yet",
             Self::Incomplete { .. } => "Not every source is fresh",
-            Self::Overloaded => "Too many requests in flight",
+            Self::Overloaded => "Too many requests at once",
             Self::NotReady => "Not ready",
             Self::Draining => "Stopping",
             Self::Internal => "Internal error",
@@ -118,7 +118,7 @@ impl Problem {
             Self::UnknownEmployee => "no incident in the present data names this employee",
             Self::NoData { .. } => "no source has answered yet; see /sources for why",
             Self::Incomplete { .. } => "a complete answer was asked for, and not every source is fresh; see `sources`",
-            Self::Overloaded => "the server is at its limit of requests in flight; try again shortly",
+            Self::Overloaded => "the server is at its limit of connections or requests in flight; try again shortly",
             Self::NotReady => "no source has answered yet",
             Self::Draining => "the process has been asked to stop",
             Self::Internal => "the gateway failed to answer; its log has the request id",

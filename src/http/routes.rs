@@ -14,6 +14,7 @@ use super::body::Body;
 use super::context::Context;
 use super::openapi::openapi;
 use super::problem::Problem;
+use super::serve::BeyondLimit;
 use crate::metrics::OPENMETRICS;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -149,11 +150,14 @@ impl Gateway {
             self.caller.set(context.trace);
         }
         let route = Route::public(request.uri.path());
+        let is_beyond_limit = request.extensions.get::<BeyondLimit>().is_some();
         let mut response = if request.method != Method::GET && request.method != Method::HEAD {
             let problem = if route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
             problem.response(context.id(), &[])
         } else if route.is_probe() {
             self.probe(&route, &context)
+        } else if is_beyond_limit {
+            Problem::Overloaded.response(context.id(), &[])
         } else if route == Route::Events {
             // A stream lasts: it has places of its own, and takes none of those for requests.
             self.events(&request, &context)
@@ -176,7 +180,7 @@ impl Gateway {
             HeaderValue::try_from(context.trace.traceparent(context.span))
                 .expect("hexadecimal digits make a header value"),
         );
-        if self.is_draining() {
+        if is_beyond_limit || self.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.observe(&route, &request, &response, &context);

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# deploy/compose.yaml: every service configured, gateway and demo upstream running, a scaled-down copy beside them.
+# Prometheus and Grafana run too where their images can be had. Takes the image that image.sh has built.
+set -euo pipefail
+. "$(dirname "$0")/need.sh"
+
+need docker "apt-get install docker.io"
+docker info >/dev/null 2>&1 || skip "needs a running Docker engine (docker info fails)"
+if docker compose version >/dev/null 2>&1; then compose="docker compose"
+elif command -v docker-compose >/dev/null; then compose=docker-compose
+else skip "needs Docker Compose (apt-get install docker-compose)"; fi
+need curl "apt-get install curl"
+export GATEWAY_IMAGE=${GATEWAY_IMAGE:-incident-gateway}
+docker image inspect "$GATEWAY_IMAGE" >/dev/null 2>&1 || skip "needs the image $GATEWAY_IMAGE (tests/deploy/image.sh builds it)"
+
+# ports that nobody else on this machine is likely to hold; below those that the kernel gives to clients
+settings=$(mktemp -d)
+cat > "$settings/first.env" <<'ENV'
+GATEWAY_PORT=28100
+ADMIN_PORT=28101
+PROMETHEUS_PORT=28102
+GRAFANA_PORT=28103
+ENV
+sed -e 's/19000/28110/; s/19001/28111/; s/19090/28112/; s/13000/28113/' "$root/deploy/small.env.example" > "$settings/small.env"
+
+project=gateway-test-$$
+run() { # ENV-FILE PROJECT ARGUMENT…
+  local env=$1 name=$2
+  shift 2
+  $compose -f "$root/deploy/compose.yaml" --env-file "$env" -p "$name" "$@"
+}
+finish() {
+  run "$settings/first.env" "$project" down -v >/dev/null 2>&1 || true
+  run "$settings/small.env" "$project-small" down -v >/dev/null 2>&1 || true
+  rm -rf "$settings"
+}
+trap finish EXIT
+
+fail() { echo "FAIL $*"; run "$settings/first.env" "$project" logs --tail 20 >&2; exit 1; }
+
+# every variable that compose.yaml takes is listed in .env.example with the same default, and none besides
+diff <(grep -o '\${[A-Z_]*:-[^}]*}' "$root/deploy/compose.yaml" | sed 's/^\${//; s/}$//; s/:-/=/' | sort -u) \
+     <(grep -v '^#' "$root/deploy/.env.example" | grep . | sort -u) || fail ".env.example and compose.yaml disagree"
+run "$root/deploy/.env.example" "$project" config -q || fail "compose.yaml is not valid"
+
+services=(gateway upstream)
+for service in prometheus grafana; do
+  image=$(sed -n "s/^${service^^}_IMAGE=//p" "$root/deploy/.env.example")
+  if docker image inspect "$image" >/dev/null 2>&1 || timeout 120 docker pull -q "$image" >/dev/null 2>&1; then
+    services+=("$service")
+  else
+    echo "note: $service is not run: its image $image cannot be had here"
+  fi
+done
+
+run "$settings/first.env" "$project" up -d --no-build "${services[@]}" 2>/dev/null || fail "up"
+run "$settings/small.env" "$project-small" up -d --no-build "${services[@]}" 2>/dev/null || fail "up, the second copy"
+
+await() { # WHAT COMMAND…
+  local what=$1 end=$((SECONDS + 60))
+  shift
+  until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || fail "waited 60s for $what"; sleep 0.3; done
+}
+complete() { curl -fsS -D - -o /dev/null "http://127.0.0.1:$1/incidents" | grep -qi '^incident-completeness: complete'; }
+healthy() { # PROJECT SERVICE
+  [ "$(docker inspect -f '{{.State.Health.Status}}' "$(docker ps -q -f label=com.docker.compose.project="$1" -f label=com.docker.compose.service="$2")")" = healthy ]
+}
+for service in "${services[@]}"; do
+  [ "$service" = upstream ] || { await "$service to be healthy" healthy "$project" "$service"; await "the second $service" healthy "$project-small" "$service"; }
+done
+await "complete answers on 28100" complete 28100
+await "complete answers on 28110" complete 28110
+
+id=$(docker ps -q -f label=com.docker.compose.project="$project" -f label=com.docker.compose.service=gateway)
+[ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$id")" = "true [ALL] 268435456" ] \
+  || fail "the gateway is not locked down: $(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$id")"
+run "$settings/first.env" "$project" stop gateway >/dev/null 2>&1
+[ "$(docker inspect -f '{{.State.ExitCode}}' "$id")" = 0 ] || fail "compose stop: exit $(docker inspect -f '{{.State.ExitCode}}' "$id")"
+complete 28110 || fail "the second copy did not survive the first one's stop"
+echo "ok   ${services[*]} healthy, two copies side by side"

@@ -1,0 +1,174 @@
+"""Runs the gateway (`serve --demo`) and Prometheus with deploy/prometheus, then evaluates every query of the dashboard:
+none may fail, be empty or be NaN. The metrics that rules and alerts name must be among those scraped, and with a healthy
+gateway no alert may be pending or firing.
+
+Reads GATEWAY, the path of the gateway's binary.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "incident-gateway.json"
+PROMETHEUS = ROOT / "deploy" / "prometheus"
+PATIENCE = 60  # seconds for each thing waited for; each is done within a few
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode()
+
+
+def api(base, path, **query):
+    try:
+        answer = json.loads(get(f"{base}/api/v1/{path}?{urllib.parse.urlencode(query)}"))
+    except urllib.error.HTTPError as error:
+        raise ValueError(error.read().decode()) from error
+    return answer["data"]
+
+
+def wait_for(what, probe):
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError, ValueError):
+            if probe():
+                return
+        time.sleep(0.25)
+    raise SystemExit(f"FAIL waited {PATIENCE}s for {what}")
+
+
+@contextlib.contextmanager
+def running(command, log, **options):
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def dashboard_queries():
+    """(title, query) of every panel, with the dashboard's variables filled in as Grafana does."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    variables = {"$__rate_interval": "1m", "$instance": ".*"}
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", []):
+            query = target["expr"]
+            for name, value in variables.items():
+                query = query.replace(name, value)
+            if "$" in query:
+                raise SystemExit(f"FAIL {panel['title']}: a variable that this test does not know: {query}")
+            yield panel["title"], query
+    for variable in dashboard["templating"]["list"]:
+        if variable["type"] == "query":
+            yield f"variable {variable['name']}", re.fullmatch(r"label_values\((.+), \w+\)", variable["definition"])[1]
+
+
+def queried_metrics():
+    """(where, metric) for each gateway metric that a rule, alert or panel names; recorded series have a colon."""
+    expressions = list(dashboard_queries())
+    for file in ("recording.yaml", "alerts.yaml"):
+        for group in yaml.safe_load((PROMETHEUS / file).read_text())["groups"]:
+            expressions += [(rule.get("alert") or rule["record"], rule["expr"]) for rule in group["rules"]]
+    for where, expression in expressions:
+        for metric in re.findall(r"(?<![\w:])(?:\w+:)?incident_gateway_\w+(?::\w+)?", expression):
+            yield where, metric
+
+
+def faults(prometheus):
+    for title, query in dashboard_queries():
+        try:
+            result = api(prometheus, "query", query=query)["result"]
+        except ValueError as error:
+            yield f"{title}: {query}: {error}"
+            continue
+        if not result:
+            yield f"{title}: empty: {query}"
+        elif any(sample["value"][1] == "NaN" for sample in result):
+            yield f"{title}: NaN: {query}: {result}"
+    scraped = set(api(prometheus, "label/__name__/values"))
+    for where, metric in sorted(set(queried_metrics())):
+        if metric not in scraped:
+            yield f"{where}: no such metric was scraped: {metric}"
+    for group in api(prometheus, "rules")["groups"]:
+        for rule in group["rules"]:
+            if rule["health"] != "ok":
+                yield f"{rule['name']}: {rule['health']}: {rule.get('lastError')}"
+            if rule.get("state", "inactive") != "inactive":
+                yield f"{rule['name']}: {rule['state']} on a healthy gateway"
+
+
+def main():
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        public, admin, web = free_port(), free_port(), free_port()
+        config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+        config["rule_files"] = [str(PROMETHEUS / file) for file in config["rule_files"]]
+        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{admin}"]
+        (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+
+        gateway = [os.environ["GATEWAY"], "serve", "--demo", "--listen", f"127.0.0.1:{public}",
+                   "--admin-listen", f"127.0.0.1:{admin}"]
+        # a short ttl, so that there are several refreshes to take rates of; longer than one of them takes (about 5s)
+        environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn"}
+        server = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+                  f"--web.listen-address=127.0.0.1:{web}", "--log.level=warn"]
+        prometheus = f"http://127.0.0.1:{web}"
+        with running(gateway, folder / "gateway.log", env=environment) as process, \
+                running(server, folder / "prometheus.log"):
+            try:
+                wait_for("Prometheus", lambda: "Ready" in get(f"{prometheus}/-/ready"))
+                wait_for("the first scrape", lambda: api(prometheus, "query", query="up == 1")["result"])
+                wait_for("data", lambda: get(f"http://127.0.0.1:{admin}/readyz"))
+
+                def asked_and_counted():
+                    # two kinds of answer, so that rates and shares have something to count
+                    for path in ("/incidents", "/incidents", "/summary", "/unattributed"):
+                        with contextlib.suppress(urllib.error.HTTPError):
+                            get(f"http://127.0.0.1:{public}{path}")
+                    enough = "count(incident_gateway_source_age_seconds) == 8" \
+                        " and min(count_over_time(incident_gateway_source_age_seconds[1m])) > 5" \
+                        " and count(job:incident_gateway_cache_answers:ratio_rate5m > 0)" \
+                        " and min(increase(incident_gateway_refresh_duration_seconds_count[1m])) > 0" \
+                        " and count(job_source:incident_gateway_upstream_failures:ratio_rate5m >= 0) == 8"
+                    return api(prometheus, "query", query=enough)["result"]
+
+                wait_for("all eight sources, scraped several times", asked_and_counted)
+                found = list(faults(prometheus))
+            finally:
+                if process.poll() is not None:
+                    print((folder / "gateway.log").read_text(), (folder / "prometheus.log").read_text(), file=sys.stderr)
+    for fault in found:
+        print(f"FAIL {fault}")
+    if not found:
+        print(f"ok   {len(list(dashboard_queries()))} queries, {len(set(queried_metrics()))} uses of metrics")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
