@@ -8,6 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Gateway;
 use super::body::Body;
@@ -15,6 +16,7 @@ use super::context::Context;
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::serve::BeyondLimit;
+use crate::logging;
 use crate::metrics::OPENMETRICS;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -150,6 +152,15 @@ impl Gateway {
             self.upstream.last_caller().set(context.trace);
         }
         let route = Route::public(request.uri.path());
+        if !logging::is_exporting() {
+            return self.answer_route(route, request, context).await;
+        }
+        let span = tracing::info_span!("request", route = route.label(), request_id = context.id());
+        context.trace.join(&span, context.span);
+        self.answer_route(route, request, context).instrument(span).await
+    }
+
+    async fn answer_route(&self, route: Route, request: http::request::Parts, context: Context) -> Response<Body> {
         let is_beyond_limit = request.extensions.get::<BeyondLimit>().is_some();
         let mut response = if request.method != Method::GET && request.method != Method::HEAD {
             let problem = if route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };

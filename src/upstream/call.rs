@@ -110,6 +110,9 @@ where
         attempt.span = super::lock(&self.spans).u64(1..);
         attempt.caller.trace = attempt.caller.trace.or_else(|| self.last_caller.get());
         let span = tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
+        if let Some(trace) = attempt.caller.trace {
+            trace.join(&span, attempt.span);
+        }
         let (inner, deadline) = (self.inner.clone(), self.deadline);
         let (source, metrics) = (Arc::clone(&self.source), Arc::clone(&self.metrics));
         let started = Instant::now();

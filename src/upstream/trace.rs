@@ -33,6 +33,11 @@ impl TraceContext {
         }
     }
 
+    /// Makes a span of ours a part of this trace, below the span `parent` of it.
+    pub fn join(&self, span: &tracing::Span, parent: u64) {
+        crate::logging::join_trace(span, self.trace_id, parent);
+    }
+
     /// The trace's id, which every part of it shares; shown as 32 hex digits.
     #[must_use]
     pub const fn trace_id(&self) -> TraceId {
