@@ -62,7 +62,7 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, context)
+        self.settle(answer.await, request, context)
     }
 
     /// `GET /incidents/{employee_id}`
@@ -80,7 +80,7 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, context)
+        self.settle(answer.await, request, context)
     }
 
     /// `GET /unattributed`
@@ -97,14 +97,16 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, context)
+        self.settle(answer.await, request, context)
     }
 
     /// What is asked and how, the query's `complete` as one with `Prefer: handling`.
     pub(super) fn read(&self, request: &Parts, keys: Keys) -> Result<(Query, Asked), Problem> {
         let query = Query::parse(request.uri.query(), keys, self.snapshot().view.names())?;
-        let preferences = Preferences::from_headers(&request.headers);
+        let mut preferences = Preferences::from_headers(&request.headers);
         let strict = query.complete.or(preferences.strict).unwrap_or(false);
+        // What the query overrules is not honoured, and must not be said to be.
+        preferences.strict = preferences.strict.filter(|preferred| *preferred == strict);
         Ok((query, Asked { preferences, strict }))
     }
 
@@ -165,10 +167,7 @@ impl Gateway {
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static(vary));
         freshness::describe(headers, &found.snapshot, found.result, now);
-        if let Some(applied) = asked.preferences.applied() {
-            let applied = HeaderValue::try_from(applied).expect("words and numbers make a header value");
-            headers.insert("preference-applied", applied);
-        }
+        asked.preferences.describe(headers);
         let (waited, total) = (found.waited.as_secs_f64() * 1e3, context.started.elapsed().as_secs_f64() * 1e3);
         let timing = format!("wait;dur={waited:.3}, render;dur={:.3}, total;dur={total:.3}", total - waited);
         headers.insert("server-timing", HeaderValue::try_from(timing).expect("numbers make a header value"));
@@ -176,7 +175,12 @@ impl Gateway {
     }
 
     /// An answer, or the problem with the sources that are behind it.
-    pub(super) fn settle(&self, answer: Result<Response<Body>, Problem>, context: &Context) -> Response<Body> {
+    pub(super) fn settle(
+        &self,
+        answer: Result<Response<Body>, Problem>,
+        request: &Parts,
+        context: &Context,
+    ) -> Response<Body> {
         answer.unwrap_or_else(|problem| {
             let (snapshot, now) = (self.snapshot(), Instant::now());
             let of_data =
@@ -185,7 +189,12 @@ impl Gateway {
                 return problem.response(context.id(), &[]);
             }
             let mut response = problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
-            freshness::describe_state(response.headers_mut(), &snapshot, now);
+            let headers = response.headers_mut();
+            freshness::describe_state(headers, &snapshot, now);
+            headers.insert(header::VARY, HeaderValue::from_static("Prefer"));
+            if let Ok((_, asked)) = self.read(request, Keys::All) {
+                asked.preferences.describe(headers);
+            }
             response
         })
     }
