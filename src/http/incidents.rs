@@ -27,7 +27,6 @@ const MARGIN: Duration = Duration::from_millis(25);
 /// What rendering and compressing takes a byte of upstream data, on a slow day.
 const RENDER_NANOS_PER_BYTE: u64 = 4;
 
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A snapshot to answer from, and how it was come by.
@@ -67,7 +66,7 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, &request.headers, context)
+        self.settle(answer.await, request, context)
     }
 
     /// `GET /incidents/{employee_id}`
@@ -85,7 +84,7 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, &request.headers, context)
+        self.settle(answer.await, request, context)
     }
 
     /// `GET /unattributed`
@@ -103,7 +102,7 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, &request.headers, context)
+        self.settle(answer.await, request, context)
     }
 
     /// What is asked and how, the query's `complete` as one with `Prefer: handling`.
@@ -119,8 +118,10 @@ impl Gateway {
         keys: Keys,
     ) -> Result<(Query, Asked), Problem> {
         let query = Query::parse(query, keys, self.snapshot().view.names())?;
-        let preferences = Preferences::from_headers(headers);
+        let mut preferences = Preferences::from_headers(headers);
         let strict = query.complete.or(preferences.strict).unwrap_or(false);
+        // What the query overrules is not honoured, and must not be said to be.
+        preferences.strict = preferences.strict.filter(|preferred| *preferred == strict);
         Ok((query, Asked { preferences, strict }))
     }
 
@@ -181,7 +182,7 @@ impl Gateway {
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static(vary));
         self.descriptions.of(&found.snapshot, now).whole(headers, found.result);
-        apply(headers, &asked.preferences);
+        asked.preferences.describe(headers);
         headers.insert(SERVER_TIMING, server_timing(found.waited, now.saturating_duration_since(context.started)));
         Ok(response)
     }
@@ -190,7 +191,7 @@ impl Gateway {
     pub(super) fn settle(
         &self,
         answer: Result<Response<Body>, Problem>,
-        request: &HeaderMap,
+        request: &Parts,
         context: &Context,
     ) -> Response<Body> {
         answer.unwrap_or_else(|problem| {
@@ -204,7 +205,9 @@ impl Gateway {
             let headers = response.headers_mut();
             self.descriptions.of(&snapshot, now).state(headers);
             headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
-            apply(headers, &Preferences::from_headers(request));
+            if let Ok((_, asked)) = self.read(request, Keys::All) {
+                asked.preferences.describe(headers);
+            }
             response
         })
     }
@@ -215,14 +218,6 @@ pub(super) struct Asked {
     preferences: Preferences,
     /// All or nothing.
     strict: bool,
-}
-
-/// Says which preferences were honoured.
-fn apply(headers: &mut HeaderMap, preferences: &Preferences) {
-    if let Some(applied) = preferences.applied() {
-        let applied = HeaderValue::try_from(applied).expect("words and numbers make a header value");
-        headers.insert(PREFERENCE_APPLIED, applied);
-    }
 }
 
 /// The value of `Server-Timing`: milliseconds to the microsecond, without the cost of formatting floats.

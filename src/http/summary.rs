@@ -28,6 +28,6 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, &request.headers, context)
+        self.settle(answer.await, request, context)
     }
 }

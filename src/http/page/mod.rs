@@ -157,7 +157,7 @@ impl Gateway {
             Ok(page) => return page,
             Err(problem) => problem,
         };
-        let mut response = self.settle(Err(problem.clone()), &request.headers, context);
+        let mut response = self.settle(Err(problem.clone()), request, context);
         response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
         if !negotiate::accepts_html(&request.headers) {
             return response;
