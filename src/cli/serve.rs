@@ -44,6 +44,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Ok(log) => log,
         Err(code) => return Ok(code),
     };
+    raise_file_limit(&config);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(error) => return Ok(super::fail(&format!("cannot start: {error}"))),
@@ -52,6 +53,27 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     // Blocking work that nobody waits for any more must not hold up the exit.
     runtime.shutdown_background();
     Ok(code)
+}
+
+/// File descriptors that are needed beside those of callers' connections: upstream calls, listeners, the runtime.
+const OWN_FILES: u64 = 128;
+
+/// Allows as many open files as the system lets this process have: the usual soft limit, 1024, is there for `select`, which
+/// is not used here, and is less than `limits.max_connections`.
+fn raise_file_limit(config: &Config) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        tracing::debug!("the limit of open files cannot be raised");
+    }
+    let connections = config.limits.max_connections as u64;
+    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < connections + OWN_FILES) {
+        tracing::warn!(
+            files,
+            connections,
+            "fewer files may be open than `limits.max_connections` needs; raise the limit (`ulimit -n`) or lower the setting"
+        );
+    }
 }
 
 /// SIGINT and SIGTERM.

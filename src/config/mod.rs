@@ -121,8 +121,10 @@ pub struct Limits {
     pub max_connections: usize,
     /// Requests in flight on the public listener; one more is answered 503 `overloaded` at once.
     pub max_requests: usize,
-    /// How long a client may take over a request's headers, and how long a kept-alive connection may idle.
+    /// How long a client may take over a request's headers, from their first byte on.
     pub header_timeout: Duration,
+    /// How long a connection may idle before a request comes.
+    pub idle_timeout: Duration,
     /// How long a client may leave sent bytes unacknowledged before its connection is dropped.
     pub write_timeout: Duration,
 }
@@ -209,7 +211,8 @@ impl Default for Config {
             limits: Limits {
                 max_connections: 4096,
                 max_requests: 1024,
-                header_timeout: Duration::from_secs(75),
+                header_timeout: Duration::from_secs(10),
+                idle_timeout: Duration::from_secs(75),
                 write_timeout: Duration::from_secs(30),
             },
             shutdown: Shutdown { drain_delay: Duration::ZERO, timeout: Duration::from_secs(30) },

@@ -207,6 +207,11 @@ pub(super) static SETTINGS: &[Setting] = &[
         |c| show_duration(c.limits.header_timeout),
     ),
     Setting::scalar(
+        "limits.idle_timeout",
+        |c, v| put(&mut c.limits.idle_timeout, duration(v, MS..=HOUR)),
+        |c| show_duration(c.limits.idle_timeout),
+    ),
+    Setting::scalar(
         "limits.write_timeout",
         |c, v| put(&mut c.limits.write_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.write_timeout),

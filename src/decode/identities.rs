@@ -40,12 +40,14 @@ impl Identities {
     ///
     /// # Errors
     ///
-    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or no object.
+    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, no object, or an object
+    /// with members of which none is named by an address: that is some other document, such as an error's.
     pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
         let text = utf8(&body)?;
         let mut scanner = Scanner::new(text);
         let mut v4 = HashMap::new();
         let mut v6 = HashMap::new();
+        let mut has_addresses = false;
         scanner.skip_whitespace();
         scanner.expect(b'{', "expected an object of addresses")?;
         scanner.skip_whitespace();
@@ -55,6 +57,7 @@ impl Identities {
                 scanner.skip_whitespace();
                 let value = scanner.value(1)?;
                 if let Some(address) = unescape(name).and_then(|name| address(&name)) {
+                    has_addresses = true;
                     let raw = scanner.slice(value.start, value.end);
                     let named = employee_text(value.kind, raw).filter(|text| self::address(text).is_none());
                     let span = named.is_some().then_some(Span {
@@ -74,6 +77,9 @@ impl Identities {
                 }
                 scanner.expect(b',', "expected a comma or a closing brace")?;
                 scanner.skip_whitespace();
+            }
+            if !has_addresses {
+                return Err(DecodeError { offset: 0, fault: "no member of the object is named by an address" });
             }
         }
         scanner.end()?;

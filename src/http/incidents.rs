@@ -105,8 +105,18 @@ impl Gateway {
 
     /// What is asked and how, the query's `complete` as one with `Prefer: handling`.
     pub(super) fn read(&self, request: &Parts, keys: Keys) -> Result<(Query, Asked), Problem> {
-        let query = Query::parse(request.uri.query(), keys, self.snapshot().view.names())?;
-        let preferences = Preferences::from_headers(&request.headers);
+        self.read_query(request.uri.query(), &request.headers, keys)
+    }
+
+    /// The same, of a query that is a part of the request's.
+    pub(super) fn read_query(
+        &self,
+        query: Option<&str>,
+        headers: &HeaderMap,
+        keys: Keys,
+    ) -> Result<(Query, Asked), Problem> {
+        let query = Query::parse(query, keys, self.snapshot().view.names())?;
+        let preferences = Preferences::from_headers(headers);
         let strict = query.complete.or(preferences.strict).unwrap_or(false);
         Ok((query, Asked { preferences, strict }))
     }

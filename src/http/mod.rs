@@ -2,9 +2,13 @@
 
 mod body;
 mod context;
+mod events;
 mod freshness;
+mod head_deadline;
 mod incidents;
 pub mod negotiate;
+mod openapi;
+mod page;
 mod problem;
 mod query;
 mod routes;
@@ -42,6 +46,8 @@ pub struct Gateway {
     places: Arc<Semaphore>,
     caller: LastCaller,
     descriptions: Descriptions,
+    events: Arc<events::Feed>,
+    overviews: page::Overviews,
 }
 
 impl Gateway {
@@ -57,6 +63,7 @@ impl Gateway {
         caller: LastCaller,
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_requests));
+        let events = Arc::new(events::Feed::new(snapshots.clone()));
         Self {
             budget: config.response_budget,
             snapshots,
@@ -67,6 +74,8 @@ impl Gateway {
             places,
             caller,
             descriptions: Descriptions::default(),
+            events,
+            overviews: page::Overviews::new(),
         }
     }
 

@@ -78,6 +78,12 @@ pub fn format(headers: &HeaderMap) -> Format {
     best.0
 }
 
+/// Whether the caller names HTML among what it accepts, as browsers do.
+#[must_use]
+pub fn accepts_html(headers: &HeaderMap) -> bool {
+    qualities(headers, header::ACCEPT).any(|(name, quality)| name.eq_ignore_ascii_case("text/html") && quality > 0.0)
+}
+
 /// What the caller asks for by `Prefer`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Preferences {

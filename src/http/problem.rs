@@ -28,7 +28,7 @@ pub enum Problem {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// More requests are in flight than the server takes on.
+    /// More requests are in flight, or connections open, than the server takes on.
     Overloaded,
     /// The process has no data to serve yet.
     NotReady,
@@ -91,7 +91,9 @@ impl Problem {
         }
     }
 
-    const fn title(&self) -> &'static str {
+    /// What kind of problem it is, in a few words.
+    #[must_use]
+    pub const fn title(&self) -> &'static str {
         match self {
             Self::NotFound => "No such resource",
             Self::MethodNotAllowed => "Method not allowed",
@@ -99,14 +101,16 @@ impl Problem {
             Self::UnknownEmployee => "Unknown employee",
             Self::NoData { .. } => "No data yet",
             Self::Incomplete { .. } => "Not every source is fresh",
-            Self::Overloaded => "Too many requests in flight",
+            Self::Overloaded => "Too many requests at once",
             Self::NotReady => "Not ready",
             Self::Draining => "Stopping",
             Self::Internal => "Internal error",
         }
     }
 
-    fn detail(&self) -> &str {
+    /// What happened, and the mend where there is one.
+    #[must_use]
+    pub fn detail(&self) -> &str {
         match self {
             Self::NotFound => "nothing is served at this path; see /openapi.json for what is",
             Self::MethodNotAllowed => "every resource here is read with GET or HEAD",
@@ -114,7 +118,7 @@ impl Problem {
             Self::UnknownEmployee => "no incident in the present data names this employee",
             Self::NoData { .. } => "no source has answered yet; see /sources for why",
             Self::Incomplete { .. } => "a complete answer was asked for, and not every source is fresh; see `sources`",
-            Self::Overloaded => "the server is at its limit of requests in flight; try again shortly",
+            Self::Overloaded => "the server is at its limit of connections or requests in flight; try again shortly",
             Self::NotReady => "no source has answered yet",
             Self::Draining => "the process has been asked to stop",
             Self::Internal => "the gateway failed to answer; its log has the request id",

@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::Gateway;
 use super::body::Body;
 use super::context::Context;
+use super::openapi::openapi;
 use super::problem::Problem;
+use super::serve::BeyondLimit;
 use crate::metrics::OPENMETRICS;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -20,12 +22,17 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A resource; its label in metrics and logs is its path with parameters by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Route {
+pub(super) enum Route {
     Incidents,
     Employee(String),
     Unattributed,
     Summary,
     Sources,
+    Events,
+    OpenApi,
+    Page,
+    EmployeePage(String),
+    Asset(String),
     Healthz,
     Readyz,
     Metrics,
@@ -33,21 +40,31 @@ enum Route {
 }
 
 impl Route {
-    fn public(path: &str) -> Self {
+    pub(super) fn public(path: &str) -> Self {
         match path {
             "/incidents" => Self::Incidents,
             "/unattributed" => Self::Unattributed,
             "/summary" => Self::Summary,
             "/sources" => Self::Sources,
+            "/events" => Self::Events,
+            "/openapi.json" => Self::OpenApi,
+            "/" => Self::Page,
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
-            _ => match path.strip_prefix("/incidents/") {
-                Some(id) if !id.is_empty() && !id.contains('/') => {
-                    percent_decode_str(id).decode_utf8().map_or(Self::Unknown, |id| Self::Employee(id.into_owned()))
-                }
-                _ => Self::Unknown,
-            },
+            _ => Self::named(path).unwrap_or(Self::Unknown),
         }
+    }
+
+    /// The routes with a parameter: one non-empty segment.
+    fn named(path: &str) -> Option<Self> {
+        let segment = |prefix: &str| {
+            let segment = path.strip_prefix(prefix).filter(|name| !name.is_empty() && !name.contains('/'))?;
+            Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned())
+        };
+        segment("/incidents/")
+            .map(Self::Employee)
+            .or_else(|| segment("/employees/").map(Self::EmployeePage))
+            .or_else(|| segment("/assets/").map(Self::Asset))
     }
 
     fn admin(path: &str) -> Self {
@@ -66,11 +83,56 @@ impl Route {
             Self::Unattributed => "/unattributed",
             Self::Summary => "/summary",
             Self::Sources => "/sources",
+            Self::Events => "/events",
+            Self::OpenApi => "/openapi.json",
+            Self::Page => "/",
+            Self::EmployeePage(_) => "/employees/{employee_id}",
+            Self::Asset(_) => "/assets/{name}",
             Self::Healthz => "/healthz",
             Self::Readyz => "/readyz",
             Self::Metrics => "/metrics",
             Self::Unknown => "other",
         }
+    }
+
+    /// The labels of all that the public listener serves.
+    #[cfg(test)]
+    pub(super) fn public_labels() -> Vec<&'static str> {
+        let name = String::new;
+        let routes = [
+            Self::Incidents,
+            Self::Employee(name()),
+            Self::Unattributed,
+            Self::Summary,
+            Self::Sources,
+            Self::Events,
+            Self::OpenApi,
+            Self::Page,
+            Self::EmployeePage(name()),
+            Self::Asset(name()),
+            Self::Healthz,
+            Self::Readyz,
+        ];
+        for route in &routes {
+            // Whoever adds a route comes by here, and adds it to the list above.
+            match route {
+                Self::Incidents
+                | Self::Employee(_)
+                | Self::Unattributed
+                | Self::Summary
+                | Self::Sources
+                | Self::Events
+                | Self::OpenApi
+                | Self::Page
+                | Self::EmployeePage(_)
+                | Self::Asset(_)
+                | Self::Healthz
+                | Self::Readyz
+                | Self::Metrics
+                | Self::Unknown => {}
+            }
+        }
+        routes.iter().map(Self::label).collect()
     }
 
     /// Probes are answered whatever the load, and without a line in the log each.
@@ -88,11 +150,17 @@ impl Gateway {
             self.caller.set(context.trace);
         }
         let route = Route::public(request.uri.path());
+        let is_beyond_limit = request.extensions.get::<BeyondLimit>().is_some();
         let mut response = if request.method != Method::GET && request.method != Method::HEAD {
             let problem = if route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
             problem.response(context.id(), &[])
         } else if route.is_probe() {
             self.probe(&route, &context)
+        } else if is_beyond_limit {
+            Problem::Overloaded.response(context.id(), &[])
+        } else if route == Route::Events {
+            // A stream lasts: it has places of its own, and takes none of those for requests.
+            self.events(&request, &context)
         } else {
             match Arc::clone(&self.places).try_acquire_owned() {
                 Err(_) => Problem::Overloaded.response(context.id(), &[]),
@@ -112,7 +180,7 @@ impl Gateway {
             HeaderValue::try_from(context.trace.traceparent(context.span))
                 .expect("hexadecimal digits make a header value"),
         );
-        if self.is_draining() {
+        if is_beyond_limit || self.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.observe(&route, &request, &response, &context);
@@ -126,6 +194,11 @@ impl Gateway {
             Route::Unattributed => self.unattributed(request, context).await,
             Route::Summary => self.summary(request, context).await,
             Route::Sources => self.sources(),
+            Route::Events => self.events(request, context),
+            Route::OpenApi => openapi(&request.headers),
+            Route::Page => self.overview_page(request, context).await,
+            Route::EmployeePage(id) => self.employee_page(id, request, context).await,
+            Route::Asset(name) => Self::asset(name, request, context),
             Route::Healthz | Route::Readyz | Route::Metrics => self.probe(route, context),
             Route::Unknown => Problem::NotFound.response(context.id(), &[]),
         }

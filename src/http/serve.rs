@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::body::Body;
+use super::head_deadline::{HeadDeadline, HeadDone};
 use crate::config::Limits;
 
 /// The most bytes of a request's line and headers.
@@ -30,6 +31,16 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// How long to wait when the process has no file descriptors left for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The least number of connections beyond `limits.max_connections` that are taken to be told so.
+const SPARE_CONNECTIONS: usize = 64;
+
+/// How long a connection beyond the limit may take to ask.
+const SPARE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Marks a request over a connection beyond `limits.max_connections`: only probes are answered there, and no second one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BeyondLimit;
 
 /// Where the server stands in its life.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,7 +74,7 @@ impl Server {
         F: Future<Output = Response<Body>> + Send + 'static,
     {
         let mut connections = JoinSet::new();
-        let places = Arc::new(Semaphore::new(self.limits.max_connections));
+        let places = Places::new(self.limits.max_connections);
         let mut phase = self.phase.clone();
         let mut closing = std::pin::pin!(async move {
             // An error means that nobody is left to change the phase: the process is ending.
@@ -72,7 +83,7 @@ impl Server {
         loop {
             while connections.try_join_next().is_some() {}
             let accepted = tokio::select! {
-                accepted = accept(&self.listener, &places) => accepted,
+                accepted = places.accept(&self.listener) => accepted,
                 () = &mut closing => break,
             };
             match accepted {
@@ -84,14 +95,14 @@ impl Server {
             }
         }
         // Connections that the kernel has accepted already get their answer too.
-        while let Some(Ok((stream, place))) = accept(&self.listener, &places).now_or_never() {
+        while let Some(Ok((stream, place))) = places.accept(&self.listener).now_or_never() {
             self.spawn(&mut connections, stream, place, handler.clone());
         }
         drop(self.listener);
         while connections.join_next().await.is_some() {}
     }
 
-    fn spawn<H, F>(&mut self, connections: &mut JoinSet<()>, stream: TcpStream, place: OwnedSemaphorePermit, handler: H)
+    fn spawn<H, F>(&mut self, connections: &mut JoinSet<()>, stream: TcpStream, place: Place, handler: H)
     where
         H: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
@@ -100,14 +111,27 @@ impl Server {
             tracing::debug!(%error, "cannot set a socket option");
         }
         let mut builder = http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(self.limits.header_timeout).max_buf_size(HEADER_BYTES);
-        let service = service_fn(move |request| handler(request).map(Ok::<_, Infallible>));
+        let Limits { header_timeout, idle_timeout, .. } = self.limits;
+        let is_beyond_limit = place.ordinary.is_none();
+        let patience = if is_beyond_limit { SPARE_PATIENCE.min(idle_timeout) } else { idle_timeout };
+        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEADER_BYTES);
+        builder.max_header_size(HEADER_BYTES);
+        let head_done = HeadDone::default();
+        let stream = HeadDeadline::new(stream, header_timeout, head_done.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            head_done.note();
+            if is_beyond_limit {
+                request.extensions_mut().insert(BeyondLimit);
+            }
+            handler(request).map(Ok::<_, Infallible>)
+        });
         let mut phase = self.phase.clone();
         connections.spawn(async move {
             let _place = place;
             let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
             // How a connection ends is the client's affair: resets, timeouts and garbage are no fault of ours.
             tokio::select! {
+                biased;
                 _ = connection.as_mut() => return,
                 _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
             }
@@ -121,11 +145,33 @@ impl Server {
     }
 }
 
-/// A connection, once there is a place for it.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+/// The places for connections: those within the limit, and spare ones, so that whoever comes when it is reached hears of
+/// it, and probes are answered. With all of these taken too, connections wait in the kernel's queue.
+struct Places {
+    ordinary: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+}
+
+/// A connection's place.
+struct Place {
+    /// None for a spare one.
+    ordinary: Option<OwnedSemaphorePermit>,
+    _any: OwnedSemaphorePermit,
+}
+
+impl Places {
+    fn new(ordinary: usize) -> Self {
+        let spare = (ordinary / 4).max(SPARE_CONNECTIONS);
+        Self { ordinary: Arc::new(Semaphore::new(ordinary)), all: Arc::new(Semaphore::new(ordinary + spare)) }
+    }
+
+    /// A connection, once there is a place for it.
+    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Place)> {
+        let any = Arc::clone(&self.all).acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, _) = listener.accept().await?;
+        let ordinary = Arc::clone(&self.ordinary).try_acquire_owned().ok();
+        Ok((stream, Place { ordinary, _any: any }))
+    }
 }
 
 fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {

@@ -18,7 +18,7 @@ pub use schedule::Schedule;
 use crate::cache::{Batch, Cache};
 use crate::metrics::Metrics;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
-use crate::upstream::UpstreamError;
+use crate::upstream::{Outcome, UpstreamError};
 
 /// How long new data waits for more before it is joined and published, at the least.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -204,7 +204,11 @@ impl Refresh {
         let source = &mut self.sources[index];
         source.in_flight = false;
         let mut status = source.latest().clone();
-        status.last_attempt = Some(started_wall);
+        // A refusal by an open circuit is no attempt: what made the circuit open stays to be read.
+        let attempted = !matches!(&result, Err(error) if error.kind == Outcome::CircuitOpen);
+        if attempted {
+            status.last_attempt = Some(started_wall);
+        }
         status.settled = true;
         match result {
             Ok(Fetched { batch, duration }) => {
@@ -233,8 +237,10 @@ impl Refresh {
                 }
             }
             Err(error) => {
-                status.last_duration = Some(now.saturating_duration_since(started));
-                status.consecutive_failures += 1;
+                if attempted {
+                    status.last_duration = Some(now.saturating_duration_since(started));
+                    status.consecutive_failures += 1;
+                }
                 source.due = self.schedule.after_failure(status.consecutive_failures, error.retry_after, now);
                 status.next_attempt = Some(source.due);
                 let stands = self.policy.freshness(status.fetched_at, status.consecutive_failures, now);
@@ -246,7 +252,9 @@ impl Refresh {
                     state = stands.as_str(),
                     "refresh of source failed"
                 );
-                status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
+                if attempted || status.last_error.is_none() {
+                    status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
+                }
                 *source.latest() = status;
                 self.publish_status();
             }

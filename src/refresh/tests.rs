@@ -11,7 +11,6 @@ use super::*;
 use crate::decode::{Identities, Incidents, SourceFields};
 use crate::render::{self, Filter};
 use crate::snapshot::Completeness;
-use crate::upstream::Outcome;
 
 const TTL: Duration = Duration::from_secs(30);
 const STALE_FOR: Duration = Duration::from_mins(10);
@@ -247,4 +246,18 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
     // It is there already, so what this caller would render is not used.
     assert_eq!(ask(&bench, "second").await, bench.document());
     advance(seconds(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_by_an_open_circuit_hides_no_cause() {
+    let refused = Answer::Fail(Duration::ZERO, Outcome::CircuitOpen, Some(seconds(20)));
+    let denial = vec![fail(1, Outcome::Timeout), refused.clone(), refused, incidents(1, &["7"])];
+    let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
+    sleep(seconds(30)).await;
+    assert_eq!(bench.script.calls_of(1).len(), 3, "the circuit's wish to be left alone is obeyed");
+    let source = bench.snapshot().sources[1].clone();
+    assert_eq!(source.last_error.unwrap().kind, Outcome::Timeout);
+    assert_eq!((source.consecutive_failures, source.last_duration), (1, Some(seconds(1))));
+    bench.until("all", complete).await;
+    assert!(bench.snapshot().sources[1].last_error.is_none());
 }

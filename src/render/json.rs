@@ -1,7 +1,7 @@
 //! The documents: employees with their groups, and the unattributed.
 
 use super::Filter;
-use super::member::{splice, splice_whole};
+use super::member::{drop_line_breaks, splice, splice_whole};
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
@@ -73,6 +73,18 @@ fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, bytes: &[u8]) 
     } else {
         splice_whole(out, prefix, bytes);
     }
+}
+
+/// A record as the documents have it, without line breaks.
+pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, bytes: &[u8]) {
+    let begin = out.len();
+    let prefix = format!("{{\"type\":\"{name}\"");
+    if has_type {
+        splice(out, prefix.as_bytes(), bytes, &[Member::Type]);
+    } else {
+        splice_whole(out, prefix.as_bytes(), bytes);
+    }
+    drop_line_breaks(out, begin);
 }
 
 struct Writer<'a> {

@@ -30,7 +30,7 @@ pub(super) fn splice_whole(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
 }
 
 /// The text of a member's value, from the member's text as [`members`] gives it.
-pub(super) fn value(member: &[u8]) -> &[u8] {
+pub(crate) fn value(member: &[u8]) -> &[u8] {
     let mut end = 1;
     // The decoder accepted it: the name is a string, and a colon follows.
     while member[end] != b'"' {

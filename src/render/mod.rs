@@ -10,6 +10,8 @@ mod summary;
 
 pub use csv::csv;
 pub use filter::Filter;
+pub(crate) use json::line;
 pub use json::{employee, incidents, unattributed};
+pub(crate) use member::value;
 pub use ndjson::ndjson;
 pub use summary::{BUSIEST, summary};

@@ -4,6 +4,8 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod captured_log;
+pub mod client;
+pub mod gateway;
 pub mod metrics_page;
 pub mod one_source;
 pub mod scripted_upstream;

@@ -113,7 +113,8 @@ fn upstream() -> impl Strategy<Value = Upstream> {
 fn config() -> impl Strategy<Value = Config> {
     let addresses = (any::<IpAddr>(), any::<IpAddr>(), 0..=32_767_u16, 32_768..=65_535_u16);
     let cache = (duration(1, 3_600_000), duration(0, 3_600_000), 0..=1_u64 << 40);
-    let limits = (1..=1_000_000_usize, 1..=1_000_000_usize, duration(1, 3_600_000), duration(1, 3_600_000));
+    let waits = (duration(1, 3_600_000), duration(1, 3_600_000), duration(1, 3_600_000));
+    let limits = (1..=1_000_000_usize, 1..=1_000_000_usize, waits);
     let shutdown = (duration(0, 3_600_000), duration(0, 3_600_000));
     let log_format = prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
     let sources = proptest::collection::btree_map("[a-z]{1,9}", source(), 1..9).prop_map(|named| {
@@ -133,8 +134,9 @@ fn config() -> impl Strategy<Value = Config> {
                 limits: Limits {
                     max_connections: limits.0,
                     max_requests: limits.1,
-                    header_timeout: limits.2,
-                    write_timeout: limits.3,
+                    header_timeout: limits.2.0,
+                    idle_timeout: limits.2.1,
+                    write_timeout: limits.2.2,
                 },
                 shutdown: Shutdown { drain_delay: shutdown.0, timeout: shutdown.1 },
                 log_format,

@@ -1,0 +1,137 @@
+//! Events as they are sent (WHATWG HTML, section 9.2), and their ids.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::decode::Priority;
+use crate::join::{Placed, Unattributed};
+use crate::render;
+use crate::snapshot::{Completeness, Freshness, SourceStatus, View};
+
+/// Why a client must read the whole again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Reset {
+    /// The event it asks to go on from is no longer kept.
+    Gone,
+    /// The id it brings is not of this process, or of no event at all.
+    Unknown,
+    /// One refresh added more records than are told one by one.
+    TooMany,
+    /// What was added could not be found out.
+    Lost,
+}
+
+impl Reset {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gone => "gone",
+            Self::Unknown => "unknown_id",
+            Self::TooMany => "too_many",
+            Self::Lost => "lost",
+        }
+    }
+
+    /// The event, without its id.
+    pub(super) fn event(self) -> Bytes {
+        named("reset", format!("{{\"reason\":\"{}\"}}", self.as_str()).into_bytes())
+    }
+}
+
+/// What a client is told that has fallen behind what is kept; the stream ends with it.
+pub(super) const LAGGED: &str = "event: lagged\ndata: {\"reason\":\"too_slow\"}\n\n";
+
+/// What is sent when there is nothing to tell, so that both ends see that the connection stands.
+pub(super) const HEARTBEAT: &str = ": heartbeat\n\n";
+
+/// How long a client shall wait before it comes back, in milliseconds.
+const RETRY: u32 = 3000;
+
+/// The id of the event of that number.
+pub(super) fn id(generation: u64, number: u64) -> String {
+    format!("{generation:016x}-{number}")
+}
+
+/// The generation and number that an id stands for.
+pub(super) fn read_id(id: &str) -> Option<(u64, u64)> {
+    let (generation, number) = id.split_once('-')?;
+    Some((u64::from_str_radix(generation, 16).ok()?, number.parse().ok()?))
+}
+
+/// What every stream begins with: when to come back, and where it stands, so that a client that loses its connection before
+/// the first event can go on too.
+pub(super) fn opening(generation: u64, number: u64) -> String {
+    format!("retry: {RETRY}\nid: {}\n\n", id(generation, number))
+}
+
+/// An event with its id.
+pub(super) fn with_id(generation: u64, number: u64, event: &[u8]) -> Bytes {
+    let mut out = format!("id: {}\n", id(generation, number)).into_bytes();
+    out.extend_from_slice(event);
+    out.into()
+}
+
+/// `data` must have no line break.
+fn named(name: &str, data: Vec<u8>) -> Bytes {
+    let mut out = format!("event: {name}\ndata: ").into_bytes();
+    out.extend(data);
+    out.extend_from_slice(b"\n\n");
+    out.into()
+}
+
+/// A source's new state.
+pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Completeness) -> Bytes {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        name: &'a str,
+        state: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<&'static str>,
+        completeness: &'static str,
+    }
+    let error = source.last_error.as_ref().filter(|_| state != Freshness::Fresh).map(|error| error.kind.as_str());
+    let data = Data { name: &source.name, state: state.as_str(), error, completeness: completeness.as_str() };
+    named("sources", serde_json::to_vec(&data).expect("the data has no keys that JSON lacks"))
+}
+
+/// What an `incidents` event says beside the record.
+#[derive(Serialize)]
+struct Head<'a> {
+    r#type: &'a str,
+    employee_id: Option<&'a str>,
+    priority: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+impl Head<'_> {
+    fn event(&self, record: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+        let mut data = serde_json::to_vec(self).expect("the data has no keys that JSON lacks");
+        data.pop();
+        data.extend_from_slice(b",\"incident\":");
+        record(&mut data);
+        data.push(b'}');
+        named("incidents", data)
+    }
+}
+
+/// A new record of an employee.
+pub(super) fn incident(view: &View, employee: &str, priority: Priority, placed: &Placed) -> Bytes {
+    let name = &view.names()[placed.source()];
+    let head = Head { r#type: name, employee_id: Some(employee), priority: Some(priority.as_str()), reason: None };
+    head.event(|out| render::line(out, name, placed.has_type(), view.bytes(placed)))
+}
+
+/// A new record that has no employee.
+pub(super) fn unattributed(view: &View, item: Unattributed) -> Bytes {
+    let name = &view.names()[item.source()];
+    let (record, bytes) = view.unattributed(&item);
+    let priority = record.priority().map(Priority::as_str);
+    let head = Head { r#type: name, employee_id: None, priority, reason: Some(item.reason.as_str()) };
+    head.event(|out| {
+        if record.is_object() {
+            render::line(out, name, record.has_type(), bytes);
+        } else {
+            out.extend(bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
+        }
+    })
+}

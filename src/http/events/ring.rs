@@ -1,0 +1,113 @@
+//! The last events, bounded by count and bytes, from which every client reads on its own.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+
+/// The most events that are kept.
+const MAX_EVENTS: usize = 16_384;
+
+/// The most bytes of events that are kept.
+const MAX_BYTES: usize = 8 << 20;
+
+/// The most events that one refresh may add; a larger change is told as one `reset`.
+pub(super) const MAX_BURST_EVENTS: usize = 10_000;
+
+/// The most bytes of events that one refresh may add. Two bursts fit into the ring, so that a client that reads what
+/// there is between two refreshes never falls behind.
+pub(super) const MAX_BURST_BYTES: usize = MAX_BYTES / 2;
+
+/// Events by number; the oldest go first.
+#[derive(Debug, Default)]
+pub(super) struct Ring {
+    /// Each as it is sent.
+    events: VecDeque<Bytes>,
+    bytes: usize,
+    /// The number of the event that comes next; the first ever is 1.
+    next: u64,
+}
+
+impl Ring {
+    pub(super) fn new() -> Self {
+        Self { next: 1, ..Self::default() }
+    }
+
+    /// The number of the newest event, 0 before the first.
+    pub(super) fn newest(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// Whether every event after this number is still here.
+    pub(super) fn reaches_back_to(&self, number: u64) -> bool {
+        number <= self.newest() && self.newest() - number <= self.events.len() as u64
+    }
+
+    /// Keeps an event, made from its number.
+    pub(super) fn push(&mut self, make: impl FnOnce(u64) -> Bytes) {
+        let event = make(self.next);
+        self.next += 1;
+        self.bytes += event.len();
+        self.events.push_back(event);
+        while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
+            self.bytes -= self.events.pop_front().map_or(0, |event| event.len());
+        }
+    }
+
+    /// As many events after `number` as make up at least `bytes`, in one piece, and the number of the last. `None` when
+    /// the oldest of them is gone.
+    pub(super) fn after(&self, number: u64, bytes: usize) -> Option<(Vec<u8>, u64)> {
+        if !self.reaches_back_to(number) {
+            return None;
+        }
+        let mut piece = Vec::new();
+        let mut last = number;
+        let behind = usize::try_from(self.newest() - number).ok()?;
+        for event in self.events.range(self.events.len() - behind..) {
+            piece.extend_from_slice(event);
+            last += 1;
+            if piece.len() >= bytes {
+                break;
+            }
+        }
+        Some((piece, last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(ring: &mut Ring, size: usize) {
+        ring.push(|number| {
+            let number = number.to_string();
+            Bytes::from(" ".repeat(size - number.len()) + &number)
+        });
+    }
+
+    #[test]
+    fn events_are_read_from_any_number_that_is_kept() {
+        let mut ring = Ring::new();
+        assert_eq!(ring.after(0, 1), Some((Vec::new(), 0)));
+        for _ in 0..3 {
+            event(&mut ring, 2);
+        }
+        assert_eq!(ring.after(0, 100), Some((b" 1 2 3".to_vec(), 3)));
+        assert_eq!(ring.after(0, 3), Some((b" 1 2".to_vec(), 2)));
+        assert_eq!(ring.after(2, 1), Some((b" 3".to_vec(), 3)));
+        assert_eq!(ring.after(3, 1), Some((Vec::new(), 3)));
+        assert_eq!(ring.after(4, 1), None, "a number of the future is of another process");
+    }
+
+    #[test]
+    fn it_is_bounded_by_count_and_by_bytes() {
+        let mut ring = Ring::new();
+        for _ in 0..MAX_EVENTS + 5 {
+            event(&mut ring, 8);
+        }
+        assert_eq!(ring.events.len(), MAX_EVENTS);
+        assert!(ring.reaches_back_to(5) && !ring.reaches_back_to(4));
+        event(&mut ring, MAX_BYTES - 10);
+        assert!(ring.bytes <= MAX_BYTES && ring.events.len() < 5, "{}", ring.events.len());
+        assert_eq!(ring.bytes, ring.events.iter().map(Bytes::len).sum::<usize>());
+    }
+}

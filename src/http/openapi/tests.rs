@@ -1,0 +1,155 @@
+//! The document against the code: what one names, the other has.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::*;
+use crate::cache::Format;
+use crate::decode::Priority;
+use crate::http::problem::Problem;
+use crate::http::query::Keys;
+use crate::http::routes::Route;
+use crate::join::Reason;
+use crate::render::BUSIEST;
+use crate::snapshot::{Completeness, Freshness};
+use crate::upstream::Outcome;
+
+fn document() -> Value {
+    serde_json::from_str(DOCUMENT).unwrap()
+}
+
+fn strings(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|item| item.as_str().unwrap()).collect()
+}
+
+fn schema_names<'a>(document: &'a Value, name: &str) -> Vec<&'a str> {
+    strings(&document["components"]["schemas"][name]["enum"])
+}
+
+/// Follows a reference within the document.
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).unwrap_or_else(|| panic!("{reference} leads nowhere")),
+        None => value,
+    }
+}
+
+fn every_reference<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            found.extend(members.get("$ref").and_then(Value::as_str));
+            members.values().for_each(|value| every_reference(value, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| every_reference(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn it_is_of_this_version_and_its_references_lead_somewhere() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let mut references = Vec::new();
+    every_reference(&document, &mut references);
+    let components = document["components"].as_object().unwrap();
+    for reference in &references {
+        assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
+    }
+    for (kind, list) in components {
+        for name in list.as_object().unwrap().keys() {
+            let used = references.contains(&format!("#/components/{kind}/{name}").as_str());
+            // The data of events has no place in a media type; the description of the stream names it.
+            assert!(used || name.ends_with("Event"), "{kind}/{name} is used nowhere");
+        }
+    }
+}
+
+#[test]
+fn routes_are_those_of_the_code() {
+    let document = document();
+    let documented: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    let served: BTreeSet<&str> = Route::public_labels().into_iter().collect();
+    assert_eq!(documented, served);
+    for path in documented {
+        let path = path.replace("{employee_id}", "7").replace("{name}", "page.css");
+        assert_ne!(Route::public(&path), Route::Unknown, "{path}");
+    }
+}
+
+#[test]
+fn parameters_are_the_keys_of_queries() {
+    let document = document();
+    let keys = |path: &str| -> Vec<&str> {
+        let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+        let parameters = parameters.iter().map(|parameter| resolve(&document, parameter));
+        parameters.filter(|parameter| parameter["in"] == "query").map(|p| p["name"].as_str().unwrap()).collect()
+    };
+    assert_eq!(keys("/incidents"), Keys::All.names());
+    assert_eq!(keys("/summary"), Keys::All.names());
+    assert_eq!(keys("/incidents/{employee_id}"), Keys::OfEmployee.names());
+    assert_eq!(keys("/unattributed"), Keys::Complete.names());
+    assert_eq!(keys("/"), [Keys::All.names(), &["page"]].concat());
+    assert_eq!(keys("/employees/{employee_id}"), [Keys::OfEmployee.names(), &["page"]].concat());
+    let types = &document["components"]["parameters"]["type"]["schema"]["items"]["enum"];
+    let sources: Vec<String> = crate::config::Config::default().sources.into_iter().map(|source| source.name).collect();
+    assert_eq!(strings(types), sources);
+}
+
+#[test]
+fn words_are_those_of_the_code() {
+    let document = document();
+    let names = |name| schema_names(&document, name);
+    assert_eq!(names("Priority"), Priority::ALL.map(Priority::as_str));
+    assert_eq!(names("Reason"), Reason::ALL.map(Reason::as_str));
+    let failures = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Ok).map(Outcome::as_str);
+    assert_eq!(names("Outcome"), failures.collect::<Vec<_>>());
+    let states = [Freshness::Fresh, Freshness::Stale, Freshness::Missing];
+    assert_eq!(names("State"), states.map(Freshness::as_str));
+    let all = [Completeness::Complete, Completeness::Stale, Completeness::Partial];
+    assert_eq!(names("Completeness"), all.map(Completeness::as_str));
+    let schemas = &document["components"]["schemas"];
+    assert_eq!(schemas["Summary"]["properties"]["employees"]["properties"]["top"]["maxItems"], BUSIEST);
+    let formats: BTreeSet<&str> = Format::ALL.into_iter().map(Format::content_type).collect();
+    let content = document["paths"]["/incidents"]["get"]["responses"]["200"]["content"].as_object().unwrap();
+    assert_eq!(content.keys().map(String::as_str).collect::<BTreeSet<_>>(), formats);
+}
+
+#[test]
+fn problems_are_those_of_the_code() {
+    let document = document();
+    let retry_after = Duration::from_secs(1);
+    let all = [
+        Problem::NotFound,
+        Problem::MethodNotAllowed,
+        Problem::InvalidQuery(String::new()),
+        Problem::UnknownEmployee,
+        Problem::NoData { retry_after },
+        Problem::Incomplete { retry_after },
+        Problem::Overloaded,
+        Problem::NotReady,
+        Problem::Draining,
+        Problem::Internal,
+    ];
+    for problem in &all {
+        // Whoever adds a problem comes by here, and adds it to the list above.
+        match problem {
+            Problem::NotFound
+            | Problem::MethodNotAllowed
+            | Problem::InvalidQuery(_)
+            | Problem::UnknownEmployee
+            | Problem::NoData { .. }
+            | Problem::Incomplete { .. }
+            | Problem::Overloaded
+            | Problem::NotReady
+            | Problem::Draining
+            | Problem::Internal => {}
+        }
+    }
+    let types: Vec<String> =
+        all.iter().map(|problem| format!("urn:incident-gateway:problem:{}", problem.name())).collect();
+    let schema = &document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
+    assert_eq!(strings(schema), types);
+}

@@ -1,0 +1,101 @@
+//! `/employees/{employee_id}`: all of one employee's incidents, newest first.
+
+use std::time::SystemTime;
+
+use askama::Template;
+
+use super::Frame;
+use super::links::{self, Pager};
+use super::shown::{Moment, brief, count};
+use crate::decode::{Priority, members};
+use crate::join::{Employee, Placed};
+use crate::render::Filter;
+use crate::snapshot::{Snapshot, View};
+
+/// Incidents a page.
+const INCIDENTS: usize = 50;
+
+/// How many characters of a record are shown, so that a page stays small; the document has them all.
+const RECORD: usize = 300;
+
+#[derive(Template)]
+#[template(path = "employee.html")]
+pub(super) struct Page {
+    frame: Frame,
+    id: String,
+    document: String,
+    total: String,
+    /// Highest first: name, count, address of the page with these alone.
+    priorities: Vec<(&'static str, String, String)>,
+    filtered: bool,
+    all: String,
+    incidents: Vec<Incident>,
+    pager: Pager,
+}
+
+struct Incident {
+    moment: Moment,
+    priority: &'static str,
+    source: String,
+    fields: Vec<(String, String)>,
+}
+
+impl Page {
+    pub(super) fn new(snapshot: &Snapshot, employee: Employee<'_>, filter: &Filter, page: usize) -> Self {
+        let (view, now) = (&snapshot.view, SystemTime::now());
+        let names = view.names();
+        let href = |filter: &Filter, page| {
+            let all = Filter::default();
+            let base = links::employee(employee.id, &all, names).unwrap_or_default();
+            format!("{base}{}", links::query(filter, names, page))
+        };
+        let mut incidents: Vec<(Priority, &Placed)> = filter.incidents(&employee).collect();
+        incidents.sort_by(|left, right| right.1.timestamp.total_cmp(&left.1.timestamp).then(right.0.cmp(&left.0)));
+        let pager = Pager::new("incidents", incidents.len(), page, INCIDENTS, |page| href(filter, page));
+        let shown = incidents[pager.range()].iter().map(|&(priority, placed)| Incident {
+            moment: Moment::new(placed.timestamp, now),
+            priority: priority.as_str(),
+            source: names[placed.source()].to_string(),
+            fields: fields(view, placed),
+        });
+        let priorities = Priority::ALL.into_iter().rev().map(|priority| {
+            let number = incidents.iter().filter(|(of, _)| *of == priority).count();
+            (priority.as_str(), count(number), href(&links::only(priority, filter), 0))
+        });
+        let id = brief(employee.id, 120);
+        Self {
+            frame: Frame::new(format!("Employee {id}"), snapshot),
+            id,
+            document: links::document(employee.id),
+            total: count(incidents.len()),
+            priorities: priorities.collect(),
+            filtered: !filter.is_empty(),
+            all: href(&Filter::default(), 0),
+            incidents: shown.collect(),
+            pager,
+        }
+    }
+}
+
+/// The record's members beside those that have columns, as far as there is room; values as they came, strings without
+/// quotes.
+fn fields(view: &View, placed: &Placed) -> Vec<(String, String)> {
+    let mut room = RECORD;
+    let mut fields = Vec::new();
+    for (name, member) in members(view.bytes(placed)) {
+        let name = name.as_deref().unwrap_or("\u{fffd}");
+        if matches!(name, "type" | "priority" | "timestamp") {
+            continue;
+        }
+        if room == 0 {
+            fields.push((String::new(), "…".to_owned()));
+            break;
+        }
+        let raw = String::from_utf8_lossy(crate::render::value(member));
+        let text = serde_json::from_str::<String>(&raw).unwrap_or_else(|_| raw.into_owned());
+        let (name, text) = (brief(name, room.min(60)), brief(&text, room));
+        room = room.saturating_sub(name.chars().count() + text.chars().count());
+        fields.push((name, text));
+    }
+    fields
+}

@@ -1,0 +1,108 @@
+//! Values as people read them: times, ages, counts, long texts.
+
+use std::time::SystemTime;
+
+/// A time: exact for machines, readable for people, and how long ago.
+pub(super) struct Moment {
+    /// RFC 3339; empty for a time that no calendar has.
+    pub(super) exact: String,
+    /// The same to the second, in UTC; the number itself where no calendar has it.
+    pub(super) text: String,
+    /// Such as `3 h ago`; empty where `exact` is.
+    pub(super) ago: String,
+}
+
+impl Moment {
+    /// Of a time in seconds since the epoch.
+    pub(super) fn new(seconds: f64, now: SystemTime) -> Self {
+        let Some(time) = timestamp(seconds) else {
+            return Self { exact: String::new(), text: seconds.to_string(), ago: String::new() };
+        };
+        let now = jiff::Timestamp::try_from(now).map_or(0.0, |now| now.as_duration().as_secs_f64());
+        Self {
+            exact: format!("{time:.3}"),
+            text: time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            ago: ago(now - seconds),
+        }
+    }
+}
+
+fn timestamp(seconds: f64) -> Option<jiff::Timestamp> {
+    let duration = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+    jiff::Timestamp::from_duration(duration).ok()
+}
+
+/// A time to the second for a link, if the calendar has it and nothing is lost.
+pub(super) fn rfc3339(seconds: f64) -> Option<String> {
+    if seconds.fract() != 0.0 {
+        return None;
+    }
+    timestamp(seconds).map(|time| format!("{time:.0}"))
+}
+
+fn ago(seconds: f64) -> String {
+    if seconds < 0.0 { format!("in {}", span(-seconds)) } else { format!("{} ago", span(seconds)) }
+}
+
+/// A length of time in its largest whole unit.
+pub(super) fn span(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 5] = [(31_557_600.0, "y"), (86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s")];
+    let (unit, name) = UNITS.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1.0, "s"));
+    format!("{:.0} {name}", (seconds / unit).floor())
+}
+
+/// A count with thin separators: `12 345`.
+pub(super) fn count(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// At most so many characters of a text.
+pub(super) fn brief(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn times_are_readable_whatever_they_are() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_629_943_074);
+        let shown = |seconds: f64| {
+            let Moment { exact, text, ago } = Moment::new(seconds, now);
+            (exact, text, ago)
+        };
+        let texts = |exact: &str, text: &str, ago: &str| (exact.to_owned(), text.to_owned(), ago.to_owned());
+        assert_eq!(
+            shown(1_629_939_474.134_612_8),
+            texts("2021-08-26T00:57:54.134Z", "2021-08-26 00:57:54", "59 min ago")
+        );
+        assert_eq!(shown(1_629_943_134.0).2, "in 1 min");
+        assert_eq!(shown(1e300), texts("", &1e300.to_string(), ""));
+        assert_eq!(rfc3339(0.0).as_deref(), Some("1970-01-01T00:00:00Z"));
+        assert_eq!(rfc3339(0.5), None);
+        assert_eq!(rfc3339(1e18), None);
+    }
+
+    #[test]
+    fn counts_and_texts() {
+        assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
+        assert_eq!(count(999), "999");
+        assert_eq!(brief("héllo", 2), "hé…");
+        assert_eq!(brief("hé", 2), "hé");
+        assert_eq!((span(59.9), span(3600.0), span(0.2)), ("59 s".into(), "1 h".into(), "0 s".into()));
+    }
+}

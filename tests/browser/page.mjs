@@ -1,0 +1,254 @@
+// The pages in a real Chromium: no console error, no policy violation, nothing that axe finds; by keyboard, in the dark,
+// narrow, without JavaScript, on a bad day, and live. The upstream is scripted here, so that its data can change.
+//
+// usage: node page.mjs GATEWAY-BINARY TOOLS-FOLDER
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+
+const [binary, tools] = process.argv.slice(2).map((path) => resolve(path));
+const require = createRequire(join(tools, "package.json"));
+const { chromium } = require("playwright-core");
+const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const shots = join(tools, "screenshots");
+mkdirSync(shots, { recursive: true });
+
+// --- The upstream -----------------------------------------------------------------------------------------------------
+
+const evil = "<script>alert(1)</script>";
+const fixtures = new URL("../../fixtures/", import.meta.url);
+const bodies = new Map();
+for (const name of ["identities", "denial", "intrusion", "executable", "misuse", "unauthorized", "probing", "other"]) {
+  bodies.set(name, readFileSync(new URL(`${name}.json`, fixtures), "utf8"));
+}
+const add = (source, record) => {
+  bodies.set(source, bodies.get(source).replace(/\]\s*\}\s*$/, `,${JSON.stringify(record)}]}`));
+};
+add("misuse", { employee_id: `${evil}"'`, priority: "critical", timestamp: 1632400000, [evil]: evil, note: "\" onload=\"x" });
+
+let open = false; // answers nothing until it is
+const failing = new Set();
+const waiting = [];
+const upstream = createServer((request, response) => {
+  const name = request.url.split("/").filter(Boolean).at(-1);
+  const answer = () => {
+    if (failing.has(name)) return response.writeHead(500).end();
+    return response.writeHead(200, { "content-type": "application/json" }).end(bodies.get(name));
+  };
+  if (open) answer();
+  else waiting.push(answer);
+});
+await new Promise((ready) => upstream.listen(0, "127.0.0.1", ready));
+
+// --- The gateway ------------------------------------------------------------------------------------------------------
+
+const freePort = () => new Promise((done) => {
+  const probe = createServer().listen(0, "127.0.0.1", () => {
+    const { port } = probe.address();
+    probe.close(() => done(port));
+  });
+});
+const port = await freePort();
+const log = [];
+const gateway = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${await freePort()}`], {
+  env: {
+    ...process.env,
+    ELEVATE_USERNAME: "demo",
+    ELEVATE_PASSWORD: "demo",
+    ELEVATE_BASE_URL: `http://127.0.0.1:${upstream.address().port}`,
+    INCIDENT_GATEWAY__CACHE__TTL: "2s",
+    INCIDENT_GATEWAY__UPSTREAM__RETRIES: "0",
+  },
+  stdio: ["ignore", "ignore", "pipe"],
+});
+gateway.stderr.on("data", (text) => log.push(text.toString()));
+const base = `http://127.0.0.1:${port}`;
+
+// --- The browser ------------------------------------------------------------------------------------------------------
+
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+const complaints = [];
+const tab = async (options = {}) => {
+  const context = await browser.newContext({ viewport: { width: 1400, height: 900 }, ...options });
+  const page = await context.newPage();
+  page.on("console", (message) => {
+    // A 4xx or 5xx page is written to the console as an error, and is one here on purpose.
+    const status = /the server responded with a status of (400|404|503)/.test(message.text());
+    if (["error", "warning"].includes(message.type()) && !status) complaints.push(`${page.url()}: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error.message}`));
+  page.on("dialog", (dialog) => { complaints.push(`${page.url()}: a dialog`); dialog.dismiss(); });
+  if (options.javaScriptEnabled !== false) {
+    await page.addInitScript(() => addEventListener("securitypolicyviolation", (event) => {
+      console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI}`);
+    }));
+  }
+  return page;
+};
+const check = async (page, name) => {
+  await page.screenshot({ path: join(shots, `${name}.png`) });
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+  }));
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join("\n")}`);
+  assert.deepEqual(found, [], `axe on ${name}`);
+};
+
+const tests = {
+  async "before any data the page says so, and comes by itself"() {
+    const page = await tab();
+    const response = await page.goto(base);
+    assert.equal(response.status(), 503);
+    assert.match(await page.textContent("main"), /no source has answered yet/);
+    try {
+      await check(page, "no-data");
+    } finally {
+      open = true;
+      waiting.splice(0).forEach((answer) => answer());
+    }
+    await page.waitForSelector("table.employees tbody tr", { timeout: 10000 });
+    await page.context().close();
+  },
+
+  async "light, dark and narrow, with nothing for axe to find"() {
+    const backgrounds = [];
+    for (const [name, options] of [
+      ["light", { colorScheme: "light" }],
+      ["dark", { colorScheme: "dark" }],
+      ["narrow", { colorScheme: "light", viewport: { width: 360, height: 800 } }],
+    ]) {
+      const page = await tab(options);
+      for (const [kind, path] of [["overview", "/"], ["employee", "/employees/1234"], ["empty", "/?until=1"], ["refused", "/?since=x"], ["unknown", "/employees/nobody"]]) {
+        await page.goto(base + path);
+        await page.evaluate(() => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
+        await check(page, `${kind}-${name}`);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+        assert.ok(wide <= 0, `${kind}-${name} is ${wide} px too wide`);
+      }
+      backgrounds.push(await page.evaluate(() => getComputedStyle(document.body).backgroundColor));
+      await page.context().close();
+    }
+    assert.notEqual(backgrounds[0], backgrounds[1]);
+    assert.equal(backgrounds[0], backgrounds[2]);
+  },
+
+  async "filters work by keyboard and make an address to share"() {
+    const page = await tab();
+    await page.goto(base);
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
+    for (let presses = 0; presses < 200; presses += 1) {
+      await page.keyboard.press("Tab");
+      if (await page.evaluate(() => document.activeElement.matches("input[value=critical]"))) break;
+    }
+    await page.keyboard.press("Space");
+    await Promise.all([page.waitForNavigation(), page.keyboard.press("Enter")]);
+    assert.equal(new URL(page.url()).searchParams.get("priority"), "critical");
+    assert.ok(await page.isChecked("input[value=critical]"));
+    const shared = await tab();
+    await shared.goto(page.url());
+    assert.equal(await shared.textContent("table.employees"), await page.textContent("table.employees"));
+    assert.equal(await shared.locator(".tally.low strong").textContent(), "0");
+    // On to an employee, whose page keeps the filter.
+    await shared.locator("table.employees tbody a").nth(1).focus();
+    await Promise.all([shared.waitForNavigation(), shared.keyboard.press("Enter")]);
+    assert.equal(new URL(shared.url()).searchParams.get("priority"), "critical");
+    assert.equal(await shared.locator(".incidents .priority:not(.critical)").count(), 0);
+    await page.context().close();
+    await shared.context().close();
+  },
+
+  async "without JavaScript everything is there"() {
+    const page = await tab({ javaScriptEnabled: false });
+    await page.goto(base);
+    assert.equal(await page.locator("table.employees tbody tr").count(), 50);
+    await page.click("a[rel=next]");
+    assert.match(page.url(), /page=2/);
+    await page.goto(base);
+    await page.check("input[name=type][value=denial]");
+    await page.click("button[type=submit]");
+    assert.match(page.url(), /type=denial/);
+    await page.locator("table.employees tbody a").first().click();
+    assert.ok(await page.locator("table.incidents tbody tr").count() > 0);
+    await page.context().close();
+  },
+
+  async "what the upstream sends is text"() {
+    const page = await tab();
+    await page.goto(`${base}/?type=misuse&priority=critical`);
+    await page.locator("table.employees tbody a", { hasText: evil }).click();
+    assert.ok((await page.textContent("table.incidents")).includes(evil));
+    await check(page, "evil");
+    await page.context().close();
+  },
+
+  async "new incidents appear by themselves, and focus stays"() {
+    const page = await tab();
+    await page.goto(base);
+    await page.waitForTimeout(500);
+    await page.locator("table.employees tbody a").first().focus();
+    await page.evaluate(() => { globalThis.sameDocument = true; });
+    add("misuse", { employee_id: "just-now", priority: "critical", timestamp: Date.now() / 1000 });
+    await page.waitForSelector("table.employees tbody tr:first-child a:has-text('just-now')", { timeout: 15000 });
+    assert.match(await page.textContent("#announce"), /1 new record/);
+    assert.ok(await page.evaluate(() => globalThis.sameDocument), "the page was not loaded again");
+    assert.ok(await page.evaluate(() => document.activeElement.matches("table.employees a")), "the focus stays");
+    await page.screenshot({ path: join(shots, "live.png") });
+    await page.context().close();
+  },
+
+  async "a failing source is said at once"() {
+    const page = await tab();
+    await page.goto(base);
+    await page.waitForTimeout(500);
+    failing.add("probing");
+    await page.waitForSelector(".standing.stale", { timeout: 15000 });
+    assert.match(await page.textContent(".standing"), /probing could not be refreshed/);
+    await check(page, "stale");
+    failing.delete("probing");
+    await page.waitForSelector(".standing.complete", { timeout: 30000 });
+    await page.context().close();
+  },
+
+  async "a stream ends when the gateway stops"() {
+    const page = await tab();
+    await page.goto(base);
+    await page.waitForTimeout(500);
+    const stopped = new Promise((done) => gateway.once("exit", done));
+    gateway.kill("SIGTERM");
+    const late = setTimeout(() => gateway.kill("SIGKILL"), 8000);
+    assert.equal(await stopped, 0);
+    clearTimeout(late);
+    await page.context().close();
+    // The script's own attempts to come back fail now, as they must.
+    complaints.splice(0, complaints.length, ...complaints.filter((text) => !/ERR_(CONNECTION_REFUSED|INCOMPLETE_CHUNKED)/.test(text)));
+  },
+};
+
+let failed = 0;
+for (const [name, test] of Object.entries(tests)) {
+  try {
+    await test();
+    assert.deepEqual(complaints, []);
+    console.log(`ok ${name}`);
+  } catch (error) {
+    failed += 1;
+    console.log(`FAILED ${name}\n${error.stack}`);
+    complaints.length = 0;
+  }
+}
+if (failed > 0) console.log(log.slice(-20).join(""));
+gateway.kill("SIGKILL");
+await browser.close();
+upstream.closeAllConnections();
+upstream.close();
+process.exitCode = failed > 0 ? 1 : 0;

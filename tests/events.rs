@@ -1,0 +1,298 @@
+//! `/events` under paused time: what is told, from where a client goes on, and how a stream ends.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use http_body_util::BodyExt as _;
+use incident_gateway::http::{Body, Phase};
+use incident_gateway::snapshot::SourceError;
+use incident_gateway::upstream::Outcome;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+mod web;
+use web::Site;
+
+/// An event as a client understands it.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Event {
+    name: String,
+    id: String,
+    data: String,
+}
+
+impl Event {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap()
+    }
+}
+
+/// A client that reads a stream.
+struct Client {
+    body: Body,
+    text: String,
+    id: String,
+    comments: usize,
+}
+
+impl Client {
+    async fn connect(site: &Site, last: Option<&str>) -> Self {
+        let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
+        let response = site.ask(Method::GET, "/events", &headers).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        let mut client = Self { body: response.into_body(), text: String::new(), id: String::new(), comments: 0 };
+        // The task that makes events begins before anything is published.
+        client.read(Duration::from_millis(10)).await;
+        client
+    }
+
+    /// Reads what comes within this time; whether the stream has ended.
+    async fn read(&mut self, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        loop {
+            match tokio::time::timeout_at(until, self.body.frame()).await {
+                Ok(Some(frame)) => self.text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap()),
+                Ok(None) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// The events read so far, parsed as the standard says.
+    fn events(&mut self) -> Vec<Event> {
+        let text = std::mem::take(&mut self.text);
+        let mut events = Vec::new();
+        for block in text.split_terminator("\n\n") {
+            let mut event = Event::default();
+            for line in block.lines() {
+                match line.split_once(": ").unwrap() {
+                    ("", _) => self.comments += 1,
+                    ("event", name) => name.clone_into(&mut event.name),
+                    ("data", data) => data.clone_into(&mut event.data),
+                    ("id", id) => id.clone_into(&mut self.id),
+                    ("retry", milliseconds) => assert_eq!(milliseconds, "3000"),
+                    other => panic!("{other:?}"),
+                }
+            }
+            event.id.clone_from(&self.id);
+            if !event.data.is_empty() {
+                events.push(event);
+            }
+        }
+        events
+    }
+
+    /// The events of the next seconds.
+    async fn next(&mut self) -> Vec<Event> {
+        self.read(Duration::from_secs(3)).await;
+        self.events()
+    }
+}
+
+fn records(ids: impl IntoIterator<Item = u32>) -> String {
+    let mut body = String::from(r#"{"results":["#);
+    for id in ids {
+        let comma = if body.ends_with('[') { "" } else { "," };
+        write!(body, r#"{comma}{{"employee_id":{id},"priority":"high","timestamp":{id}}}"#).unwrap();
+    }
+    body + "]}"
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_record_that_a_refresh_adds_is_told_once() {
+    let first = r#"{"results":[{"ip":"17.0.0.1","priority":"low","timestamp":1}]}"#;
+    let site = Site::with(&[("misuse", &records([1, 2])), ("probing", first)]);
+    let mut client = Client::connect(&site, None).await;
+    assert_eq!(client.next().await, [], "what was there is not new");
+
+    let probing = concat!(
+        r#"{"results":[{"ip":"17.0.0.9","priority":"critical","timestamp":5,"type":"x","#,
+        "\n",
+        r#""note":"a\nb"},{"ip":"17.0.0.1","priority":"low","timestamp":1},7]}"#
+    );
+    site.publish_named(&[("misuse", &records([3, 2, 1, 2])), ("probing", probing)]);
+    let events = client.next().await;
+    assert!(events.iter().all(|event| event.name == "incidents"), "{events:?}");
+    let data: Vec<Value> = events.iter().map(Event::json).collect();
+    let misuse = |id: u32| {
+        json!({"type": "misuse", "employee_id": id.to_string(), "priority": "high",
+               "incident": {"type": "misuse", "employee_id": id, "priority": "high", "timestamp": id}})
+    };
+    assert_eq!(data[..2], [misuse(3), misuse(2)]);
+    assert_eq!(
+        events[2].data,
+        r#"{"type":"probing","employee_id":null,"priority":"critical","reason":"unknown_ip","incident":{"type":"probing","ip":"17.0.0.9","priority":"critical","timestamp":5,"note":"a\nb"}}"#
+    );
+    assert_eq!(
+        data[3],
+        json!({"type": "probing", "employee_id": null, "priority": null, "reason": "not_an_object", "incident": 7})
+    );
+    assert_eq!(data.len(), 4);
+
+    // The same records with identities: they move, and nothing is new.
+    site.publish_named(&[
+        ("misuse", &records([3, 2, 1, 2])),
+        ("probing", probing),
+        ("identities", r#"{"17.0.0.9":5,"17.0.0.1":6}"#),
+    ]);
+    assert_eq!(client.next().await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_goes_on_where_it_was() {
+    let site = Site::with(&[("misuse", &records([1]))]);
+    let mut client = Client::connect(&site, None).await;
+    client.events();
+    let begin = client.id.clone();
+    site.publish_named(&[("misuse", &records([1, 2, 3]))]);
+    let events = client.next().await;
+    assert_eq!(events.len(), 2);
+    drop(client);
+
+    // Events are made while it is away.
+    sleep(Duration::from_mins(1)).await;
+    site.publish_named(&[("misuse", &records([1, 2, 3, 4]))]);
+    sleep(Duration::from_mins(1)).await;
+    let mut again = Client::connect(&site, Some(&events[0].id)).await;
+    // Data has grown stale and fresh again meanwhile.
+    let incidents =
+        |events: Vec<Event>| -> Vec<Event> { events.into_iter().filter(|event| event.name == "incidents").collect() };
+    let told = incidents(again.next().await);
+    assert_eq!(told[0], events[1]);
+    assert_eq!((told.len(), told[1].json()["employee_id"].clone()), (2, json!("4")));
+    let mut from_begin = Client::connect(&site, Some(&begin)).await;
+    assert_eq!(incidents(from_begin.next().await).len(), 3);
+
+    for strange in ["", "x", "0-0", "0000000000000000-1", "99999999999999999999-1"] {
+        let mut other = Client::connect(&site, Some(strange)).await;
+        let told = other.next().await;
+        assert_eq!((told.len(), told[0].name.as_str(), told[0].json()), (1, "reset", json!({"reason": "unknown_id"})));
+    }
+
+    // Long after the last client has gone nothing is kept, and a client that comes back is told.
+    drop((again, from_begin));
+    sleep(Duration::from_secs(400)).await;
+    let mut late = Client::connect(&site, Some(&events[1].id)).await;
+    assert_eq!(late.next().await[0].json(), json!({"reason": "unknown_id"}));
+    site.publish_named(&[("misuse", &records([1, 2, 3, 4, 5]))]);
+    assert_eq!(incidents(late.next().await).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
+    let site = Site::new();
+    let empty = r#"{"results":[]}"#;
+    let all = |misuse: Option<&'static str>| {
+        let mut bodies = vec![Some(empty); 7];
+        bodies[3] = misuse;
+        bodies
+    };
+    let mut client = Client::connect(&site, None).await;
+    let (one, two) = (records([1]), records([1, 2]));
+    let (one, two): (&'static str, &'static str) = (one.leak(), two.leak());
+    site.publish(Some("{}"), all(None));
+    let events = client.next().await;
+    assert_eq!(events.len(), 7, "every source but the missing one: {events:?}");
+    assert_eq!(events[0].json(), json!({"name": "identities", "state": "fresh", "completeness": "partial"}));
+
+    site.publish(Some("{}"), all(Some(one)));
+    let events = client.next().await;
+    assert_eq!(events.len(), 1, "a first batch adds nothing: {events:?}");
+    assert_eq!(events[0].json(), json!({"name": "misuse", "state": "fresh", "completeness": "complete"}));
+
+    site.publish_states(|source| {
+        if &*source.name == "misuse" {
+            source.consecutive_failures = 1;
+            source.last_error = Some(SourceError { kind: Outcome::Timeout, detail: "scripted".to_owned() });
+        }
+    });
+    let events = client.next().await;
+    assert_eq!(
+        events[0].json(),
+        json!({"name": "misuse", "state": "stale", "error": "timeout", "completeness": "stale"})
+    );
+    site.publish(Some("{}"), all(None));
+    assert_eq!(client.next().await[0].json()["state"], "missing");
+    site.publish(Some("{}"), all(Some(two)));
+    let events = client.next().await;
+    let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
+    assert_eq!(names, ["sources", "incidents"]);
+    assert_eq!(events[1].json()["employee_id"], "2");
+
+    // Data grows stale without anything being published.
+    sleep(Duration::from_mins(1)).await;
+    let events = client.next().await;
+    assert_eq!(events.len(), 8);
+    assert_eq!(events[7].json(), json!({"name": "other", "state": "stale", "completeness": "stale"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_than_can_be_told_is_told_as_one_reset() {
+    let site = Site::with(&[("misuse", &records([1]))]);
+    let mut client = Client::connect(&site, None).await;
+    site.publish_named(&[("misuse", &records(1..10_003))]);
+    let events = client.next().await;
+    assert_eq!((events.len(), events[0].json()), (1, json!({"reason": "too_many"})));
+    site.publish_named(&[("misuse", &records(1..10_004))]);
+    assert_eq!(client.next().await[0].json()["employee_id"], "10003");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_falls_behind_is_told_and_dropped() {
+    let site = Site::with(&[("misuse", &records([1]))]);
+    let mut slow = Client::connect(&site, None).await;
+    let mut quick = Client::connect(&site, None).await;
+    slow.events();
+    for end in [9_000, 18_000, 27_000] {
+        site.publish_named(&[("misuse", &records(1..end))]);
+        quick.read(Duration::from_secs(3)).await;
+    }
+    assert_eq!(quick.events().len(), 26_998);
+    assert!(slow.read(Duration::from_secs(3)).await, "the stream has ended");
+    let told = slow.events();
+    assert_eq!((told.len(), told[0].name.as_str()), (1, "lagged"));
+    // It comes back with the id it had, and hears that it must read the whole again.
+    let mut again = Client::connect(&site, Some(&slow.id)).await;
+    assert_eq!(again.next().await[0].json(), json!({"reason": "gone"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_has_heartbeats() {
+    let site = Site::new();
+    let mut client = Client::connect(&site, None).await;
+    client.read(Duration::from_secs(61)).await;
+    client.events();
+    assert_eq!(client.comments, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_end_when_the_listener_closes_and_not_before() {
+    let site = Site::new();
+    let mut client = Client::connect(&site, None).await;
+    site.phase.send_replace(Phase::Draining);
+    assert!(!client.read(Duration::from_secs(5)).await);
+    site.phase.send_replace(Phase::Closing);
+    let ended = timeout(Duration::from_millis(10), client.read(Duration::from_secs(5))).await;
+    assert_eq!(ended, Ok(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_clients_is_bounded() {
+    let site = Site::with(&[]);
+    let mut clients = Vec::new();
+    for _ in 0..256 {
+        clients.push(site.ask(Method::GET, "/events", &[]).await);
+    }
+    let refused = site.get("/events").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.json()["type"], "urn:incident-gateway:problem:overloaded");
+    assert_eq!(refused.header("retry-after"), "1");
+    // They take no places from other requests, and HEAD takes none of theirs.
+    assert_eq!(site.get("/incidents").await.status, StatusCode::OK);
+    assert_eq!(site.ask(Method::HEAD, "/events", &[]).await.status(), StatusCode::OK);
+    assert_eq!(site.ask(Method::POST, "/events", &[]).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    clients.pop();
+    assert_eq!(site.ask(Method::GET, "/events", &[]).await.status(), StatusCode::OK);
+}

@@ -1,0 +1,76 @@
+//! `/openapi.json` against what the gateway answers: statuses, content types, headers.
+
+use http::StatusCode;
+use serde_json::Value;
+
+mod web;
+use web::{Reply, Site};
+
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    value["$ref"].as_str().map_or(value, |reference| document.pointer(&reference[1..]).unwrap())
+}
+
+/// Asserts that the answer is as the document says.
+fn conforms(document: &Value, path: &str, reply: &Reply) {
+    let status = reply.status.as_u16().to_string();
+    let response = &document["paths"][path]["get"]["responses"][&status];
+    assert!(response.is_object(), "{path}: {status} is not documented");
+    let response = resolve(document, response);
+    let given = reply.header("content-type");
+    match response["content"].as_object() {
+        None => assert_eq!(given, "", "{path} {status}"),
+        Some(content) => {
+            let known = content.keys().any(|kind| kind == given || given.strip_suffix("; charset=utf-8") == Some(kind));
+            assert!(known, "{path} {status}: {given}");
+        }
+    }
+    for (name, header) in response["headers"].as_object().unwrap() {
+        let required = resolve(document, header)["required"] == true;
+        assert!(!required || reply.headers.contains_key(name), "{path} {status}: no {name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_as_documented() {
+    let site = Site::with_fixtures();
+    let reply = site.get("/openapi.json").await;
+    assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, "application/json"));
+    let document = reply.json();
+    let filtered = ["/incidents", "/incidents/{employee_id}", "/summary", "/unattributed"];
+    let pages = ["/", "/employees/{employee_id}"];
+    let fixed = ["/openapi.json", "/assets/{name}"];
+    let concrete = |path: &str| path.replace("{employee_id}", "1234").replace("{name}", "page.css");
+    for path in document["paths"].as_object().unwrap().keys().filter(|path| *path != "/events") {
+        let reply = site.get(&concrete(path)).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        conforms(&document, path, &reply);
+        if filtered.contains(&path.as_str()) || fixed.contains(&path.as_str()) {
+            let again = site.get_with(&concrete(path), &[("if-none-match", reply.header("etag"))]).await;
+            assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
+            conforms(&document, path, &again);
+        }
+        if filtered.contains(&path.as_str()) || pages.contains(&path.as_str()) {
+            for accept in ["*/*", "text/html"] {
+                let refused = site.get_with(&format!("{}?x=1", concrete(path)), &[("accept", accept)]).await;
+                assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}");
+                conforms(&document, path, &refused);
+            }
+        }
+    }
+    for path in ["/incidents/{employee_id}", "/employees/{employee_id}"] {
+        let unknown = site.get(&path.replace("{employee_id}", "nobody")).await;
+        assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+        conforms(&document, path, &unknown);
+    }
+    for accept in ["application/x-ndjson", "text/csv"] {
+        conforms(&document, "/incidents", &site.get_with("/incidents", &[("accept", accept)]).await);
+    }
+    let none = Site::new();
+    none.publish_states(|source| source.settled = true);
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    for path in filtered.into_iter().chain(pages) {
+        let reply = none.get(&path.replace("{employee_id}", "1234")).await;
+        assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+        conforms(&document, path, &reply);
+    }
+}

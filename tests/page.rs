@@ -1,0 +1,263 @@
+//! The pages, as they come from the server: what they show, what they escape, how large they are.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use incident_gateway::snapshot::SourceError;
+use incident_gateway::upstream::Outcome;
+
+mod web;
+use web::{Reply, Site};
+
+const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+
+/// The largest page.
+const MOST_BYTES: usize = 100_000;
+
+impl Site {
+    async fn browse(&self, path: &str) -> Reply {
+        self.get_with(path, &[BROWSER]).await
+    }
+}
+
+/// Asserts what holds for every page.
+fn check(reply: &Reply) {
+    assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
+    assert!(
+        reply.header("content-security-policy").starts_with("default-src 'none'; style-src 'self'; script-src 'self';")
+    );
+    assert_eq!(reply.header("x-content-type-options"), "nosniff");
+    assert_eq!(reply.header("referrer-policy"), "same-origin");
+    assert!(reply.body.len() < MOST_BYTES, "{} bytes", reply.body.len());
+    let text = reply.text();
+    assert!(text.starts_with("<!DOCTYPE html>") && text.ends_with("</html>"));
+    // The policy allows neither, so a page that had them would be broken.
+    for inline in ["<style", " style=", " onclick", "javascript:"] {
+        assert!(!text.contains(inline), "{inline}");
+    }
+    assert_eq!(text.matches("<script").count(), 1);
+    assert_eq!(text.matches("<h1").count(), 1);
+}
+
+/// Employees in the order in which the page lists them.
+fn listed(reply: &Reply) -> Vec<&str> {
+    let employees = reply.text().split("class=\"employees\"").nth(1).unwrap_or_default();
+    employees.split("href=\"/employees/").skip(1).map(|link| link.split(['"', '?']).next().unwrap()).collect()
+}
+
+fn records(records: &[(&str, &str, f64)]) -> String {
+    let records = records.iter().map(|(id, priority, timestamp)| {
+        format!(r#"{{"employee_id":"{id}","priority":"{priority}","timestamp":{timestamp}}}"#)
+    });
+    format!(r#"{{"results":[{}]}}"#, records.collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_needs_attention_comes_first() {
+    let misuse = records(&[
+        ("lo", "low", 99.0),
+        ("old", "critical", 1.0),
+        ("old", "low", 98.0),
+        ("new", "critical", 5.0),
+        ("high", "high", 97.0),
+        ("mid", "medium", 96.0),
+        ("high2", "high", 97.5),
+    ]);
+    let site = Site::with(&[("misuse", &misuse)]);
+    let page = site.browse("/").await;
+    check(&page);
+    assert_eq!(page.status, StatusCode::OK);
+    assert_eq!(listed(&page), ["new", "old", "high2", "high", "mid", "lo"]);
+    assert!(page.text().contains("Every source is fresh."));
+    assert_eq!(page.header("incident-completeness"), "complete");
+    // The filter holds for the list, and links carry it on.
+    let low = site.browse("/?priority=low&type=misuse&employee_id=&since=&until=99").await;
+    check(&low);
+    assert_eq!(listed(&low), ["old"]);
+    assert!(
+        low.text().contains(r#"href="/employees/old?type=misuse&#38;priority=low&#38;until=1970-01-01T00%3A01%3A39Z""#)
+    );
+    assert!(low.text().contains(r#"name="priority" value="low" checked"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_the_upstream_sends_becomes_markup() {
+    let evil = r"<script>alert(1)</script>";
+    let record =
+        |id: &str, extra: &str| format!(r#"{{"employee_id":"{id}","priority":"critical","timestamp":1e9{extra}}}"#);
+    let id = format!("{evil}\\\"'><img src=x onerror=y>");
+    let extra = format!(r#","{evil}":"{evil}","x":["{evil}"],"y":"\" onclick=\"z","source_ip":"&lt;b>""#);
+    let body = format!(r#"{{"results":[{},"{evil}"]}}"#, record(&id, &extra));
+    let site = Site::with(&[("misuse", &body)]);
+    let overview = site.browse("/").await;
+    check(&overview);
+    let text = overview.text();
+    let link = text.split("href=\"/employees/").nth(1).unwrap().split('"').next().unwrap();
+    assert!(!link.contains(['<', '>', '\'', '&']), "{link}");
+    let own = site.browse(&format!("/employees/{link}")).await;
+    assert_eq!(own.status, StatusCode::OK);
+    assert!(own.text().contains("&#60;script&#62;alert(1)&#60;/script&#62;"));
+    for page in [&overview, &own] {
+        assert!(
+            !page.text().contains("<script>") && !page.text().contains("<img") && !page.text().contains("onclick=\"")
+        );
+        assert!(page.body.len() < MOST_BYTES);
+    }
+    let query = site.browse("/?employee_id=%3Cscript%3E%22&x=%3Cscript%3E").await;
+    assert_eq!(query.status, StatusCode::BAD_REQUEST);
+    check(&query);
+    let filled = site.browse("/?employee_id=%3Cscript%3E%22").await;
+    check(&filled);
+    assert!(filled.text().contains(r#"value="&#60;script&#62;&#34;""#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stale_partial_and_absent_data_is_said_at_once() {
+    let site = Site::new();
+    // Nothing has come, and every first attempt has failed.
+    site.publish_states(|source| {
+        source.settled = true;
+        source.next_attempt = Some(tokio::time::Instant::now() + Duration::from_secs(5));
+    });
+    let none = site.browse("/").await;
+    assert_eq!(none.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(none.text().contains("http-equiv=\"refresh\"") && none.text().contains("No data yet"));
+    assert_eq!(none.header("retry-after"), "5");
+    check(&none);
+    let plain = site.get("/").await;
+    assert_eq!((plain.status, plain.header("content-type")), (none.status, "application/problem+json"));
+
+    let empty = r#"{"results":[]}"#;
+    site.publish(None, vec![Some(empty), None, Some(empty), Some(empty), Some(empty), Some(empty), Some(empty)]);
+    let partial = site.browse("/").await;
+    check(&partial);
+    assert!(partial.text().contains("there is no data from identities, intrusion."));
+    assert!(partial.text().contains("No incidents"));
+    site.publish(Some("{}"), vec![Some(empty); 7]);
+    site.publish_states(|source| {
+        if &*source.name == "probing" {
+            source.consecutive_failures = 2;
+            source.last_error = Some(SourceError { kind: Outcome::Connect, detail: "scripted".to_owned() });
+        }
+    });
+    let stale = site.browse("/").await;
+    check(&stale);
+    assert!(
+        stale.text().contains("probing could not be refreshed") && stale.text().contains("class=\"error\">connect")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_stay_small_and_quick_with_many_employees() {
+    let mut body = String::from(r#"{"results":["#);
+    for employee in 0..100_000_u32 {
+        let priority = ["low", "medium", "high", "critical"][employee as usize % 4];
+        let comma = if employee == 0 { "" } else { "," };
+        write!(body, r#"{comma}{{"employee_id":{employee},"priority":"{priority}","timestamp":{employee}}}"#).unwrap();
+    }
+    let site = Site::with(&[("misuse", &(body + "]}"))]);
+    let first = site.browse("/").await;
+    check(&first);
+    let employees = listed(&first);
+    assert_eq!((employees.len(), employees[0], employees[49]), (50, "99999", "99803"));
+    assert!(first.text().contains(r#"rel="next" href="/?page=2""#) && !first.text().contains("rel=\"prev\""));
+    // The order is made once: another page of it costs next to nothing.
+    let started = std::time::Instant::now();
+    let last = site.browse("/?page=2000").await;
+    let took = started.elapsed();
+    check(&last);
+    assert_eq!(listed(&last).last(), Some(&"0"));
+    assert!(last.text().contains("99951–100000 of 100000 employees") && !last.text().contains("rel=\"next\""));
+    assert!(took < Duration::from_millis(250), "{took:?}");
+    assert_eq!(listed(&site.browse("/?page=2001").await), Vec::<&str>::new());
+    for path in [
+        "/?page=0",
+        "/?page=x",
+        "/?page",
+        "/?priority=",
+        "/?page=1&page=2",
+        "/?page=99999999",
+        "/employees/1?page=-1",
+        "/employees/1?employee_id=2",
+    ] {
+        assert_eq!(site.browse(path).await.status, StatusCode::BAD_REQUEST, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_employee_has_a_page_of_all_incidents_in_order() {
+    let mut misuse: Vec<(&str, &str, f64)> = (0..120).map(|second| ("7", "low", f64::from(second))).collect();
+    misuse.push(("7", "critical", 60.5));
+    let long = "x".repeat(5_000);
+    let extra =
+        format!(r#"{{"results":[{{"identifier":7,"priority":"high","timestamp":200,"note":"{long}","more":1}}]}}"#);
+    let site = Site::with(&[("misuse", &records(&misuse)), ("other", &extra)]);
+    let first = site.browse("/employees/7").await;
+    check(&first);
+    let times = |reply: &Reply| -> Vec<String> {
+        let parts = reply.text().split("<td class=\"when\"><time datetime=\"").skip(1);
+        parts.map(|part| part.split('"').next().unwrap().to_owned()).collect()
+    };
+    let second = site.browse("/employees/7?page=2").await;
+    let third = site.browse("/employees/7?page=3").await;
+    let all: Vec<String> = [&first, &second, &third].into_iter().flat_map(times).collect();
+    let mut ordered = all.clone();
+    ordered.sort_by(|left, right| right.cmp(left));
+    assert_eq!((all.len(), &all), (122, &ordered));
+    assert!(first.text().contains(&"x".repeat(250)) && !first.text().contains(&"x".repeat(350)));
+    let critical = site.browse("/employees/7?priority=critical").await;
+    assert_eq!(times(&critical), ["1970-01-01T00:01:00.500Z"]);
+    let unknown = site.browse("/employees/nobody").await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+    check(&unknown);
+    assert_eq!(site.get("/employees/nobody").await.header("content-type"), "application/problem+json");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_stays_small_whatever_the_records_are() {
+    let wide: Vec<String> = (0..40).map(|field| format!(r#""field{field}<>&":"{}""#, "<&\\\">".repeat(200))).collect();
+    let record = |id: usize| {
+        let id = format!("{}{id}", "<".repeat(400));
+        format!(r#"{{"employee_id":"{id}","priority":"critical","timestamp":{},{}}}"#, id.len(), wide.join(","))
+    };
+    let other: Vec<String> =
+        (1..61).map(|second| record(0).replace("\"timestamp\":", &format!("\"timestamp\":{second}"))).collect();
+    let body = format!(r#"{{"results":[{},{}]}}"#, (0..60).map(record).collect::<Vec<_>>().join(","), other.join(","));
+    let site = Site::with(&[("misuse", &body)]);
+    check(&site.browse("/").await);
+    let path = format!("/employees/{}0", "%3C".repeat(400));
+    let own = site.browse(&path).await;
+    assert_eq!(own.status, StatusCode::OK);
+    check(&own);
+}
+
+#[tokio::test(start_paused = true)]
+async fn assets_and_methods_are_as_elsewhere() {
+    let site = Site::with_fixtures();
+    let page = site.browse("/").await;
+    for kind in ["page.css", "page.js", "icon.svg"] {
+        let url = page.text().split(&format!("\"/assets/{kind}")).nth(1).unwrap().split('"').next().unwrap();
+        let asset = site.get(&format!("/assets/{kind}{url}")).await;
+        assert_eq!(asset.status, StatusCode::OK);
+        let tag = asset.header("etag").to_owned();
+        let again = site.get_with(&format!("/assets/{kind}"), &[("if-none-match", &tag)]).await;
+        assert_eq!(again.status, StatusCode::NOT_MODIFIED);
+    }
+    assert_eq!(site.get("/assets/other.css").await.status, StatusCode::NOT_FOUND);
+    for path in ["/", "/employees/1234", "/assets/page.css", "/openapi.json", "/summary"] {
+        let head = site.ask(Method::HEAD, path, &[BROWSER]).await;
+        assert_eq!(head.status(), StatusCode::OK, "{path}");
+        let post = site.ask(Method::POST, path, &[BROWSER]).await;
+        assert_eq!(
+            (post.status(), post.headers()["allow"].to_str().unwrap()),
+            (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD")
+        );
+    }
+    for path in ["/employees/", "/employees/a/b", "/index.html", "/assets/"] {
+        assert_eq!(site.browse(path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    let gzip = site.get_with("/", &[BROWSER, ("accept-encoding", "gzip")]).await;
+    assert_eq!(gzip.header("content-encoding"), "gzip");
+    assert!(gzip.body.len() * 3 < page.body.len());
+}

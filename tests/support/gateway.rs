@@ -1,0 +1,125 @@
+//! A gateway on free ports in this process, reading a scripted upstream.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use incident_gateway::app::Running;
+use incident_gateway::config::{self, Concurrency, Config};
+use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::render::{self, Filter};
+use incident_gateway::snapshot::View;
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::client::{Answer, get, get_with};
+use super::scripted_upstream::{Script, ScriptedUpstream};
+
+/// The sources, identities first, with a good body each.
+pub const GOOD: [(&str, &str); 8] = [
+    ("identities", r#"{"17.0.0.1":100,"17.0.0.2":200,"2001:db8::7":300}"#),
+    ("denial", r#"{"results":[{"priority":"low","reported_by":100,"timestamp":1.5}]}"#),
+    (
+        "intrusion",
+        r#"{"results":[{"priority":"high","internal_ip":"17.0.0.1","timestamp":2.25,"source_ip":"17.4.5.6"}]}"#,
+    ),
+    ("executable", r#"{"results":[{"priority":"medium","machine_ip":"17.0.0.2","timestamp":3}]}"#),
+    (
+        "misuse",
+        r#"{"results":[{"priority":"low","employee_id":200,"timestamp":4},{"priority":"low","employee_id":100,"timestamp":0.5}]}"#,
+    ),
+    ("unauthorized", r#"{"results":[{"priority":"critical","employee_id":100,"timestamp":5}]}"#),
+    ("probing", r#"{"results":[{"priority":"critical","ip":"2001:db8:0::7","timestamp":6}]}"#),
+    (
+        "other",
+        r#"{"results":[{"priority":"high","identifier":"17.9.9.9","timestamp":7},{"priority":"high","identifier":300,"timestamp":8}]}"#,
+    ),
+];
+
+/// The path of a source, by its place in [`GOOD`].
+pub fn path(source: usize) -> String {
+    if source == 0 { "/identities/".to_owned() } else { format!("/incidents/{}/", GOOD[source].0) }
+}
+
+/// An upstream that answers well.
+pub async fn good_upstream() -> ScriptedUpstream {
+    let server = ScriptedUpstream::start().await;
+    for (source, (_, body)) in GOOD.iter().enumerate() {
+        server.script(&path(source), Script::json(*body));
+    }
+    server
+}
+
+/// What `/incidents` is, when the sources for which `has` says so have their good bodies and the others none.
+pub fn document(has: impl Fn(usize) -> bool) -> String {
+    let body = |source: usize| has(source).then(|| Bytes::from_static(GOOD[source].1.as_bytes()));
+    let config = Config::default();
+    let identities = body(0).map(|body| Identities::decode(body).unwrap());
+    let batches = config.sources.iter().enumerate().map(|(index, source)| {
+        Some(Arc::new(Incidents::decode(body(index + 1)?, &SourceFields::new(&source.identity)).unwrap()))
+    });
+    let names: Vec<Arc<str>> = config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
+    let view = View::new(1, names.into(), identities.as_ref(), batches.collect());
+    String::from_utf8(render::incidents(&view, &Filter::default())).unwrap()
+}
+
+/// Settings under which faults and refreshes take fractions of a second.
+pub fn quick(base_url: &str) -> Config {
+    let defaults = Config::default();
+    Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        admin_listen: "127.0.0.1:0".parse().unwrap(),
+        response_budget: Duration::from_millis(300),
+        upstream: config::Upstream {
+            base_url: base_url.parse().unwrap(),
+            username: Some("reader".to_owned()),
+            password: Some("secret".into()),
+            concurrency: Concurrency::Fixed(8),
+            retries: 0,
+            max_body: 64 << 10,
+            ..defaults.upstream
+        },
+        cache: config::Cache { ttl: Duration::from_millis(400), ..defaults.cache },
+        ..defaults
+    }
+}
+
+/// A gateway that serves until it is dropped.
+pub struct Gateway {
+    pub running: Running,
+}
+
+impl Gateway {
+    pub fn start(config: &Config) -> Self {
+        Self { running: Running::start(config, 7).unwrap() }
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        get(self.running.address, path).await
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        get_with(self.running.address, path, headers).await
+    }
+
+    pub async fn admin(&self, path: &str) -> Answer {
+        get(self.running.admin_address, path).await
+    }
+
+    /// `/sources`, once it is as wanted.
+    pub async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let sources = self.get("/sources").await.json();
+            if wanted(&sources) {
+                return sources;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "never {what}: {sources:#}");
+            sleep(Duration::from_millis(40)).await;
+        }
+    }
+
+    pub async fn until_complete(&self, what: &str) {
+        self.until(what, |sources| sources["completeness"] == "complete").await;
+    }
+}
