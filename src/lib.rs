@@ -14,7 +14,8 @@
 //! | [`cache`] | keeps last good batches and rendered answers |
 //! | [`http`] | requests → answers |
 //!
-//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`] and [`logging`].
+//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`], [`logging`] and
+//! [`memory`].
 
 pub mod app;
 pub mod cache;
@@ -25,6 +26,7 @@ pub mod demo;
 pub mod http;
 pub mod join;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod refresh;
 pub mod render;
