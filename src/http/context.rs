@@ -49,5 +49,8 @@ impl Context {
 }
 
 fn generate_id() -> HeaderValue {
-    HeaderValue::try_from(format!("{:032x}", fastrand::u128(..))).expect("hexadecimal digits make a header value")
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let random = fastrand::u128(..).to_be_bytes();
+    let digits = random.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    HeaderValue::from_bytes(digits.as_flattened()).expect("hexadecimal digits make a header value")
 }

@@ -27,6 +27,9 @@ const MARGIN: Duration = Duration::from_millis(25);
 /// What rendering and compressing takes a byte of upstream data, on a slow day.
 const RENDER_NANOS_PER_BYTE: u64 = 4;
 
+/// As many headers as an answer has at the most, about.
+const HEADERS: usize = 24;
+
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A snapshot to answer from, and how it was come by.
@@ -242,6 +245,13 @@ fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
     snapshot.is_loading() || (wanting && snapshot.is_fetching_missing())
 }
 
+/// An answer with room for the headers it will get, so that their table is made once.
+fn answer_of(body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+    response
+}
+
 /// The whole answer, or 304 when the caller has it already (RFC 9110, section 13.1.2).
 fn conditional(answer: Answer, coding: Coding, content_type: &'static str, request: &HeaderMap) -> Response<Body> {
     let unchanged = || {
@@ -249,11 +259,11 @@ fn conditional(answer: Answer, coding: Coding, content_type: &'static str, reque
         Some(!request.typed_get::<IfNoneMatch>()?.precondition_passes(&etag))
     };
     let mut response = if request.contains_key(header::IF_NONE_MATCH) && unchanged() == Some(true) {
-        let mut response = Response::new(Body::empty());
+        let mut response = answer_of(Body::empty());
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         response
     } else {
-        let mut response = Response::new(Body::full(answer.body));
+        let mut response = answer_of(Body::full(answer.body));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         if let Some(coding) = coding.as_str() {
