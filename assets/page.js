@@ -47,7 +47,6 @@
       old.replaceWith(document.adoptNode(part));
       part.querySelectorAll("details").forEach((each, index) => { each.open = opened[index] || false; });
       refocus(part, focused);
-      if (added > 0 && part.id !== "standing") part.classList.add("fresh-now");
     }
   };
 
@@ -66,6 +65,8 @@
         exchange(new DOMParser().parseFromString(await response.text(), "text/html"));
         loaded = performance.now();
         tick();
+        // The new standing is on the page already: this is for those who listen to it.
+        announce.className = added > 0 ? "" : "visually-hidden";
         if (added > 0) {
           announce.textContent = added === 1 ? "1 new record." : `${added} new records.`;
         } else if (standing() !== before) {
@@ -74,6 +75,7 @@
         added = 0;
       }
     } catch {
+      announce.className = "";
       announce.textContent = "The gateway cannot be reached; this page shows what it last said.";
     } finally {
       loading = false;
@@ -85,12 +87,28 @@
     timer = window.setTimeout(update, 400);
   };
 
-  const stream = new EventSource("/events");
-  stream.addEventListener("incidents", () => { added += 1; soon(); });
-  stream.addEventListener("sources", soon);
-  stream.addEventListener("reset", soon);
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
-  window.addEventListener("pagehide", () => stream.close());
+  // Only a page that is looked at listens: a browser has few connections to one host, and every stream takes one.
+  let stream = null;
+  const listen = () => {
+    if (stream || document.hidden) return;
+    stream = new EventSource("/events");
+    stream.addEventListener("incidents", () => { added += 1; soon(); });
+    stream.addEventListener("sources", soon);
+    stream.addEventListener("reset", soon);
+  };
+  const leave = () => {
+    if (stream) stream.close();
+    stream = null;
+  };
+  const look = () => {
+    if (document.hidden) return leave();
+    listen();
+    return soon();
+  };
+  document.addEventListener("visibilitychange", look);
+  window.addEventListener("pagehide", leave);
+  window.addEventListener("pageshow", (event) => { if (event.persisted) look(); });
+  listen();
   window.setInterval(tick, 1000);
   tick();
   timer = window.setTimeout(update, retry || EVERY);

@@ -19,7 +19,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use incident_gateway::app::Running;
-use incident_gateway::config::Config;
+use incident_gateway::config::{Config, Otlp};
 use incident_gateway::demo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -57,7 +57,7 @@ async fn serve_gateway(records: u64) {
     // One refresh, before the first round.
     config.cache.ttl = Duration::from_hours(1);
     config.cache.stale_for = Duration::from_hours(1);
-    let _log = incident_gateway::logging::start(None, None).unwrap();
+    let _log = incident_gateway::logging::start(None, None, &Otlp::default()).unwrap();
     let running = Running::start(&config, 7).unwrap();
     announce(running.address);
     std::future::pending::<()>().await;

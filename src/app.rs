@@ -13,7 +13,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, Phase, Server};
 use crate::metrics::Metrics;
-use crate::refresh::{LastCaller, Refresh, Repeat, Settings, UpstreamOrigin, endpoints, fields};
+use crate::refresh::{Refresh, Repeat, Settings, UpstreamOrigin, endpoints, fields};
 use crate::snapshot::{Policy, Snapshot};
 use crate::upstream::{SetupError, Upstream};
 
@@ -55,8 +55,6 @@ pub struct Engine {
     pub metrics: Arc<Metrics>,
     /// What is served.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// Whose trace the upstream calls carry.
-    pub caller: LastCaller,
     /// The refresh, not begun yet.
     pub refresh: Refresh,
 }
@@ -73,13 +71,12 @@ impl Engine {
         let metrics = Arc::new(Metrics::new(&names));
         let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed)?);
         let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
-        let caller = LastCaller::default();
-        let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources, caller.clone());
+        let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources);
         let policy =
             Policy { ttl: config.cache.ttl, grace: config.upstream.timeout, stale_for: config.cache.stale_for };
         let settings = Settings { names, fields: fields(config), policy, seed, repeat };
         let (refresh, snapshots) = Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
-        Ok(Self { upstream, cache, metrics, snapshots, caller, refresh })
+        Ok(Self { upstream, cache, metrics, snapshots, refresh })
     }
 }
 
@@ -90,6 +87,9 @@ pub struct Running {
     /// Where the admin listener is bound.
     pub admin_address: SocketAddr,
     phase: watch::Sender<Phase>,
+    /// The admin listener's own: it answers for as long as this value lives, so that probes during the drain are told 503
+    /// rather than refused.
+    admin_phase: watch::Sender<Phase>,
     refresh: JoinHandle<()>,
     public: JoinHandle<()>,
 }
@@ -105,16 +105,17 @@ impl Running {
         let admin = listen("admin_listen", config.admin_listen)?;
         let system = |listener: &StdListener| listener.local_addr().map_err(StartError::System);
         let (address, admin_address) = (system(&public)?, system(&admin)?);
-        let Engine { upstream, cache, metrics, snapshots, caller, refresh } =
+        let Engine { upstream, cache, metrics, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
         let (phase, phases) = watch::channel(Phase::Serving);
-        let gateway = Gateway::new(config, snapshots, cache, metrics, upstream, phases.clone(), caller);
+        let gateway = Gateway::new(config, snapshots, cache, metrics, upstream, phases.clone());
         let gateway = Arc::new(gateway);
-        serve_admin(admin, Arc::clone(&gateway), config, phases.clone()).map_err(StartError::System)?;
+        let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
+        serve_admin(admin, Arc::clone(&gateway), config, admin_phases).map_err(StartError::System)?;
         let public = TcpListener::from_std(public).map_err(StartError::System)?;
         let server = Server::new(public, config.limits, phases);
         let public = tokio::spawn(server.run(move |request| Arc::clone(&gateway).answer(request)));
-        Ok(Self { address, admin_address, phase, refresh: tokio::spawn(refresh.run()), public })
+        Ok(Self { address, admin_address, phase, admin_phase, refresh: tokio::spawn(refresh.run()), public })
     }
 
     /// Says at `/readyz` from now on that the process will stop.
@@ -142,6 +143,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.phase.send_replace(Phase::Closing);
+        self.admin_phase.send_replace(Phase::Closing);
         self.refresh.abort();
     }
 }

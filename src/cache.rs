@@ -191,7 +191,7 @@ impl Cache {
         coding: Coding,
         render: impl FnOnce() -> Vec<u8> + Send + 'static,
     ) -> Result<Answer, RenderFailed> {
-        self.note_wanted(&question, coding);
+        self.want(&question, coding);
         let key = Key { view: view.id(), question, coding };
         if let Some(answer) = self.answers.get(&key).await {
             return Ok(answer);
@@ -216,7 +216,9 @@ impl Cache {
         self.answers.try_get_with(key, made).await.map_err(|failed| *failed)
     }
 
-    fn note_wanted(&self, question: &Question, coding: Coding) {
+    /// Notes that a caller asks for this, before it waits for data: a snapshot that is published meanwhile then comes with
+    /// the answer rendered, and nothing is left to do when the caller's budget ends.
+    pub fn want(&self, question: &Question, coding: Coding) {
         if let Some(document) = DOCUMENTS.iter().position(|document| document == question) {
             let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.wanted[document][coding as usize].store(now.saturating_add(1), Ordering::Relaxed);

@@ -28,7 +28,8 @@ async fn each_call_is_one_event() {
     log.clear();
 
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let caller = Caller { request_id: Some("req-7".into()), trace: TraceContext::parse(traceparent) };
+    let caller =
+        Caller { request_id: Some("req-7".into()), trace: TraceContext::parse(traceparent), ..Caller::default() };
     server.script_each(PATH, [Script::status(503), Script::json(GOOD)]);
     let _ = source.upstream.fetch(0, &caller).await.unwrap().accept();
     let _ = source.upstream.fetch(0, &caller).await.unwrap().refuse("it is not JSON");

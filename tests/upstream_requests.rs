@@ -116,7 +116,7 @@ async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
     server.script_each(PATH, [good(), good(), good(), Script::ResetBeforeHeaders, good()]);
     let source = OneSource::new(&config::Upstream { retries: 2, ..settings(&server.base_url()) });
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let caller = Caller { request_id: Some("r1".into()), trace: TraceContext::parse(parent) };
+    let caller = Caller { request_id: Some("r1".into()), trace: TraceContext::parse(parent), ..Caller::default() };
     let mut attempts = Vec::new();
     for _ in 0..4 {
         let fetched = source.upstream.fetch(0, &caller).await.unwrap();

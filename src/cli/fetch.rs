@@ -57,7 +57,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         config.require_credentials()?;
     }
     // Progress has the terminal to itself, unless the log is asked for.
-    let log = environment.get("RUST_LOG").map(|_| super::start_log(config.log_format, environment));
+    let log = environment.get("RUST_LOG").map(|_| super::start_log(&config, environment));
     let _log = match log.transpose() {
         Ok(log) => log,
         Err(code) => return Ok(code),

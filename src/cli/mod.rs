@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{ConfigErrors, Environment, LogFormat};
+use crate::config::{Config, ConfigErrors, Environment};
 use crate::logging::{self, Log};
 use crate::{REVISION, demo};
 
@@ -108,9 +108,9 @@ fn print_bytes(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Starts the log as `RUST_LOG` says, or says what is wrong with that.
-fn start_log(format: Option<LogFormat>, environment: &Environment) -> Result<Log, ExitCode> {
+fn start_log(config: &Config, environment: &Environment) -> Result<Log, ExitCode> {
     let filter = environment.get("RUST_LOG").map(|filter| filter.to_string_lossy());
-    logging::start(format, filter.as_deref()).map_err(|error| {
+    logging::start(config.log_format, filter.as_deref(), &config.otlp).map_err(|error| {
         say(&format!("error: {error}"));
         ExitCode::from(BAD_USAGE)
     })

@@ -40,7 +40,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     if !args.demo {
         config.require_credentials()?;
     }
-    let _log = match super::start_log(config.log_format, environment) {
+    let _log = match super::start_log(&config, environment) {
         Ok(log) => log,
         Err(code) => return Ok(code),
     };

@@ -104,12 +104,12 @@ impl Description {
     pub(super) fn state(&self, headers: &mut HeaderMap) {
         headers.insert(COMPLETENESS, self.completeness.clone());
         headers.insert(SOURCES, self.sources.clone());
+        headers.insert(UNATTRIBUTED, self.unattributed.clone());
     }
 
     /// Puts on an answer made from the snapshot all there is to say.
     pub(super) fn whole(&self, headers: &mut HeaderMap, result: CacheResult) {
         self.state(headers);
-        headers.insert(UNATTRIBUTED, self.unattributed.clone());
         headers.insert(header::AGE, self.age.clone());
         headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
         let cache_status = match result {

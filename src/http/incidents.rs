@@ -27,7 +27,6 @@ const MARGIN: Duration = Duration::from_millis(25);
 /// What rendering and compressing takes a byte of upstream data, on a slow day.
 const RENDER_NANOS_PER_BYTE: u64 = 4;
 
-const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// A snapshot to answer from, and how it was come by.
@@ -51,21 +50,23 @@ impl Gateway {
         let answer = async {
             let (query, preferences) = self.read(request, Keys::All)?;
             let format = negotiate::format(&request.headers);
+            let question = if query.filter.is_empty() {
+                Question::Incidents(format)
+            } else {
+                Question::Other(format!("/incidents {format:?} {:?}", query.filter).into())
+            };
+            self.cache.want(&question, negotiate::coding(&request.headers));
             let found = self.find(&preferences, context).await?;
             let view = Arc::clone(&found.snapshot.view);
             let ask = Ask {
-                question: if query.filter.is_empty() {
-                    Question::Incidents(format)
-                } else {
-                    Question::Other(format!("/incidents {format:?} {:?}", query.filter).into())
-                },
+                question,
                 content_type: format.content_type(),
                 vary: "Accept, Accept-Encoding, Prefer",
                 render: move || format.render(&view, &query.filter),
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, context)
+        self.settle(answer.await, request, context)
     }
 
     /// `GET /incidents/{employee_id}`
@@ -83,13 +84,14 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, context)
+        self.settle(answer.await, request, context)
     }
 
     /// `GET /unattributed`
     pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
             let (_, preferences) = self.read(request, Keys::Complete)?;
+            self.cache.want(&Question::Unattributed, negotiate::coding(&request.headers));
             let found = self.find(&preferences, context).await?;
             let view = Arc::clone(&found.snapshot.view);
             let ask = Ask {
@@ -100,7 +102,7 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, context)
+        self.settle(answer.await, request, context)
     }
 
     /// What is asked and how, the query's `complete` as one with `Prefer: handling`.
@@ -116,8 +118,10 @@ impl Gateway {
         keys: Keys,
     ) -> Result<(Query, Asked), Problem> {
         let query = Query::parse(query, keys, self.snapshot().view.names())?;
-        let preferences = Preferences::from_headers(headers);
+        let mut preferences = Preferences::from_headers(headers);
         let strict = query.complete.or(preferences.strict).unwrap_or(false);
+        // What the query overrules is not honoured, and must not be said to be.
+        preferences.strict = preferences.strict.filter(|preferred| *preferred == strict);
         Ok((query, Asked { preferences, strict }))
     }
 
@@ -178,16 +182,18 @@ impl Gateway {
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static(vary));
         self.descriptions.of(&found.snapshot, now).whole(headers, found.result);
-        if let Some(applied) = asked.preferences.applied() {
-            let applied = HeaderValue::try_from(applied).expect("words and numbers make a header value");
-            headers.insert(PREFERENCE_APPLIED, applied);
-        }
+        asked.preferences.describe(headers);
         headers.insert(SERVER_TIMING, server_timing(found.waited, now.saturating_duration_since(context.started)));
         Ok(response)
     }
 
     /// An answer, or the problem with the sources that are behind it.
-    pub(super) fn settle(&self, answer: Result<Response<Body>, Problem>, context: &Context) -> Response<Body> {
+    pub(super) fn settle(
+        &self,
+        answer: Result<Response<Body>, Problem>,
+        request: &Parts,
+        context: &Context,
+    ) -> Response<Body> {
         answer.unwrap_or_else(|problem| {
             let (snapshot, now) = (self.snapshot(), Instant::now());
             let of_data =
@@ -196,7 +202,12 @@ impl Gateway {
                 return problem.response(context.id(), &[]);
             }
             let mut response = problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
-            self.descriptions.of(&snapshot, now).state(response.headers_mut());
+            let headers = response.headers_mut();
+            self.descriptions.of(&snapshot, now).state(headers);
+            headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
+            if let Ok((_, asked)) = self.read(request, Keys::All) {
+                asked.preferences.describe(headers);
+            }
             response
         })
     }

@@ -30,7 +30,6 @@ use self::freshness::Descriptions;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::refresh::LastCaller;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
@@ -44,7 +43,6 @@ pub struct Gateway {
     phase: watch::Receiver<Phase>,
     /// Places for requests in flight.
     places: Arc<Semaphore>,
-    caller: LastCaller,
     descriptions: Descriptions,
     events: Arc<events::Feed>,
     overviews: page::Overviews,
@@ -60,7 +58,6 @@ impl Gateway {
         metrics: Arc<Metrics>,
         upstream: Arc<Upstream>,
         phase: watch::Receiver<Phase>,
-        caller: LastCaller,
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_requests));
         let events = Arc::new(events::Feed::new(snapshots.clone()));
@@ -72,7 +69,6 @@ impl Gateway {
             upstream,
             phase,
             places,
-            caller,
             descriptions: Descriptions::default(),
             events,
             overviews: page::Overviews::new(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderName};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::cache::Format;
 use crate::render::compress::Coding;
@@ -128,12 +128,18 @@ impl Preferences {
         let applied: Vec<String> = handling.into_iter().chain(wait).collect();
         (!applied.is_empty()).then(|| applied.join(", "))
     }
+
+    /// Puts `Preference-Applied` on an answer, where there is something to say.
+    pub fn describe(&self, headers: &mut HeaderMap) {
+        if let Some(applied) = self.applied() {
+            let applied = HeaderValue::try_from(applied).expect("words and numbers make a header value");
+            headers.insert("preference-applied", applied);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {

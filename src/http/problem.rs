@@ -118,7 +118,7 @@ impl Problem {
             Self::UnknownEmployee => "no incident in the present data names this employee",
             Self::NoData { .. } => "no source has answered yet; see /sources for why",
             Self::Incomplete { .. } => "a complete answer was asked for, and not every source is fresh; see `sources`",
-            Self::Overloaded => "the server is at its limit of connections or requests in flight; try again shortly",
+            Self::Overloaded => "the server has more to do than it can at once; try again shortly",
             Self::NotReady => "no source has answered yet",
             Self::Draining => "the process has been asked to stop",
             Self::Internal => "the gateway failed to answer; its log has the request id",

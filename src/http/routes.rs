@@ -8,6 +8,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Gateway;
 use super::body::Body;
@@ -15,6 +16,7 @@ use super::context::Context;
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::serve::BeyondLimit;
+use crate::logging;
 use crate::metrics::OPENMETRICS;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -147,9 +149,18 @@ impl Gateway {
         let (request, _body) = request.into_parts();
         let context = Context::new(&request.headers);
         if context.traced {
-            self.caller.set(context.trace);
+            self.upstream.last_caller().set(context.trace);
         }
         let route = Route::public(request.uri.path());
+        if !logging::is_exporting() {
+            return self.answer_route(route, request, context).await;
+        }
+        let span = tracing::info_span!("request", route = route.label(), request_id = context.id());
+        context.trace.join(&span, context.span);
+        self.answer_route(route, request, context).instrument(span).await
+    }
+
+    async fn answer_route(&self, route: Route, request: http::request::Parts, context: Context) -> Response<Body> {
         let is_beyond_limit = request.extensions.get::<BeyondLimit>().is_some();
         let mut response = if request.method != Method::GET && request.method != Method::HEAD {
             let problem = if route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
@@ -224,7 +235,7 @@ impl Gateway {
         match route {
             Route::Healthz => text("text/plain; charset=utf-8", "ok"),
             Route::Readyz if self.is_draining() => Problem::Draining.response(context.id(), &[]),
-            Route::Readyz if !self.snapshot().has_data() => Problem::NotReady.response(context.id(), &[]),
+            Route::Readyz if !self.snapshot().has_had_data() => Problem::NotReady.response(context.id(), &[]),
             Route::Readyz => text("text/plain; charset=utf-8", "ready"),
             Route::Metrics => text(OPENMETRICS, self.scrape()),
             _ => Problem::NotFound.response(context.id(), &[]),
@@ -241,9 +252,17 @@ impl Gateway {
 
     fn observe(&self, route: &Route, request: &http::request::Parts, response: &Response<Body>, context: &Context) {
         let took = context.started.elapsed();
+        // Methods that nobody has defined share a label, lest callers make up series without end.
         let method = match request.method {
             Method::GET => "GET",
             Method::HEAD => "HEAD",
+            Method::POST => "POST",
+            Method::PUT => "PUT",
+            Method::DELETE => "DELETE",
+            Method::PATCH => "PATCH",
+            Method::OPTIONS => "OPTIONS",
+            Method::TRACE => "TRACE",
+            Method::CONNECT => "CONNECT",
             _ => "other",
         };
         let status = response.status();

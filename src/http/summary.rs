@@ -28,6 +28,6 @@ impl Gateway {
             };
             self.reply(ask, found, &preferences, request, context).await
         };
-        self.settle(answer.await, context)
+        self.settle(answer.await, request, context)
     }
 }

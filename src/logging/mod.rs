@@ -1,5 +1,6 @@
 //! The log on stderr: one event a line, as JSON or as text.
 
+mod otlp;
 mod writer;
 
 use std::io::IsTerminal as _;
@@ -9,16 +10,27 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
+use self::otlp::Exporter;
+pub use self::otlp::{is_exporting, join_trace};
 use self::writer::Gathering;
-use crate::config::LogFormat;
+use crate::config::{LogFormat, Otlp};
 
-/// The running log; what has been gathered is written when it is dropped.
+/// What the targets of our own events begin with.
+const CRATE: &str = "incident_gateway";
+
+/// The running log; what has been gathered is written, and the spans that are left are sent, when it is dropped.
 #[derive(Debug)]
-pub struct Log(Gathering);
+pub struct Log {
+    lines: Gathering,
+    exporter: Option<Exporter>,
+}
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.flush();
+        if let Some(exporter) = &self.exporter {
+            exporter.shut_down();
+        }
+        self.lines.flush();
     }
 }
 
@@ -29,6 +41,8 @@ pub enum LogError {
     Filter(String),
     /// The system gives no thread.
     System(std::io::Error),
+    /// The exporter of traces cannot be set up.
+    Otlp(String),
 }
 
 impl std::fmt::Display for LogError {
@@ -38,13 +52,16 @@ impl std::fmt::Display for LogError {
                 write!(f, "`RUST_LOG`: {why}; set a level such as `info`, or a filter such as `incident_gateway=debug`")
             }
             Self::System(error) => write!(f, "cannot start the log's thread: {error}"),
+            Self::Otlp(why) => write!(f, "`otlp.endpoint`: {why}"),
         }
     }
 }
 
 impl std::error::Error for LogError {}
 
-/// Starts the log. `filter` is the value of `RUST_LOG`; info where there is none. Without a format, JSON where stderr is
+/// Starts the log, and the export of traces where there is a collector. Must not be called on a runtime's thread.
+///
+/// `filter` is the value of `RUST_LOG`; info where there is none. Without a format, JSON where stderr is
 /// no terminal.
 ///
 /// Libraries are held to warnings whatever the filter says, because some of them write headers, and so credentials, at
@@ -52,23 +69,25 @@ impl std::error::Error for LogError {}
 ///
 /// # Errors
 ///
-/// When the filter cannot be understood, or no thread can be started.
-pub fn start(format: Option<LogFormat>, filter: Option<&str>) -> Result<Log, LogError> {
+/// When the filter cannot be understood, no thread can be started, or the exporter cannot be set up.
+pub fn start(format: Option<LogFormat>, filter: Option<&str>, otlp: &Otlp) -> Result<Log, LogError> {
     let terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let filter = match filter.filter(|filter| !filter.is_empty()) {
         Some(filter) => EnvFilter::try_new(filter).map_err(|error| LogError::Filter(error.to_string()))?,
         None => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
     };
-    let ours = filter_fn(|metadata| {
-        metadata.target().starts_with("incident_gateway") || *metadata.level() <= tracing::Level::WARN
-    });
+    let ours = filter_fn(|metadata| metadata.target().starts_with(CRATE) || *metadata.level() <= tracing::Level::WARN);
     let gathering = Gathering::start().map_err(LogError::System)?;
     let layer = fmt::layer().with_writer(gathering.clone()).with_target(false);
     let layer = match format {
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         LogFormat::Text => layer.with_ansi(terminal).boxed(),
     };
-    tracing_subscriber::registry().with(layer.with_filter(ours)).with(filter).init();
-    Ok(Log(gathering))
+    let exporter = otlp.endpoint.as_ref().map(Exporter::start).transpose().map_err(LogError::Otlp)?;
+    let traces = exporter.as_ref().map(|exporter| tracing_opentelemetry::layer().with_tracer(exporter.tracer()));
+    // Libraries' spans, the exporter's own calls among them, are none of ours.
+    let traces = traces.map(|layer| layer.with_filter(filter_fn(|metadata| metadata.target().starts_with(CRATE))));
+    tracing_subscriber::registry().with(layer.with_filter(ours)).with(filter).with(traces).init();
+    Ok(Log { lines: gathering, exporter })
 }

@@ -8,17 +8,17 @@ use std::time::{Duration, SystemTime};
 
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-pub use origin::{Fetched, LastCaller, Origin, UpstreamOrigin, endpoints, fields};
+pub use origin::{Fetched, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
 use crate::cache::{Batch, Cache};
 use crate::metrics::Metrics;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
-use crate::upstream::{Outcome, UpstreamError};
+use crate::upstream::{OnRetry, Outcome, UpstreamError};
 
 /// How long new data waits for more before it is joined and published, at the least.
 const DEBOUNCE: Duration = Duration::from_millis(50);
@@ -63,6 +63,8 @@ pub struct Refresh {
     snapshots: watch::Sender<Arc<Snapshot>>,
     sources: Vec<Source>,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Failures after which a call is made again, by source.
+    retries: Retries,
     /// When the refresh under way began, and how long after that the next one does.
     round: (Instant, Duration),
     /// Since when there has been data that is in no view yet.
@@ -73,6 +75,8 @@ pub struct Refresh {
     publish_started: Instant,
     views: u64,
 }
+
+type Retries = (mpsc::UnboundedSender<(usize, UpstreamError)>, mpsc::UnboundedReceiver<(usize, UpstreamError)>);
 
 /// A source's side of the refresh.
 struct Source {
@@ -142,6 +146,7 @@ impl Refresh {
             snapshots,
             sources,
             calls: FuturesUnordered::new(),
+            retries: mpsc::unbounded_channel(),
             round: (now, policy.ttl),
             changed_at: None,
             publishing: None,
@@ -160,6 +165,9 @@ impl Refresh {
             self.publish_when_due().await;
             let wake = self.next_wake();
             tokio::select! {
+                // First, so that a call's failures are noted before its end.
+                biased;
+                Some((source, error)) = self.retries.1.recv() => self.note_retry(source, error),
                 Some(done) = self.calls.next() => self.finish(done).await,
                 Some(view) = OptionFuture::from(self.publishing.as_mut()) => self.published(view).await,
                 () = sleep_until(wake) => {}
@@ -190,10 +198,25 @@ impl Refresh {
             self.sources[source].in_flight = true;
             self.sources[source].latest().next_attempt = None;
             self.sources[source].status.next_attempt = None;
-            let call = self.origin.fetch(source);
             let (started, started_wall) = (Instant::now(), SystemTime::now());
+            self.sources[source].latest().last_attempt = Some(started_wall);
+            self.sources[source].status.last_attempt = Some(started_wall);
+            let failed = self.retries.0.clone();
+            let on_retry = OnRetry::new(move |error| {
+                // Nobody listens any more only when the refresh has ended.
+                let _ = failed.send((source, error.clone()));
+            });
+            let call = self.origin.fetch(source, on_retry);
             self.calls.push(Box::pin(async move { Done { source, started, started_wall, result: call.await } }));
         }
+        self.publish_status();
+    }
+
+    /// Notes that a try has failed, though the call goes on: the data it should have renewed is no longer fresh.
+    fn note_retry(&mut self, source: usize, error: UpstreamError) {
+        let status = self.sources[source].latest();
+        status.consecutive_failures += 1;
+        status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
         self.publish_status();
     }
 

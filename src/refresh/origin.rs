@@ -1,6 +1,6 @@
 //! Where batches come from: the seam between the schedule and the upstream, so that tests can drive the schedule alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -9,13 +9,14 @@ use futures::future::BoxFuture;
 use crate::cache::Batch;
 use crate::config;
 use crate::decode::{Identities, Incidents, SourceFields};
-use crate::upstream::{Caller, Endpoint, TraceContext, Upstream, UpstreamError};
+use crate::upstream::{Caller, Endpoint, OnRetry, Upstream, UpstreamError};
 
 /// A set of sources that can be asked for their data. Index 0 is the identities endpoint, the incident sources follow in
 /// the configured order.
 pub trait Origin: Send + Sync + 'static {
-    /// Fetches and decodes a source's whole answer, retries included.
-    fn fetch(&self, source: usize) -> BoxFuture<'static, Result<Fetched, UpstreamError>>;
+    /// Fetches and decodes a source's whole answer, retries included; `on_retry` is told of each failure that is not the
+    /// last.
+    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>>;
 }
 
 /// A source's answer.
@@ -25,24 +26,6 @@ pub struct Fetched {
     pub batch: Batch,
     /// How long the successful call took.
     pub duration: Duration,
-}
-
-/// The trace of the last caller that brought one. A refresh is nobody's request; the calls it makes carry the trace of the
-/// caller who last read what it makes anew.
-#[derive(Clone, Debug, Default)]
-pub struct LastCaller(Arc<Mutex<Option<TraceContext>>>);
-
-impl LastCaller {
-    /// Notes a caller's trace.
-    pub fn set(&self, trace: TraceContext) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(trace);
-    }
-
-    /// The last trace noted.
-    #[must_use]
-    pub fn get(&self) -> Option<TraceContext> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The endpoints to ask, in the order of [`Origin`]'s indices.
@@ -73,23 +56,22 @@ pub struct UpstreamOrigin {
     upstream: Arc<Upstream>,
     /// The fields of the incident sources, in the configured order.
     fields: Vec<Arc<SourceFields>>,
-    caller: LastCaller,
 }
 
 impl UpstreamOrigin {
     /// Asks `upstream`, which was built from [`endpoints`] of the same configuration.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, sources: &[config::Source], caller: LastCaller) -> Self {
+    pub fn new(upstream: Arc<Upstream>, sources: &[config::Source]) -> Self {
         let fields = sources.iter().map(|source| Arc::new(SourceFields::new(&source.identity))).collect();
-        Self { upstream, fields, caller }
+        Self { upstream, fields }
     }
 }
 
 impl Origin for UpstreamOrigin {
-    fn fetch(&self, source: usize) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
         let upstream = Arc::clone(&self.upstream);
         let fields = source.checked_sub(1).map(|source| Arc::clone(&self.fields[source]));
-        let caller = Caller { request_id: None, trace: self.caller.get() };
+        let caller = Caller { on_retry, ..Caller::default() };
         async move {
             let fetched = upstream.fetch(source, &caller).await?;
             let (body, duration) = (fetched.body().clone(), fetched.duration());

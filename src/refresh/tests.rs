@@ -21,6 +21,8 @@ const NAMES: [&str; 3] = ["identities", "denial", "probing"];
 enum Answer {
     Body(Duration, String),
     Fail(Duration, Outcome, Option<Duration>),
+    /// Fails at once, and is made again with this result.
+    Retried(Duration, String),
 }
 
 /// Answers each source's calls from its script, the last entry again and again, and notes when each was made.
@@ -37,13 +39,16 @@ impl Script {
 }
 
 impl Origin for Script {
-    fn fetch(&self, source: usize) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
         self.calls.lock().unwrap().push((source, self.started.elapsed()));
         let mut answers = self.answers[source].lock().unwrap();
         let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
         async move {
+            if matches!(answer, Answer::Retried(..)) {
+                on_retry.tell(&UpstreamError::new(Outcome::Status, "scripted"));
+            }
             match answer {
-                Answer::Body(after, body) => {
+                Answer::Body(after, body) | Answer::Retried(after, body) => {
                     sleep(after).await;
                     let body = Bytes::from(body);
                     let batch = if source == 0 {
@@ -260,4 +265,17 @@ async fn a_refusal_by_an_open_circuit_hides_no_cause() {
     assert_eq!((source.consecutive_failures, source.last_duration), (1, Some(seconds(1))));
     bench.until("all", complete).await;
     assert!(bench.snapshot().sources[1].last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_made_again_has_failed_all_the_same() {
+    let Answer::Body(_, body) = incidents(0, &["8"]) else { unreachable!() };
+    let probing = vec![incidents(1, &["8"]), Answer::Retried(seconds(4), body)];
+    let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
+    bench.until("all", complete).await;
+    let took = bench.until("stale", |snapshot| snapshot.sources[2].consecutive_failures == 1).await;
+    assert!(took <= TTL, "{took:?}");
+    assert_eq!((bench.state(2), bench.state(1)), (Freshness::Stale, Freshness::Fresh));
+    assert_eq!(bench.snapshot().sources[2].last_error.as_ref().unwrap().kind, Outcome::Status);
+    assert!(bench.until("fresh", complete).await > seconds(3));
 }

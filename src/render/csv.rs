@@ -159,7 +159,7 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
 /// A cell of text, disarmed where it would be a formula, quoted where it must be.
 fn write_text(out: &mut Vec<u8>, text: &str) {
     let formula =
-        matches!(text.trim_start_matches(' ').bytes().next(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r'))
+        matches!(text.trim_start_matches(' ').bytes().next(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n'))
             && !is_number(text);
     let quoted = text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\n' | b'\r'));
     match (formula, quoted) {

@@ -200,6 +200,13 @@ impl Snapshot {
         self.view.batches().iter().any(Option::is_some)
     }
 
+    /// Whether there has been incident data since the start. It stays so when all of it has grown too old: a replica that
+    /// has nothing to serve says so in its answers, and taking every replica out at once would help nobody.
+    #[must_use]
+    pub fn has_had_data(&self) -> bool {
+        self.has_data() || self.sources.iter().skip(1).any(|source| source.last_success.is_some())
+    }
+
     /// Whether some source has not come yet for the first time and its first attempt has not ended: waiting may help.
     #[must_use]
     pub fn is_loading(&self) -> bool {

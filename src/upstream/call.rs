@@ -1,5 +1,6 @@
 //! One call to the upstream: its deadline, and what is told of it to the log and the metrics.
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt as _};
 use tracing::Span;
 
-use super::{Outcome, TraceContext, UpstreamError};
+use super::{LastCaller, Outcome, TraceContext, UpstreamError};
 use crate::metrics::Metrics;
 
 /// On whose behalf the upstream is called; both parts are for the log and for tracing.
@@ -19,8 +20,37 @@ use crate::metrics::Metrics;
 pub struct Caller {
     /// The request that asked for it.
     pub request_id: Option<Arc<str>>,
-    /// The trace it belongs to, passed on in `traceparent`.
+    /// The trace it belongs to, passed on in `traceparent`. Without one, that of the last caller is, as it is when the call
+    /// is sent.
     pub trace: Option<TraceContext>,
+    /// Told of each failure after which the call is made again.
+    pub on_retry: OnRetry,
+}
+
+/// Something to tell of a failure, or nothing.
+#[derive(Clone, Default)]
+pub struct OnRetry(Option<Arc<Listener>>);
+
+type Listener = dyn Fn(&UpstreamError) + Send + Sync;
+
+impl OnRetry {
+    /// Tells `listener`.
+    pub fn new(listener: impl Fn(&UpstreamError) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(listener)))
+    }
+
+    /// Tells of a failure.
+    pub fn tell(&self, error: &UpstreamError) {
+        if let Some(listener) = &self.0 {
+            listener(error);
+        }
+    }
+}
+
+impl fmt::Debug for OnRetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OnRetry").field(&self.0.is_some()).finish()
+    }
 }
 
 /// One try at one endpoint; what travels down the stack.
@@ -60,6 +90,7 @@ pub(super) struct Observe<S> {
     pub(super) deadline: Duration,
     pub(super) metrics: Arc<Metrics>,
     pub(super) spans: Arc<std::sync::Mutex<fastrand::Rng>>,
+    pub(super) last_caller: LastCaller,
 }
 
 impl<S> Service<Attempt> for Observe<S>
@@ -77,7 +108,11 @@ where
 
     fn call(&mut self, mut attempt: Attempt) -> Self::Future {
         attempt.span = super::lock(&self.spans).u64(1..);
+        attempt.caller.trace = attempt.caller.trace.or_else(|| self.last_caller.get());
         let span = tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
+        if let Some(trace) = attempt.caller.trace {
+            trace.join(&span, attempt.span);
+        }
         let (inner, deadline) = (self.inner.clone(), self.deadline);
         let (source, metrics) = (Arc::clone(&self.source), Arc::clone(&self.metrics));
         let started = Instant::now();

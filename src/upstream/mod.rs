@@ -30,11 +30,11 @@ use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
 pub use self::breaker::BreakerState;
-pub use self::call::{Answer, Attempt, Caller};
+pub use self::call::{Answer, Attempt, Caller, OnRetry};
 pub use self::client::SetupError;
 pub use self::error::{Outcome, UpstreamError};
 pub use self::limit::Load;
-pub use self::trace::{TraceContext, TraceId};
+pub use self::trace::{LastCaller, TraceContext, TraceId};
 
 use self::breaker::{Admitted, Breaker, Guard, Ticket};
 use self::call::{Observe, Record, Reply};
@@ -63,6 +63,7 @@ pub struct Upstream {
     sources: Vec<Source>,
     limiter: Arc<Limiter>,
     budget: Arc<RetryBudget>,
+    last_caller: LastCaller,
 }
 
 impl Upstream {
@@ -97,6 +98,7 @@ impl Upstream {
         let limiter = Arc::new(Limiter::new(settings.concurrency, settings.max_concurrency, Arc::clone(metrics)));
         let budget = Arc::new(RetryBudget::new());
         let spans = Arc::new(Mutex::new(seeds.fork()));
+        let last_caller = LastCaller::default();
         let sources = endpoints.iter().map(|endpoint| {
             let source = Arc::clone(&endpoint.name);
             let breaker = Arc::new(Breaker::new(Arc::clone(&source), Arc::clone(metrics), seeds.fork()));
@@ -114,13 +116,14 @@ impl Upstream {
                 deadline: settings.timeout,
                 metrics: Arc::clone(metrics),
                 spans: Arc::clone(&spans),
+                last_caller: last_caller.clone(),
             };
             let queued = Limit { inner: call, limiter: Arc::clone(&limiter) };
             let guarded = Guard { inner: queued, breaker: Arc::clone(&breaker) };
             Source { stack: BoxCloneSyncService::new(Retry::new(policy, guarded)), breaker }
         });
         let sources = sources.collect();
-        Self { sources, limiter, budget }
+        Self { sources, limiter, budget, last_caller }
     }
 
     /// Calls an endpoint, by its place in the list the upstream was built from, again where that is worth it, until a
@@ -143,6 +146,12 @@ impl Upstream {
         let attempt = Attempt { endpoint, number: 1, probe: false, caller: caller.clone(), span: 0 };
         let Admitted { reply: Reply { body, record }, ticket } = source.stack.clone().oneshot(attempt).await?;
         Ok(Fetched { body, record, ticket })
+    }
+
+    /// Whose trace is passed on by calls that are made for no caller in particular.
+    #[must_use]
+    pub const fn last_caller(&self) -> &LastCaller {
+        &self.last_caller
     }
 
     /// How many calls are in flight, and how many may be.

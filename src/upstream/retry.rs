@@ -107,6 +107,7 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
             return None;
         }
         let wait = self.wait(attempt.number, error.retry_after);
+        attempt.caller.on_retry.tell(error);
         attempt.number += 1;
         self.metrics.upstream_retry(&self.source);
         tracing::debug!(

@@ -1,6 +1,7 @@
 //! W3C trace context: the part of `traceparent` that is carried from a caller to the upstream.
 
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
 /// A trace that a call belongs to (W3C Trace Context, level 1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -32,6 +33,11 @@ impl TraceContext {
         }
     }
 
+    /// Makes a span of ours a part of this trace, below the span `parent` of it.
+    pub fn join(&self, span: &tracing::Span, parent: u64) {
+        crate::logging::join_trace(span, self.trace_id, parent);
+    }
+
     /// The trace's id, which every part of it shares; shown as 32 hex digits.
     #[must_use]
     pub const fn trace_id(&self) -> TraceId {
@@ -42,6 +48,24 @@ impl TraceContext {
     #[must_use]
     pub fn traceparent(&self, span: u64) -> String {
         format!("00-{}-{span:016x}-{:02x}", self.trace_id(), self.flags)
+    }
+}
+
+/// The trace of the last caller that brought one. A refresh is nobody's request; the calls it makes carry the trace of the
+/// caller who last read what it makes anew.
+#[derive(Clone, Debug, Default)]
+pub struct LastCaller(Arc<Mutex<Option<TraceContext>>>);
+
+impl LastCaller {
+    /// Notes a caller's trace.
+    pub fn set(&self, trace: TraceContext) {
+        *super::lock(&self.0) = Some(trace);
+    }
+
+    /// The last trace noted.
+    #[must_use]
+    pub fn get(&self) -> Option<TraceContext> {
+        *super::lock(&self.0)
     }
 }
 

@@ -1,6 +1,6 @@
 """Runs the gateway (`serve --demo`) and Prometheus with deploy/prometheus, then evaluates every query of the dashboard:
-none may fail, be empty or be NaN. The metrics that rules and alerts name must be among those scraped, and with a healthy
-gateway no alert may be pending or firing.
+none may fail, be empty or be NaN. The metrics that rules and alerts name must be among those scraped. A second gateway, whose
+upstream is not there, must raise the alerts that this deserves, and the first one none.
 
 Reads GATEWAY, the path of the gateway's binary.
 """
@@ -25,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "incident-gateway.json"
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 PATIENCE = 60  # seconds for each thing waited for; each is done within a few
+DESERVED = {"IncidentGatewaySourceMissing", "IncidentGatewayCircuitOpen"}
 
 
 def free_port():
@@ -99,7 +100,13 @@ def queried_metrics():
             yield where, metric
 
 
-def faults(prometheus):
+def raised(prometheus):
+    """(alert, instance) of all that is pending or firing; an alert about the whole job has no instance."""
+    for alert in api(prometheus, "alerts")["alerts"]:
+        yield alert["labels"]["alertname"], alert["labels"].get("instance")
+
+
+def faults(prometheus, sick):
     for title, query in dashboard_queries():
         try:
             result = api(prometheus, "query", query=query)["result"]
@@ -118,32 +125,38 @@ def faults(prometheus):
         for rule in group["rules"]:
             if rule["health"] != "ok":
                 yield f"{rule['name']}: {rule['health']}: {rule.get('lastError')}"
-            if rule.get("state", "inactive") != "inactive":
-                yield f"{rule['name']}: {rule['state']} on a healthy gateway"
+    for alert, instance in sorted(set(raised(prometheus)), key=str):
+        if (alert, instance) not in {(deserved, sick) for deserved in DESERVED}:
+            yield f"{alert} is raised for {instance or 'the job'}, without a reason"
 
 
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        public, admin, web = free_port(), free_port(), free_port()
+        public, admin, web, sick_public, sick_admin, nobody = (free_port() for _ in range(6))
         config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(PROMETHEUS / file) for file in config["rule_files"]]
-        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{admin}"]
+        config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{admin}", f"127.0.0.1:{sick_admin}"]
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
 
         gateway = [os.environ["GATEWAY"], "serve", "--demo", "--listen", f"127.0.0.1:{public}",
                    "--admin-listen", f"127.0.0.1:{admin}"]
         # a short ttl, so that there are several refreshes to take rates of; longer than one of them takes (about 5s)
         environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn"}
+        sick = [os.environ["GATEWAY"], "serve", "--listen", f"127.0.0.1:{sick_public}",
+                "--admin-listen", f"127.0.0.1:{sick_admin}"]
+        sick_environment = {"ELEVATE_BASE_URL": f"http://127.0.0.1:{nobody}", "ELEVATE_USERNAME": "u",
+                            "ELEVATE_PASSWORD": "p", "RUST_LOG": "error"}
         server = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                   f"--web.listen-address=127.0.0.1:{web}", "--log.level=warn"]
         prometheus = f"http://127.0.0.1:{web}"
         with running(gateway, folder / "gateway.log", env=environment) as process, \
+                running(sick, folder / "sick.log", env=sick_environment), \
                 running(server, folder / "prometheus.log"):
             try:
                 wait_for("Prometheus", lambda: "Ready" in get(f"{prometheus}/-/ready"))
-                wait_for("the first scrape", lambda: api(prometheus, "query", query="up == 1")["result"])
+                wait_for("the first scrape", lambda: api(prometheus, "query", query="count(up == 1) == 2")["result"])
                 wait_for("data", lambda: get(f"http://127.0.0.1:{admin}/readyz"))
 
                 def asked_and_counted():
@@ -159,7 +172,10 @@ def main():
                     return api(prometheus, "query", query=enough)["result"]
 
                 wait_for("all eight sources, scraped several times", asked_and_counted)
-                found = list(faults(prometheus))
+                sick_instance = f"127.0.0.1:{sick_admin}"
+                wait_for(f"{DESERVED} of the gateway without an upstream",
+                         lambda: {(alert, sick_instance) for alert in DESERVED} <= set(raised(prometheus)))
+                found = list(faults(prometheus, sick_instance))
             finally:
                 if process.poll() is not None:
                     print((folder / "gateway.log").read_text(), (folder / "prometheus.log").read_text(), file=sys.stderr)

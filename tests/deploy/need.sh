@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by the tests here: finds the tools, and skips by name where one is lacking.
 # With INCIDENT_GATEWAY_NO_SKIP=1 (as CI sets it) a skip is a failure.
 

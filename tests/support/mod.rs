@@ -8,5 +8,6 @@ pub mod client;
 pub mod gateway;
 pub mod metrics_page;
 pub mod one_source;
+pub mod process;
 pub mod scripted_upstream;
 pub mod simulated_upstream;

@@ -15,7 +15,7 @@ use incident_gateway::config::Config;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
 use incident_gateway::http::{Body, Gateway, Phase};
 use incident_gateway::metrics::Metrics;
-use incident_gateway::refresh::{LastCaller, endpoints, fields};
+use incident_gateway::refresh::{endpoints, fields};
 use incident_gateway::snapshot::{Policy, Snapshot, SourceStatus, View};
 use incident_gateway::upstream::Upstream;
 use tokio::sync::watch;
@@ -71,7 +71,7 @@ impl Site {
             policy: policy(&config),
         };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
-        let gateway = Gateway::new(&config, receiver, cache, metrics, upstream, phases, LastCaller::default());
+        let gateway = Gateway::new(&config, receiver, cache, metrics, upstream, phases);
         Self { config, gateway: Arc::new(gateway), phase, snapshots, views: AtomicU64::new(1) }
     }
 

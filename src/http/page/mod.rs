@@ -8,6 +8,8 @@ mod shown;
 mod standing;
 mod timeline;
 
+use std::sync::Arc;
+
 use askama::Template;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -104,9 +106,18 @@ impl Gateway {
         let answer = async {
             let PageQuery { asked, filter, page } = self.read_page(request, Keys::OfEmployee)?;
             let found = self.find(&asked, context).await?;
-            let employee = found.snapshot.view.joined().employee(id).ok_or(Problem::UnknownEmployee)?;
-            let template = employee::Page::new(&found.snapshot, employee, &filter, page);
-            Ok(html(&template, &found.snapshot, &request.headers))
+            let rank = found.snapshot.view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
+            let (snapshot, headers) = (Arc::clone(&found.snapshot), request.headers.clone());
+            // One employee may have most of the incidents, and sorting those takes its time.
+            let made = tokio::task::spawn_blocking(move || {
+                let template = employee::Page::new(&snapshot, snapshot.view.joined().employee_at(rank), &filter, page);
+                html(&template, &snapshot, &headers)
+            });
+            match timeout_at(context.started + self.budget, made).await {
+                Ok(Ok(page)) => Ok(page),
+                Ok(Err(_)) => Err(Problem::Internal),
+                Err(_) => Err(Problem::Overloaded),
+            }
         };
         self.settle_page(answer.await, request, context)
     }
@@ -146,7 +157,8 @@ impl Gateway {
             Ok(page) => return page,
             Err(problem) => problem,
         };
-        let response = self.settle(Err(problem.clone()), context);
+        let mut response = self.settle(Err(problem.clone()), request, context);
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
         if !negotiate::accepts_html(&request.headers) {
             return response;
         }

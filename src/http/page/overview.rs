@@ -65,7 +65,7 @@ impl Overview {
         }
         let latest = incidents.iter().map(|(timestamp, _)| *timestamp).max_by(f64::total_cmp);
         let urgent = urgent.into_iter().map(|(_, _, rank)| rank).collect();
-        Self { urgent, priorities, sources, latest, reasons, timeline: Timeline::new(&incidents) }
+        Self { urgent, priorities, sources, latest, reasons, timeline: Timeline::new(&incidents, SystemTime::now()) }
     }
 }
 

@@ -1,5 +1,8 @@
 //! Incidents over time, by priority, as a few dozen bars.
 
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use super::links;
 use super::shown::{Moment, count};
 use crate::decode::Priority;
@@ -7,6 +10,11 @@ use crate::render::Filter;
 
 /// The most bars.
 const MOST_BARS: usize = 60;
+
+/// How high the highest bar is, of a hundred, and the least of its parts: a lone incident is seen beside thousands, and
+/// four such parts find room above.
+const TALLEST: f64 = 94.0;
+const LEAST: f64 = 1.5;
 
 /// Lengths of a bar that people think in, in seconds.
 const STEPS: [f64; 20] = [
@@ -32,8 +40,11 @@ const STEPS: [f64; 20] = [
     315_576_000.0,
 ];
 
-/// The share at either end that may lie outside of the picture when it lies far outside.
+/// The share of the oldest incidents that may lie outside of the picture when they lie far outside.
 const TAIL: f64 = 0.005;
+
+/// How many seconds after the present an incident may be; what is later has a wrong time, and lies outside.
+const SKEW: f64 = 86_400.0;
 
 /// How many incidents of each priority there are in each stretch of time.
 #[derive(Default)]
@@ -45,8 +56,11 @@ pub(super) struct Timeline {
 }
 
 impl Timeline {
-    pub(super) fn new(incidents: &[(f64, Priority)]) -> Self {
-        let Some((low, high)) = bounds(incidents) else { return Self::default() };
+    pub(super) fn new(incidents: &[(f64, Priority)], now: SystemTime) -> Self {
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let Some((low, high)) = bounds(incidents, now + SKEW) else {
+            return Self { outside: incidents.len(), ..Self::default() };
+        };
         let fits = |step: &f64| (high / step).floor() - (low / step).floor() < MOST_BARS as f64;
         let step = STEPS.into_iter().find(|step| fits(step)).unwrap_or((high - low) / (MOST_BARS - 1) as f64);
         let begin = (low / step).floor() * step;
@@ -68,7 +82,7 @@ impl Timeline {
     }
 
     /// As the page draws it: a unit wide a bar, a hundred units high.
-    pub(super) fn chart(&self, filter: &Filter, names: &[std::sync::Arc<str>], now: std::time::SystemTime) -> Chart {
+    pub(super) fn chart(&self, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Chart {
         let highest = self.bars.iter().map(|bar| bar.iter().sum::<usize>()).max().unwrap_or_default();
         let bars = self.bars.iter().enumerate().filter(|(_, counts)| **counts != [0; 4]).map(|(index, counts)| {
             let since = self.begin + index as f64 * self.step;
@@ -76,7 +90,7 @@ impl Timeline {
             let mut top = 100.0;
             let parts =
                 Priority::ALL.into_iter().rev().filter(|priority| counts[*priority as usize] > 0).map(|priority| {
-                    let height = counts[priority as usize] as f64 / highest as f64 * 100.0;
+                    let height = (counts[priority as usize] as f64 / highest as f64 * TALLEST).max(LEAST);
                     top -= height;
                     Part { priority: priority.as_str(), y: format!("{top:.2}"), height: format!("{height:.2}") }
                 });
@@ -101,16 +115,18 @@ impl Timeline {
     }
 }
 
-/// Between which times the picture lies: all of them, unless a few lie so far away that the rest would be one bar.
-fn bounds(incidents: &[(f64, Priority)]) -> Option<(f64, f64)> {
-    let mut times: Vec<f64> = incidents.iter().map(|(timestamp, _)| *timestamp).collect();
+/// Between which times the picture lies: all of them up to `latest`, unless a few are so old that the rest would be one
+/// bar. The newest are never left out for that: they matter most.
+fn bounds(incidents: &[(f64, Priority)], latest: f64) -> Option<(f64, f64)> {
+    let mut times: Vec<f64> =
+        incidents.iter().map(|(timestamp, _)| *timestamp).filter(|time| *time <= latest).collect();
     let count = times.len();
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
     let tail = ((count as f64 * TAIL).ceil() as usize).min(count.checked_sub(1)? / 2);
     let mut nth = |index: usize| *times.select_nth_unstable_by(index, f64::total_cmp).1;
-    let (first, low, high, last) = (nth(0), nth(tail), nth(count - 1 - tail), nth(count - 1));
-    let room = (high - low) * 0.5;
-    Some((if first < low - room { low } else { first }, if last > high + room { high } else { last }))
+    let (first, low, last) = (nth(0), nth(tail), nth(count - 1));
+    let room = (last - low) * 0.5;
+    Some((if first < low - room { low } else { first }, last))
 }
 
 /// The drawing, with the same in numbers.
@@ -145,7 +161,7 @@ mod tests {
 
     fn timeline(times: &[f64]) -> Timeline {
         let incidents: Vec<_> = times.iter().map(|&time| (time, Priority::Critical)).collect();
-        Timeline::new(&incidents)
+        Timeline::new(&incidents, UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000))
     }
 
     #[test]
@@ -168,9 +184,9 @@ mod tests {
 
     #[test]
     fn a_few_stray_times_do_not_squeeze_the_rest() {
-        let times: Vec<f64> = (0..1000).map(|hour| 1.6e9 + f64::from(hour) * 3600.0).chain([0.0]).collect();
+        let times: Vec<f64> = (0..1000).map(|hour| 1.6e9 + f64::from(hour) * 3600.0).chain([0.0, 3e9]).collect();
         let timeline = timeline(&times);
-        assert!((1..=10).contains(&timeline.outside), "{}", timeline.outside);
+        assert!((2..=10).contains(&timeline.outside), "{}", timeline.outside);
         assert!(timeline.bars.len() > 20);
         assert!((timeline.step - 86_400.0).abs() < 1.0);
     }

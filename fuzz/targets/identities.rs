@@ -1,0 +1,78 @@
+//! Decoding the identities endpoint's body, against a table made by `serde_json`.
+#![no_main]
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+use incident_gateway::decode::Identities;
+use libfuzzer_sys::fuzz_target;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+/// The members in their order, repeated names included.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    members.push((Cow::Owned(name), value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// The employee that a value names.
+fn employee(value: &RawValue) -> Option<String> {
+    match value.get().as_bytes()[0] {
+        b'"' => serde_json::from_str::<String>(value.get()).ok().filter(|text| address(text).is_none()),
+        b'-' | b'0'..=b'9' => Some(value.get().to_owned()),
+        _ => None,
+    }
+}
+
+fuzz_target!(|body: &[u8]| {
+    let decoded = Identities::decode(Bytes::copy_from_slice(body));
+    let reference = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str::<Members<'_>>(text).ok());
+    let identities = match (decoded, &reference) {
+        (Ok(identities), _) => identities,
+        (Err(error), Some(Members(members))) => {
+            let foreign = !members.is_empty() && members.iter().all(|(name, _)| address(name).is_none());
+            assert!(foreign || error.fault.contains("too deep"), "refused what serde_json takes: {error}");
+            return;
+        }
+        (Err(_), None) => return,
+    };
+    serde_json::from_slice::<IgnoredAny>(body).expect("what is taken is JSON");
+    let Some(Members(members)) = reference else { return };
+    let mut table = HashMap::new();
+    for (name, value) in &members {
+        let Some(address) = address(name) else { continue };
+        match employee(value) {
+            Some(employee) => table.insert(address, employee),
+            None => table.remove(&address),
+        };
+    }
+    assert_eq!(identities.len(), table.len());
+    for (address, employee) in table {
+        assert_eq!(identities.employee(address).as_deref(), Some(&*employee));
+    }
+});

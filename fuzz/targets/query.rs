@@ -1,0 +1,34 @@
+//! Reading a query, and answering it from a small view.
+#![no_main]
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use incident_gateway::decode::{Incidents, SourceFields};
+use incident_gateway::http::{Keys, Problem, Query};
+use incident_gateway::render;
+use incident_gateway::snapshot::View;
+use libfuzzer_sys::fuzz_target;
+use serde::de::IgnoredAny;
+
+const BODY: &str =
+    r#"{"results":[{"priority":"low","who":1,"timestamp":1.5},{"priority":"high","who":"é","timestamp":-1e9}]}"#;
+
+static VIEW: LazyLock<View> = LazyLock::new(|| {
+    let incidents = Incidents::decode(Bytes::from_static(BODY.as_bytes()), &SourceFields::new(&["who".to_owned()]));
+    let names: Arc<[Arc<str>]> = Arc::new(["denial".into(), "other".into()]);
+    View::new(1, names, None, [incidents.ok().map(Arc::new), None].into())
+});
+
+fuzz_target!(|query: &str| {
+    for keys in [Keys::All, Keys::OfEmployee, Keys::Complete] {
+        match Query::parse(Some(query), keys, VIEW.names()) {
+            Ok(query) => {
+                let document = render::incidents(&VIEW, &query.filter);
+                serde_json::from_slice::<IgnoredAny>(&document).expect("what is rendered is JSON");
+            }
+            Err(Problem::InvalidQuery(detail)) => assert!(detail.len() < 1000, "quotes too much: {detail}"),
+            Err(other) => panic!("{other:?} for a query"),
+        }
+    }
+});

@@ -1,0 +1,117 @@
+//! The budget: no answer is later, whatever the upstream does and whenever it is asked; and each says how true it is.
+
+mod support;
+
+#[path = "budget/simulated.rs"]
+mod simulated;
+
+use std::time::{Duration, Instant};
+
+use support::client::{Answer, Client, get_with};
+use support::gateway::{GOOD, Gateway, document, good_upstream, path, quick};
+use support::scripted_upstream::{Reply, Script, ScriptedUpstream};
+
+/// What a machine that builds something else meanwhile may add.
+const NOISE: Duration = Duration::from_millis(700);
+
+/// An upstream whose sources take this long each.
+async fn upstream(latency: impl Fn(usize) -> Duration) -> ScriptedUpstream {
+    let server = good_upstream().await;
+    for (source, (_, body)) in GOOD.iter().enumerate() {
+        server.script(&path(source), Reply::json(*body).after(latency(source)));
+    }
+    server
+}
+
+async fn all_ask(
+    gateway: &Gateway,
+    callers: usize,
+    path: &'static str,
+    headers: &'static [(&str, &str)],
+) -> Vec<Answer> {
+    let address = gateway.running.address;
+    let callers: Vec<_> = (0..callers).map(|_| tokio::spawn(get_with(address, path, headers))).collect();
+    let mut answers = Vec::new();
+    for caller in callers {
+        answers.push(caller.await.unwrap());
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_budget() {
+    // Two sources come too late for them.
+    let late = [3, 6];
+    let server = upstream(|source| Duration::from_millis(if late.contains(&source) { 4000 } else { 300 })).await;
+    let mut config = quick(&server.base_url());
+    config.response_budget = Duration::from_secs(1);
+    config.cache.ttl = Duration::from_mins(1);
+    let gateway = Gateway::start(&config);
+    let whole = document(|_| true);
+    let partial = document(|source| !late.contains(&source));
+    for answer in all_ask(&gateway, 500, "/incidents", &[]).await {
+        assert_eq!((answer.status, answer.text()), (200, &*partial));
+        assert!(answer.took < config.response_budget + NOISE, "{:?}", answer.took);
+        assert_eq!(answer.header("incident-completeness"), "partial");
+        assert_eq!(answer.header("cache-control"), "private, max-age=0");
+        assert_eq!(answer.header("cache-status"), "incident-gateway; fwd=miss; collapsed");
+    }
+    gateway.until_complete("the refresh goes on").await;
+    for answer in all_ask(&gateway, 500, "/incidents", &[]).await {
+        assert_eq!((answer.status, answer.text()), (200, &*whole), "the partial answer was not kept as whole");
+        assert_eq!(answer.header("incident-completeness"), "complete");
+        assert!(answer.took < NOISE, "{:?}", answer.took);
+    }
+    for (source, (name, _)) in GOOD.iter().enumerate() {
+        assert_eq!(server.calls(&path(source)), 1, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn warm_answers_come_at_once_while_a_refresh_hangs() {
+    let server = good_upstream().await;
+    let mut config = quick(&server.base_url());
+    config.response_budget = Duration::from_secs(5);
+    let gateway = Gateway::start(&config);
+    gateway.until_complete("at first").await;
+    for source in 0..GOOD.len() {
+        server.script(&path(source), Script::HangBeforeHeaders);
+    }
+    gateway.until("the refresh is under way", |sources| sources["concurrency"]["in_flight"] == 8).await;
+    for answer in all_ask(&gateway, 200, "/incidents", &[]).await {
+        assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)));
+        assert!(answer.took < NOISE, "{:?}", answer.took);
+        assert!(answer.header("cache-status").starts_with("incident-gateway; hit; ttl="));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_budget_holds_while_draining() {
+    let server = upstream(|_| Duration::from_secs(20)).await;
+    let mut config = quick(&server.base_url());
+    config.response_budget = Duration::from_millis(600);
+    let gateway = Gateway::start(&config);
+    gateway.running.drain();
+    for answer in all_ask(&gateway, 50, "/incidents", &[]).await {
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "no-data"));
+        assert!(answer.took < config.response_budget + NOISE, "{:?}", answer.took);
+        assert_eq!(answer.header("connection"), "close");
+    }
+    let answer = gateway.get_with("/incidents", &[("Prefer", "wait=0")]).await;
+    assert!(answer.took < NOISE && answer.header("preference-applied") == "wait=0", "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_has_the_budget_anew_for_each_request() {
+    let server = upstream(|_| Duration::from_secs(20)).await;
+    let mut config = quick(&server.base_url());
+    config.response_budget = Duration::from_millis(300);
+    let gateway = Gateway::start(&config);
+    let mut client = Client::connect(gateway.running.address).await.unwrap();
+    for _ in 0..3 {
+        let began = Instant::now();
+        assert_eq!(client.get("/incidents", &[]).await.unwrap().problem(), "no-data");
+        let took = began.elapsed();
+        assert!(took > Duration::from_millis(200) && took < config.response_budget + NOISE, "{took:?}");
+    }
+}

@@ -1,0 +1,79 @@
+//! The built binary as a process of its own.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+/// A server; killed when dropped.
+pub struct Process {
+    pub address: SocketAddr,
+    pub admin_address: SocketAddr,
+    child: Child,
+}
+
+impl Process {
+    /// Serves from `base_url` on free ports, with these variables (their names without the prefix) beside.
+    pub async fn serve(base_url: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start(Command::new(env!("CARGO_BIN_EXE_incident-gateway")), base_url, variables).await
+    }
+
+    /// The same with at most so many open files.
+    pub async fn serve_with_files(files: usize, base_url: &str, variables: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("ulimit -n {files}; exec {}", env!("CARGO_BIN_EXE_incident-gateway")));
+        Self::start(shell, base_url, variables).await
+    }
+
+    async fn start(mut command: Command, base_url: &str, variables: &[(&str, &str)]) -> Self {
+        command.env_clear();
+        command.env("ELEVATE_BASE_URL", base_url).env("ELEVATE_USERNAME", "reader").env("ELEVATE_PASSWORD", "secret");
+        for (name, value) in variables.iter().chain(&[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0")]) {
+            command.env(format!("INCIDENT_GATEWAY__{name}"), value);
+        }
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let listening = timeout(Duration::from_secs(20), event(&mut log, "listening")).await.expect("it listens");
+        // Nobody reads the rest, but the process must be able to write it.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        let address = |field: &str| listening[field].as_str().unwrap().parse().unwrap();
+        Self { address: address("address"), admin_address: address("admin_address"), child }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.child.id().expect("it runs").try_into().unwrap()).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// How it ends, which it must do in this time.
+    pub async fn ends_within(&mut self, most: Duration) -> ExitStatus {
+        timeout(most, self.child.wait()).await.expect("the process ends in time").unwrap()
+    }
+
+    /// The most memory that it has had resident, in bytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+}
+
+/// The log's next event of that name; its fields at any depth.
+async fn event(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Value {
+    while let Some(line) = log.next_line().await.unwrap() {
+        let Ok(event) = serde_json::from_str::<Value>(&line) else { panic!("not JSON: {line}") };
+        let fields = event.get("fields").unwrap_or(&event);
+        if fields["message"] == message {
+            return fields.clone();
+        }
+    }
+    panic!("the log ended before `{message}`");
+}
