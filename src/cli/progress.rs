@@ -47,7 +47,7 @@ pub(super) fn line(source: &SourceStatus) -> String {
     let seconds = source.last_duration.map_or_else(String::new, |took| format!("{:.3} s", took.as_secs_f64()));
     let name = &source.name;
     match &source.last_error {
-        Some(error) => format!("{name:<14} {:<13} {seconds:>9}   {}", error.kind, error.detail),
+        Some(error) => format!("{name:<14} {:<13} {seconds:>9}   {}", error.kind.as_str(), error.detail),
         None if source.fetched_at.is_some() => {
             let kilobytes = source.bytes.div_ceil(1000);
             format!("{name:<14} {:<13} {seconds:>9}   {} records, {kilobytes} kB", "ok", source.records)
