@@ -22,7 +22,7 @@ use crate::render::compress::Coding;
 use crate::snapshot::{Completeness, Snapshot};
 
 /// What answering takes beside rendering: scheduling, headers, the socket.
-const MARGIN: Duration = Duration::from_millis(25);
+const MARGIN: Duration = Duration::from_millis(50);
 
 /// What rendering and compressing takes a byte of upstream data, on a slow day.
 const RENDER_NANOS_PER_BYTE: u64 = 4;

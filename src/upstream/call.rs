@@ -21,7 +21,7 @@ pub struct Caller {
     /// The request that asked for it.
     pub request_id: Option<Arc<str>>,
     /// The trace it belongs to, passed on in `traceparent`. Without one, that of the last caller is, as it is when the call
-    /// is sent.
+    /// is sent; before the first caller, a new one.
     pub trace: Option<TraceContext>,
     /// Told of each failure after which the call is made again.
     pub on_retry: OnRetry,
@@ -107,8 +107,13 @@ where
     }
 
     fn call(&mut self, mut attempt: Attempt) -> Self::Future {
-        attempt.span = super::lock(&self.spans).u64(1..);
-        attempt.caller.trace = attempt.caller.trace.or_else(|| self.last_caller.get());
+        let (span, own_trace) = {
+            let mut ids = super::lock(&self.spans);
+            (ids.u64(1..), TraceContext::new(ids.u128(1..), 0))
+        };
+        attempt.span = span;
+        // A call that nobody asked for begins a trace of its own, so that the upstream's log can be matched with ours.
+        attempt.caller.trace = attempt.caller.trace.or_else(|| self.last_caller.get()).or(Some(own_trace));
         let span = tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
         if let Some(trace) = attempt.caller.trace {
             trace.join(&span, attempt.span);
