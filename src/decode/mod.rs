@@ -5,6 +5,7 @@
 
 mod identities;
 mod incidents;
+mod record;
 mod scanner;
 mod swar;
 
@@ -13,7 +14,8 @@ use std::fmt;
 
 pub use identities::Identities;
 pub(crate) use identities::address;
-pub use incidents::{IdentityValue, Incidents, Member, Priority, Record, RecordFault, SourceFields, Span};
+pub use incidents::{Incidents, Member, SourceFields};
+pub use record::{IdentityValue, Priority, Record, RecordFault, Span};
 pub use scanner::{MAX_DEPTH, Scalar, members, unescape};
 
 /// Why a body was refused. It quotes nothing of the body.

@@ -2,16 +2,16 @@
 //!
 //! Every record of every source ends in exactly one place: a group of an employee, or the unattributed.
 
+mod employees;
 mod identity;
 
-use std::borrow::Cow;
 use std::hash::BuildHasher as _;
-use std::net::Ipv4Addr;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_table};
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 pub use identity::{Meaning, OrderKey, resolve};
 
+use self::employees::Employees;
 use crate::decode::{Identities, IdentityValue, Incidents, Priority, Record, RecordFault, Span};
 
 /// Why a record stands among the unattributed.
@@ -274,84 +274,6 @@ fn narrow(index: usize) -> u32 {
 #[inline]
 fn narrow_source(index: usize) -> u16 {
     u16::try_from(index).expect("configuration allows fewer than 2^16 sources")
-}
-
-/// The employees that identity values name, each once.
-#[derive(Default)]
-struct Employees {
-    ids: Vec<Box<str>>,
-    index: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-    /// What was found before, without making a text of the value again.
-    numbers: HashMap<u32, u32>,
-    addresses: HashMap<Ipv4Addr, Result<u32, Reason>>,
-}
-
-impl Employees {
-    fn intern(&mut self, id: &str) -> u32 {
-        let Self { ids, index, hasher, .. } = self;
-        let entry = index.entry(
-            hasher.hash_one(id),
-            |&known| &*ids[known as usize] == id,
-            |&known| hasher.hash_one(&*ids[known as usize]),
-        );
-        match entry {
-            hash_table::Entry::Occupied(known) => *known.get(),
-            hash_table::Entry::Vacant(vacant) => {
-                let new = narrow(ids.len());
-                // Four slots an employee must have numbers of 32 bits too.
-                assert!(new < NO_SLOT / 4, "fewer than 2^30 employees");
-                vacant.insert(new);
-                ids.push(id.into());
-                new
-            }
-        }
-    }
-
-    #[inline]
-    fn number(&mut self, number: u32) -> u32 {
-        if let Some(&known) = self.numbers.get(&number) {
-            return known;
-        }
-        let employee = self.intern(itoa::Buffer::new().format(number));
-        self.numbers.insert(number, employee);
-        employee
-    }
-
-    #[inline]
-    fn v4(&mut self, address: Ipv4Addr, identities: Option<&Identities>) -> Result<u32, Reason> {
-        if let Some(&known) = self.addresses.get(&address) {
-            return known;
-        }
-        let employee = self.resolved(identity::resolve_address(address.into(), identities));
-        self.addresses.insert(address, employee);
-        employee
-    }
-
-    fn other(&mut self, value: Option<Cow<'_, str>>, identities: Option<&Identities>) -> Result<u32, Reason> {
-        value.map_or(Err(Reason::MissingIdentity), |value| self.resolved(resolve(value, identities)))
-    }
-
-    fn resolved(&mut self, meaning: Meaning<'_>) -> Result<u32, Reason> {
-        match meaning {
-            Meaning::Employee(id) => Ok(self.intern(&id)),
-            Meaning::UnknownAddress => Err(Reason::UnknownIp),
-            Meaning::IdentitiesUnavailable => Err(Reason::IdentitiesUnavailable),
-        }
-    }
-
-    /// The employees with at least one incident, in the order of the document.
-    fn ranked(&self, counts: &[u32]) -> Vec<u32> {
-        let mut ranked: Vec<(OrderKey<'_>, u32)> = self
-            .ids
-            .iter()
-            .zip(0..)
-            .filter(|(_, employee)| counts[*employee as usize * 4..][..4] != [0; 4])
-            .map(|(id, employee)| (OrderKey::new(id), employee))
-            .collect();
-        ranked.sort_unstable();
-        ranked.into_iter().map(|(_, employee)| employee).collect()
-    }
 }
 
 impl Joined {

@@ -1,0 +1,176 @@
+//! One record of an incident endpoint's answer: where it is, and the three values that the join needs.
+
+use std::net::Ipv4Addr;
+
+/// How urgent an incident is, in the order in which the document lists them.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Priority {
+    /// `low`
+    Low,
+    /// `medium`
+    Medium,
+    /// `high`
+    High,
+    /// `critical`
+    Critical,
+}
+
+impl Priority {
+    /// Every priority, in order.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// Its name in records and documents.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The priority of that name; names are exact.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|priority| priority.as_str() == name)
+    }
+}
+
+/// Why a record cannot be placed, as far as the record alone tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum RecordFault {
+    /// It is no JSON object.
+    NotAnObject,
+    /// None of the source's identity fields is present, or the first that is holds no number or string.
+    MissingIdentity,
+    /// `priority` is absent or none of the four.
+    InvalidPriority,
+    /// `timestamp` is absent, no number, or not finite.
+    InvalidTimestamp,
+}
+
+/// One element of `results`: where it is, and what the join needs of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    /// Seconds since the epoch; NaN when invalid.
+    pub(super) timestamp: f64,
+    pub(super) start: u32,
+    pub(super) length: u32,
+    /// The number, the address, or the index among the batch's other values, as `flags` say.
+    pub(super) identity: u32,
+    /// 0–3, or [`NO_PRIORITY`].
+    pub(super) priority: u8,
+    pub(super) flags: u8,
+}
+
+pub(super) const NO_PRIORITY: u8 = u8::MAX;
+pub(super) const NOT_AN_OBJECT: u8 = 1;
+pub(super) const HAS_TYPE: u8 = 2;
+pub(super) const HAS_EMPLOYEE_ID: u8 = 4;
+pub(super) const IDENTITY: u8 = 8 | 16;
+pub(super) const IDENTITY_NUMBER: u8 = 8;
+pub(super) const IDENTITY_V4: u8 = 16;
+pub(super) const IDENTITY_OTHER: u8 = 8 | 16;
+
+/// A record's identity value. Nearly all are small numbers or IPv4 addresses, which need no text to be compared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IdentityValue {
+    /// A whole number of up to eight digits without leading zeros, as number or as string.
+    Number(u32),
+    /// A string that spells an IPv4 address.
+    V4(Ipv4Addr),
+    /// Any other value, by its index in [`super::Incidents::other_identities`].
+    Other(usize),
+}
+
+impl Record {
+    /// Seconds since the epoch, finite; NaN when the record's timestamp is invalid.
+    #[must_use]
+    pub fn timestamp(&self) -> f64 {
+        self.timestamp
+    }
+
+    /// The record's priority, unless it is invalid.
+    #[must_use]
+    pub fn priority(&self) -> Option<Priority> {
+        Priority::ALL.get(usize::from(self.priority)).copied()
+    }
+
+    /// Its identity value, unless it has none.
+    #[must_use]
+    #[inline]
+    pub fn identity(&self) -> Option<IdentityValue> {
+        match self.flags & IDENTITY {
+            0 => None,
+            IDENTITY_NUMBER => Some(IdentityValue::Number(self.identity)),
+            IDENTITY_V4 => Some(IdentityValue::V4(Ipv4Addr::from_bits(self.identity))),
+            _ => Some(IdentityValue::Other(self.identity as usize)),
+        }
+    }
+
+    /// Whether it is a JSON object.
+    #[must_use]
+    pub fn is_object(&self) -> bool {
+        self.flags & NOT_AN_OBJECT == 0
+    }
+
+    /// Whether it has a member `type` of its own.
+    #[must_use]
+    pub fn has_type(&self) -> bool {
+        self.flags & HAS_TYPE != 0
+    }
+
+    /// Whether it has a member `employee_id` of its own.
+    #[must_use]
+    pub fn has_employee_id(&self) -> bool {
+        self.flags & HAS_EMPLOYEE_ID != 0
+    }
+
+    /// Its fault before identities are looked up, the identity's before the values'.
+    #[must_use]
+    pub fn identity_fault(&self) -> Option<RecordFault> {
+        if !self.is_object() {
+            Some(RecordFault::NotAnObject)
+        } else if self.flags & IDENTITY == 0 {
+            Some(RecordFault::MissingIdentity)
+        } else {
+            None
+        }
+    }
+
+    /// Its fault in the values that place it in a list.
+    #[must_use]
+    pub fn value_fault(&self) -> Option<RecordFault> {
+        if self.priority == NO_PRIORITY {
+            Some(RecordFault::InvalidPriority)
+        } else if self.timestamp.is_nan() {
+            Some(RecordFault::InvalidTimestamp)
+        } else {
+            None
+        }
+    }
+
+    /// Where its text stands in the batch's body.
+    #[must_use]
+    #[inline]
+    pub fn span(&self) -> Span {
+        Span { start: self.start, length: self.length }
+    }
+}
+
+/// A place in a body.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Span {
+    pub(super) start: u32,
+    pub(super) length: u32,
+}
+
+impl Span {
+    /// The bytes at that place.
+    #[must_use]
+    #[inline]
+    pub fn of(self, body: &[u8]) -> &[u8] {
+        &body[self.start as usize..][..self.length as usize]
+    }
+}
