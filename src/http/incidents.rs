@@ -143,7 +143,8 @@ impl Gateway {
                 Ok(Ok(())) => snapshot = Arc::clone(&snapshots.borrow_and_update()),
                 // The budget is spent, or the refresh has ended with the process.
                 Ok(Err(_)) | Err(_) => {
-                    waited = true;
+                    // `wait=0` asks for no wait, and there was none.
+                    waited |= !longest.is_zero();
                     break;
                 }
             }

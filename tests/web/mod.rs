@@ -28,6 +28,7 @@ pub(crate) type Bodies<'a> = Vec<Option<&'a str>>;
 pub(crate) struct Site {
     pub(crate) config: Config,
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
     views: AtomicU64,
@@ -71,8 +72,8 @@ impl Site {
             policy: policy(&config),
         };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
-        let gateway = Gateway::new(&config, receiver, cache, metrics, upstream, phases);
-        Self { config, gateway: Arc::new(gateway), phase, snapshots, views: AtomicU64::new(1) }
+        let gateway = Gateway::new(&config, receiver, Arc::clone(&cache), metrics, upstream, phases);
+        Self { config, gateway: Arc::new(gateway), cache, phase, snapshots, views: AtomicU64::new(1) }
     }
 
     /// A gateway that has all sources: the given bodies by name, and empty ones else.
@@ -98,10 +99,14 @@ impl Site {
         self.publish(body("identities").or(Some("{}")), incidents.collect());
     }
 
+    /// A view of these bodies that nobody is served yet.
+    pub(crate) fn unpublished(&self, identities: Option<&str>, bodies: &Bodies<'_>) -> Arc<View> {
+        Arc::new(view(&self.config, self.views.fetch_add(1, Ordering::Relaxed), identities, bodies))
+    }
+
     /// Publishes these bodies as fetched now; a source without one is missing.
     pub(crate) fn publish(&self, identities: Option<&str>, bodies: Bodies<'_>) {
-        let id = self.views.fetch_add(1, Ordering::Relaxed);
-        let view = Arc::new(view(&self.config, id, identities, &bodies));
+        let view = self.unpublished(identities, &bodies);
         let all = std::iter::once(identities).chain(bodies);
         let before = Arc::clone(&self.snapshots.borrow());
         let sources = all.zip(before.sources.iter()).map(|(body, before)| SourceStatus {

@@ -1,0 +1,53 @@
+//! When the gateway is ready, and what is ready for a caller who waits.
+
+mod web;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::Method;
+use incident_gateway::cache::{Format, Question};
+use incident_gateway::http::Phase;
+use incident_gateway::render::compress::Coding;
+use web::Site;
+
+#[tokio::test(start_paused = true)]
+async fn ready_from_the_first_data_until_the_stop_whatever_becomes_of_the_data() {
+    let site = Site::new();
+    assert_eq!(site.get("/readyz").await.status, 503);
+    site.publish_named(&[]);
+    assert_eq!(site.get("/readyz").await.status, 200);
+    // All of it has grown too old: the answers say so, and readiness does not take every replica out at once.
+    site.publish(None, vec![None; site.config.sources.len()]);
+    site.publish_states(|source| source.last_success = Some(SystemTime::now()));
+    assert_eq!(site.get("/incidents").await.status, 503);
+    assert_eq!(site.get("/readyz").await.status, 200);
+    site.phase.send_replace(Phase::Draining);
+    assert_eq!(site.get("/readyz").await.status, 503);
+    assert_eq!(site.get("/healthz").await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
+    let site = Site::new();
+    let gateway = Arc::clone(&site.gateway);
+    let request = http::Request::get("/incidents").header("accept-encoding", "gzip").body(()).unwrap();
+    let waiting = tokio::spawn(async move { gateway.answer(request).await.status() });
+    tokio::task::yield_now().await;
+
+    let view = site.unpublished(Some("{}"), &vec![Some(r#"{"results":[]}"#); site.config.sources.len()]);
+    site.cache.warm(&view).await;
+    let ask = |coding| site.cache.answer(&view, Question::Incidents(Format::Json), coding, || b"late".to_vec());
+    let gzip_magic = [0x1f, 0x8b];
+    let ready = ask(Coding::Gzip).await.unwrap();
+    assert_eq!(ready.body[..2], gzip_magic);
+    // The plain document was not asked for, so it is made now; the compressed one is not made of that.
+    let plain = ask(Coding::Identity).await.unwrap();
+    assert_eq!(plain.body, "late");
+    let late = incident_gateway::render::compress::compress(plain.body, Coding::Gzip);
+    assert_ne!(ready.body, late);
+
+    // Nothing was published: the caller is told so when its budget ends.
+    assert_eq!(waiting.await.unwrap(), 503);
+    assert_eq!(site.ask(Method::HEAD, "/healthz", &[]).await.status(), 200);
+}
