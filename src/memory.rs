@@ -1,8 +1,10 @@
 //! How the system's allocator is to treat the few very large buffers that a refresh lives on.
 
+use std::alloc::{GlobalAlloc, Layout, System};
+
 /// From this size on an allocation is mapped by itself, and given back to the system when it is freed.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAPPED_FROM: libc::c_int = 256 << 10;
+const MAPPED_FROM: libc::c_int = 2 << 20;
 
 /// Has large buffers given back as soon as they are freed. Call it once, before other threads are started.
 ///
@@ -25,3 +27,75 @@ pub fn give_back_large_buffers() {
 /// Other allocators are left as they are.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn give_back_large_buffers() {}
+
+/// The size of a huge page, and from which on a buffer is laid on such.
+const HUGE: usize = 2 << 20;
+
+/// The system's allocator, which lays large buffers on huge pages.
+///
+/// A refresh touches new memory by the hundred megabytes: bodies, records, the document. At 4 KiB a page, the faults cost
+/// as much as the decoding. Kernels that have huge pages for those who ask (`madvise`, the usual setting) give them here;
+/// where they are off, asking does nothing.
+#[derive(Debug)]
+pub struct Allocator;
+
+/// How a buffer of that layout is laid. It depends on the layout alone, so that a buffer is freed as it was allocated.
+#[inline]
+fn laid(layout: Layout) -> Layout {
+    if layout.size() < HUGE { layout } else { layout.align_to(HUGE).unwrap_or(layout) }
+}
+
+#[allow(unsafe_code, reason = "an allocator has no other interface")]
+// SAFETY: every call is passed on to the system's allocator, with the same size and at least the same alignment;
+// `realloc` is the provided one, which allocates, copies and frees through these.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        advise(unsafe { System.alloc(laid(layout)) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        advise(unsafe { System.alloc_zeroed(laid(layout)) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(start, laid(layout)) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let resized = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        if laid(layout) == layout && laid(resized) == resized {
+            return unsafe { System.realloc(start, layout, size) };
+        }
+        unsafe {
+            let moved = self.alloc(resized);
+            if !moved.is_null() {
+                std::ptr::copy_nonoverlapping(start, moved, layout.size().min(size));
+                self.dealloc(start, layout);
+            }
+            moved
+        }
+    }
+}
+
+#[inline]
+fn advise(start: *mut u8, size: usize) -> *mut u8 {
+    if size >= HUGE && !start.is_null() {
+        ask_for_huge_pages(start, size);
+    }
+    start
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "an allocator has no other interface")]
+#[cold]
+fn ask_for_huge_pages(start: *mut u8, size: usize) {
+    // SAFETY: the range is the buffer, and this advice leaves what is in it as it is. A refusal changes nothing.
+    unsafe { libc::madvise(start.cast(), size, libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_start: *mut u8, _size: usize) {}

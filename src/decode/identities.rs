@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::scanner::{Scalar, Scanner};
-use super::{DecodeError, employee_text, unescape, utf8};
+use super::{DecodeError, document, employee_text, unescape};
 
 /// Which employee an address belongs to.
 ///
@@ -35,6 +35,49 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
+type Tables = (HashMap<Ipv4Addr, Span>, HashMap<Ipv6Addr, Span>);
+
+fn read(scanner: &mut Scanner<'_>) -> Result<Tables, DecodeError> {
+    let (mut v4, mut v6) = Tables::default();
+    let mut has_addresses = false;
+    scanner.expect(b'{', "expected an object of addresses")?;
+    scanner.skip_whitespace();
+    if scanner.accept(b'}') {
+        return Ok((v4, v6));
+    }
+    loop {
+        let name = scanner.name()?;
+        scanner.skip_whitespace();
+        let value = scanner.value(1)?;
+        if let Some(address) = unescape(name).and_then(|name| address(&name)) {
+            has_addresses = true;
+            let raw = scanner.text(value.start, value.end);
+            let named = employee_text(value.kind, raw).filter(|text| self::address(text).is_none());
+            let span = named.is_some().then_some(Span {
+                start: u32::try_from(value.start).unwrap_or(u32::MAX),
+                length: u32::try_from(raw.len()).unwrap_or(u32::MAX),
+            });
+            match (address, span) {
+                (IpAddr::V4(address), Some(span)) => drop(v4.insert(address, span)),
+                (IpAddr::V6(address), Some(span)) => drop(v6.insert(address, span)),
+                (IpAddr::V4(address), None) => drop(v4.remove(&address)),
+                (IpAddr::V6(address), None) => drop(v6.remove(&address)),
+            }
+        }
+        scanner.skip_whitespace();
+        if scanner.accept(b'}') {
+            break;
+        }
+        scanner.expect(b',', "expected a comma or a closing brace")?;
+        scanner.skip_whitespace();
+    }
+    if has_addresses {
+        Ok((v4, v6))
+    } else {
+        Err(DecodeError { offset: 0, fault: "no member of the object is named by an address" })
+    }
+}
+
 impl Identities {
     /// Reads one flat object.
     ///
@@ -43,46 +86,7 @@ impl Identities {
     /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, no object, or an object
     /// with members of which none is named by an address: that is some other document, such as an error's.
     pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
-        let text = utf8(&body)?;
-        let mut scanner = Scanner::new(text);
-        let mut v4 = HashMap::new();
-        let mut v6 = HashMap::new();
-        let mut has_addresses = false;
-        scanner.skip_whitespace();
-        scanner.expect(b'{', "expected an object of addresses")?;
-        scanner.skip_whitespace();
-        if !scanner.accept(b'}') {
-            loop {
-                let name = scanner.name()?;
-                scanner.skip_whitespace();
-                let value = scanner.value(1)?;
-                if let Some(address) = unescape(name).and_then(|name| address(&name)) {
-                    has_addresses = true;
-                    let raw = scanner.slice(value.start, value.end);
-                    let named = employee_text(value.kind, raw).filter(|text| self::address(text).is_none());
-                    let span = named.is_some().then_some(Span {
-                        start: u32::try_from(value.start).unwrap_or(u32::MAX),
-                        length: u32::try_from(raw.len()).unwrap_or(u32::MAX),
-                    });
-                    match (address, span) {
-                        (IpAddr::V4(address), Some(span)) => drop(v4.insert(address, span)),
-                        (IpAddr::V6(address), Some(span)) => drop(v6.insert(address, span)),
-                        (IpAddr::V4(address), None) => drop(v4.remove(&address)),
-                        (IpAddr::V6(address), None) => drop(v6.remove(&address)),
-                    }
-                }
-                scanner.skip_whitespace();
-                if scanner.accept(b'}') {
-                    break;
-                }
-                scanner.expect(b',', "expected a comma or a closing brace")?;
-                scanner.skip_whitespace();
-            }
-            if !has_addresses {
-                return Err(DecodeError { offset: 0, fault: "no member of the object is named by an address" });
-            }
-        }
-        scanner.end()?;
+        let (v4, v6) = document(&body, read)?;
         Ok(Self { body, v4, v6 })
     }
 

@@ -10,8 +10,9 @@ use super::record::{
     HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4, NO_PRIORITY, NOT_AN_OBJECT,
     Priority, Record, Span,
 };
-use super::scanner::{Scalar, Scanner, ShortName, Value};
-use super::{DecodeError, employee_text, swar, unescape, utf8};
+use super::scanner::{Number, Scalar, Scanner, Value};
+use super::window::Prefix;
+use super::{DecodeError, document, employee_text, swar, unescape};
 
 /// What the decoder must know about a source: which fields may name the employee, in order of precedence.
 #[derive(Clone, Debug)]
@@ -74,11 +75,35 @@ struct IdentityToken {
     kind: Scalar,
 }
 
+/// The valid timestamps of a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// The least; infinity where there is none.
+    pub earliest: f64,
+    /// The greatest; negative infinity where there is none.
+    pub latest: f64,
+    /// Whether none is less than one before it.
+    pub ascending: bool,
+}
+
+impl Times {
+    const NONE: Self = Self { earliest: f64::INFINITY, latest: f64::NEG_INFINITY, ascending: true };
+
+    #[inline]
+    fn note(&mut self, timestamp: f64) {
+        // An invalid one is NaN, which is not less, and which `min` and `max` pass over.
+        self.ascending &= !(timestamp < self.latest);
+        self.earliest = self.earliest.min(timestamp);
+        self.latest = self.latest.max(timestamp);
+    }
+}
+
 /// An incident endpoint's whole answer: the body, and its records in upstream order.
 #[derive(Debug)]
 pub struct Incidents {
     body: Bytes,
     records: Vec<Record>,
+    times: Times,
     tokens: Vec<IdentityToken>,
 }
 
@@ -90,43 +115,19 @@ impl Incidents {
     /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or has not exactly one
     /// array `results`.
     pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
-        let text = utf8(&body)?;
-        let mut scanner = Scanner::new(text);
-        // 80 bytes are a usual record; what is too much is given back below.
-        let records = Vec::with_capacity(body.len() / 64);
-        let mut reader = Reader { fields, tokens: Tokens::default(), records, shape: Shape::default() };
-        let mut found = false;
-        scanner.skip_whitespace();
-        scanner.expect(b'{', "expected an object with `results`")?;
-        scanner.skip_whitespace();
-        if !scanner.accept(b'}') {
-            loop {
-                let name = scanner.name()?;
-                scanner.skip_whitespace();
-                if unescape(name).is_some_and(|name| name == "results") {
-                    if std::mem::replace(&mut found, true) {
-                        return scanner.fault("a second `results`");
-                    }
-                    reader.results(&mut scanner)?;
-                } else {
-                    scanner.value(1)?;
-                }
-                scanner.skip_whitespace();
-                if scanner.accept(b'}') {
-                    break;
-                }
-                scanner.expect(b',', "expected a comma or a closing brace")?;
-                scanner.skip_whitespace();
-            }
-        }
-        scanner.end()?;
-        if !found {
-            return Err(DecodeError { offset: 0, fault: "no `results` in the document" });
-        }
-        let Reader { tokens: Tokens { mut list, .. }, mut records, .. } = reader;
-        records.shrink_to_fit();
-        list.shrink_to_fit();
-        Ok(Self { body, records, tokens: list })
+        // Shorter records than 40 bytes are none that can be placed. What is reserved and not written to takes no memory.
+        let records = Vec::with_capacity(body.len() / 40);
+        let mut reader =
+            Reader { fields, tokens: Tokens::default(), records, times: Times::NONE, shape: Shape::default() };
+        document(&body, |scanner| reader.document(scanner))?;
+        let Reader { tokens: Tokens { list: tokens, .. }, records, times, .. } = reader;
+        Ok(Self { body, records, times, tokens })
+    }
+
+    /// The valid timestamps of its records.
+    #[must_use]
+    pub fn times(&self) -> Times {
+        self.times
     }
 
     /// The records in upstream order.
@@ -197,18 +198,47 @@ fn offset(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
-/// The names of the last record's members, in order, and what each means.
+/// What leads to each value of a record: all between the value before, or the record's begin, and this one. Records of one
+/// source repeat it, down to the spaces.
 #[derive(Default)]
-struct Shape([Option<(ShortName, Members)>; 8]);
+struct Shape([Option<(Prefix, Members)>; 8]);
 
 struct Reader<'a> {
     fields: &'a SourceFields,
     tokens: Tokens,
     records: Vec<Record>,
+    times: Times,
     shape: Shape,
 }
 
 impl Reader<'_> {
+    fn document(&mut self, scanner: &mut Scanner<'_>) -> Result<(), DecodeError> {
+        let mut found = false;
+        scanner.expect(b'{', "expected an object with `results`")?;
+        scanner.skip_whitespace();
+        if !scanner.accept(b'}') {
+            loop {
+                let name = scanner.name()?;
+                scanner.skip_whitespace();
+                if unescape(name).is_some_and(|name| name == "results") {
+                    if std::mem::replace(&mut found, true) {
+                        return scanner.fault("a second `results`");
+                    }
+                    self.results(scanner)?;
+                } else {
+                    scanner.value(1)?;
+                }
+                scanner.skip_whitespace();
+                if scanner.accept(b'}') {
+                    break;
+                }
+                scanner.expect(b',', "expected a comma or a closing brace")?;
+                scanner.skip_whitespace();
+            }
+        }
+        if found { Ok(()) } else { Err(DecodeError { offset: 0, fault: "no `results` in the document" }) }
+    }
+
     fn results(&mut self, scanner: &mut Scanner<'_>) -> Result<(), DecodeError> {
         scanner.expect(b'[', "`results` is no array")?;
         scanner.skip_whitespace();
@@ -217,6 +247,7 @@ impl Reader<'_> {
         }
         loop {
             let record = self.record(scanner)?;
+            self.times.note(record.timestamp);
             self.records.push(record);
             scanner.skip_whitespace();
             if scanner.accept(b']') {
@@ -250,56 +281,72 @@ impl Reader<'_> {
 
     #[inline]
     fn members(&mut self, scanner: &mut Scanner<'_>, record: &mut Record) -> Result<(), DecodeError> {
-        scanner.expect(b'{', "expected an object")?;
-        scanner.skip_whitespace();
-        if scanner.accept(b'}') {
-            return Ok(());
-        }
         let mut identity_rank = usize::MAX;
         for index in 0.. {
-            let members = match self.shape.0.get(index) {
-                Some(Some((name, members))) if scanner.accept_short_name(name) => *members,
-                _ => self.name(scanner, index)?,
-            };
-            // A known name may have whitespace after it that the record before had not.
-            scanner.skip_whitespace();
-            let value = scanner.value(3)?;
-            // Of members with the same name the last counts, as in most JSON readers.
-            match members.fixed {
-                Some(Member::Priority) => record.priority = priority(scanner, value),
-                Some(Member::Timestamp) => record.timestamp = timestamp(scanner, value),
-                Some(Member::Type) => record.flags |= HAS_TYPE,
-                Some(Member::EmployeeId) => record.flags |= HAS_EMPLOYEE_ID,
-                None => {}
+            if index > 0 && scanner.accept(b'}') {
+                return Ok(());
             }
+            let members = match self.shape.0.get(index) {
+                Some(Some((lead, members))) if scanner.accept_prefix(lead) => *members,
+                _ => match self.lead(scanner, index)? {
+                    Some(members) => members,
+                    None => return Ok(()),
+                },
+            };
+            // There may be whitespace that the record before had not.
+            scanner.skip_whitespace();
+            // Of members with the same name the last counts, as in most JSON readers.
+            let value = match members.fixed {
+                Some(Member::Priority) => priority(scanner, record)?,
+                Some(Member::Timestamp) => timestamp(scanner, record)?,
+                Some(Member::Type) => {
+                    record.flags |= HAS_TYPE;
+                    scanner.value(3)?
+                }
+                Some(Member::EmployeeId) => {
+                    record.flags |= HAS_EMPLOYEE_ID;
+                    scanner.value(3)?
+                }
+                None => scanner.value(3)?,
+            };
             if let Some(rank) = members.identity
                 && rank <= identity_rank
             {
                 identity_rank = rank;
                 self.identity(scanner, value, record);
             }
-            scanner.skip_whitespace();
-            if scanner.accept(b'}') {
-                return Ok(());
-            }
-            scanner.expect(b',', "expected a comma or a closing brace")?;
-            scanner.skip_whitespace();
         }
         Ok(())
     }
 
-    /// Reads a member's name up to its value, and remembers it for the next record.
-    fn name(&mut self, scanner: &mut Scanner<'_>, index: usize) -> Result<Members, DecodeError> {
+    /// Reads up to a member's value, and remembers what led there for the next record; `None` when the record ends.
+    #[cold]
+    fn lead(&mut self, scanner: &mut Scanner<'_>, index: usize) -> Result<Option<Members>, DecodeError> {
         let start = scanner.position();
+        if index == 0 {
+            scanner.expect(b'{', "expected an object")?;
+            scanner.skip_whitespace();
+            if scanner.accept(b'}') {
+                return Ok(None);
+            }
+        } else {
+            scanner.skip_whitespace();
+            if scanner.accept(b'}') {
+                return Ok(None);
+            }
+            scanner.expect(b',', "expected a comma or a closing brace")?;
+            scanner.skip_whitespace();
+        }
         let name = scanner.name()?;
+        scanner.skip_whitespace();
         let members = match unescape(name) {
             Some(name) => self.fields.members(&name),
             None => Members { fixed: None, identity: None },
         };
         if let Some(place) = self.shape.0.get_mut(index) {
-            *place = ShortName::new(&scanner.bytes()[start..scanner.position()]).map(|name| (name, members));
+            *place = Prefix::new(&scanner.bytes()[start..scanner.position()]).map(|lead| (lead, members));
         }
-        Ok(members)
+        Ok(Some(members))
     }
 
     #[inline]
@@ -325,34 +372,45 @@ impl Reader<'_> {
     }
 }
 
+/// A member's value, and the priority that it names.
 #[inline]
-fn priority(scanner: &Scanner<'_>, value: Value) -> u8 {
-    let text = scanner.slice(value.start, value.end);
+fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
+    const SPELLED: [Prefix; 4] = [
+        Prefix::new(b"\"low\"").unwrap(),
+        Prefix::new(b"\"medium\"").unwrap(),
+        Prefix::new(b"\"high\"").unwrap(),
+        Prefix::new(b"\"critical\"").unwrap(),
+    ];
+    let start = scanner.position();
     // One comparison instead of four whose outcome no processor could foresee: the names differ in three bits.
-    let likely = match text.as_bytes().get(1).copied().unwrap_or_default() & 7 {
+    let likely = match scanner.bytes().get(start + 1).copied().unwrap_or_default() & 7 {
         0 => Priority::High,
         3 => Priority::Critical,
         4 => Priority::Low,
         _ => Priority::Medium,
     };
-    if text.len() == likely.as_str().len() + 2 && &text[1..text.len() - 1] == likely.as_str() {
-        return likely as u8;
+    if scanner.accept_prefix(&SPELLED[likely as usize]) {
+        record.priority = likely as u8;
+        return Ok(Value { kind: Scalar::String, start, end: scanner.position() });
     }
-    if value.kind != Scalar::String {
-        return NO_PRIORITY;
-    }
-    unescape(&text[1..text.len() - 1])
-        .and_then(|name| Priority::from_name(&name))
-        .map_or(NO_PRIORITY, |priority| priority as u8)
+    let value = scanner.value(3)?;
+    let name = if value.kind == Scalar::String { unescape(scanner.text(value.start + 1, value.end - 1)) } else { None };
+    let named = name.and_then(|name| Priority::from_name(&name));
+    record.priority = named.map_or(NO_PRIORITY, |priority| priority as u8);
+    Ok(value)
 }
 
+/// A member's value, and the time that it states.
 #[inline]
-fn timestamp(scanner: &Scanner<'_>, value: Value) -> f64 {
-    if value.kind != Scalar::Number {
-        return f64::NAN;
+fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
+    if !matches!(scanner.peek(), b'-' | b'0'..=b'9') {
+        record.timestamp = f64::NAN;
+        return scanner.value(3);
     }
-    let seconds = swar::decimal(scanner.bytes(), value.start, value.end)
-        .unwrap_or_else(|| scanner.slice(value.start, value.end).parse().unwrap_or(f64::NAN));
+    let Number { start, whole, places, end, plain } = scanner.number()?;
+    let seconds = if plain { swar::decimal(scanner.bytes(), start, whole, places) } else { None };
+    let seconds = seconds.unwrap_or_else(|| scanner.text(start, end).parse().unwrap_or(f64::NAN));
     // Adding zero turns -0 into 0, so that equal times compare equal bit by bit.
-    if f64::is_finite(seconds) { seconds + 0.0 } else { f64::NAN }
+    record.timestamp = if f64::is_finite(seconds) { seconds + 0.0 } else { f64::NAN };
+    Ok(Value { kind: Scalar::Number, start, end })
 }

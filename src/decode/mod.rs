@@ -8,14 +8,16 @@ mod incidents;
 mod record;
 mod scanner;
 mod swar;
+mod window;
 
 use std::borrow::Cow;
 use std::fmt;
 
 pub use identities::Identities;
 pub(crate) use identities::address;
-pub use incidents::{Incidents, Member, SourceFields};
+pub use incidents::{Incidents, Member, SourceFields, Times};
 pub use record::{IdentityValue, Priority, Record, RecordFault, Span};
+use scanner::Scanner;
 pub use scanner::{MAX_DEPTH, Scalar, members, unescape};
 
 /// Why a body was refused. It quotes nothing of the body.
@@ -35,16 +37,30 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// The body as text, in one pass over it.
-fn utf8(body: &[u8]) -> Result<&str, DecodeError> {
+/// Reads a body as one strict JSON document, of which `read` knows the shape.
+fn document<T>(
+    body: &[u8],
+    read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
     // Spans are 32 bits wide; configuration keeps `upstream.max_body` below this.
     if u32::try_from(body.len()).is_err() {
         return Err(DecodeError { offset: 0, fault: "the body is larger than 4 GiB" });
     }
-    simdutf8::basic::from_utf8(body).map_err(|_| DecodeError {
-        offset: simdutf8::compat::from_utf8(body).err().map_or(0, |error| error.valid_up_to()),
-        fault: "invalid UTF-8",
-    })
+    let mut scanner = Scanner::new(body);
+    scanner.skip_whitespace();
+    let read = read(&mut scanner).and_then(|read| scanner.end().map(|()| read));
+    // Most bodies are all ASCII, and need no pass of its own to see that they are UTF-8.
+    if read.is_err() || !scanner.is_ascii() {
+        utf8(body)?;
+    }
+    read
+}
+
+fn utf8(body: &[u8]) -> Result<(), DecodeError> {
+    match simdutf8::compat::from_utf8(body) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(DecodeError { offset: error.valid_up_to(), fault: "invalid UTF-8" }),
+    }
 }
 
 /// The text of a scalar that can name an employee: a number as it is spelled, or a string unescaped. `None` for other

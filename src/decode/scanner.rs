@@ -9,7 +9,10 @@
 
 use std::borrow::Cow;
 
+use wide::u8x16;
+
 use super::DecodeError;
+use super::window::{Prefix, WIDTH, Window};
 
 /// How deep arrays and objects may nest, the document itself included.
 pub const MAX_DEPTH: usize = 256;
@@ -33,60 +36,30 @@ pub(super) struct Value {
     pub(super) end: usize,
 }
 
-/// A position in a body that is known to be UTF-8.
+/// A decimal number's place in the body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Number {
+    pub(super) start: usize,
+    /// Digits before the point.
+    pub(super) whole: usize,
+    /// Digits after it.
+    pub(super) places: usize,
+    pub(super) end: usize,
+    /// Neither sign nor exponent.
+    pub(super) plain: bool,
+}
+
+/// A position in a body.
 pub(super) struct Scanner<'a> {
-    text: &'a str,
     bytes: &'a [u8],
     position: usize,
-}
-
-const LOW: u128 = u128::from_le_bytes([0x01; 16]);
-const HIGH: u128 = u128::from_le_bytes([0x80; 16]);
-
-/// Marks the high bit of each byte of `window` that is zero. Bytes above the lowest marked one may be marked wrongly, so
-/// only the lowest counts.
-const fn zero_bytes(window: u128) -> u128 {
-    window.wrapping_sub(LOW) & !window & HIGH
-}
-
-/// The offset in `window` (as read in little-endian order) of the first byte that ends or interrupts a run of plain string
-/// content: a quote, a backslash or a control character. 16 when there is none.
-const fn plain_run(window: u128) -> usize {
-    let quotes = zero_bytes(window ^ (LOW * b'"' as u128));
-    let backslashes = zero_bytes(window ^ (LOW * b'\\' as u128));
-    let controls = window.wrapping_sub(LOW * 0x20) & !window & HIGH;
-    ((quotes | backslashes | controls).trailing_zeros() / 8) as usize
-}
-
-/// How many of the bytes of `window` (as read in little-endian order) are digits before the first that is not.
-const fn digit_run(window: u128) -> usize {
-    let digits = window ^ (LOW * b'0' as u128);
-    // A digit is now 0–9; adding 0x76 carries any greater value, up to 0x89, into the high bit, as `|` keeps those above.
-    let others = (digits.wrapping_add(LOW * 0x76) | digits) & HIGH;
-    (others.trailing_zeros() / 8) as usize
-}
-
-/// A member's name with its quotes and colon, when that is at most 16 bytes: comparing it takes two instructions, and records of one source repeat the same names in the same order.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ShortName {
-    bytes: u128,
-    mask: u128,
-    length: usize,
-}
-
-impl ShortName {
-    /// The bytes between two positions, unless they are too many.
-    pub(super) fn new(bytes: &[u8]) -> Option<Self> {
-        let mut padded = [0; 16];
-        padded.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        let mask = u128::MAX.checked_shr(128 - 8 * u32::try_from(bytes.len()).ok()?).unwrap_or(0);
-        Some(Self { bytes: u128::from_le_bytes(padded), mask, length: bytes.len() })
-    }
+    /// All bytes of strings, together: where none is beyond ASCII, this is not either.
+    seen: u8x16,
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), position: 0 }
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, position: 0, seen: u8x16::ZERO }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -97,9 +70,14 @@ impl<'a> Scanner<'a> {
         self.bytes
     }
 
-    /// The text between two positions that values gave.
-    pub(super) fn slice(&self, start: usize, end: usize) -> &'a str {
-        &self.text[start..end]
+    /// The text between two positions that values gave; nothing where it is no UTF-8, for which the body is refused.
+    pub(super) fn text(&self, start: usize, end: usize) -> &'a str {
+        std::str::from_utf8(&self.bytes[start..end]).unwrap_or_default()
+    }
+
+    /// Whether what was scanned is ASCII. It is when this says so; it may be when it does not.
+    pub(super) fn is_ascii(&self) -> bool {
+        self.seen.to_array().is_ascii()
     }
 
     #[cold]
@@ -148,26 +126,23 @@ impl<'a> Scanner<'a> {
         }
         let start = self.position + 1;
         self.string()?;
-        let name = self.slice(start, self.position - 1);
+        let name = self.text(start, self.position - 1);
         self.skip_whitespace();
         self.expect(b':', "expected a colon")?;
         Ok(name)
     }
 
-    /// The next sixteen bytes, the first in the lowest place; most strings and numbers end within them, so that their
-    /// length makes no branch.
-    #[inline]
-    fn window(&self) -> Option<u128> {
-        let window = self.bytes.get(self.position..self.position + 16)?;
-        Some(u128::from_le_bytes(window.try_into().ok()?))
+    #[inline(always)]
+    fn window(&self) -> Window {
+        Window::of(self.bytes, self.position)
     }
 
     /// Consumes these very bytes when they are next.
     #[inline(always)]
-    pub(super) fn accept_short_name(&mut self, name: &ShortName) -> bool {
-        let found = self.window().is_some_and(|window| window & name.mask == name.bytes);
-        self.position += if found { name.length } else { 0 };
-        found
+    pub(super) fn accept_prefix(&mut self, prefix: &Prefix) -> bool {
+        let length = prefix.matches(self.bytes, self.position);
+        self.position += length.unwrap_or_default();
+        length.is_some()
     }
 
     /// One value, whatever it is; `depth` is how many arrays and objects are open around it.
@@ -196,12 +171,12 @@ impl<'a> Scanner<'a> {
     fn string(&mut self) -> Result<(), DecodeError> {
         self.position += 1;
         loop {
-            while let Some(window) = self.window() {
-                let run = plain_run(window);
-                self.position += run;
-                if run < 16 {
-                    break;
-                }
+            let window = self.window();
+            self.seen |= window.bytes();
+            let run = window.plain_run();
+            self.position += run;
+            if run == WIDTH {
+                continue;
             }
             match self.peek() {
                 b'"' => {
@@ -209,8 +184,7 @@ impl<'a> Scanner<'a> {
                     return Ok(());
                 }
                 b'\\' => self.escape()?,
-                0..=0x1f => return self.fault("a control character in a string"),
-                _ => self.position += 1,
+                _ => return self.fault("a control character in a string"),
             }
         }
     }
@@ -231,42 +205,39 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
+    /// Digits, one at the least; returns how many.
     #[inline(always)]
-    fn digits(&mut self) -> Result<(), DecodeError> {
+    fn digits(&mut self) -> Result<usize, DecodeError> {
         let start = self.position;
-        while let Some(window) = self.window() {
-            let run = digit_run(window);
+        loop {
+            let run = self.window().digit_run();
             self.position += run;
-            if run < 16 {
+            if run < WIDTH {
                 break;
             }
         }
-        while self.peek().is_ascii_digit() {
-            self.position += 1;
-        }
-        if self.position == start { self.fault("expected a digit") } else { Ok(()) }
+        if self.position == start { self.fault("expected a digit") } else { Ok(self.position - start) }
     }
 
     #[inline(always)]
-    fn number(&mut self) -> Result<(), DecodeError> {
-        self.accept(b'-');
-        if !self.accept(b'0') {
-            self.digits()?;
+    pub(super) fn number(&mut self) -> Result<Number, DecodeError> {
+        let start = self.position;
+        let mut plain = !self.accept(b'-');
+        let leading_zero = self.peek() == b'0';
+        let whole = self.digits()?;
+        if leading_zero && whole > 1 {
+            return self.fault("an invalid number");
         }
-        if self.accept(b'.') {
-            self.digits()?;
-        }
+        let places = if self.accept(b'.') { self.digits()? } else { 0 };
         if matches!(self.peek(), b'e' | b'E') {
+            plain = false;
             self.position += 1;
             if matches!(self.peek(), b'+' | b'-') {
                 self.position += 1;
             }
             self.digits()?;
         }
-        if matches!(self.peek(), b'0'..=b'9' | b'.' | b'+' | b'-') {
-            return self.fault("an invalid number");
-        }
-        Ok(())
+        Ok(Number { start, whole, places, end: self.position, plain })
     }
 
     fn literal(&mut self, literal: &'static str) -> Result<(), DecodeError> {
@@ -318,7 +289,7 @@ impl<'a> Scanner<'a> {
                     }
                 }
                 b'"' => self.string()?,
-                b'-' | b'0'..=b'9' => self.number()?,
+                b'-' | b'0'..=b'9' => drop(self.number()?),
                 _ => self.other(depth)?,
             }
             // A value has ended, or an empty container is about to: close what closes, go on after a comma.
@@ -356,8 +327,7 @@ pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
 /// The members of an object that a decoder accepted: each name (unescaped, unless it is no Unicode text) with the bytes
 /// from its opening quote to the end of its value.
 pub fn members(object: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
-    let text = std::str::from_utf8(object).unwrap_or("{}");
-    let mut scanner = Scanner::new(text);
+    let mut scanner = Scanner::new(object);
     let mut more = scanner.accept(b'{');
     std::iter::from_fn(move || {
         scanner.skip_whitespace();

@@ -3,6 +3,8 @@
 //! Each function reads a window of the body that begins at the text and may reach beyond it; near the body's end, where
 //! there is no whole window, and for what it does not cover, it says so by `None` and the caller takes the usual way.
 
+use super::window::Window;
+
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
@@ -45,45 +47,42 @@ pub(super) fn small_number(body: &[u8], start: usize, end: usize) -> Option<u32>
 /// An IPv4 address in strict dotted decimal form (RFC 6943, section 3.1.1), as its 32 bits.
 #[inline]
 pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
-    const SEVEN: u128 = u128::from_le_bytes([0x7f; 16]);
     let length = end - start;
     if !(7..=15).contains(&length) {
         return None;
     }
-    let text = u128::from_le_bytes(window(body, start)?);
+    let window = Window::of(body, start);
+    let within = (1 << length) - 1;
+    let (digits, dots) = (window.digits() & within, window.places(b'.') & within);
+    // A leading zero would make an octet octal to some readers: one at the beginning or after a dot, before a digit.
+    let leading_zeros = window.places(b'0') & (dots << 1 | 1) & digits >> 1;
+    if digits | dots != within || leading_zeros != 0 || dots.count_ones() != 3 {
+        return None;
+    }
     // The text ends at a dot of our own, so that the four octets look alike.
-    let beyond = u128::MAX << (8 * length);
-    let text = text & !beyond | (u128::from(b'.') << (8 * length));
-    let others = text ^ u128::from_le_bytes([b'.'; 16]);
-    let mut dots = !(((others & SEVEN) + SEVEN) | others | SEVEN);
-    let (mut address, mut begin, mut valid) = (0, 0, true);
+    let (mut ends, mut begin, mut address, mut valid) = (dots | 1 << length, 0, 0, true);
     for _ in 0..4 {
-        let end = dots.trailing_zeros() / 8;
-        dots &= dots.wrapping_sub(1);
-        let count = end.wrapping_sub(begin);
-        if !(1..=3).contains(&count) {
-            return None;
-        }
-        #[allow(clippy::cast_possible_truncation, reason = "the low four bytes are wanted")]
-        let octet = (text >> (8 * begin)) as u32;
-        let digits = (octet ^ 0x3030_3030) << (32 - 8 * count);
-        let value = (digits >> 8 & 0xff) * 100 + (digits >> 16 & 0xff) * 10 + (digits >> 24);
-        valid &= (digits.wrapping_add(0x7676_7676) | digits) & 0x8080_8080 == 0;
-        // A leading zero would make it octal to some readers.
-        valid &= value <= 255 && (count == 1 || octet & 0xff != u32::from(b'0'));
-        address = address << 8 | value;
+        let end = ends.trailing_zeros();
+        ends &= ends - 1;
+        let count = end - begin;
+        valid &= (1..=3).contains(&count);
+        // Moved to the end, with zeros before them.
+        let digits = (window.word(begin) ^ 0x3030_3030).wrapping_shl(32_u32.wrapping_sub(8 * count));
+        let octet = (digits >> 8 & 0xff) * 100 + (digits >> 16 & 0xff) * 10 + (digits >> 24);
+        valid &= octet <= 255;
+        address = address << 8 | octet;
         begin = end + 1;
     }
-    // After the fourth octet comes our own dot, the last.
-    (valid && dots == 0).then_some(address)
+    valid.then_some(address)
 }
 
-/// The nearest `f64` to a decimal such as `1629939474.1346128`: no sign, no exponent, at least 1, at most 19 digits.
+/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent: at least 1, at most 19
+/// digits, `whole` of them before the point and `places` after it.
 ///
 /// The quotient of the digits and their power of ten is at most one unit off, because the digits may not fit the 53 bits of
 /// a float; comparing in whole numbers tells which way.
 #[inline]
-pub(super) fn decimal(body: &[u8], start: usize, end: usize) -> Option<f64> {
+pub(super) fn decimal(body: &[u8], start: usize, whole: usize, places: usize) -> Option<f64> {
     const POWERS: [u64; 20] = {
         let mut powers = [1; 20];
         let mut index = 1;
@@ -93,18 +92,16 @@ pub(super) fn decimal(body: &[u8], start: usize, end: usize) -> Option<f64> {
         }
         powers
     };
-    let text = &body[start..end];
-    let whole = memchr::memchr(b'.', text).unwrap_or(text.len());
-    let places = text.len().saturating_sub(whole + 1);
-    if whole + places > 19 || whole == 0 {
+    if whole + places > 19 {
         return None;
     }
     let mut mantissa = 0;
-    for (mut start, end) in [(start, start + whole), (end - places, end)] {
-        while start < end {
-            let count = (end - start).min(8);
+    for (mut start, mut rest) in [(start, whole), (start + whole + 1, places)] {
+        while rest > 0 {
+            let count = rest.min(8);
             mantissa = mantissa * POWERS[count] + number(body, start, count)?;
             start += count;
+            rest -= count;
         }
     }
     let power = POWERS[places];
@@ -137,6 +134,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The same, of a text whose point has to be found first.
+    fn decimal(body: &[u8], start: usize, end: usize) -> Option<f64> {
+        let text = &body[start..end];
+        let whole = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+        let places = text.len().saturating_sub(whole + 1);
+        let plain = whole > 0 && (whole == text.len() || text[whole] == b'.') && text[whole..].iter().skip(1).all(u8::is_ascii_digit);
+        if plain { super::decimal(body, start, whole, places) } else { None }
+    }
 
     /// The text in the middle of a body, so that there is a window.
     fn with<T>(text: &str, read: impl Fn(&[u8], usize, usize) -> Option<T>) -> Option<T> {

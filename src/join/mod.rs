@@ -4,6 +4,7 @@
 
 mod employees;
 mod identity;
+mod slices;
 
 use std::hash::BuildHasher as _;
 
@@ -175,7 +176,9 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     let mut tally = vec![[0; 4]; sources.len()];
     let mut unattributed = Vec::new();
     let mut slots = Vec::with_capacity((0..sources.len()).map(|source| records(source).len()).sum());
+    let mut first_slots = Vec::with_capacity(sources.len());
     for source in 0..sources.len() {
+        first_slots.push(slots.len());
         let others: Vec<_> = match sources[source] {
             Some(incidents) => incidents.other_identities().map(|value| employees.other(value, identities)).collect(),
             None => Vec::new(),
@@ -218,19 +221,14 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
         }
     }
     joined.placed = vec![Placed::default(); end as usize];
-    let mut slots = slots.into_iter();
-    for source in 0..sources.len() {
-        let source_index = narrow_source(source);
-        for (record, slot) in records(source).iter().zip(slots.by_ref()) {
-            if slot != NO_SLOT {
-                let next = &mut counts[slot as usize];
-                joined.placed[*next as usize] = Placed::new(record, source_index);
-                *next += 1;
-            }
+    slices::for_each(sources, |source, index, record| {
+        let slot = slots[first_slots[source] + index];
+        if slot != NO_SLOT {
+            let next = &mut counts[slot as usize];
+            joined.placed[*next as usize] = Placed::new(record, narrow_source(source));
+            *next += 1;
         }
-    }
-    // Records were scattered in the order of sources and upstream, so a stable sort keeps ties in that order; it also
-    // makes use of the sorted runs that sources usually bring.
+    });
     let mut begin = 0;
     for &end in &joined.group_ends {
         joined.placed[begin as usize..end as usize].sort_by(|a, b| a.timestamp.total_cmp(&b.timestamp));

@@ -1,0 +1,143 @@
+//! Sixteen bytes of a body at once (SIMD): where a run of one kind of byte ends, and whether certain bytes come next.
+
+use wide::u8x16;
+
+/// How many bytes a window has.
+pub(super) const WIDTH: usize = 16;
+
+/// The bytes of a body from some place on; beyond the body's end they are zero, which JSON text never is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window([u8; WIDTH]);
+
+impl Window {
+    #[inline(always)]
+    pub(super) fn of(body: &[u8], start: usize) -> Self {
+        match body.get(start..start + WIDTH) {
+            Some(bytes) => Self(bytes.try_into().expect("as many as were asked for")),
+            None => Self::at_end(body, start),
+        }
+    }
+
+    #[cold]
+    fn at_end(body: &[u8], start: usize) -> Self {
+        let mut bytes = [0; WIDTH];
+        let rest = body.get(start..).unwrap_or_default();
+        bytes[..rest.len()].copy_from_slice(rest);
+        Self(bytes)
+    }
+
+    #[inline(always)]
+    pub(super) fn bytes(self) -> u8x16 {
+        u8x16::new(self.0)
+    }
+
+    /// The bytes as one number, the first in the lowest place.
+    #[inline(always)]
+    fn number(self) -> u128 {
+        u128::from_le_bytes(self.0)
+    }
+
+    /// Four of the bytes, the first in the lowest place.
+    #[inline(always)]
+    pub(super) fn word(self, start: u32) -> u32 {
+        #[allow(clippy::cast_possible_truncation, reason = "the low four bytes are wanted")]
+        let word = (self.number() >> (8 * (start % WIDTH as u32))) as u32;
+        word
+    }
+
+    /// How many bytes come before the first that ends or interrupts plain string content: a quote, a backslash or a
+    /// control character.
+    #[inline(always)]
+    pub(super) fn plain_run(self) -> usize {
+        let bytes = self.bytes();
+        let controls = bytes.simd_eq(bytes.min(u8x16::splat(0x1f)));
+        let stops = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')) | controls;
+        (stops.to_bitmask() | 1 << WIDTH).trailing_zeros() as usize
+    }
+
+    /// How many digits come first.
+    #[inline(always)]
+    pub(super) fn digit_run(self) -> usize {
+        (!self.digits()).trailing_zeros() as usize
+    }
+
+    /// A bit for each digit, the lowest for the first byte.
+    #[inline(always)]
+    pub(super) fn digits(self) -> u32 {
+        let values = self.bytes() - u8x16::splat(b'0');
+        values.simd_eq(values.min(u8x16::splat(9))).to_bitmask()
+    }
+
+    /// A bit for each byte that is this one, the lowest for the first byte.
+    #[inline(always)]
+    pub(super) fn places(self, byte: u8) -> u32 {
+        self.bytes().simd_eq(u8x16::splat(byte)).to_bitmask()
+    }
+}
+
+/// A text of at most 32 bytes, made ready for comparison: that is then a few instructions, whatever its length.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prefix {
+    bytes: [u128; 2],
+    mask: [u128; 2],
+    length: usize,
+}
+
+impl Prefix {
+    /// The text, unless it is too long.
+    pub(super) const fn new(text: &[u8]) -> Option<Self> {
+        if text.len() > 2 * WIDTH {
+            return None;
+        }
+        let (mut bytes, mut mask) = ([0; 2], [0; 2]);
+        let mut index = 0;
+        while index < text.len() {
+            let shift = 8 * (index % WIDTH);
+            bytes[index / WIDTH] |= (text[index] as u128) << shift;
+            mask[index / WIDTH] |= 0xff << shift;
+            index += 1;
+        }
+        Some(Self { bytes, mask, length: text.len() })
+    }
+
+    /// Its length, when the body goes on with it at `start`.
+    #[inline(always)]
+    pub(super) fn matches(&self, body: &[u8], start: usize) -> Option<usize> {
+        let half = |half: usize| Window::of(body, start + half * WIDTH).number() & self.mask[half] == self.bytes[half];
+        (half(0) && (self.length <= WIDTH || half(1))).then_some(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn runs_end_where_a_look_at_each_byte_says(bytes in prop::collection::vec(prop_oneof![any::<u8>(), b'0'..=b'9'], 0..20)) {
+            let window = Window::of(&bytes, 0);
+            let padded: Vec<u8> = bytes.iter().copied().chain(std::iter::repeat(0)).take(WIDTH).collect();
+            let run = |of: fn(&u8) -> bool| padded.iter().take_while(|byte| of(byte)).count();
+            prop_assert_eq!(window.plain_run(), run(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)));
+            prop_assert_eq!(window.digit_run(), run(u8::is_ascii_digit));
+            for (index, byte) in padded.iter().enumerate() {
+                prop_assert_eq!(window.digits() >> index & 1 == 1, byte.is_ascii_digit());
+                prop_assert_eq!(window.places(b'5') >> index & 1 == 1, *byte == b'5');
+            }
+        }
+
+        #[test]
+        fn a_prefix_is_found_where_it_stands(text in "[a-c]{0,40}", before in "[a-c]{0,40}", after in "[a-c]{0,40}") {
+            let body = format!("{before}{text}{after}");
+            match Prefix::new(text.as_bytes()) {
+                None => prop_assert!(text.len() > 32),
+                Some(prefix) => for start in 0..body.len() {
+                    let found = body.as_bytes()[start..].starts_with(text.as_bytes());
+                    prop_assert_eq!(prefix.matches(body.as_bytes(), start), found.then_some(text.len()));
+                },
+            }
+        }
+    }
+}
