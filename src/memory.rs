@@ -99,3 +99,27 @@ fn ask_for_huge_pages(start: *mut u8, size: usize) {
 
 #[cfg(not(target_os = "linux"))]
 fn ask_for_huge_pages(_start: *mut u8, _size: usize) {}
+
+#[cfg(test)]
+#[allow(unsafe_code, reason = "the allocator's own calls are what is tested")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_a_buffer_stays_when_its_size_changes() {
+        let sizes = [100, HUGE - 1, HUGE, 3 * HUGE + 5, HUGE + 7, 4 * HUGE, HUGE - 3, 10];
+        let layout = |size| Layout::from_size_align(size, 8).unwrap();
+        // SAFETY: each buffer is used within its size, and freed with the layout that it was last given.
+        unsafe {
+            let mut start = Allocator.alloc_zeroed(layout(sizes[0]));
+            start.write_bytes(7, 10);
+            for pair in sizes.windows(2) {
+                start = Allocator.realloc(start, layout(pair[0]), pair[1]);
+                assert!(!start.is_null());
+                start.add(pair[1] - 1).write(9);
+                assert_eq!(std::slice::from_raw_parts(start, 9), [7; 9]);
+            }
+            Allocator.dealloc(start, layout(10));
+        }
+    }
+}

@@ -246,6 +246,37 @@ proptest! {
     }
 }
 
+/// Records as sources list them: by time, many at the same, and now and then one out of turn or without a valid time.
+fn long_body() -> impl Strategy<Value = Option<String>> {
+    let records = prop::collection::vec((0..3_u32, 0..4_usize, 0..4_u32, 0..100_u32), 0..500);
+    (records, any::<bool>()).prop_map(|(records, ascending)| {
+        let mut second = 0;
+        let records = records.into_iter().enumerate().map(|(index, (employee, priority, step, odd))| {
+            second += step;
+            let timestamp = match odd {
+                0 if !ascending => format!("{}.25", second / 4 + 50),
+                1 => "null".to_owned(),
+                _ => format!("{}.25", second / 4),
+            };
+            let priority = PRIORITIES[priority];
+            let names = ["reported_by", "internal_ip", "identifier"].map(|field| format!("\"{field}\":{employee}"));
+            format!("{{{},\"priority\":\"{priority}\",\"timestamp\":{timestamp},\"n\":{index}}}", names.join(","))
+        });
+        Some(format!("{{\"results\":[{}]}}", records.collect::<Vec<_>>().join(",")))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn long_lists_are_in_the_order_of_time_then_source_then_upstream(
+        bodies in prop::collection::vec(long_body(), SOURCES.len()),
+    ) {
+        prop_assert_eq!(documents(None, &bodies), reference(None, &bodies));
+    }
+}
+
 #[test]
 fn a_record_keeps_its_bytes_and_its_type_stands_first() {
     let bodies = [

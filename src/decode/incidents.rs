@@ -92,7 +92,8 @@ impl Times {
     #[inline]
     fn note(&mut self, timestamp: f64) {
         // An invalid one is NaN, which is not less, and which `min` and `max` pass over.
-        self.ascending &= !(timestamp < self.latest);
+        let descends = timestamp < self.latest;
+        self.ascending &= !descends;
         self.earliest = self.earliest.min(timestamp);
         self.latest = self.latest.max(timestamp);
     }

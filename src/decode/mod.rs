@@ -38,10 +38,7 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 /// Reads a body as one strict JSON document, of which `read` knows the shape.
-fn document<T>(
-    body: &[u8],
-    read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
+fn document<T>(body: &[u8], read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
     // Spans are 32 bits wide; configuration keeps `upstream.max_body` below this.
     if u32::try_from(body.len()).is_err() {
         return Err(DecodeError { offset: 0, fault: "the body is larger than 4 GiB" });

@@ -67,7 +67,8 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
         let count = end - begin;
         valid &= (1..=3).contains(&count);
         // Moved to the end, with zeros before them.
-        let digits = (window.word(begin) ^ 0x3030_3030).wrapping_shl(32_u32.wrapping_sub(8 * count));
+        let octet = u32::from_le_bytes(self::window(body, start + begin as usize)?);
+        let digits = (octet ^ 0x3030_3030).wrapping_shl(32_u32.wrapping_sub(8 * count));
         let octet = (digits >> 8 & 0xff) * 100 + (digits >> 16 & 0xff) * 10 + (digits >> 24);
         valid &= octet <= 255;
         address = address << 8 | octet;
@@ -76,51 +77,50 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     valid.then_some(address)
 }
 
-/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent: at least 1, at most 19
-/// digits, `whole` of them before the point and `places` after it.
+/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent: at least 1, at most 18
+/// digits, `whole` of them (up to 15) before the point and `places` after it.
 ///
 /// The quotient of the digits and their power of ten is at most one unit off, because the digits may not fit the 53 bits of
 /// a float; comparing in whole numbers tells which way.
 #[inline]
 pub(super) fn decimal(body: &[u8], start: usize, whole: usize, places: usize) -> Option<f64> {
-    const POWERS: [u64; 20] = {
-        let mut powers = [1; 20];
+    const POWERS: [i64; 19] = {
+        let mut powers = [1; 19];
         let mut index = 1;
-        while index < 20 {
+        while index < 19 {
             powers[index] = powers[index - 1] * 10;
             index += 1;
         }
         powers
     };
-    if whole + places > 19 {
+    if whole > 15 || whole + places > 18 {
         return None;
     }
     let mut mantissa = 0;
     for (mut start, mut rest) in [(start, whole), (start + whole + 1, places)] {
         while rest > 0 {
             let count = rest.min(8);
-            mantissa = mantissa * POWERS[count] + number(body, start, count)?;
+            mantissa = mantissa * POWERS[count] + number(body, start, count)?.cast_signed();
             start += count;
             rest -= count;
         }
     }
     let power = POWERS[places];
-    #[allow(clippy::cast_precision_loss, reason = "corrected below")]
-    let quotient = mantissa as f64 / power as f64;
-    if !(1.0..9_007_199_254_740_992.0).contains(&quotient) {
+    if mantissa < power {
         return None;
     }
-    // quotient = significand / 2^shift, exactly; shift is 0–52.
+    #[allow(clippy::cast_precision_loss, reason = "corrected below")]
+    let quotient = mantissa as f64 / power as f64;
+    // quotient = significand / 2^shift, exactly; shift is 3–52, as the quotient is at least 1 and less than 10^15 < 2^50.
     let bits = quotient.to_bits();
-    let significand = bits & 0x000f_ffff_ffff_ffff | 0x0010_0000_0000_0000;
+    let significand = (bits & 0x000f_ffff_ffff_ffff | 0x0010_0000_0000_0000).cast_signed();
     let shift = 1075 - (bits >> 52);
-    let exact = i128::from(mantissa) << shift;
-    let rest = 2 * (exact - i128::from(significand) * i128::from(power));
-    let half = i128::from(power);
-    let odd = significand & 1 == 1;
-    Some(if rest > half || (rest == half && odd) {
+    // What is missing, in 2^-shift / power: less than two units of the last place, which is power. So its low 64 bits tell it.
+    let rest = 2 * (mantissa << shift).wrapping_sub(significand.wrapping_mul(power));
+    // It is never just half a unit: between two floats below 10^15 that would take 19 digits.
+    Some(if rest > power {
         f64::from_bits(bits + 1)
-    } else if rest < -half || (rest == -half && odd) {
+    } else if rest < -power {
         f64::from_bits(bits - 1)
     } else {
         quotient
@@ -140,7 +140,9 @@ mod tests {
         let text = &body[start..end];
         let whole = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
         let places = text.len().saturating_sub(whole + 1);
-        let plain = whole > 0 && (whole == text.len() || text[whole] == b'.') && text[whole..].iter().skip(1).all(u8::is_ascii_digit);
+        let plain = whole > 0
+            && (whole == text.len() || text[whole] == b'.')
+            && text[whole..].iter().skip(1).all(u8::is_ascii_digit);
         if plain { super::decimal(body, start, whole, places) } else { None }
     }
 
@@ -185,13 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn ties_go_to_the_even_float() {
-        // 2^53 + 1 halves: exactly between two floats once divided.
-        for text in ["4503599627370497.5", "4503599627370496.5", "2251799813685249.75", "1.5", "9007199254740991.0"] {
+    fn what_could_not_be_divided_exactly_is_left_to_the_usual_way() {
+        for text in ["1629939474.1346128", "1.5", "999999999999999.125", "562949953421312.062", "1"] {
             assert_eq!(with(text, decimal), Some(text.parse().unwrap()), "{text}");
         }
-        assert_eq!(with("1629939474.1346128", decimal), Some(1_629_939_474.134_612_8));
-        for text in ["0.5", "1e3", "-1.5", "", "99999999999999999999", "9007199254740993", ".5"] {
+        // Among them one that lies half-way between two floats.
+        for text in ["562949953421312.0625", "4503599627370497.5", "0.5", "1e3", "-1.5", "", "9007199254740993", ".5"] {
             assert_eq!(with(text, decimal), None, "{text}");
         }
     }

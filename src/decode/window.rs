@@ -1,4 +1,5 @@
 //! Sixteen bytes of a body at once (SIMD): where a run of one kind of byte ends, and whether certain bytes come next.
+#![expect(clippy::inline_always, reason = "a few instructions each, in the steps of a record's loop")]
 
 use wide::u8x16;
 
@@ -7,13 +8,13 @@ pub(super) const WIDTH: usize = 16;
 
 /// The bytes of a body from some place on; beyond the body's end they are zero, which JSON text never is.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window([u8; WIDTH]);
+pub(super) struct Window(u8x16);
 
 impl Window {
     #[inline(always)]
     pub(super) fn of(body: &[u8], start: usize) -> Self {
         match body.get(start..start + WIDTH) {
-            Some(bytes) => Self(bytes.try_into().expect("as many as were asked for")),
+            Some(bytes) => Self(u8x16::new(bytes.try_into().expect("as many as were asked for"))),
             None => Self::at_end(body, start),
         }
     }
@@ -23,33 +24,19 @@ impl Window {
         let mut bytes = [0; WIDTH];
         let rest = body.get(start..).unwrap_or_default();
         bytes[..rest.len()].copy_from_slice(rest);
-        Self(bytes)
+        Self(u8x16::new(bytes))
     }
 
     #[inline(always)]
     pub(super) fn bytes(self) -> u8x16 {
-        u8x16::new(self.0)
-    }
-
-    /// The bytes as one number, the first in the lowest place.
-    #[inline(always)]
-    fn number(self) -> u128 {
-        u128::from_le_bytes(self.0)
-    }
-
-    /// Four of the bytes, the first in the lowest place.
-    #[inline(always)]
-    pub(super) fn word(self, start: u32) -> u32 {
-        #[allow(clippy::cast_possible_truncation, reason = "the low four bytes are wanted")]
-        let word = (self.number() >> (8 * (start % WIDTH as u32))) as u32;
-        word
+        self.0
     }
 
     /// How many bytes come before the first that ends or interrupts plain string content: a quote, a backslash or a
     /// control character.
     #[inline(always)]
     pub(super) fn plain_run(self) -> usize {
-        let bytes = self.bytes();
+        let bytes = self.0;
         let controls = bytes.simd_eq(bytes.min(u8x16::splat(0x1f)));
         let stops = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')) | controls;
         (stops.to_bitmask() | 1 << WIDTH).trailing_zeros() as usize
@@ -64,46 +51,52 @@ impl Window {
     /// A bit for each digit, the lowest for the first byte.
     #[inline(always)]
     pub(super) fn digits(self) -> u32 {
-        let values = self.bytes() - u8x16::splat(b'0');
+        let values = self.0 - u8x16::splat(b'0');
         values.simd_eq(values.min(u8x16::splat(9))).to_bitmask()
     }
 
     /// A bit for each byte that is this one, the lowest for the first byte.
     #[inline(always)]
     pub(super) fn places(self, byte: u8) -> u32 {
-        self.bytes().simd_eq(u8x16::splat(byte)).to_bitmask()
+        self.0.simd_eq(u8x16::splat(byte)).to_bitmask()
     }
 }
 
 /// A text of at most 32 bytes, made ready for comparison: that is then a few instructions, whatever its length.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prefix {
-    bytes: [u128; 2],
-    mask: [u128; 2],
+    halves: [u8x16; 2],
+    /// A bit for each byte beyond the text.
+    beyond: [u32; 2],
     length: usize,
 }
 
 impl Prefix {
     /// The text, unless it is too long.
     pub(super) const fn new(text: &[u8]) -> Option<Self> {
+        const ALL: u32 = (1 << WIDTH) - 1;
+        let mut halves = [[0; WIDTH]; 2];
+        let mut beyond = [ALL; 2];
         if text.len() > 2 * WIDTH {
             return None;
         }
-        let (mut bytes, mut mask) = ([0; 2], [0; 2]);
         let mut index = 0;
         while index < text.len() {
-            let shift = 8 * (index % WIDTH);
-            bytes[index / WIDTH] |= (text[index] as u128) << shift;
-            mask[index / WIDTH] |= 0xff << shift;
+            halves[index / WIDTH][index % WIDTH] = text[index];
+            beyond[index / WIDTH] &= !(1 << (index % WIDTH));
             index += 1;
         }
-        Some(Self { bytes, mask, length: text.len() })
+        let [first, second] = halves;
+        Some(Self { halves: [u8x16::new(first), u8x16::new(second)], beyond, length: text.len() })
     }
 
     /// Its length, when the body goes on with it at `start`.
     #[inline(always)]
     pub(super) fn matches(&self, body: &[u8], start: usize) -> Option<usize> {
-        let half = |half: usize| Window::of(body, start + half * WIDTH).number() & self.mask[half] == self.bytes[half];
+        let half = |half: usize| {
+            let window = Window::of(body, start + half * WIDTH);
+            window.0.simd_eq(self.halves[half]).to_bitmask() | self.beyond[half] == (1 << WIDTH) - 1
+        };
         (half(0) && (self.length <= WIDTH || half(1))).then_some(self.length)
     }
 }

@@ -332,6 +332,12 @@ impl Joined {
         Some(*rank as usize)
     }
 
+    /// All incidents that have an employee, in the order of the document.
+    #[must_use]
+    pub fn placed(&self) -> &[Placed] {
+        &self.placed
+    }
+
     /// What could not be placed, in the order of the sources, then upstream order.
     #[must_use]
     pub fn unattributed(&self) -> &[Unattributed] {
