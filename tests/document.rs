@@ -278,6 +278,20 @@ proptest! {
 }
 
 #[test]
+fn records_may_be_long() {
+    let body = |field: &str| {
+        let records = [5, 65_533, 65_534, 65_535, 65_536, 200_000, 6].map(|length| {
+            let start = format!("{{\"{field}\":1,\"priority\":\"low\",\"timestamp\":1,\"note\":\"");
+            let note = "n".repeat(usize::saturating_sub(length, start.len() + 2));
+            format!("{start}{note}\"}}")
+        });
+        Some(format!("{{\"results\":[{}]}}", records.join(",")))
+    };
+    let bodies = [body("reported_by"), body("internal_ip"), body("identifier")];
+    assert!(documents(None, &bodies) == reference(None, &bodies));
+}
+
+#[test]
 fn a_record_keeps_its_bytes_and_its_type_stands_first() {
     let bodies = [
         Some(

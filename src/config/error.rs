@@ -135,6 +135,13 @@ pub enum Problem {
         /// The largest accepted.
         to: String,
     },
+    /// A list is longer than anything can make use of.
+    TooMany {
+        /// How many items it has.
+        found: usize,
+        /// How many it may have.
+        most: usize,
+    },
     /// Something that must not be empty.
     Empty {
         /// What it must hold.
@@ -262,6 +269,7 @@ impl fmt::Display for Problem {
             }
             Self::Unparsable { found, expected } => write!(f, "{found} is not {expected}"),
             Self::OutOfRange { found, from, to } => write!(f, "{found} is out of range; give {from} to {to}"),
+            Self::TooMany { found, most } => write!(f, "has {found} items; give at most {most}"),
             Self::Empty { expected } => write!(f, "is empty; give {expected}"),
             Self::MissingKey { key } => write!(f, "lacks the key `{key}`; add it"),
             Self::NotAUrl(reason) => {

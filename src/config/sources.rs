@@ -10,6 +10,9 @@ const NAME: &str = "a source's name (a lower-case letter, then at most 63 lower-
 const IDENTITY: &str = "the record's field that names the employee, such as `employee_id`, or a list of such fields";
 const KEYS: [&str; 3] = ["name", "path", "identity"];
 
+/// Far beyond what one upstream has; what is kept for each record has 14 bits for its source.
+const MOST: usize = 1000;
+
 /// A fault inside a setting's value.
 #[derive(Debug)]
 pub(super) struct Mistake {
@@ -34,6 +37,9 @@ pub(super) fn read(node: &Node) -> Result<Vec<Source>, Vec<Mistake>> {
     };
     if items.is_empty() {
         return whole(Problem::Empty { expected: LIST });
+    }
+    if items.len() > MOST {
+        return whole(Problem::TooMany { found: items.len(), most: MOST });
     }
     let mut sources: Vec<Source> = Vec::with_capacity(items.len());
     let mut mistakes = Vec::new();

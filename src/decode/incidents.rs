@@ -144,6 +144,13 @@ impl Incidents {
         record.span().of(&self.body)
     }
 
+    /// The place of the record that begins at `start`; empty where none does.
+    #[must_use]
+    pub fn span_at(&self, start: u32) -> Span {
+        let found = self.records.binary_search_by_key(&start, |record| record.span().start);
+        found.map_or(Span { start, length: 0 }, |index| self.records[index].span())
+    }
+
     /// The whole body.
     #[must_use]
     pub fn body(&self) -> &Bytes {

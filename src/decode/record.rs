@@ -162,8 +162,10 @@ impl Record {
 /// A place in a body.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Span {
-    pub(super) start: u32,
-    pub(super) length: u32,
+    /// The offset of its first byte.
+    pub start: u32,
+    /// How many bytes it has.
+    pub length: u32,
 }
 
 impl Span {

@@ -68,45 +68,63 @@ impl From<RecordFault> for Reason {
     }
 }
 
-/// A record in an employee's group.
+/// A record in an employee's group. There are as many as records, so it is kept to 16 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Placed {
     /// Seconds since the epoch, finite.
     pub timestamp: f64,
-    /// Where its text stands in the body of its source.
-    pub span: Span,
+    start: u32,
+    length: u16,
+    /// The source's index, and two flags below it.
     source: u16,
-    flags: u16,
 }
 
 const HAS_TYPE: u16 = 1;
 const HAS_EMPLOYEE_ID: u16 = 2;
+const FLAGS: u32 = 2;
+
+/// The length of a record that is as long or longer.
+const LONG: u16 = u16::MAX;
 
 impl Placed {
+    #[inline]
     fn new(record: &Record, source: u16) -> Self {
         let flag = |set, flag| if set { flag } else { 0 };
         let flags = flag(record.has_type(), HAS_TYPE) | flag(record.has_employee_id(), HAS_EMPLOYEE_ID);
-        Self { timestamp: record.timestamp(), span: record.span(), source, flags }
+        let Span { start, length } = record.span();
+        let length = u16::try_from(length).unwrap_or(LONG);
+        Self { timestamp: record.timestamp(), start, length, source: source << FLAGS | flags }
+    }
+
+    /// Where its text stands in the body of its source.
+    #[must_use]
+    #[inline]
+    pub fn span(&self, source: &Incidents) -> Span {
+        match self.length {
+            LONG => source.span_at(self.start),
+            length => Span { start: self.start, length: length.into() },
+        }
     }
 
     /// The index of its source.
     #[must_use]
     #[inline]
     pub fn source(&self) -> usize {
-        self.source.into()
+        (self.source >> FLAGS).into()
     }
 
     /// Whether the record has a member `type` of its own.
     #[must_use]
     #[inline]
     pub fn has_type(&self) -> bool {
-        self.flags & HAS_TYPE != 0
+        self.source & HAS_TYPE != 0
     }
 
     /// Whether the record has a member `employee_id` of its own.
     #[must_use]
+    #[inline]
     pub fn has_employee_id(&self) -> bool {
-        self.flags & HAS_EMPLOYEE_ID != 0
+        self.source & HAS_EMPLOYEE_ID != 0
     }
 }
 
@@ -271,7 +289,8 @@ fn narrow(index: usize) -> u32 {
 
 #[inline]
 fn narrow_source(index: usize) -> u16 {
-    u16::try_from(index).expect("configuration allows fewer than 2^16 sources")
+    let narrow = u16::try_from(index).ok().filter(|index| *index <= u16::MAX >> FLAGS);
+    narrow.expect("configuration allows 1000 sources")
 }
 
 impl Joined {

@@ -5,7 +5,6 @@ mod completeness;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use completeness::{Completeness, Freshness, Policy};
@@ -21,8 +20,6 @@ pub struct View {
     names: Arc<[Arc<str>]>,
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
-    /// The bodies of the batches, empty where there is none.
-    bodies: Box<[Bytes]>,
     joined: Joined,
 }
 
@@ -37,9 +34,7 @@ impl View {
     ) -> Self {
         let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
         let joined = join(identities, &sources);
-        let body = |source: Option<&Incidents>| source.map_or_else(Bytes::new, |source| source.body().clone());
-        let bodies = sources.iter().copied().map(body).collect();
-        Self { id, names, fields: Arc::default(), batches, bodies, joined }
+        Self { id, names, fields: Arc::default(), batches, joined }
     }
 
     /// The same view, with the fields that its sources' records are known to have. A table has a column for each.
@@ -86,7 +81,8 @@ impl View {
     #[must_use]
     #[inline]
     pub fn bytes(&self, placed: &Placed) -> &[u8] {
-        placed.span.of(self.bodies[placed.source()].as_ref())
+        let batch = self.batches[placed.source()].as_ref().expect("joined records are of batches that came");
+        placed.span(batch).of(batch.body())
     }
 
     /// A record that has no employee, and its bytes.

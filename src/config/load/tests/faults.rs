@@ -162,6 +162,8 @@ fn sources_are_checked_one_by_one() {
     let name = |length| format!("sources: [{{ name: {}, path: /x, identity: x }}]", "a".repeat(length));
     assert!(from_yaml("c.yaml", &name(64)).is_ok());
     assert!(refusal(&name(65)).contains("is not a source's name"));
+    let many = format!("sources: [{}]", vec!["x"; 1001].join(","));
+    assert!(refusal(&many).starts_with("config.yaml:1:10: sources: has 1001 items; give at most 1000"));
     assert!(refusal("sources:").starts_with("config.yaml:1:8: sources: is empty; give a list of sources"));
     assert!(refusal("sources: none").starts_with("config.yaml:1:10: sources: needs a list of sources"));
     let in_variable = env_refusal(&[("INCIDENT_GATEWAY__SOURCES", "[{ name: a, path: b, identity: c }]")]);
