@@ -1,6 +1,7 @@
 //! The documents: employees with their groups, and the unattributed.
 
 use super::Filter;
+use super::ahead::Ahead;
 use super::member::{drop_line_breaks, splice, splice_whole};
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
@@ -12,13 +13,11 @@ const EMPLOYEE_FRAME: usize = 192;
 /// The document of `/incidents`: employee → priority → count and incidents.
 #[must_use]
 pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
-    let mut writer = Writer::new(view, filter);
+    let mut writer = Writer::new(view, filter, Ahead::of(view, filter));
     let joined = view.joined();
     writer.out.push(b'{');
     if filter.is_empty() {
         writer.out.reserve(writer.size_of_all());
-        writer.ahead = joined.placed().iter();
-        writer.ahead.by_ref().take(FETCH_AHEAD).for_each(|placed| fetch(view, placed));
     }
     for employee in filter.employees(joined) {
         writer.member(&employee);
@@ -30,7 +29,7 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
 /// The document of `/incidents/{employee_id}`: that employee's four groups, as far as they meet the filter.
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
-    let mut writer = Writer::new(view, filter);
+    let mut writer = Writer::new(view, filter, Ahead::nothing(view));
     writer.groups(employee);
     writer.out
 }
@@ -95,14 +94,13 @@ struct Writer<'a> {
     view: &'a View,
     filter: &'a Filter,
     prefixes: Vec<Vec<u8>>,
-    /// What will be written soon, when that is everything.
-    ahead: std::slice::Iter<'a, Placed>,
+    ahead: Ahead<'a>,
     out: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(view: &'a View, filter: &'a Filter) -> Self {
-        Self { view, filter, prefixes: prefixes(view), ahead: [].iter(), out: Vec::new() }
+    fn new(view: &'a View, filter: &'a Filter, ahead: Ahead<'a>) -> Self {
+        Self { view, filter, prefixes: prefixes(view), ahead, out: Vec::new() }
     }
 
     /// An upper bound of the whole document's size. Memory that is reserved and not written to is never used.
@@ -159,29 +157,11 @@ impl<'a> Writer<'a> {
                 out.push(b',');
             }
             write_record(out, &prefixes[placed.source()], placed.has_type(), view.bytes(placed));
-            if let Some(soon) = ahead.next() {
-                fetch(view, soon);
-            }
+            ahead.step();
         }
         out.extend_from_slice(b"]}");
         count
     }
-}
-
-/// How many records are on their way from memory.
-const FETCH_AHEAD: usize = 32;
-
-/// Has a record brought near the processor. The places of an employee's records in the bodies follow no order that it could
-/// foresee; without this, writing each would wait for memory.
-#[inline]
-fn fetch(view: &View, placed: &Placed) {
-    #[cfg(target_arch = "x86_64")]
-    if let [first, .., last] = view.bytes(placed) {
-        safe_arch::prefetch_t0(first);
-        safe_arch::prefetch_t0(last);
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (view, placed);
 }
 
 /// A JSON string, with the escapes that RFC 8259 demands and no others.

@@ -1,5 +1,6 @@
 //! A view and a question → the bytes of an answer.
 
+mod ahead;
 pub mod compress;
 mod csv;
 mod filter;
