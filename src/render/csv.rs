@@ -161,9 +161,11 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
 
 /// A cell of text, disarmed where it would be a formula, quoted where it must be.
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    let formula =
-        matches!(text.trim_start_matches(' ').bytes().next(), Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r' | b'\n'))
-            && !is_number(text);
+    // The wide forms are typed in East Asian text, and some spreadsheets take them for the narrow ones.
+    let formula = matches!(
+        text.trim_start_matches(' ').chars().next(),
+        Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r' | '\n')
+    ) && !is_number(text);
     let quoted = text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\n' | b'\r'));
     match (formula, quoted) {
         (false, false) => out.extend_from_slice(text.as_bytes()),
@@ -193,4 +195,27 @@ fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_spreadsheet_would_run_is_disarmed() {
+        for (text, cell) in [
+            ("=1+1", "'=1+1"),
+            ("  @SUM(A1)", "'  @SUM(A1)"),
+            ("＝1+1", "'＝1+1"),
+            ("－2", "'－2"),
+            ("+a,b", "\"'+a,b\""),
+            ("-1.5", "-1.5"),
+            ("-1.5x", "'-1.5x"),
+            ("17.0.0.1", "17.0.0.1"),
+        ] {
+            let mut out = Vec::new();
+            write_text(&mut out, text);
+            assert_eq!(String::from_utf8(out).unwrap(), cell, "{text}");
+        }
+    }
 }
