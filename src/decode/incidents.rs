@@ -116,10 +116,13 @@ impl Incidents {
     /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or has not exactly one
     /// array `results`.
     pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
-        // Shorter records than 40 bytes are none that can be placed. What is reserved and not written to takes no memory.
-        let records = Vec::with_capacity(body.len() / 40);
-        let mut reader =
-            Reader { fields, tokens: Tokens::default(), records, times: Times::NONE, shape: Shape::default() };
+        let mut reader = Reader {
+            fields,
+            tokens: Tokens::default(),
+            records: Vec::new(),
+            times: Times::NONE,
+            shape: Shape::default(),
+        };
         document(&body, |scanner| reader.document(scanner))?;
         let Reader { tokens: Tokens { list: tokens, .. }, records, times, .. } = reader;
         Ok(Self { body, records, times, tokens })
@@ -211,6 +214,9 @@ fn offset(position: usize) -> u32 {
 #[derive(Default)]
 struct Shape([Option<(Prefix, Members)>; 8]);
 
+/// How many records there is room for before anything is known of their length.
+const ROOM: usize = 64;
+
 struct Reader<'a> {
     fields: &'a SourceFields,
     tokens: Tokens,
@@ -256,6 +262,9 @@ impl Reader<'_> {
         loop {
             let record = self.record(scanner)?;
             self.times.note(record.timestamp);
+            if self.records.len() == self.records.capacity() {
+                self.make_room(scanner);
+            }
             self.records.push(record);
             scanner.skip_whitespace();
             if scanner.accept(b']') {
@@ -264,6 +273,19 @@ impl Reader<'_> {
             scanner.expect(b',', "expected a comma or a closing bracket")?;
             scanner.skip_whitespace();
         }
+    }
+
+    /// Makes room for as many records as are to come if they are as long as those before, and a few more.
+    #[cold]
+    fn make_room(&mut self, scanner: &Scanner<'_>) {
+        let (read, all) = (scanner.position(), scanner.bytes().len());
+        let expected = self.records.len() as f64 * (all - read) as f64 / read as f64;
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an estimate, less than the body's bytes"
+        )]
+        self.records.reserve_exact((expected * 1.02) as usize + ROOM);
     }
 
     #[inline]

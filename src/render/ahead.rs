@@ -44,10 +44,12 @@ impl<'a> Ahead<'a> {
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "it is the place that counts")]
 fn fetch(byte: &u8) {
     safe_arch::prefetch_t0(byte);
 }
 
 /// Elsewhere there is no safe way to ask for it.
 #[cfg(not(target_arch = "x86_64"))]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "it is the place that counts")]
 fn fetch(_: &u8) {}

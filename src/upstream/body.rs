@@ -5,8 +5,9 @@ use reqwest::Response;
 
 use super::{Outcome, UpstreamError, classify};
 
-/// What is reserved at once on the word of `Content-Length`; the rest as it comes, since the word may be false.
-const RESERVED: usize = 1 << 20;
+/// What is reserved at once on the word of `Content-Length`; more as it comes, since the word may be false. Memory that is
+/// reserved and not written to is never used.
+const RESERVED: usize = 64 << 20;
 
 /// The body's bytes, decompressed; at most `most` of them, and little more memory than that.
 pub(super) async fn read(mut response: Response, most: u64) -> Result<Bytes, UpstreamError> {
