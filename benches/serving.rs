@@ -3,7 +3,8 @@
 //! `cargo bench --bench serving` prints, for three sizes, two codings and two numbers of connections, what a request costs
 //! the gateway as a multiple of what it costs the bare server: processor time of the server's process, requests per second
 //! and the 99th percentile of latency, as medians of interleaved rounds. Each server is a process of its own, this bench
-//! started again; the load comes from this process, over loopback.
+//! started again; the load comes from this process, over loopback. Words such as `1000`, `gzip` or `64` after `--` select
+//! some of the cases.
 
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -33,7 +34,7 @@ fn main() {
     match arguments.get(1).map(String::as_str) {
         Some("serve-gateway") => runtime().block_on(serve_gateway(arguments[2].parse().unwrap())),
         Some("serve-bare") => runtime().block_on(serve_bare(&arguments[2])),
-        _ => runtime().block_on(compare()),
+        _ => runtime().block_on(compare(&arguments[1..])),
     }
 }
 
@@ -108,11 +109,14 @@ impl Server {
         Self { child, address: line.trim().parse().unwrap() }
     }
 
-    /// Processor time so far, user and system, in clock ticks.
-    fn ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    /// Processor time of its threads so far, user and system, in nanoseconds; what ended threads took is not in it.
+    fn cpu(&self) -> u64 {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let times = threads.map(|thread| {
+            let times = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+            times.split_once(' ').unwrap().0.parse::<u64>().unwrap()
+        });
+        times.sum()
     }
 }
 
@@ -155,6 +159,7 @@ async fn read_answer(stream: &mut TcpStream) -> (HeaderMap, Bytes) {
 
 /// What one round cost.
 struct Cost {
+    /// In microseconds.
     cpu_per_request: f64,
     per_second: f64,
     p99: f64,
@@ -162,11 +167,14 @@ struct Cost {
 
 /// Keeps `connections` busy for a round, each with one request after another.
 async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost {
-    let (before, started) = (server.ticks(), Instant::now());
-    let clients = (0..connections).map(|_| {
-        let address = server.address;
+    // All are connected before the clock starts: a full queue of the listener's would cost a second of waiting.
+    let mut streams = Vec::new();
+    for _ in 0..connections {
+        streams.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let (before, started) = (server.cpu(), Instant::now());
+    let clients = streams.into_iter().map(|mut stream| {
         tokio::spawn(async move {
-            let mut stream = TcpStream::connect(address).await.unwrap();
             let (request, mut buffer) = (request(coding), vec![0; 256 << 10]);
             let mut latencies = Vec::new();
             while started.elapsed() < ROUND {
@@ -192,10 +200,10 @@ async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost
     for client in clients {
         latencies.extend(client.await.unwrap());
     }
-    let (seconds, ticks) = (started.elapsed().as_secs_f64(), server.ticks() - before);
+    let (seconds, cpu) = (started.elapsed().as_secs_f64(), server.cpu().saturating_sub(before));
     latencies.sort_by(f64::total_cmp);
     Cost {
-        cpu_per_request: ticks as f64 / latencies.len() as f64,
+        cpu_per_request: cpu as f64 / latencies.len() as f64 / 1e3,
         per_second: latencies.len() as f64 / seconds,
         p99: latencies[latencies.len() * 99 / 100],
     }
@@ -207,14 +215,23 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values[values.len() / 2]
 }
 
-async fn compare() {
+/// Whether a case is wanted: by the words given, those that name another of the `others` rule it out.
+fn is_wanted<T: ToString>(words: &[String], others: &[T], case: &T) -> bool {
+    let names = |case: &T| words.contains(&case.to_string());
+    names(case) || !others.iter().any(names)
+}
+
+async fn compare(words: &[String]) {
+    const RECORDS: [u64; 3] = [1_000, 10_000, 100_000];
+    const CODINGS: [&str; 2] = ["identity", "gzip"];
+    const CONNECTIONS: [usize; 2] = [64, 256];
     println!(
-        "{:>9} {:>9} {:>5} | {:>11} {:>9} {:>9} | gateway beside bare: cpu, requests/s, p99",
-        "records", "coding", "conns", "bytes", "bare/s", "gateway/s"
+        "{:>9} {:>9} {:>5} | {:>11} {:>9} {:>9} {:>9} {:>9} | gateway beside bare: cpu, requests/s, p99",
+        "records", "coding", "conns", "bytes", "bare/s", "gateway/s", "bare us", "ours us"
     );
-    for records in [1_000, 10_000, 100_000] {
+    for records in RECORDS.into_iter().filter(|records| is_wanted(words, &RECORDS, records)) {
         let gateway = Server::start(&["serve-gateway", &records.to_string()]);
-        for coding in ["identity", "gzip"] {
+        for coding in CODINGS.into_iter().filter(|coding| is_wanted(words, &CODINGS, coding)) {
             // Waits for the whole document, and has it rendered.
             let mut stream = TcpStream::connect(gateway.address).await.unwrap();
             let bytes = loop {
@@ -225,7 +242,7 @@ async fn compare() {
                 }
             };
             let bare = Server::start(&["serve-bare", &format!("{}/{coding}", gateway.address)]);
-            for connections in [64, 256] {
+            for connections in CONNECTIONS.into_iter().filter(|number| is_wanted(words, &CONNECTIONS, number)) {
                 let mut rounds = Vec::new();
                 for round in 0..ROUNDS {
                     // In turn, and not always the same one first.
@@ -239,9 +256,11 @@ async fn compare() {
                     rounds.push(pair);
                 }
                 println!(
-                    "{records:>9} {coding:>9} {connections:>5} | {bytes:>11} {:>9.0} {:>9.0} | {:.2} {:.2} {:.2}",
+                    "{records:>9} {coding:>9} {connections:>5} | {bytes:>11} {:>9.0} {:>9.0} {:>9.1} {:>9.1} | {:.2} {:.2} {:.2}",
                     median(rounds.iter().map(|(_, bare)| bare.per_second)),
                     median(rounds.iter().map(|(ours, _)| ours.per_second)),
+                    median(rounds.iter().map(|(_, bare)| bare.cpu_per_request)),
+                    median(rounds.iter().map(|(ours, _)| ours.cpu_per_request)),
                     median(rounds.iter().map(|(ours, bare)| ours.cpu_per_request / bare.cpu_per_request)),
                     median(rounds.iter().map(|(ours, bare)| ours.per_second / bare.per_second)),
                     median(rounds.iter().map(|(ours, bare)| ours.p99 / bare.p99)),

@@ -122,7 +122,7 @@ impl Answer {
 pub struct RenderFailed;
 
 /// The whole documents that are rendered before a snapshot is published, when callers have asked for them lately.
-const DOCUMENTS: [Question; 4] = [
+pub const DOCUMENTS: [Question; 4] = [
     Question::Incidents(Format::Json),
     Question::Incidents(Format::Ndjson),
     Question::Incidents(Format::Csv),
@@ -139,7 +139,7 @@ const ENTRY_OVERHEAD: usize = 512;
 #[derive(Debug)]
 pub struct Cache {
     last_good: Moka<usize, Batch>,
-    answers: Moka<Key, Answer>,
+    answers: Moka<Key, Arc<Answer>>,
     /// When each document was last asked for in each coding, in milliseconds after `started`, plus one; 0 for never.
     wanted: [[AtomicU64; Coding::ALL.len()]; DOCUMENTS.len()],
     started: Instant,
@@ -150,7 +150,7 @@ impl Cache {
     /// documents are not counted: there are few of them, and they go with their view.
     #[must_use]
     pub fn new(stale_for: Duration, max_bytes: u64) -> Self {
-        let weight = |key: &Key, answer: &Answer| match key.question {
+        let weight = |key: &Key, answer: &Arc<Answer>| match key.question {
             Question::Other(_) => u32::try_from(answer.body.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX),
             Question::Incidents(_) | Question::Unattributed => 0,
         };
@@ -190,7 +190,7 @@ impl Cache {
         question: Question,
         coding: Coding,
         render: impl FnOnce() -> Vec<u8> + Send + 'static,
-    ) -> Result<Answer, RenderFailed> {
+    ) -> Result<Arc<Answer>, RenderFailed> {
         self.want(&question, coding);
         let key = Key { view: view.id(), question, coding };
         if let Some(answer) = self.answers.get(&key).await {
@@ -200,7 +200,11 @@ impl Cache {
         tokio::spawn(async move { cache.make(key, render).await }).await.unwrap_or(Err(RenderFailed))
     }
 
-    async fn make(&self, key: Key, render: impl FnOnce() -> Vec<u8> + Send + 'static) -> Result<Answer, RenderFailed> {
+    async fn make(
+        &self,
+        key: Key,
+        render: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Result<Arc<Answer>, RenderFailed> {
         let coding = key.coding;
         let plain = match coding {
             Coding::Identity => None,
@@ -208,8 +212,8 @@ impl Cache {
         };
         let made = async {
             let work = move || {
-                let plain = plain.map_or_else(|| Bytes::from(render()), |answer| answer.body);
-                Answer::new(compress(plain, coding))
+                let plain = plain.map_or_else(|| Bytes::from(render()), |answer| answer.body.clone());
+                Arc::new(Answer::new(compress(plain, coding)))
             };
             tokio::task::spawn_blocking(work).await.map_err(|_| RenderFailed)
         };

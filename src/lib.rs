@@ -23,6 +23,7 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod demo;
+mod hex;
 pub mod http;
 pub mod join;
 pub mod logging;

@@ -44,7 +44,7 @@ async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
     // The plain document was not asked for, so it is made now; the compressed one is not made of that.
     let plain = ask(Coding::Identity).await.unwrap();
     assert_eq!(plain.body, "late");
-    let late = incident_gateway::render::compress::compress(plain.body, Coding::Gzip);
+    let late = incident_gateway::render::compress::compress(plain.body.clone(), Coding::Gzip);
     assert_ne!(ready.body, late);
 
     // Nothing was published: the caller is told so when its budget ends.

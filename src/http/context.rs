@@ -1,9 +1,13 @@
 //! What goes with a request from its headers to its answer: its id, its trace, its clock.
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use crate::upstream::TraceContext;
+use crate::hex;
+use crate::upstream::{TRACE_ID, TraceContext};
+
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The longest request id that is taken over from a caller.
 const LONGEST_ID: usize = 128;
@@ -17,6 +21,8 @@ pub(super) struct Context {
     pub trace: TraceContext,
     /// This request's span in the trace.
     pub span: u64,
+    /// Both, as they are passed on.
+    pub traceparent: HeaderValue,
     /// Whether the caller brought the trace.
     pub traced: bool,
     /// When the headers had been read.
@@ -29,14 +35,19 @@ impl Context {
     #[must_use]
     pub(super) fn new(headers: &HeaderMap) -> Self {
         let given = headers
-            .get("x-request-id")
+            .get(REQUEST_ID)
             .filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
-        let trace = headers.get("traceparent").and_then(|value| TraceContext::parse(value.to_str().ok()?));
+        let trace = headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
+        let traced = trace.is_some();
+        let trace = trace.unwrap_or_else(|| TraceContext::new(fastrand::u128(..), 0));
+        // Zero is no span.
+        let span = fastrand::u64(..).max(1);
         Self {
             request_id: given.cloned().unwrap_or_else(generate_id),
-            trace: trace.unwrap_or_else(|| TraceContext::new(fastrand::u128(1..), 0)),
-            span: fastrand::u64(1..),
-            traced: trace.is_some(),
+            traceparent: trace.traceparent(span),
+            trace,
+            span,
+            traced,
             started: Instant::now(),
         }
     }
@@ -46,11 +57,15 @@ impl Context {
     pub(super) fn id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()
     }
+
+    /// The trace's id as text.
+    #[must_use]
+    pub(super) fn trace_id(&self) -> &str {
+        self.traceparent.to_str().ok().and_then(|text| text.get(TRACE_ID)).unwrap_or_default()
+    }
 }
 
 fn generate_id() -> HeaderValue {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let random = fastrand::u128(..).to_be_bytes();
-    let digits = random.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    let digits = hex::digits(fastrand::u128(..).to_be_bytes());
     HeaderValue::from_bytes(digits.as_flattened()).expect("hexadecimal digits make a header value")
 }

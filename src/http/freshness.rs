@@ -122,7 +122,7 @@ impl Description {
 }
 
 /// For how long a description is good; all that changes in it counts whole seconds.
-const MOMENT: Duration = Duration::from_millis(50);
+pub(super) const MOMENT: Duration = Duration::from_millis(50);
 
 /// The last description, for the many requests of one moment.
 #[derive(Debug, Default)]

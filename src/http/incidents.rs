@@ -16,9 +16,9 @@ use super::freshness::{self, CacheResult};
 use super::negotiate::{self, Preferences};
 use super::problem::Problem;
 use super::query::{Keys, Query};
-use crate::cache::{Answer, Format, Question, RenderFailed};
+use super::routes::Route;
+use crate::cache::{Format, Question, RenderFailed};
 use crate::render;
-use crate::render::compress::Coding;
 use crate::snapshot::{Completeness, Snapshot};
 
 /// What answering takes beside rendering: scheduling, headers, the socket.
@@ -30,13 +30,15 @@ const RENDER_NANOS_PER_BYTE: u64 = 4;
 /// As many headers as an answer has at the most, about.
 const HEADERS: usize = 24;
 
-const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// A snapshot to answer from, and how it was come by.
 pub(super) struct Found {
     pub(super) snapshot: Arc<Snapshot>,
-    result: CacheResult,
-    waited: Duration,
+    pub(super) result: CacheResult,
+    /// When it was found.
+    pub(super) at: Instant,
 }
 
 /// A question to a view: what it is called in the cache, and how it is rendered.
@@ -48,6 +50,23 @@ pub(super) struct Ask<R> {
 }
 
 impl Gateway {
+    /// The answer to a request for a whole document that asks for nothing else, if this moment's is there. It needs no
+    /// more: what an answer waits for, and what callers want, is seen to whenever one is made.
+    pub(super) fn again(&self, route: &Route, request: &Parts, context: &Context) -> Option<Response<Body>> {
+        let question = match route {
+            Route::Incidents => Question::Incidents(negotiate::format(&request.headers)),
+            Route::Unattributed => Question::Unattributed,
+            _ => return None,
+        };
+        if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
+            return None;
+        }
+        let (coding, now) = (negotiate::coding(&request.headers), Instant::now());
+        let (response, result) = self.ready.get(&question, coding, &self.snapshots.borrow(), now)?;
+        self.metrics.cache_request(result.as_str());
+        Some(finish(response, request, context, now, now))
+    }
+
     /// `GET /incidents`
     pub(super) async fn incidents(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
@@ -120,7 +139,7 @@ impl Gateway {
         headers: &HeaderMap,
         keys: Keys,
     ) -> Result<(Query, Asked), Problem> {
-        let query = Query::parse(query, keys, self.snapshot().view.names())?;
+        let query = Query::parse(query, keys, self.snapshots.borrow().view.names())?;
         let mut preferences = Preferences::from_headers(headers);
         let strict = query.complete.or(preferences.strict).unwrap_or(false);
         // What the query overrules is not honoured, and must not be said to be.
@@ -130,6 +149,25 @@ impl Gateway {
 
     /// The snapshot to answer from: the present one, unless data has yet to come and may within the budget.
     pub(super) async fn find(&self, asked: &Asked, context: &Context) -> Result<Found, Problem> {
+        let mut snapshot = self.snapshot();
+        let mut waited = false;
+        if may_improve(&snapshot, asked.strict) {
+            (snapshot, waited) = self.wait(asked, context).await;
+        }
+        let at = Instant::now();
+        let result = freshness::cache_result(&snapshot, waited, at);
+        self.metrics.cache_request(result.as_str());
+        if !snapshot.has_data() {
+            return Err(Problem::NoData { retry_after: freshness::retry_after(&snapshot, at) });
+        }
+        if asked.strict && snapshot.completeness(at) != Completeness::Complete {
+            return Err(Problem::Incomplete { retry_after: freshness::retry_after(&snapshot, at) });
+        }
+        Ok(Found { snapshot, result, at })
+    }
+
+    /// Waits while a better snapshot may come, and says whether it did.
+    async fn wait(&self, asked: &Asked, context: &Context) -> (Arc<Snapshot>, bool) {
         let mut snapshots = self.snapshots.clone();
         let mut snapshot = Arc::clone(&snapshots.borrow_and_update());
         let longest = asked.preferences.wait.map_or(self.budget, |wait| wait.min(self.budget));
@@ -150,17 +188,7 @@ impl Gateway {
             }
             waited = true;
         }
-        let now = Instant::now();
-        let result = freshness::cache_result(&snapshot, waited, now);
-        self.metrics.cache_request(result.as_str());
-        let retry_after = freshness::retry_after(&snapshot, now);
-        if !snapshot.has_data() {
-            return Err(Problem::NoData { retry_after });
-        }
-        if asked.strict && snapshot.completeness(now) != Completeness::Complete {
-            return Err(Problem::Incomplete { retry_after });
-        }
-        Ok(Found { snapshot, result, waited: context.started.elapsed() })
+        (snapshot, waited)
     }
 
     /// Renders, or finds rendered, and sends with all that belongs to it.
@@ -172,23 +200,44 @@ impl Gateway {
         request: &Parts,
         context: &Context,
     ) -> Result<Response<Body>, Problem> {
+        let (mut response, now) = self.make(ask, &found, &request.headers, context).await?;
+        asked.preferences.describe(response.headers_mut());
+        Ok(finish(response, request, context, found.at, now))
+    }
+
+    /// The answer with all but what is this request's own, and when it was made.
+    async fn make(
+        &self,
+        ask: Ask<impl FnOnce() -> Vec<u8> + Send + 'static>,
+        found: &Found,
+        request: &HeaderMap,
+        context: &Context,
+    ) -> Result<(Response<Body>, Instant), Problem> {
         let Ask { question, content_type, vary, render } = ask;
-        let coding = negotiate::coding(&request.headers);
-        let rendered = self.cache.answer(&found.snapshot.view, question, coding, render);
+        let coding = negotiate::coding(request);
+        let rendered = self.cache.answer(&found.snapshot.view, question.clone(), coding, render);
         let answer = match timeout_at(context.started + self.budget, rendered).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(RenderFailed)) => return Err(Problem::Internal),
             // It is still being made, and will be there for the next caller.
             Err(_) => return Err(Problem::Overloaded),
         };
-        let mut response = conditional(answer, coding, content_type, &request.headers);
         let now = Instant::now();
-        let headers = response.headers_mut();
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(coding) = coding.as_str() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        headers.insert(header::ETAG, answer.etag.clone());
         headers.insert(header::VARY, HeaderValue::from_static(vary));
-        self.descriptions.of(&found.snapshot, now).whole(headers, found.result);
-        asked.preferences.describe(headers);
-        headers.insert(SERVER_TIMING, server_timing(found.waited, now.saturating_duration_since(context.started)));
-        Ok(response)
+        self.descriptions.of(&found.snapshot, now).whole(&mut headers, found.result);
+        // Those who come later wait no more than this one did.
+        if matches!(found.result, CacheResult::Hit | CacheResult::Stale) && !may_improve(&found.snapshot, false) {
+            self.ready.keep(&question, coding, found, now, &answer, &headers);
+        }
+        let mut response = Response::new(Body::full(answer.body.clone()));
+        *response.headers_mut() = headers;
+        Ok((response, now))
     }
 
     /// An answer, or the problem with the sources that are behind it.
@@ -229,7 +278,7 @@ fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
     let mut text = String::with_capacity(64);
     let rendered = total.saturating_sub(waited);
     for (name, duration) in [("wait;dur=", waited), (", render;dur=", rendered), (", total;dur=", total)] {
-        let micros = duration.as_micros();
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         text.push_str(name);
         text.push_str(itoa::Buffer::new().format(micros / 1000));
         text.push('.');
@@ -246,32 +295,30 @@ fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
     snapshot.is_loading() || (wanting && snapshot.is_fetching_missing())
 }
 
-/// An answer with room for the headers it will get, so that their table is made once.
-fn answer_of(body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
+/// Puts on an answer what is its request's own, and leaves out what the caller has already.
+fn finish(
+    mut response: Response<Body>,
+    request: &Parts,
+    context: &Context,
+    found: Instant,
+    made: Instant,
+) -> Response<Body> {
+    if request.headers.contains_key(header::IF_NONE_MATCH) && is_known(response.headers(), &request.headers) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+        response.headers_mut().remove(header::CONTENT_ENCODING);
+    }
+    let since_start = |at: Instant| at.saturating_duration_since(context.started);
+    response.headers_mut().insert(SERVER_TIMING, server_timing(since_start(found), since_start(made)));
     response
 }
 
-/// The whole answer, or 304 when the caller has it already (RFC 9110, section 13.1.2).
-fn conditional(answer: Answer, coding: Coding, content_type: &'static str, request: &HeaderMap) -> Response<Body> {
-    let unchanged = || {
-        let etag: ETag = answer.etag.to_str().ok()?.parse().ok()?;
+/// Whether the caller has this answer already (RFC 9110, section 13.1.2).
+fn is_known(answer: &HeaderMap, request: &HeaderMap) -> bool {
+    let known = || {
+        let etag: ETag = answer.typed_get()?;
         Some(!request.typed_get::<IfNoneMatch>()?.precondition_passes(&etag))
     };
-    let mut response = if request.contains_key(header::IF_NONE_MATCH) && unchanged() == Some(true) {
-        let mut response = answer_of(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        let mut response = answer_of(Body::full(answer.body));
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Some(coding) = coding.as_str() {
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
-        }
-        response
-    };
-    response.headers_mut().insert(header::ETAG, answer.etag);
-    response
+    known() == Some(true)
 }

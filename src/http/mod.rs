@@ -5,12 +5,14 @@ mod context;
 mod events;
 mod freshness;
 mod head_deadline;
+mod idle_timer;
 mod incidents;
 pub mod negotiate;
 mod openapi;
 mod page;
 mod problem;
 mod query;
+mod ready;
 mod routes;
 mod serve;
 mod sources;
@@ -27,6 +29,7 @@ pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
 
 use self::freshness::Descriptions;
+use self::ready::Ready;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -44,6 +47,7 @@ pub struct Gateway {
     /// Places for requests in flight.
     places: Arc<Semaphore>,
     descriptions: Descriptions,
+    ready: Ready,
     events: Arc<events::Feed>,
     overviews: page::Overviews,
 }
@@ -70,6 +74,7 @@ impl Gateway {
             phase,
             places,
             descriptions: Descriptions::default(),
+            ready: Ready::default(),
             events,
             overviews: page::Overviews::new(),
         }

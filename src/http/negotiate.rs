@@ -7,41 +7,40 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::cache::Format;
 use crate::render::compress::Coding;
 
-/// The items of a comma-separated header, over all its lines, with their `q`. Items that are no text, or whose `q` is no
-/// quality, are passed over.
-fn qualities(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = (&str, f32)> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).filter_map(
-        |item| {
-            let mut parts = item.split(';').map(str::trim);
-            let name = parts.next().filter(|name| !name.is_empty())?;
-            let quality = parts.find_map(|parameter| {
+/// Shows the items of a comma-separated header, over all its lines, with their `q`. Items that are no text, or whose `q` is
+/// no quality, are passed over.
+fn qualities(headers: &HeaderMap, name: HeaderName, mut show: impl FnMut(&str, f32)) {
+    for text in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+        for item in text.split(',') {
+            let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
+            let quality = parameters.split(';').find_map(|parameter| {
                 let (key, value) = parameter.split_once('=')?;
                 key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>())
             });
-            let quality = quality.unwrap_or(Ok(1.0)).ok().filter(|quality| (0.0..=1.0).contains(quality))?;
-            Some((name, quality))
-        },
-    )
+            match (name.trim(), quality.unwrap_or(Ok(1.0))) {
+                ("", _) | (_, Err(_)) => {}
+                (name, Ok(quality)) if (0.0..=1.0).contains(&quality) => show(name, quality),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// The coding the caller likes best of those we have; of equals zstd, which is the smallest and cheapest, then gzip.
 /// Identity when nothing else is acceptable, even if the caller excludes it: an answer helps more than a 406.
 #[must_use]
 pub fn coding(headers: &HeaderMap) -> Coding {
-    if !headers.contains_key(header::ACCEPT_ENCODING) {
-        return Coding::Identity;
-    }
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
-    for (name, quality) in qualities(headers, header::ACCEPT_ENCODING) {
+    qualities(headers, header::ACCEPT_ENCODING, |name, quality| {
         let slot = match name {
             _ if name.eq_ignore_ascii_case("zstd") => &mut zstd,
             _ if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => &mut gzip,
             _ if name.eq_ignore_ascii_case("identity") => &mut identity,
             "*" => &mut any,
-            _ => continue,
+            _ => return,
         };
         *slot = Some(quality);
-    }
+    });
     let quality = |named: Option<f32>| named.or(any).unwrap_or(0.0);
     let (zstd, gzip) = (quality(zstd), quality(gzip));
     // Unless it is named, identity is acceptable but never preferred to a coding that the caller named.
@@ -59,7 +58,7 @@ pub fn coding(headers: &HeaderMap) -> Coding {
 #[must_use]
 pub fn format(headers: &HeaderMap) -> Format {
     let mut best = (Format::Json, 0.0);
-    for (name, quality) in qualities(headers, header::ACCEPT) {
+    qualities(headers, header::ACCEPT, |name, quality| {
         let format = Format::ALL.into_iter().find(|format| {
             let essence = format.content_type().split(';').next().unwrap_or_default();
             name.eq_ignore_ascii_case(essence)
@@ -74,14 +73,18 @@ pub fn format(headers: &HeaderMap) -> Format {
         {
             best = (format, quality);
         }
-    }
+    });
     best.0
 }
 
 /// Whether the caller names HTML among what it accepts, as browsers do.
 #[must_use]
 pub fn accepts_html(headers: &HeaderMap) -> bool {
-    qualities(headers, header::ACCEPT).any(|(name, quality)| name.eq_ignore_ascii_case("text/html") && quality > 0.0)
+    let mut accepts = false;
+    qualities(headers, header::ACCEPT, |name, quality| {
+        accepts |= name.eq_ignore_ascii_case("text/html") && quality > 0.0;
+    });
+    accepts
 }
 
 /// What the caller asks for by `Prefer`.

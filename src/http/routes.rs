@@ -1,26 +1,25 @@
 //! Which path is answered by what, and what every request has in common: id, trace, limits, log, metrics, panics.
 
-use std::panic::AssertUnwindSafe;
+use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use http::header::{self, HeaderName, HeaderValue};
+use futures::future::{BoxFuture, Either};
+use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::Gateway;
 use super::body::Body;
-use super::context::Context;
+use super::context::{Context, REQUEST_ID, TRACEPARENT};
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::serve::BeyondLimit;
 use crate::logging;
 use crate::metrics::OPENMETRICS;
-
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// A resource; its label in metrics and logs is its path with parameters by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -144,57 +143,86 @@ impl Route {
 }
 
 impl Gateway {
-    /// Answers a request to the public listener.
-    pub async fn answer<B>(self: Arc<Self>, request: Request<B>) -> Response<Body> {
+    /// Answers a request to the public listener: at once where nothing has to be waited for, as is nearly always so.
+    pub fn answer<B>(
+        self: Arc<Self>,
+        request: Request<B>,
+    ) -> Either<Ready<Response<Body>>, BoxFuture<'static, Response<Body>>> {
         let (request, _body) = request.into_parts();
         let context = Context::new(&request.headers);
         if context.traced {
             self.upstream.last_caller().set(context.trace);
         }
         let route = Route::public(request.uri.path());
-        if !logging::is_exporting() {
-            return self.answer_route(route, request, context).await;
+        let span = if logging::is_exporting() {
+            let span = tracing::info_span!("request", route = route.label(), request_id = context.id());
+            context.trace.join(&span, context.span);
+            span
+        } else {
+            Span::none()
+        };
+        let in_span = span.enter();
+        if let Some(response) = self.without_place(&route, &request, &context) {
+            return Either::Left(ready(self.send(response, &route, &request, context)));
         }
-        let span = tracing::info_span!("request", route = route.label(), request_id = context.id());
-        context.trace.join(&span, context.span);
-        self.answer_route(route, request, context).instrument(span).await
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let response = Problem::Overloaded.response(context.id(), &[]);
+            return Either::Left(ready(self.send(response, &route, &request, context)));
+        };
+        // A panic ends its own request alone: what requests share is never left half-changed, because snapshots are
+        // immutable and the cache's and the metrics' operations are whole.
+        let at_once = catch_unwind(AssertUnwindSafe(|| self.again(&route, &request, &context)));
+        if let Some(response) = at_once.unwrap_or_else(|_| Some(Problem::Internal.response(context.id(), &[]))) {
+            let response = response.map(|body| body.holding(place));
+            return Either::Left(ready(self.send(response, &route, &request, context)));
+        }
+        drop(in_span);
+        let answering = async move {
+            let response = AssertUnwindSafe(self.resource(&route, &request, &context)).catch_unwind().await;
+            let response = response.unwrap_or_else(|_| Problem::Internal.response(context.id(), &[]));
+            let response = response.map(|body| body.holding(place));
+            self.send(response, &route, &request, context)
+        };
+        Either::Right(answering.instrument(span).boxed())
     }
 
-    async fn answer_route(&self, route: Route, request: http::request::Parts, context: Context) -> Response<Body> {
-        let is_beyond_limit = request.extensions.get::<BeyondLimit>().is_some();
-        let mut response = if request.method != Method::GET && request.method != Method::HEAD {
-            let problem = if route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
-            problem.response(context.id(), &[])
+    /// The answer to a request that takes no place among those in flight.
+    fn without_place(
+        &self,
+        route: &Route,
+        request: &http::request::Parts,
+        context: &Context,
+    ) -> Option<Response<Body>> {
+        if request.method != Method::GET && request.method != Method::HEAD {
+            let problem = if *route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
+            Some(problem.response(context.id(), &[]))
         } else if route.is_probe() {
-            self.probe(&route, &context)
-        } else if is_beyond_limit {
-            Problem::Overloaded.response(context.id(), &[])
-        } else if route == Route::Events {
+            Some(self.probe(route, context))
+        } else if is_beyond_limit(request) {
+            Some(Problem::Overloaded.response(context.id(), &[]))
+        } else if *route == Route::Events {
             // A stream lasts: it has places of its own, and takes none of those for requests.
-            self.events(&request, &context)
+            Some(self.events(request, context))
         } else {
-            match Arc::clone(&self.places).try_acquire_owned() {
-                Err(_) => Problem::Overloaded.response(context.id(), &[]),
-                Ok(permit) => {
-                    // A panic ends its own request alone: what requests share is never left half-changed, because
-                    // snapshots are immutable and the cache's and the metrics' operations are whole.
-                    let answer = AssertUnwindSafe(self.resource(&route, &request, &context)).catch_unwind().await;
-                    let answer = answer.unwrap_or_else(|_| Problem::Internal.response(context.id(), &[]));
-                    answer.map(|body| body.holding(permit))
-                }
-            }
-        };
+            None
+        }
+    }
+
+    /// An answer as it is sent, counted and logged.
+    fn send(
+        &self,
+        mut response: Response<Body>,
+        route: &Route,
+        request: &http::request::Parts,
+        context: Context,
+    ) -> Response<Body> {
+        self.observe(route, request, &response, &context);
         let headers = response.headers_mut();
-        headers.insert(REQUEST_ID, context.request_id.clone());
-        headers.insert(
-            TRACEPARENT,
-            HeaderValue::try_from(context.trace.traceparent(context.span))
-                .expect("hexadecimal digits make a header value"),
-        );
-        if is_beyond_limit || self.is_draining() {
+        headers.insert(REQUEST_ID, context.request_id);
+        headers.insert(TRACEPARENT, context.traceparent);
+        if is_beyond_limit(request) || self.is_draining() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        self.observe(&route, &request, &response, &context);
         response
     }
 
@@ -271,16 +299,21 @@ impl Gateway {
             return;
         }
         tracing::info!(
+            // As a field it is text that is there already, and not an argument to be formatted.
+            message = "request",
             request_id = context.id(),
-            trace_id = %context.trace.trace_id(),
+            trace_id = context.trace_id(),
             method = request.method.as_str(),
             route = route.label(),
             status = status.as_u16(),
             bytes = response.body().length(),
             duration_ms = took.as_secs_f64() * 1e3,
-            "request"
         );
     }
+}
+
+fn is_beyond_limit(request: &http::request::Parts) -> bool {
+    request.extensions.get::<BeyondLimit>().is_some()
 }
 
 fn text(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Body> {

@@ -11,7 +11,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -20,10 +20,16 @@ use tokio::time::sleep;
 
 use super::body::Body;
 use super::head_deadline::{HeadDeadline, HeadDone};
+use super::idle_timer::IdleTimer;
 use crate::config::Limits;
 
 /// The most bytes of a request's line and headers.
 const HEADER_BYTES: usize = 64 << 10;
+
+/// How much of an answer the kernel takes at once, about (`SO_SNDBUF`; Linux grants twice that, up to twice
+/// `net.core.wmem_max`). Left to itself it grows to several megabytes, and large answers leave more slowly: see
+/// docs/PERFORMANCE.md.
+const SEND_BUFFER: usize = 512 << 10;
 
 /// How long a kept-alive connection may still bring a request once the listener has closed. Its answer says
 /// `Connection: close`; closing the connection at once could lose a request that is on its way.
@@ -114,7 +120,7 @@ impl Server {
         let Limits { header_timeout, idle_timeout, .. } = self.limits;
         let is_beyond_limit = place.ordinary.is_none();
         let patience = if is_beyond_limit { SPARE_PATIENCE.min(idle_timeout) } else { idle_timeout };
-        builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(HEADER_BYTES);
+        builder.timer(IdleTimer::new()).header_read_timeout(patience).max_buf_size(HEADER_BYTES);
         builder.max_header_size(HEADER_BYTES);
         let head_done = HeadDone::default();
         let stream = HeadDeadline::new(stream, header_timeout, head_done.clone());
@@ -176,7 +182,9 @@ impl Places {
 
 fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
     #[cfg(target_os = "linux")]
-    SockRef::from(stream).set_tcp_user_timeout(Some(limits.write_timeout))?;
+    socket.set_tcp_user_timeout(Some(limits.write_timeout))?;
+    socket.set_send_buffer_size(SEND_BUFFER)?;
     Ok(())
 }

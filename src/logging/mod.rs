@@ -1,5 +1,6 @@
 //! The log on stderr: one event a line, as JSON or as text.
 
+mod json;
 mod otlp;
 mod writer;
 
@@ -10,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
+use self::json::JsonLines;
 use self::otlp::Exporter;
 pub use self::otlp::{is_exporting, join_trace};
 use self::writer::Gathering;
@@ -79,15 +81,14 @@ pub fn start(format: Option<LogFormat>, filter: Option<&str>, otlp: &Otlp) -> Re
     };
     let ours = filter_fn(|metadata| metadata.target().starts_with(CRATE) || *metadata.level() <= tracing::Level::WARN);
     let gathering = Gathering::start().map_err(LogError::System)?;
-    let layer = fmt::layer().with_writer(gathering.clone()).with_target(false);
-    let layer = match format {
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
-        LogFormat::Text => layer.with_ansi(terminal).boxed(),
+    let lines = match format {
+        LogFormat::Json => JsonLines(gathering.clone()).boxed(),
+        LogFormat::Text => fmt::layer().with_writer(gathering.clone()).with_target(false).with_ansi(terminal).boxed(),
     };
     let exporter = otlp.endpoint.as_ref().map(Exporter::start).transpose().map_err(LogError::Otlp)?;
     let traces = exporter.as_ref().map(|exporter| tracing_opentelemetry::layer().with_tracer(exporter.tracer()));
     // Libraries' spans, the exporter's own calls among them, are none of ours.
     let traces = traces.map(|layer| layer.with_filter(filter_fn(|metadata| metadata.target().starts_with(CRATE))));
-    tracing_subscriber::registry().with(layer.with_filter(ours)).with(filter).with(traces).init();
+    tracing_subscriber::registry().with(lines).with(ours).with(filter).with(traces).init();
     Ok(Log { lines: gathering, exporter })
 }

@@ -11,8 +11,9 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How long a line may wait for others.
 const DELAY: Duration = Duration::from_millis(20);
 
-/// As many bytes are written without waiting for more.
-const BATCH: usize = 64 << 10;
+/// As many bytes are written without waiting for more: some thousand lines, so that the thread that writes is woken by time,
+/// not by load.
+const BATCH: usize = 256 << 10;
 
 /// More than this is not kept for a reader that has stopped reading: a log must not hold up the server, nor fill its
 /// memory. The lines that are dropped are counted, and the count is written when the reader goes on.
@@ -27,8 +28,9 @@ struct Shared {
     lines: Mutex<Lines>,
     /// Told of the first line of a batch, and of a full one.
     filled: Condvar,
-    /// Held while writing, so that batches keep their order.
-    output: Mutex<()>,
+    /// The batch that is being written, held so that batches keep their order; empty between them. It takes turns with
+    /// `lines`, so that neither is allocated anew.
+    batch: Mutex<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -63,27 +65,45 @@ impl Gathering {
 
     /// Writes what has been gathered.
     pub(super) fn flush(&self) {
-        let _order = lock(&self.0.output);
-        let Lines { mut bytes, dropped } = std::mem::take(&mut *lock(&self.0.lines));
+        let mut batch = lock(&self.0.batch);
+        let dropped = {
+            let mut lines = lock(&self.0.lines);
+            std::mem::swap(&mut lines.bytes, &mut *batch);
+            std::mem::take(&mut lines.dropped)
+        };
         if dropped > 0 {
             // Text in both forms of the log; a reader of JSON lines passes over it.
-            bytes.extend_from_slice(format!("log: {dropped} lines were dropped, stderr was not read\n").as_bytes());
+            batch.extend_from_slice(format!("log: {dropped} lines were dropped, stderr was not read\n").as_bytes());
         }
         // Where stderr is closed there is nobody to tell.
-        let _ = io::stderr().write_all(&bytes);
+        let _ = io::stderr().write_all(&batch);
+        batch.clear();
+        // What a batch usually takes stays; what a reader that had stopped let grow goes.
+        batch.shrink_to(4 * BATCH);
     }
 
-    fn add(&self, line: &[u8]) {
+    /// Adds a line; one that is `urgent` is written at once, with those before it.
+    pub(super) fn add(&self, line: &[u8], urgent: bool) {
         let mut lines = lock(&self.0.lines);
-        if lines.bytes.len() + line.len() > MOST {
-            lines.dropped += 1;
-            return;
-        }
         let before = lines.bytes.len();
-        lines.bytes.extend_from_slice(line);
-        if before == 0 || (before < BATCH && lines.bytes.len() >= BATCH) {
+        if before + line.len() > MOST {
+            lines.dropped += 1;
+        } else {
+            lines.bytes.extend_from_slice(line);
+        }
+        let after = lines.bytes.len();
+        drop(lines);
+        if urgent {
+            self.flush();
+        } else if before == 0 || (before < BATCH && after >= BATCH) {
             self.0.filled.notify_one();
         }
+    }
+
+    /// What has been gathered and not written.
+    #[cfg(test)]
+    pub(super) fn gathered(&self) -> Vec<u8> {
+        lock(&self.0.lines).bytes.clone()
     }
 }
 
@@ -97,21 +117,13 @@ pub(super) struct Line {
 
 impl Write for Line {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.gathering.add(line);
+        self.gathering.add(line, self.urgent);
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.gathering.flush();
         Ok(())
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        if self.urgent {
-            self.gathering.flush();
-        }
     }
 }
 
@@ -136,7 +148,7 @@ mod tests {
         let gathering = Gathering::default();
         let line = vec![b'x'; MOST / 4];
         for _ in 0..6 {
-            gathering.add(&line);
+            gathering.add(&line, false);
         }
         let lines = lock(&gathering.0.lines);
         assert_eq!((lines.bytes.len(), lines.dropped), (MOST / 4 * 4, 2));

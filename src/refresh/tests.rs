@@ -242,7 +242,7 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
         async move {
             let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
             let coding = crate::render::compress::Coding::Identity;
-            cache.answer(&view, question, coding, || rendered.as_bytes().to_vec()).await.unwrap().body
+            cache.answer(&view, question, coding, || rendered.as_bytes().to_vec()).await.unwrap().body.clone()
         }
     };
     assert_eq!(ask(&bench, "first").await, "first");

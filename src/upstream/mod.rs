@@ -34,7 +34,7 @@ pub use self::call::{Answer, Attempt, Caller, OnRetry};
 pub use self::client::SetupError;
 pub use self::error::{Outcome, UpstreamError};
 pub use self::limit::Load;
-pub use self::trace::{LastCaller, TraceContext, TraceId};
+pub use self::trace::{LastCaller, TRACE_ID, TraceContext, TraceId};
 
 use self::breaker::{Admitted, Breaker, Guard, Ticket};
 use self::call::{Observe, Record, Reply};

@@ -3,6 +3,13 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use http::HeaderValue;
+
+use crate::hex;
+
+/// Where the trace's id stands in a `traceparent`.
+pub const TRACE_ID: std::ops::Range<usize> = 3..35;
+
 /// A trace that a call belongs to (W3C Trace Context, level 1).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TraceContext {
@@ -46,8 +53,12 @@ impl TraceContext {
 
     /// The `traceparent` that a span sends on; `span` must not be zero.
     #[must_use]
-    pub fn traceparent(&self, span: u64) -> String {
-        format!("00-{}-{span:016x}-{:02x}", self.trace_id(), self.flags)
+    pub fn traceparent(&self, span: u64) -> HeaderValue {
+        let mut text = *b"00-tttttttttttttttttttttttttttttttt-ssssssssssssssss-ff";
+        text[TRACE_ID].copy_from_slice(hex::digits(self.trace_id.to_be_bytes()).as_flattened());
+        text[36..52].copy_from_slice(hex::digits(span.to_be_bytes()).as_flattened());
+        text[53..].copy_from_slice(hex::digits([self.flags]).as_flattened());
+        HeaderValue::from_bytes(&text).expect("hexadecimal digits make a header value")
     }
 }
 

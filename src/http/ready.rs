@@ -1,0 +1,77 @@
+//! Whole documents with the headers that all answers of one moment share, ready to be sent again.
+//!
+//! Nearly all requests ask for one of these, and all that is left to do is to put what differs from answer to answer (ids,
+//! timings) on a copy.
+
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+
+use http::Response;
+use http::header::{HeaderMap, HeaderValue};
+use tokio::time::Instant;
+
+use super::body::Body;
+use super::context::{REQUEST_ID, TRACEPARENT};
+use super::freshness::{CacheResult, MOMENT};
+use super::incidents::{Found, SERVER_TIMING};
+use crate::cache::{Answer, DOCUMENTS, Question};
+use crate::render::compress::Coding;
+use crate::snapshot::Snapshot;
+
+/// The last answer of each document in each coding.
+#[derive(Debug, Default)]
+pub(super) struct Ready([[RwLock<Option<Made>>; Coding::ALL.len()]; DOCUMENTS.len()]);
+
+#[derive(Debug)]
+struct Made {
+    /// Weak, as the answer is, so that they go when they are served no longer.
+    snapshot: Weak<Snapshot>,
+    answer: Weak<Answer>,
+    result: CacheResult,
+    at: Instant,
+    headers: HeaderMap,
+}
+
+impl Ready {
+    fn slot(&self, question: &Question, coding: Coding) -> Option<&RwLock<Option<Made>>> {
+        let document = DOCUMENTS.iter().position(|document| document == question)?;
+        Some(&self.0[document][coding as usize])
+    }
+
+    /// The answer to a question about a snapshot, and how the cache met it, if it was made this moment.
+    pub(super) fn get(
+        &self,
+        question: &Question,
+        coding: Coding,
+        snapshot: &Arc<Snapshot>,
+        now: Instant,
+    ) -> Option<(Response<Body>, CacheResult)> {
+        let slot = self.slot(question, coding)?.read().unwrap_or_else(PoisonError::into_inner);
+        let made = slot.as_ref().filter(|made| {
+            Weak::as_ptr(&made.snapshot) == Arc::as_ptr(snapshot) && now.saturating_duration_since(made.at) < MOMENT
+        })?;
+        let mut response = Response::new(Body::full(made.answer.upgrade()?.body.clone()));
+        response.headers_mut().clone_from(&made.headers);
+        Some((response, made.result))
+    }
+
+    /// Keeps an answer that was just made, without what is its request's own.
+    pub(super) fn keep(
+        &self,
+        question: &Question,
+        coding: Coding,
+        found: &Found,
+        now: Instant,
+        answer: &Arc<Answer>,
+        headers: &HeaderMap,
+    ) {
+        let Some(slot) = self.slot(question, coding) else { return };
+        let mut headers = headers.clone();
+        // Places for what every answer gets: without them, each copy's table would have to grow.
+        for name in [SERVER_TIMING, REQUEST_ID, TRACEPARENT] {
+            headers.insert(name, HeaderValue::from_static(""));
+        }
+        let (snapshot, answer) = (Arc::downgrade(&found.snapshot), Arc::downgrade(answer));
+        let made = Made { snapshot, answer, result: found.result, at: now, headers };
+        *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(made);
+    }
+}
