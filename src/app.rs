@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::background::Background;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, Phase, Server};
@@ -91,11 +92,14 @@ pub struct Running {
     /// rather than refused.
     admin_phase: watch::Sender<Phase>,
     refresh: JoinHandle<()>,
+    /// Where the refresh runs; ends with this value.
+    _background: Background,
     public: JoinHandle<()>,
 }
 
 impl Running {
-    /// Starts everything on the current runtime, and the admin listener on a thread of its own.
+    /// Starts everything on the current runtime, but the refresh in the background and the admin listener on a thread of its
+    /// own.
     ///
     /// # Errors
     ///
@@ -107,6 +111,9 @@ impl Running {
         let (address, admin_address) = (system(&public)?, system(&admin)?);
         let Engine { upstream, cache, metrics, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
+        // First, so that the upstream works while the rest is set up.
+        let background = Background::start().map_err(StartError::System)?;
+        let refresh = background.spawn(refresh.run());
         let (phase, phases) = watch::channel(Phase::Serving);
         let gateway = Gateway::new(config, snapshots, cache, metrics, upstream, phases.clone());
         let gateway = Arc::new(gateway);
@@ -115,7 +122,7 @@ impl Running {
         let public = TcpListener::from_std(public).map_err(StartError::System)?;
         let server = Server::new(public, config.limits, phases);
         let public = tokio::spawn(server.run(move |request| Arc::clone(&gateway).answer(request)));
-        Ok(Self { address, admin_address, phase, admin_phase, refresh: tokio::spawn(refresh.run()), public })
+        Ok(Self { address, admin_address, phase, admin_phase, refresh, _background: background, public })
     }
 
     /// Says at `/readyz` from now on that the process will stop.

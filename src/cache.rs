@@ -12,6 +12,7 @@ use http::HeaderValue;
 use moka::future::Cache as Moka;
 use tokio::time::Instant;
 
+use crate::background::spawn_heavy;
 use crate::decode::{Identities, Incidents};
 use crate::render::compress::{Coding, compress};
 use crate::render::{self, Filter};
@@ -165,6 +166,8 @@ impl Cache {
     /// Keeps a source's batch in place of the one before.
     pub async fn keep(&self, source: usize, batch: Batch) {
         self.last_good.insert(source, batch).await;
+        // Else the one before stays in moka's queue of writes, and views may be a while apart.
+        self.last_good.run_pending_tasks().await;
     }
 
     /// A source's last good batch.
@@ -215,7 +218,7 @@ impl Cache {
                 let plain = plain.map_or_else(|| Bytes::from(render()), |answer| answer.body.clone());
                 Arc::new(Answer::new(compress(plain, coding)))
             };
-            tokio::task::spawn_blocking(work).await.map_err(|_| RenderFailed)
+            spawn_heavy(work).await.map_err(|_| RenderFailed)
         };
         self.answers.try_get_with(key, made).await.map_err(|failed| *failed)
     }

@@ -14,10 +14,11 @@
 //! | [`cache`] | keeps last good batches and rendered answers |
 //! | [`http`] | requests → answers |
 //!
-//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`], [`logging`] and
-//! [`memory`].
+//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`], [`logging`], [`background`]
+//! and [`memory`].
 
 pub mod app;
+pub mod background;
 pub mod cache;
 pub mod cli;
 pub mod config;

@@ -1,11 +1,13 @@
 //! Fetches what is due, keeps last good data, and publishes snapshots: a task of its own, no request's future.
 
+mod debounce;
 mod origin;
 mod schedule;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use futures::future::{BoxFuture, OptionFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
@@ -15,16 +17,12 @@ use tokio::time::{Instant, sleep_until};
 pub use origin::{Fetched, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
+use self::debounce::Debounce;
+use crate::background::spawn_heavy;
 use crate::cache::{Batch, Cache};
 use crate::metrics::Metrics;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
 use crate::upstream::{OnRetry, Outcome, UpstreamError};
-
-/// How long new data waits for more before it is joined and published, at the least.
-const DEBOUNCE: Duration = Duration::from_millis(50);
-
-/// Publishing takes at most one part in this many of the time while data keeps coming in.
-const PUBLISH_SHARE: u32 = 5;
 
 /// What the refresh needs to know.
 pub struct Settings {
@@ -67,8 +65,8 @@ pub struct Refresh {
     retries: Retries,
     /// When the refresh under way began, and how long after that the next one does.
     round: (Instant, Duration),
-    /// Since when there has been data that is in no view yet.
-    changed_at: Option<Instant>,
+    /// Data that is in no view yet.
+    unpublished: Debounce,
     publishing: Option<JoinHandle<Arc<View>>>,
     /// How long joining and rendering took last time.
     publish_cost: Duration,
@@ -148,7 +146,7 @@ impl Refresh {
             calls: FuturesUnordered::new(),
             retries: mpsc::unbounded_channel(),
             round: (now, policy.ttl),
-            changed_at: None,
+            unpublished: Debounce::default(),
             publishing: None,
             publish_cost: Duration::ZERO,
             publish_started: now,
@@ -176,7 +174,7 @@ impl Refresh {
     }
 
     fn is_done(&self) -> bool {
-        let published = self.changed_at.is_none() && self.publishing.is_none();
+        let published = self.unpublished.is_empty() && self.publishing.is_none();
         self.repeat == Repeat::Never && published && self.sources.iter().all(|source| source.status.settled)
     }
 
@@ -246,7 +244,10 @@ impl Refresh {
                 status.consecutive_failures = 0;
                 status.records = batch.records();
                 status.bytes = batch.body().len();
-                let last = self.cache.last_good(index).await.filter(|last| last.body() == batch.body());
+                let last = match self.cache.last_good(index).await {
+                    Some(last) if is_same(last.body().clone(), batch.body().clone()).await => Some(last),
+                    _ => None,
+                };
                 if let (Some(last), None, Some(_)) = (last, &source.arrived, source.status.fetched_at) {
                     // The view holds these very bytes: it stays, and the new copy goes.
                     source.status = status;
@@ -256,7 +257,7 @@ impl Refresh {
                     source.arrived = Some(status);
                     source.publishing = false;
                     self.cache.keep(index, batch).await;
-                    self.changed_at.get_or_insert(now);
+                    self.unpublished.note(now);
                 }
             }
             Err(error) => {
@@ -300,14 +301,12 @@ impl Refresh {
             source.arrived = Some(SourceStatus { fetched_at: None, records: 0, bytes: 0, ..status });
             source.publishing = false;
             self.cache.forget(index).await;
-            self.changed_at = Some(now);
+            self.unpublished.note(now);
         }
     }
 
     fn publish_at(&self) -> Option<Instant> {
-        let changed_at = self.changed_at?;
-        let more_to_come = !self.calls.is_empty();
-        Some(if more_to_come { changed_at + DEBOUNCE.max(self.publish_cost * (PUBLISH_SHARE - 1)) } else { changed_at })
+        self.unpublished.due(!self.calls.is_empty(), self.publish_cost)
     }
 
     /// Joins what has come, renders what callers use, and publishes it, on other threads.
@@ -316,9 +315,13 @@ impl Refresh {
         if self.publishing.is_some() || self.publish_at().is_none_or(|at| at > now) {
             return;
         }
-        self.changed_at = None;
+        self.unpublished.clear();
         self.publish_started = now;
         self.views += 1;
+        if self.snapshots.borrow().is_loading() {
+            // Callers wait for the view to come; what was rendered of the one before must not take memory beside it.
+            self.cache.retire_all_but(self.views).await;
+        }
         let mut identities = None;
         let mut batches = Vec::with_capacity(self.sources.len());
         for (index, source) in self.sources.iter_mut().enumerate() {
@@ -334,7 +337,7 @@ impl Refresh {
         let fields = Arc::clone(&self.fields);
         self.publishing = Some(tokio::spawn(async move {
             let join = move || View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
-            let view = tokio::task::spawn_blocking(join).await.expect("joining does not panic");
+            let view = spawn_heavy(join).await.expect("joining does not panic");
             let view = Arc::new(view);
             cache.warm(&view).await;
             view
@@ -392,6 +395,11 @@ impl Refresh {
         let publish = self.publish_at().filter(|_| self.publishing.is_none());
         due.chain(expiry).chain(publish).min().unwrap_or_else(|| Instant::now() + self.policy.ttl)
     }
+}
+
+/// Whether two bodies are the same. Of large ones that takes milliseconds.
+async fn is_same(a: Bytes, b: Bytes) -> bool {
+    spawn_heavy(move || a == b).await.expect("comparing does not panic")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use crate::background::spawn_heavy;
 use crate::cache::Batch;
 use crate::config;
 use crate::decode::{Identities, Incidents, SourceFields};
@@ -79,7 +80,7 @@ impl Origin for UpstreamOrigin {
                 None => Identities::decode(body).map(|identities| Batch::Identities(Arc::new(identities))),
                 Some(fields) => Incidents::decode(body, &fields).map(|incidents| Batch::Incidents(Arc::new(incidents))),
             };
-            match tokio::task::spawn_blocking(decode).await {
+            match spawn_heavy(decode).await {
                 Ok(Ok(batch)) => {
                     drop(fetched.accept());
                     Ok(Fetched { batch, duration })

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use bytes::Bytes;
 use futures::FutureExt as _;
 use tokio::time::{advance, sleep, timeout};
 
@@ -153,7 +152,7 @@ async fn data_is_fetched_unasked_and_again_every_ttl() {
         assert!((10..=12).contains(&calls.len()), "{calls:?}");
         let gaps = calls.windows(2).map(|pair| pair[1].checked_sub(pair[0]).unwrap());
         for gap in gaps {
-            assert!(gap <= TTL + DEBOUNCE && gap >= TTL.mul_f64(0.95), "{gap:?}");
+            assert!(gap <= TTL + debounce::QUIET && gap >= TTL.mul_f64(0.95), "{gap:?}");
         }
     }
 }
@@ -230,6 +229,45 @@ async fn retry_after_is_obeyed() {
     assert_eq!(bench.script.calls_of(1).len(), 1);
     sleep(seconds(10)).await;
     assert_eq!(bench.script.calls_of(1).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_that_comes_close_together_is_published_at_once_when_all_of_it_is_there() {
+    let after = |millis, body: Answer| {
+        let Answer::Body(_, body) = body else { unreachable!() };
+        vec![Answer::Body(Duration::from_millis(millis), body)]
+    };
+    let (identities, probing) = (after(10, table(0, "{}")), after(90, incidents(0, &["8"])));
+    let mut bench = start([identities, after(50, incidents(0, &["7"])), probing]);
+    let took = bench.until("data", Snapshot::has_data).await;
+    assert_eq!((took, bench.completeness()), (Duration::from_millis(90), Completeness::Complete));
+    assert_eq!(bench.snapshot().view.id(), 1, "nothing was joined on the way");
+}
+
+#[tokio::test(start_paused = true)]
+async fn data_does_not_wait_for_a_slow_source() {
+    let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(3, &["8"])]]);
+    let took = bench.until("data", Snapshot::has_data).await;
+    assert_eq!((took, bench.completeness()), (seconds(1) + debounce::QUIET, Completeness::Partial));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_view_goes_when_the_last_answer_from_it_does() {
+    let denial = vec![incidents(1, &["7"]), incidents(1, &["7", "7"])];
+    let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
+    bench.until("all", complete).await;
+    let view = Arc::clone(&bench.snapshot().view);
+    let (old, batch) = (Arc::downgrade(&view), Arc::downgrade(view.batches()[0].as_ref().unwrap()));
+    let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
+    let answer =
+        bench.cache.answer(&view, question, crate::render::compress::Coding::Identity, || vec![b'x'; 64]).await;
+    drop(view);
+    let body = answer.unwrap().body;
+    let id = old.upgrade().unwrap().id();
+    bench.until("second", |snapshot| snapshot.view.id() != id).await;
+    sleep(seconds(1)).await;
+    assert_eq!((old.strong_count(), batch.strong_count()), (0, 0));
+    assert!(body.is_unique(), "only the response that is being sent still holds the old document");
 }
 
 #[tokio::test(start_paused = true)]

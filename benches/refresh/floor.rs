@@ -1,0 +1,52 @@
+//! The floor of a cold start: a client that downloads the eight bodies, validates them, and keeps them.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use incident_gateway::demo::Endpoint;
+use serde_json::value::RawValue;
+
+use super::Upstream;
+
+/// From exec to exit.
+pub(crate) fn time(how: &str, upstream: &Upstream) -> Duration {
+    let started = Instant::now();
+    let status =
+        Command::new(std::env::current_exe().unwrap()).args(["floor", how, &upstream.address]).status().unwrap();
+    assert!(status.success());
+    started.elapsed()
+}
+
+/// Downloads and validates, one body after another or all at once.
+pub(crate) fn run(how: &str, address: &str) {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().unwrap();
+    let download = |endpoint: Endpoint| {
+        let request = client.get(format!("http://{address}{}", endpoint.path()));
+        async move {
+            let body = request.send().await.unwrap().bytes().await.unwrap();
+            tokio::task::spawn_blocking(|| validate(body)).await.unwrap()
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut bodies = Vec::new();
+        match how {
+            "sequential" => {
+                for endpoint in Endpoint::ALL {
+                    bodies.push(download(endpoint).await);
+                }
+            }
+            "concurrent" => bodies = join_all(Endpoint::ALL.map(download)).await,
+            _ => panic!("sequential or concurrent"),
+        }
+        assert_eq!(bodies.len(), Endpoint::ALL.len());
+    });
+}
+
+fn validate(body: Bytes) -> Bytes {
+    let _: &RawValue = serde_json::from_slice(&body).unwrap();
+    body
+}

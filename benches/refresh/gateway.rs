@@ -1,0 +1,98 @@
+//! The gateway's process, and a caller of it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::Upstream;
+
+pub(crate) struct Gateway {
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+/// An answer, as far as it matters here.
+pub(crate) struct Answer {
+    pub(crate) is_complete: bool,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Gateway {
+    /// Starts it and waits until it listens.
+    pub(crate) fn start(upstream: &Upstream, ttl: &str) -> Self {
+        let [address, admin] = [(); 2].map(|()| {
+            // Free a moment ago, and so most likely still.
+            TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+        });
+        let child = Command::new(env!("CARGO_BIN_EXE_incident-gateway"))
+            .env("INCIDENT_GATEWAY__LISTEN", address.to_string())
+            .env("INCIDENT_GATEWAY__ADMIN_LISTEN", admin.to_string())
+            .env("INCIDENT_GATEWAY__CACHE__TTL", ttl)
+            .env("ELEVATE_BASE_URL", format!("http://{}", upstream.address))
+            .env("ELEVATE_USERNAME", "bench")
+            .env("ELEVATE_PASSWORD", "bench")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while TcpStream::connect(address).is_err() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        Self { child, address, admin }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn get(&self, target: &str, coding: &str) -> Answer {
+        self.get_as(target, "*/*", coding)
+    }
+
+    pub(crate) fn get_as(&self, target: &str, accept: &str, coding: &str) -> Answer {
+        let headers = format!("accept: {accept}\r\naccept-encoding: {coding}\r\n");
+        get(self.address, target, &headers)
+    }
+
+    /// How many refreshes have ended.
+    pub(crate) fn refreshes(&self) -> u64 {
+        let page = String::from_utf8(get(self.admin, "/metrics", "").body).unwrap();
+        let count = page.lines().find_map(|line| line.strip_prefix("incident_gateway_refresh_duration_seconds_count "));
+        count.map_or(0, |count| count.parse().unwrap())
+    }
+
+    /// A line of `/proc/<pid>/status`, in bytes.
+    pub(crate) fn memory(&self, line: &str) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn get(address: SocketAddr, target: &str, headers: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nhost: gateway\r\n{headers}\r\n").unwrap();
+    let mut reader = BufReader::with_capacity(256 << 10, stream);
+    let (mut is_complete, mut length, mut line) = (false, 0, String::new());
+    loop {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        match line.trim_end().split_once(": ") {
+            Some(("content-length", value)) => length = value.parse().unwrap(),
+            Some(("incident-completeness", value)) => is_complete = value == "complete",
+            None if line.trim_end().is_empty() => break,
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    Answer { is_complete, body }
+}

@@ -1,0 +1,105 @@
+//! Callers of the gateway, and how long each of their requests took.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Gateway;
+
+const LASTS: Duration = Duration::from_secs(5);
+
+/// So many connections, each of which asks for the target once in `every`.
+pub(crate) struct Load {
+    what: What,
+    pub(crate) coding: &'static str,
+    connections: usize,
+    every: Duration,
+}
+
+enum What {
+    Probe,
+    Employee,
+    Document,
+}
+
+pub(crate) const LOADS: [(&str, Load); 4] = [
+    (
+        "healthz, 800/s",
+        Load { what: What::Probe, coding: "identity", connections: 16, every: Duration::from_millis(20) },
+    ),
+    (
+        "employee, 800/s",
+        Load { what: What::Employee, coding: "identity", connections: 16, every: Duration::from_millis(20) },
+    ),
+    (
+        "document gzip, 10/s",
+        Load { what: What::Document, coding: "gzip", connections: 2, every: Duration::from_millis(200) },
+    ),
+    (
+        "document, 4/s",
+        Load { what: What::Document, coding: "identity", connections: 1, every: Duration::from_millis(250) },
+    ),
+];
+
+impl Load {
+    /// What is asked for: where it is an employee, the document's first.
+    pub(crate) fn target(&self, gateway: &Gateway) -> String {
+        match self.what {
+            What::Probe => "/healthz".to_owned(),
+            What::Document => "/incidents".to_owned(),
+            What::Employee => {
+                let document = gateway.get("/incidents?complete=true", "identity").body;
+                let id = document[2..].split(|byte| *byte == b'"').next().unwrap();
+                format!("/incidents/{}", std::str::from_utf8(id).unwrap())
+            }
+        }
+    }
+
+    pub(crate) fn run(&self, address: SocketAddr, target: &str) -> Latencies {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let request = format!("GET {target} HTTP/1.1\r\nhost: gateway\r\naccept-encoding: {}\r\n\r\n", self.coding);
+        let callers = (0..self.connections).map(|_| call(address, request.clone(), self.every));
+        let mut latencies = runtime.block_on(futures::future::join_all(callers)).concat();
+        latencies.sort();
+        Latencies(latencies)
+    }
+}
+
+async fn call(address: SocketAddr, request: String, every: Duration) -> Vec<Duration> {
+    let started = Instant::now();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let mut buffer = vec![0; 256 << 10];
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut latencies = Vec::new();
+    while started.elapsed() < LASTS {
+        ticks.tick().await;
+        let asked = Instant::now();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut read = stream.read(&mut buffer).await.unwrap();
+        let head = buffer[..read].windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let text = std::str::from_utf8(&buffer[..head]).unwrap();
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        let whole = head + length.parse::<usize>().unwrap();
+        while read < whole {
+            let more = stream.read(&mut buffer).await.unwrap();
+            assert!(more > 0);
+            read += more;
+        }
+        latencies.push(asked.elapsed());
+    }
+    latencies
+}
+
+/// Sorted.
+pub(crate) struct Latencies(Vec<Duration>);
+
+impl Latencies {
+    /// The latency that so many of a hundred requests did not exceed.
+    pub(crate) fn percentile(&self, of_hundred: usize) -> Duration {
+        self.0[(self.0.len() * of_hundred / 100).min(self.0.len() - 1)]
+    }
+}

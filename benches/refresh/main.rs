@@ -1,0 +1,163 @@
+//! What a large refresh costs: the way from start to the first whole answer, memory, and the latency of callers meanwhile.
+//!
+//! `cargo bench --bench refresh` runs all three; `-- cold`, `-- memory`, `-- latency` or `-- endurance` runs one. The gateway
+//! is the real binary, a process of its own; so is the upstream, this bench started again, which gives other data each
+//! time it is asked. The floor of the cold start is a bare client that downloads the same bodies and validates them.
+
+mod floor;
+mod gateway;
+mod load;
+mod upstream;
+
+use std::time::{Duration, Instant};
+
+use gateway::Gateway;
+use upstream::Upstream;
+
+const RECORDS: u64 = 700_000;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        ["serve-upstream", records] => upstream::serve(records.parse().unwrap()),
+        ["floor", how, address] => floor::run(how, address),
+        ["cold"] => cold(),
+        ["memory"] => memory(),
+        ["latency"] => latency(""),
+        ["latency", answers] => latency(answers),
+        ["endurance"] => endurance(),
+        [] => {
+            cold();
+            memory();
+            latency("");
+        }
+        _ => panic!("cold, memory, latency, endurance, or nothing for the first three; after latency, which answers"),
+    }
+}
+
+fn median(mut values: Vec<Duration>) -> Duration {
+    values.sort();
+    values[values.len() / 2]
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Exec to listening and to the first complete answer, beside the floor; in turn.
+fn cold() {
+    const ROUNDS: usize = 7;
+    let upstream = Upstream::start(RECORDS);
+    let mut times: [Vec<Duration>; 4] = Default::default();
+    for _ in 0..ROUNDS {
+        for (how, times) in ["sequential", "concurrent"].into_iter().zip(&mut times) {
+            times.push(floor::time(how, &upstream));
+        }
+        let started = Instant::now();
+        let gateway = Gateway::start(&upstream, "1h");
+        times[2].push(started.elapsed());
+        let answer = gateway.get("/incidents?complete=true", "identity");
+        times[3].push(started.elapsed());
+        assert!(answer.is_complete, "the first answer is not complete");
+    }
+    let [sequential, concurrent, listening, whole] = times.map(median).map(milliseconds);
+    println!("cold start, {RECORDS} records, {:.1} MB", upstream.megabytes());
+    println!("bare client, one after another   {sequential:>6.0} ms");
+    println!("bare client, all at once         {concurrent:>6.0} ms");
+    println!("gateway, listening               {listening:>6.1} ms");
+    println!(
+        "gateway, first complete answer   {whole:>6.0} ms   {:.2} and {:.2} times the bare client's",
+        whole / sequential,
+        whole / concurrent
+    );
+}
+
+/// Peak and rest, as multiples of the upstream's data, for several sets of documents that callers use.
+fn memory() {
+    const TTL: Duration = Duration::from_secs(1);
+    const JSON: &str = "application/json";
+    let mixes: [(&str, &[(&str, &str)]); 5] = [
+        ("JSON", &[(JSON, "identity")]),
+        ("JSON as gzip", &[(JSON, "gzip")]),
+        ("JSON plain, gzip, zstd", &[(JSON, "identity"), (JSON, "gzip"), (JSON, "zstd")]),
+        ("JSON, NDJSON, CSV", &[(JSON, "identity"), ("application/x-ndjson", "identity"), ("text/csv", "identity")]),
+        ("all three, as gzip", &[(JSON, "gzip"), ("application/x-ndjson", "gzip"), ("text/csv", "gzip")]),
+    ];
+    let upstream = Upstream::start(RECORDS);
+    println!("memory, {RECORDS} records, {:.1} MB, all of it new in each refresh", upstream.megabytes());
+    println!("{:>24} | {:>14} {:>14} {:>14}", "documents in use", "cold peak", "later peak", "rest");
+    for (name, documents) in mixes {
+        let gateway = Gateway::start(&upstream, "1s");
+        let ask = || documents.iter().for_each(|(accept, coding)| drop(gateway.get_as("/incidents", accept, coding)));
+        ask();
+        let cold = gateway.memory("VmHWM");
+        let until = gateway.refreshes() + 6;
+        while gateway.refreshes() < until {
+            std::thread::sleep(TTL / 4);
+            ask();
+        }
+        let peak = gateway.memory("VmHWM");
+        // Between two refreshes it is smallest.
+        let samples = (0..40).map(|_| {
+            std::thread::sleep(TTL / 40);
+            gateway.memory("VmRSS")
+        });
+        let rest = samples.min().unwrap();
+        let shown =
+            |bytes: usize| format!("{:.0} MB {:.2} x", bytes as f64 / 1e6, bytes as f64 / 1e6 / upstream.megabytes());
+        println!("{name:>24} | {:>14} {:>14} {:>14}", shown(cold), shown(peak), shown(rest));
+    }
+}
+
+/// The 99th percentile of warm answers at rest, and while one refresh follows the other.
+fn latency(answers: &str) {
+    let upstream = Upstream::start(RECORDS);
+    println!("latency, {RECORDS} records, {:.1} MB, in ms: median, p99, longest", upstream.megabytes());
+    println!("{:>22} | {:>24} | {:>24} | p99", "answers", "at rest", "during refreshes");
+    for (name, load) in load::LOADS.into_iter().filter(|(name, _)| name.starts_with(answers)) {
+        let measure = |ttl| {
+            let gateway = Gateway::start(&upstream, ttl);
+            let target = load.target(&gateway);
+            // What is asked for is made ready, and kept ready.
+            gateway.get(&target, load.coding);
+            std::thread::sleep(Duration::from_millis(300));
+            let before = gateway.refreshes();
+            let latencies = load.run(gateway.address(), &target);
+            (latencies, gateway.refreshes() - before)
+        };
+        let (rest, _) = measure("1h");
+        let (during, refreshes) = measure("400ms");
+        let figures = |latencies: &load::Latencies| {
+            let [median, p99, longest] = [50, 99, 100].map(|of_hundred| milliseconds(latencies.percentile(of_hundred)));
+            format!("{median:>7.2} {p99:>7.2} {longest:>7.2}")
+        };
+        let ratio = during.percentile(99).as_secs_f64() / rest.percentile(99).as_secs_f64();
+        println!(
+            "{name:>22} | {:>24} | {:>24} | {ratio:.2} x, {refreshes} refreshes",
+            figures(&rest),
+            figures(&during)
+        );
+    }
+}
+
+/// Resident memory over a thousand refreshes.
+fn endurance() {
+    const EACH: u64 = 100;
+    let upstream = Upstream::start(RECORDS / 10);
+    let gateway = Gateway::start(&upstream, "50ms");
+    println!("resident memory over refreshes, {} records, {:.1} MB", RECORDS / 10, upstream.megabytes());
+    for hundred in 0..=10 {
+        while gateway.refreshes() < hundred * EACH + 5 {
+            drop(gateway.get("/incidents", "identity"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let samples = (0..40).map(|_| {
+            std::thread::sleep(Duration::from_millis(5));
+            gateway.memory("VmRSS")
+        });
+        let rest = samples.min().unwrap();
+        let [rest, peak] = [rest, gateway.memory("VmHWM")].map(|bytes| bytes as f64 / 1e6);
+        println!("{:>5} refreshes: {rest:.1} MB at rest, {peak:.1} MB at the peak", gateway.refreshes());
+    }
+}

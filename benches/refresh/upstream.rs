@@ -1,0 +1,96 @@
+//! An upstream without delay: prepared bodies over HTTP/1.1, two sets of them in turn.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use incident_gateway::demo::Endpoint;
+use incident_gateway::demo::generate::Plan;
+
+/// An upstream in a process of its own.
+pub(crate) struct Upstream {
+    child: Child,
+    /// Host and port.
+    pub(crate) address: String,
+    bytes: usize,
+}
+
+impl Upstream {
+    pub(crate) fn start(records: u64) -> Self {
+        let program = std::env::current_exe().unwrap();
+        let mut child = Command::new(program)
+            .args(["serve-upstream", &records.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (address, bytes) = line.trim().split_once(' ').unwrap();
+        Self { address: address.to_owned(), bytes: bytes.parse().unwrap(), child }
+    }
+
+    /// The size of all bodies together.
+    pub(crate) fn megabytes(&self) -> f64 {
+        self.bytes as f64 / 1e6
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An endpoint's answers, each sent as often as the other.
+struct Source {
+    path: &'static str,
+    answers: [Vec<u8>; 2],
+    asked: AtomicUsize,
+}
+
+/// Serves until the process is ended; prints its address and the size of its data.
+pub(crate) fn serve(records: u64) {
+    let employees = Plan::usual_employees(records);
+    let plans = [7, 8].map(|seed| Plan { incidents: records, employees, seed });
+    let sources = Endpoint::ALL.map(|endpoint| Source {
+        path: endpoint.path(),
+        answers: plans.map(|plan| answer(&plan.body(endpoint))),
+        asked: AtomicUsize::new(0),
+    });
+    let bytes: usize = sources.iter().map(|source| source.answers[0].len()).sum();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    println!("{} {bytes}", listener.local_addr().unwrap());
+    std::io::stdout().flush().unwrap();
+    let sources = Arc::new(sources);
+    for stream in listener.incoming() {
+        let sources = Arc::clone(&sources);
+        thread::spawn(move || converse(&stream.unwrap(), &sources[..]));
+    }
+}
+
+fn answer(body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// Answers one request after another; who goes away is gone.
+fn converse(mut stream: &TcpStream, sources: &[Source]) {
+    stream.set_nodelay(true).unwrap();
+    let mut path = String::new();
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        if let Some(rest) = line.strip_prefix("GET ") {
+            rest.split(' ').next().unwrap().clone_into(&mut path);
+        }
+        if line.is_empty() {
+            let source = sources.iter().find(|source| source.path == path).expect("an endpoint's path");
+            let turn = source.asked.fetch_add(1, Ordering::Relaxed) % source.answers.len();
+            if stream.write_all(&source.answers[turn]).is_err() {
+                return;
+            }
+        }
+    }
+}
