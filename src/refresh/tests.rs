@@ -262,7 +262,7 @@ async fn an_old_view_goes_when_the_last_answer_from_it_does() {
     let answer =
         bench.cache.answer(&view, question, crate::render::compress::Coding::Identity, || vec![b'x'; 64]).await;
     drop(view);
-    let body = answer.unwrap().body;
+    let body = answer.unwrap().body.clone();
     let id = old.upgrade().unwrap().id();
     bench.until("second", |snapshot| snapshot.view.id() != id).await;
     sleep(seconds(1)).await;

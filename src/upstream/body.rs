@@ -5,9 +5,8 @@ use reqwest::Response;
 
 use super::{Outcome, UpstreamError, classify};
 
-/// What is reserved at once on the word of `Content-Length`; more as it comes, since the word may be false. Memory that is
-/// reserved and not written to is never used.
-const RESERVED: usize = 64 << 20;
+/// What is reserved at once on the word of `Content-Length`; the rest once that much has come, since the word may be false.
+const RESERVED: usize = 1 << 20;
 
 /// The body's bytes, decompressed; at most `most` of them, and little more memory than that.
 pub(super) async fn read(mut response: Response, most: u64) -> Result<Bytes, UpstreamError> {
@@ -30,10 +29,9 @@ pub(super) async fn read(mut response: Response, most: u64) -> Result<Bytes, Ups
         }
         let spare = body.capacity() - body.len();
         if chunk.len() > spare {
-            let doubled = body.len().max(chunk.len());
-            // Doubling would overshoot by up to a whole body; the announced length or the bound ends that.
-            let left = announced.filter(|total| *total >= body.len() + chunk.len()).unwrap_or(most) - body.len();
-            body.reserve_exact(doubled.min(left));
+            let doubled = body.len().max(chunk.len()).min(most - body.len());
+            let rest = announced.and_then(|total| total.checked_sub(body.len())).filter(|rest| *rest >= chunk.len());
+            body.reserve_exact(rest.unwrap_or(doubled));
         }
         body.extend_from_slice(&chunk);
     }
