@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
-use incident_gateway::memory::{Allocator, give_back_large_buffers};
+use incident_gateway::memory::Allocator;
 use incident_gateway::render::compress::{Coding, compress};
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
@@ -92,7 +92,6 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 }
 
 fn main() {
-    give_back_large_buffers();
     let only: Option<usize> = std::env::args().nth(1).and_then(|argument| argument.parse().ok());
     println!(
         "{:>8} {:>9} | {:>9} {:>8} {:>8} {:>8} {:>8} | {:>10} {:>7} {:>7} {:>7} {:>7}",

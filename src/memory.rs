@@ -1,124 +1,163 @@
-//! How the system's allocator is to treat the few very large buffers that a refresh lives on.
+//! Memory for the few very large buffers that a refresh lives on: bodies, records, lists, documents.
+//!
+//! They are mapped by themselves, so that they are given back as soon as they are freed and no small neighbour holds them,
+//! and laid on huge pages where the system has some for those who ask (`madvise`, the usual setting). A refresh touches new
+//! memory by the hundred megabytes, and at 4 KiB a page the faults cost as much as decoding.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// From this size on an allocation is mapped by itself, and given back to the system when it is freed.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAPPED_FROM: libc::c_int = 2 << 20;
-
-/// Has large buffers given back as soon as they are freed. Call it once, before other threads are started.
-///
-/// glibc raises the size from which it maps buffers each time one is freed, up to 32 MiB; after the first refresh, bodies
-/// and documents would come from its heaps, where a small neighbour keeps a large hole from being given back. Measured with
-/// 60 MB of upstream data, over refreshes: 286 MB at the peak and 228 MB at rest without this, 237 MB and 178 MB with it.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code, reason = "the allocator has no other interface than this C function")]
-pub fn give_back_large_buffers() {
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let arenas = libc::c_int::try_from(cores.max(2)).unwrap_or(2);
-    // SAFETY: `mallopt` reads its two numbers and nothing else; it only changes how later allocations are made.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_FROM);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, MAPPED_FROM);
-        libc::mallopt(libc::M_ARENA_MAX, arenas);
-    }
-}
-
-/// Other allocators are left as they are.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-pub fn give_back_large_buffers() {}
-
-/// The size of a huge page, and from which on a buffer is laid on such.
-const HUGE: usize = 2 << 20;
-
-/// The system's allocator, which lays large buffers on huge pages.
-///
-/// A refresh touches new memory by the hundred megabytes: bodies, records, the document. At 4 KiB a page, the faults cost
-/// as much as the decoding. Kernels that have huge pages for those who ask (`madvise`, the usual setting) give them here;
-/// where they are off, asking does nothing.
+/// The system's allocator, beside which large buffers are mapped by themselves.
 #[derive(Debug)]
 pub struct Allocator;
 
-/// How a buffer of that layout is laid. It depends on the layout alone, so that a buffer is freed as it was allocated.
-///
-/// Its end gets a huge page too where that wastes no more than an eighth.
-#[inline]
-fn laid(layout: Layout) -> Layout {
-    let size = layout.size();
-    if size < HUGE {
-        return layout;
-    }
-    let whole = size.checked_next_multiple_of(HUGE).filter(|whole| whole - size <= size / 8).unwrap_or(size);
-    Layout::from_size_align(whole, layout.align().max(HUGE)).unwrap_or(layout)
-}
-
 #[allow(unsafe_code, reason = "an allocator has no other interface")]
-// SAFETY: every call is passed on to the system's allocator, with at least the same size and alignment;
-// `realloc` is the provided one, which allocates, copies and frees through these.
+// SAFETY: a layout is large or not whatever happens, so that a buffer is freed where it was allocated.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let laid = laid(layout);
-        advise(unsafe { System.alloc(laid) }, laid.size())
+        if large::is(layout) { large::map(layout) } else { unsafe { System.alloc(layout) } }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        let laid = laid(layout);
-        advise(unsafe { System.alloc_zeroed(laid) }, laid.size())
+        if large::is(layout) { large::map(layout) } else { unsafe { System.alloc_zeroed(layout) } }
     }
 
     #[inline]
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(start, laid(layout)) }
+        if large::is(layout) {
+            unsafe { large::unmap(start, layout) }
+        } else {
+            unsafe { System.dealloc(start, layout) }
+        }
     }
 
     #[inline]
     unsafe fn realloc(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: callers of `realloc` promise that the size is valid for the alignment.
         let resized = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
-        if laid(layout) == layout && laid(resized) == resized {
-            return unsafe { System.realloc(start, layout, size) };
-        }
-        unsafe {
-            let moved = self.alloc(resized);
-            if !moved.is_null() {
-                std::ptr::copy_nonoverlapping(start, moved, layout.size().min(size));
-                self.dealloc(start, layout);
-            }
-            moved
+        match (large::is(layout), large::is(resized)) {
+            (false, false) => unsafe { System.realloc(start, layout, size) },
+            (true, true) if size <= layout.size() => unsafe { large::shrink(start, layout, resized) },
+            _ => unsafe {
+                let moved = self.alloc(resized);
+                if !moved.is_null() {
+                    std::ptr::copy_nonoverlapping(start, moved, layout.size().min(size));
+                    self.dealloc(start, layout);
+                }
+                moved
+            },
         }
     }
 }
 
-#[inline]
-fn advise(start: *mut u8, size: usize) -> *mut u8 {
-    if size >= HUGE && !start.is_null() {
-        ask_for_huge_pages(start, size);
-    }
-    start
-}
-
-/// Asks for as many huge pages as lie in the buffer as a whole.
 #[cfg(target_os = "linux")]
-#[allow(unsafe_code, reason = "an allocator has no other interface")]
-#[cold]
-fn ask_for_huge_pages(start: *mut u8, size: usize) {
-    // SAFETY: the range lies in the buffer, and this advice leaves what is in it as it is. A refusal changes nothing.
-    unsafe { libc::madvise(start.cast(), size & !(HUGE - 1), libc::MADV_HUGEPAGE) };
+#[allow(unsafe_code, reason = "mappings are made and ended by pointers")]
+mod large {
+    use std::alloc::Layout;
+    use std::ffi::c_void;
+    use std::ptr;
+
+    use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
+
+    /// The size of a huge page, and from which on a buffer is mapped by itself.
+    const HUGE: usize = 2 << 20;
+
+    /// The largest page that a mapping begins and ends with, on all that Linux runs on.
+    const PAGE: usize = 64 << 10;
+
+    #[inline]
+    pub(super) fn is(layout: Layout) -> bool {
+        layout.size() >= HUGE && layout.align() <= HUGE
+    }
+
+    /// How much is mapped for a buffer. Its end gets a huge page too where that wastes no more than an eighth.
+    fn extent(layout: Layout) -> usize {
+        let (size, whole) = (layout.size(), layout.size().next_multiple_of(HUGE));
+        if whole - size <= size / 8 { whole } else { size.next_multiple_of(PAGE) }
+    }
+
+    /// Zeroed memory that begins with a huge page; null when there is none.
+    #[cold]
+    pub(super) fn map(layout: Layout) -> *mut u8 {
+        let extent = extent(layout);
+        // SAFETY: a new mapping touches no other; what is ended and advised below are parts of it.
+        unsafe {
+            let flags = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
+            // One huge page more, so that the buffer can begin with one.
+            let Ok(mapped) = mmap_anonymous(ptr::null_mut(), extent + HUGE, flags.0, flags.1) else {
+                return ptr::null_mut();
+            };
+            let before = mapped.cast::<u8>().align_offset(HUGE);
+            let start = mapped.byte_add(before);
+            end(mapped, before);
+            end(start.byte_add(extent), HUGE - before);
+            // A system without huge pages says so here, and nothing is lost.
+            let _ = madvise(start, extent & !(HUGE - 1), Advice::LinuxHugepage);
+            start.cast()
+        }
+    }
+
+    #[cold]
+    pub(super) unsafe fn unmap(start: *mut u8, layout: Layout) {
+        unsafe { end(start.cast(), extent(layout)) }
+    }
+
+    /// Gives the end of a buffer back.
+    #[cold]
+    pub(super) unsafe fn shrink(start: *mut u8, from: Layout, to: Layout) -> *mut u8 {
+        let (before, after) = (extent(from), extent(to));
+        if let Some(less) = before.checked_sub(after) {
+            unsafe { end(start.byte_add(after).cast(), less) }
+            return start;
+        }
+        unreachable!("what is mapped for a smaller buffer is not larger")
+    }
+
+    unsafe fn end(start: *mut c_void, length: usize) {
+        if length > 0 {
+            // An error would leave the memory mapped, which is all that could be done about it.
+            let _ = unsafe { munmap(start, length) };
+        }
+    }
 }
 
+/// Elsewhere the system's allocator does as it does.
 #[cfg(not(target_os = "linux"))]
-fn ask_for_huge_pages(_start: *mut u8, _size: usize) {}
+#[allow(unsafe_code, reason = "the same interface")]
+mod large {
+    use std::alloc::Layout;
+
+    pub(super) fn is(_: Layout) -> bool {
+        false
+    }
+
+    pub(super) fn map(_: Layout) -> *mut u8 {
+        unreachable!("nothing is large")
+    }
+
+    pub(super) unsafe fn unmap(_: *mut u8, _: Layout) {}
+
+    pub(super) unsafe fn shrink(start: *mut u8, _: Layout, _: Layout) -> *mut u8 {
+        start
+    }
+}
 
 #[cfg(test)]
 #[allow(unsafe_code, reason = "the allocator's own calls are what is tested")]
 mod tests {
     use super::*;
 
+    const MIB: usize = 1 << 20;
+
+    fn layout(size: usize) -> Layout {
+        Layout::from_size_align(size, 8).unwrap()
+    }
+
     #[test]
     fn what_is_in_a_buffer_stays_when_its_size_changes() {
-        let sizes = [100, HUGE - 1, HUGE, 3 * HUGE + 5, HUGE + 7, 4 * HUGE, HUGE - 3, 10];
-        let layout = |size| Layout::from_size_align(size, 8).unwrap();
+        let sizes =
+            [100, 2 * MIB - 1, 2 * MIB, 6 * MIB + 5, 16 * MIB - 7, 16 * MIB, 15 * MIB, 3 * MIB, 2 * MIB - 3, 10];
         // SAFETY: each buffer is used within its size, and freed with the layout that it was last given.
         unsafe {
             let mut start = Allocator.alloc_zeroed(layout(sizes[0]));
@@ -130,6 +169,18 @@ mod tests {
                 assert_eq!(std::slice::from_raw_parts(start, 9), [7; 9]);
             }
             Allocator.dealloc(start, layout(10));
+        }
+    }
+
+    #[test]
+    fn memory_that_must_be_zero_is() {
+        for size in [100, 2 * MIB, 5 * MIB + 1] {
+            // SAFETY: as above.
+            unsafe {
+                let start = Allocator.alloc_zeroed(layout(size));
+                assert!(std::slice::from_raw_parts(start, size).iter().all(|byte| *byte == 0));
+                Allocator.dealloc(start, layout(size));
+            }
         }
     }
 }

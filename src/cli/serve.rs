@@ -11,7 +11,6 @@ use super::fan_out::{runtime, start_demo};
 use crate::REVISION;
 use crate::app::Running;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
-use crate::memory::give_back_large_buffers;
 
 /// The flags of `serve`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
@@ -45,7 +44,6 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Ok(log) => log,
         Err(code) => return Ok(code),
     };
-    give_back_large_buffers();
     raise_file_limit(&config);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
