@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
-use incident_gateway::memory::Allocator;
+use incident_gateway::memory::{Allocator, keep_heaps_small};
 use incident_gateway::render::compress::{Coding, compress};
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
@@ -92,6 +92,7 @@ fn median(mut seconds: Vec<f64>) -> f64 {
 }
 
 fn main() {
+    keep_heaps_small();
     let only: Option<usize> = std::env::args().nth(1).and_then(|argument| argument.parse().ok());
     println!(
         "{:>8} {:>9} | {:>9} {:>8} {:>8} {:>8} {:>8} | {:>10} {:>7} {:>7} {:>7} {:>7}",

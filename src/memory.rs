@@ -6,6 +6,29 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
+/// Has glibc give back what is free at the end of its heaps, and keep to few of them. Call it once, before other threads are
+/// started.
+///
+/// By default it has eight heaps a core and more patience with each the larger the buffers that were freed: after a thousand
+/// refreshes of 6 MB, 70 MB at rest; with this, 30 MB.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[allow(unsafe_code, reason = "the allocator's settings have no other interface")]
+pub fn keep_heaps_small() {
+    const PATIENCE: libc::c_int = 256 << 10;
+    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    let heaps = libc::c_int::try_from(cores.max(2)).unwrap_or(2);
+    // SAFETY: `mallopt` reads its two numbers and nothing else; it only changes how later allocations are made.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, PATIENCE);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, PATIENCE);
+        libc::mallopt(libc::M_ARENA_MAX, heaps);
+    }
+}
+
+/// Other allocators are left as they are.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn keep_heaps_small() {}
+
 /// The system's allocator, beside which large buffers are mapped by themselves.
 #[derive(Debug)]
 pub struct Allocator;

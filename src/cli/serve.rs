@@ -11,6 +11,7 @@ use super::fan_out::{runtime, start_demo};
 use crate::REVISION;
 use crate::app::Running;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
+use crate::memory::keep_heaps_small;
 
 /// The flags of `serve`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
@@ -44,6 +45,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Ok(log) => log,
         Err(code) => return Ok(code),
     };
+    keep_heaps_small();
     raise_file_limit(&config);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
