@@ -1,18 +1,18 @@
 //! An incident endpoint's answer: `{"results":[…]}`.
 
 use std::borrow::Cow;
-use std::hash::BuildHasher as _;
 
 use bytes::Bytes;
-use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::record::{
     HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4, NO_PRIORITY, NOT_AN_OBJECT,
     Priority, Record, Span,
 };
 use super::scanner::{Number, Scalar, Scanner, Value};
+use super::times::Times;
+use super::tokens::{Token, Tokens};
 use super::window::Prefix;
-use super::{DecodeError, document, employee_text, swar, unescape};
+use super::{DecodeError, document, employee_text, offset, swar, unescape};
 
 /// What the decoder must know about a source: which fields may name the employee, in order of precedence.
 #[derive(Clone, Debug)]
@@ -67,45 +67,13 @@ struct Members {
     identity: Option<usize>,
 }
 
-/// A distinct identity value of a batch that is neither a small number nor an IPv4 address.
-#[derive(Clone, Copy, Debug)]
-struct IdentityToken {
-    start: u32,
-    length: u32,
-    kind: Scalar,
-}
-
-/// The valid timestamps of a batch.
-#[derive(Clone, Copy, Debug)]
-pub struct Times {
-    /// The least; infinity where there is none.
-    pub earliest: f64,
-    /// The greatest; negative infinity where there is none.
-    pub latest: f64,
-    /// Whether none is less than one before it.
-    pub ascending: bool,
-}
-
-impl Times {
-    const NONE: Self = Self { earliest: f64::INFINITY, latest: f64::NEG_INFINITY, ascending: true };
-
-    #[inline]
-    fn note(&mut self, timestamp: f64) {
-        // An invalid one is NaN, which is not less, and which `min` and `max` pass over.
-        let descends = timestamp < self.latest;
-        self.ascending &= !descends;
-        self.earliest = self.earliest.min(timestamp);
-        self.latest = self.latest.max(timestamp);
-    }
-}
-
 /// An incident endpoint's whole answer: the body, and its records in upstream order.
 #[derive(Debug)]
 pub struct Incidents {
     body: Bytes,
     records: Vec<Record>,
     times: Times,
-    tokens: Vec<IdentityToken>,
+    tokens: Vec<Token>,
 }
 
 impl Incidents {
@@ -124,8 +92,8 @@ impl Incidents {
             shape: Shape::default(),
         };
         document(&body, |scanner| reader.document(scanner))?;
-        let Reader { tokens: Tokens { list: tokens, .. }, records, times, .. } = reader;
-        Ok(Self { body, records, times, tokens })
+        let Reader { tokens, records, times, .. } = reader;
+        Ok(Self { body, records, times, tokens: tokens.into_list() })
     }
 
     /// The valid timestamps of its records.
@@ -164,49 +132,11 @@ impl Incidents {
     /// them: a number as spelled, a string unescaped, `None` for a string that is no Unicode text.
     pub fn other_identities(&self) -> impl ExactSizeIterator<Item = Option<Cow<'_, str>>> {
         self.tokens.iter().map(|token| {
-            let bytes = Span { start: token.start, length: token.length }.of(&self.body);
+            let bytes = token.span.of(&self.body);
             // The whole body was checked to be UTF-8, and tokens begin and end at ASCII characters.
             employee_text(token.kind, std::str::from_utf8(bytes).ok()?)
         })
     }
-}
-
-/// The identity values seen so far, each once, found again by their bytes.
-#[derive(Default)]
-struct Tokens {
-    list: Vec<IdentityToken>,
-    index: HashTable<u32>,
-    hasher: DefaultHashBuilder,
-}
-
-impl Tokens {
-    #[inline]
-    fn intern(&mut self, body: &[u8], kind: Scalar, start: usize, end: usize) -> u32 {
-        let Self { list, index, hasher } = self;
-        let bytes_of = |token: &IdentityToken| &body[token.start as usize..][..token.length as usize];
-        let bytes = &body[start..end];
-        let hash = hasher.hash_one(bytes);
-        let entry = index.entry(
-            hash,
-            |&known| bytes_of(&list[known as usize]) == bytes,
-            |&known| hasher.hash_one(bytes_of(&list[known as usize])),
-        );
-        match entry {
-            hashbrown::hash_table::Entry::Occupied(known) => *known.get(),
-            hashbrown::hash_table::Entry::Vacant(vacant) => {
-                let new = offset(list.len());
-                vacant.insert(new);
-                list.push(IdentityToken { start: offset(start), length: offset(end - start), kind });
-                new
-            }
-        }
-    }
-}
-
-/// A position as 32 bits; [`utf8`] refuses bodies in which one would not fit.
-#[inline]
-fn offset(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 /// What leads to each value of a record: all between the value before, or the record's begin, and this one. Records of one

@@ -8,6 +8,8 @@ mod incidents;
 mod record;
 mod scanner;
 mod swar;
+mod times;
+mod tokens;
 mod window;
 
 use std::borrow::Cow;
@@ -15,10 +17,11 @@ use std::fmt;
 
 pub use identities::Identities;
 pub(crate) use identities::address;
-pub use incidents::{Incidents, Member, SourceFields, Times};
+pub use incidents::{Incidents, Member, SourceFields};
 pub use record::{IdentityValue, Priority, Record, RecordFault, Span};
 use scanner::Scanner;
 pub use scanner::{MAX_DEPTH, Scalar, members, unescape};
+pub use times::Times;
 
 /// Why a body was refused. It quotes nothing of the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,6 +54,12 @@ fn document<T>(body: &[u8], read: impl FnOnce(&mut Scanner<'_>) -> Result<T, Dec
         utf8(body)?;
     }
     read
+}
+
+/// A position as 32 bits; [`document`] refuses bodies in which one would not fit.
+#[inline]
+fn offset(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 fn utf8(body: &[u8]) -> Result<(), DecodeError> {

@@ -1,0 +1,51 @@
+//! Identity values that are neither small numbers nor IPv4 addresses: each once, found again by their bytes.
+
+use std::hash::BuildHasher as _;
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::offset;
+use super::record::Span;
+use super::scanner::Scalar;
+
+/// One such value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Token {
+    pub(super) span: Span,
+    pub(super) kind: Scalar,
+}
+
+/// Those seen so far.
+#[derive(Default)]
+pub(super) struct Tokens {
+    list: Vec<Token>,
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Tokens {
+    /// The number of a value, which stands in the body from `start` to `end`.
+    #[inline]
+    pub(super) fn intern(&mut self, body: &[u8], kind: Scalar, start: usize, end: usize) -> u32 {
+        let Self { list, index, hasher } = self;
+        let bytes_of = |known: u32| list[known as usize].span.of(body);
+        let bytes = &body[start..end];
+        let hash = hasher.hash_one(bytes);
+        let entry = index.entry(hash, |&known| bytes_of(known) == bytes, |&known| hasher.hash_one(bytes_of(known)));
+        match entry {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(vacant) => {
+                let new = offset(list.len());
+                vacant.insert(new);
+                list.push(Token { span: Span { start: offset(start), length: offset(end - start) }, kind });
+                new
+            }
+        }
+    }
+
+    /// The values, by their numbers.
+    pub(super) fn into_list(self) -> Vec<Token> {
+        self.list
+    }
+}
