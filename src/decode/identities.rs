@@ -51,7 +51,7 @@ fn read(scanner: &mut Scanner<'_>) -> Result<Tables, DecodeError> {
         let value = scanner.value(1)?;
         if let Some(address) = unescape(name).and_then(|name| address(&name)) {
             has_addresses = true;
-            let raw = scanner.text(value.start, value.end);
+            let raw = scanner.text(value.start, value.end)?;
             let named = employee_text(value.kind, raw).filter(|text| self::address(text).is_none());
             let span = named.is_some().then_some(Span {
                 start: u32::try_from(value.start).unwrap_or(u32::MAX),

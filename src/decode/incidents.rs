@@ -354,7 +354,8 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
         return Ok(Value { kind: Scalar::String, start, end: scanner.position() });
     }
     let value = scanner.value(3)?;
-    let name = if value.kind == Scalar::String { unescape(scanner.text(value.start + 1, value.end - 1)) } else { None };
+    let name =
+        if value.kind == Scalar::String { unescape(scanner.text(value.start + 1, value.end - 1)?) } else { None };
     let named = name.and_then(|name| Priority::from_name(&name));
     record.priority = named.map_or(NO_PRIORITY, |priority| priority as u8);
     Ok(value)
@@ -369,7 +370,10 @@ fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, De
     }
     let Number { start, whole, places, end, plain } = scanner.number()?;
     let seconds = if plain { swar::decimal(scanner.bytes(), start, whole, places) } else { None };
-    let seconds = seconds.unwrap_or_else(|| scanner.text(start, end).parse().unwrap_or(f64::NAN));
+    let seconds = match seconds {
+        Some(seconds) => seconds,
+        None => scanner.text(start, end)?.parse().unwrap_or(f64::NAN),
+    };
     // Adding zero turns -0 into 0, so that equal times compare equal bit by bit.
     record.timestamp = if f64::is_finite(seconds) { seconds + 0.0 } else { f64::NAN };
     Ok(Value { kind: Scalar::Number, start, end })

@@ -70,9 +70,9 @@ impl<'a> Scanner<'a> {
         self.bytes
     }
 
-    /// The text between two positions that values gave; nothing where it is no UTF-8, for which the body is refused.
-    pub(super) fn text(&self, start: usize, end: usize) -> &'a str {
-        std::str::from_utf8(&self.bytes[start..end]).unwrap_or_default()
+    /// The text between two positions that values gave; a fault where it is no UTF-8.
+    pub(super) fn text(&self, start: usize, end: usize) -> Result<&'a str, DecodeError> {
+        std::str::from_utf8(&self.bytes[start..end]).map_err(|_| DecodeError { offset: start, fault: "invalid UTF-8" })
     }
 
     /// Whether what was scanned is ASCII. It is when this says so; it may be when it does not.
@@ -126,7 +126,7 @@ impl<'a> Scanner<'a> {
         }
         let start = self.position + 1;
         self.string()?;
-        let name = self.text(start, self.position - 1);
+        let name = self.text(start, self.position - 1)?;
         self.skip_whitespace();
         self.expect(b':', "expected a colon")?;
         Ok(name)

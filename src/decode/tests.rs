@@ -110,6 +110,24 @@ fn a_body_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_body_that_is_no_utf8_is_refused_wherever_that_shows() {
+    let fields = SourceFields::new(&["id".to_owned()]);
+    for text in ["@", "@\":1,\"b", "\":\"@", "\":\"17.0.0.@"] {
+        for name in ["id", "priority", "timestamp", "17.0.0.1"] {
+            let member = format!("\"{name}{text}\"");
+            let member = if member.contains(':') { member } else { format!("{member}:1") };
+            let bytes = |body: String| -> Vec<u8> { body.bytes().map(|b| if b == b'@' { 0xff } else { b }).collect() };
+            let body = bytes(format!("{{\"results\":[{{{member}}}]}}"));
+            let invalid = DecodeError { offset: body.iter().position(|b| *b == 0xff).unwrap(), fault: "invalid UTF-8" };
+            assert_eq!(Incidents::decode(Bytes::from(body), &fields).err().as_ref(), Some(&invalid), "{member}");
+            let body = bytes(format!("{{\"17.0.0.2\":1,{member}}}"));
+            let refused = Identities::decode(Bytes::from(body)).unwrap_err();
+            assert_eq!(refused.fault, "invalid UTF-8", "{member}");
+        }
+    }
+}
+
+#[test]
 fn depth_is_bounded() {
     let nested = |depth: usize| format!("{{\"results\":[{}{}]}}", "[".repeat(depth), "]".repeat(depth));
     assert!(decode(&nested(MAX_DEPTH - 2)).is_ok());
