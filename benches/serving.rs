@@ -6,6 +6,9 @@
 //! started again; the load comes from this process, over loopback. Words such as `1000`, `gzip` or `64` after `--` select
 //! some of the cases.
 
+#[path = "support/exchange.rs"]
+mod exchange;
+
 use std::convert::Infallible;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use exchange::exchange;
 use http::{HeaderMap, Response};
 use http_body_util::Full;
 use hyper::server::conn::http1;
@@ -178,19 +182,7 @@ async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost
             let (request, mut buffer) = (request(coding), vec![0; 256 << 10]);
             let mut latencies = Vec::new();
             while started.elapsed() < ROUND {
-                let asked = Instant::now();
-                stream.write_all(request.as_bytes()).await.unwrap();
-                let mut read = stream.read(&mut buffer).await.unwrap();
-                let head = buffer[..read].windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-                let text = std::str::from_utf8(&buffer[..head]).unwrap();
-                let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-                let whole = head + length.parse::<usize>().unwrap();
-                while read < whole {
-                    let more = stream.read(&mut buffer).await.unwrap();
-                    assert!(more > 0);
-                    read += more;
-                }
-                latencies.push(asked.elapsed().as_secs_f64());
+                latencies.push(exchange(&mut stream, request.as_bytes(), &mut buffer).await.as_secs_f64());
             }
             latencies
         })

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Gateway;
+use super::exchange::exchange;
 
 const LASTS: Duration = Duration::from_secs(5);
 
@@ -77,19 +77,7 @@ async fn call(address: SocketAddr, request: String, every: Duration) -> Vec<Dura
     let mut latencies = Vec::new();
     while started.elapsed() < LASTS {
         ticks.tick().await;
-        let asked = Instant::now();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut read = stream.read(&mut buffer).await.unwrap();
-        let head = buffer[..read].windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
-        let text = std::str::from_utf8(&buffer[..head]).unwrap();
-        let length = text.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-        let whole = head + length.parse::<usize>().unwrap();
-        while read < whole {
-            let more = stream.read(&mut buffer).await.unwrap();
-            assert!(more > 0);
-            read += more;
-        }
-        latencies.push(asked.elapsed());
+        latencies.push(exchange(&mut stream, request.as_bytes(), &mut buffer).await);
     }
     latencies
 }

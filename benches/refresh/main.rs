@@ -4,6 +4,8 @@
 //! is the real binary, a process of its own; so is the upstream, this bench started again, which gives other data each
 //! time it is asked. The floor of the cold start is a bare client that downloads the same bodies and validates them.
 
+#[path = "../support/exchange.rs"]
+mod exchange;
 mod floor;
 mod gateway;
 mod load;
