@@ -68,6 +68,24 @@ async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_b
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_is_not_given_the_answer_of_who_did_not() {
+    let server = upstream(|source| Duration::from_millis(if source == 3 { 20_000 } else { 0 })).await;
+    let mut config = quick(&server.base_url());
+    config.response_budget = Duration::from_secs(1);
+    let gateway = Gateway::start(&config);
+    let is_fresh = |source: &&serde_json::Value| source["state"] == "fresh";
+    let fresh = |sources: &serde_json::Value| sources["sources"].as_array().unwrap().iter().filter(is_fresh).count();
+    gateway.until("all others have come", |sources| fresh(sources) == GOOD.len() - 1).await;
+    let hasty = gateway.get_with("/incidents", &[("Prefer", "wait=0")]).await;
+    assert!(hasty.status == 200 && hasty.took < NOISE, "{hasty:?}");
+    for _ in 0..2 {
+        let patient = gateway.get_with("/incidents", &[]).await;
+        assert!(patient.took > Duration::from_millis(800), "{:?}", patient.took);
+        assert_eq!(patient.header("cache-status"), "incident-gateway; fwd=miss; collapsed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn warm_answers_come_at_once_while_a_refresh_hangs() {
     let server = good_upstream().await;
     let mut config = quick(&server.base_url());
