@@ -62,7 +62,7 @@ impl Gateway {
             return None;
         }
         let (coding, now) = (negotiate::coding(&request.headers), Instant::now());
-        let (response, result) = self.ready.get(&question, coding, &self.snapshots.borrow(), now)?;
+        let (response, result) = self.prepared.get(&question, coding, &self.snapshots.borrow(), now)?;
         self.metrics.cache_request(result.as_str());
         Some(finish(response, request, context, now, now))
     }
@@ -233,7 +233,7 @@ impl Gateway {
         self.descriptions.of(&found.snapshot, now).whole(&mut headers, found.result);
         // Those who come later wait no more than this one did.
         if matches!(found.result, CacheResult::Hit | CacheResult::Stale) && !may_improve(&found.snapshot, false) {
-            self.ready.keep(&question, coding, found, now, &answer, &headers);
+            self.prepared.keep(&question, coding, found, now, &answer, &headers);
         }
         let mut response = Response::new(Body::full(answer.body.clone()));
         *response.headers_mut() = headers;

@@ -10,9 +10,9 @@ mod incidents;
 pub mod negotiate;
 mod openapi;
 mod page;
+mod prepared;
 mod problem;
 mod query;
-mod ready;
 mod routes;
 mod serve;
 mod sources;
@@ -29,7 +29,7 @@ pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
 
 use self::freshness::Descriptions;
-use self::ready::Ready;
+use self::prepared::Prepared;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -47,7 +47,7 @@ pub struct Gateway {
     /// Places for requests in flight.
     places: Arc<Semaphore>,
     descriptions: Descriptions,
-    ready: Ready,
+    prepared: Prepared,
     events: Arc<events::Feed>,
     overviews: page::Overviews,
 }
@@ -74,7 +74,7 @@ impl Gateway {
             phase,
             places,
             descriptions: Descriptions::default(),
-            ready: Ready::default(),
+            prepared: Prepared::default(),
             events,
             overviews: page::Overviews::new(),
         }

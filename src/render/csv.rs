@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 
 use super::Filter;
-use super::ahead::Ahead;
 use super::member::{drop_line_breaks, value};
+use super::prefetch::Prefetch;
 use crate::decode::{Member, members, unescape};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
@@ -35,12 +35,12 @@ pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
         table.out.reserve(view.batches().iter().flatten().map(|batch| batch.body().len()).sum());
     }
     table.header();
-    let mut ahead = Ahead::of(view, filter);
+    let mut prefetch = Prefetch::of(view, filter);
     let mut scratch = Vec::new();
     for employee in filter.employees(view.joined()) {
         for (_, placed) in filter.incidents(&employee) {
             table.row(&employee, placed, &mut scratch);
-            ahead.step();
+            prefetch.step();
         }
     }
     table.out

@@ -1,8 +1,8 @@
 //! The documents: employees with their groups, and the unattributed.
 
 use super::Filter;
-use super::ahead::Ahead;
 use super::member::{drop_line_breaks, splice, splice_whole};
+use super::prefetch::Prefetch;
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
@@ -13,7 +13,7 @@ const EMPLOYEE_FRAME: usize = 192;
 /// The document of `/incidents`: employee → priority → count and incidents.
 #[must_use]
 pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
-    let mut writer = Writer::new(view, filter, Ahead::of(view, filter));
+    let mut writer = Writer::new(view, filter, Prefetch::of(view, filter));
     let joined = view.joined();
     writer.out.push(b'{');
     if filter.is_empty() {
@@ -29,7 +29,7 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
 /// The document of `/incidents/{employee_id}`: that employee's four groups, as far as they meet the filter.
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
-    let mut writer = Writer::new(view, filter, Ahead::nothing(view));
+    let mut writer = Writer::new(view, filter, Prefetch::nothing(view));
     writer.groups(employee);
     writer.out
 }
@@ -94,13 +94,13 @@ struct Writer<'a> {
     view: &'a View,
     filter: &'a Filter,
     prefixes: Vec<Vec<u8>>,
-    ahead: Ahead<'a>,
+    prefetch: Prefetch<'a>,
     out: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(view: &'a View, filter: &'a Filter, ahead: Ahead<'a>) -> Self {
-        Self { view, filter, prefixes: prefixes(view), ahead, out: Vec::new() }
+    fn new(view: &'a View, filter: &'a Filter, prefetch: Prefetch<'a>) -> Self {
+        Self { view, filter, prefixes: prefixes(view), prefetch, out: Vec::new() }
     }
 
     /// An upper bound of the whole document's size. Memory that is reserved and not written to is never used.
@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn list(&mut self, group: &[Placed]) -> usize {
-        let Self { view, filter, prefixes, ahead, out } = self;
+        let Self { view, filter, prefixes, prefetch, out } = self;
         let all = filter.sources.is_none();
         let count = if all { group.len() } else { group.iter().filter(|placed| filter.wants_source(placed)).count() };
         out.extend_from_slice(b"\":{\"count\":");
@@ -157,7 +157,7 @@ impl<'a> Writer<'a> {
                 out.push(b',');
             }
             write_record(out, &prefixes[placed.source()], placed.has_type(), view.bytes(placed));
-            ahead.step();
+            prefetch.step();
         }
         out.extend_from_slice(b"]}");
         count

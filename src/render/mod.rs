@@ -1,12 +1,12 @@
 //! A view and a question → the bytes of an answer.
 
-mod ahead;
 pub mod compress;
 mod csv;
 mod filter;
 mod json;
 mod member;
 mod ndjson;
+mod prefetch;
 mod summary;
 
 pub use csv::csv;

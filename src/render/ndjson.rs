@@ -1,9 +1,9 @@
 //! Incidents as lines: one JSON object a record (NDJSON).
 
 use super::Filter;
-use super::ahead::Ahead;
 use super::json::write_string;
 use super::member::{drop_line_breaks, splice, splice_whole};
+use super::prefetch::Prefetch;
 use crate::decode::{Incidents, Member};
 use crate::snapshot::View;
 
@@ -14,7 +14,7 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
     let prefixes: Vec<_> =
         view.names().iter().map(|name| format!("{{\"type\":\"{name}\",\"employee_id\":").into_bytes()).collect();
     let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view, &prefixes) } else { 0 });
-    let mut ahead = Ahead::of(view, filter);
+    let mut prefetch = Prefetch::of(view, filter);
     let mut id = Vec::new();
     for employee in filter.employees(view.joined()) {
         id.clear();
@@ -30,7 +30,7 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
             }
             drop_line_breaks(&mut out, begin);
             out.push(b'\n');
-            ahead.step();
+            prefetch.step();
         }
     }
     out

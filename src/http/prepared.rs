@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 
 /// The last answer of each document in each coding.
 #[derive(Debug, Default)]
-pub(super) struct Ready([[RwLock<Option<Made>>; Coding::ALL.len()]; DOCUMENTS.len()]);
+pub(super) struct Prepared([[RwLock<Option<Made>>; Coding::ALL.len()]; DOCUMENTS.len()]);
 
 #[derive(Debug)]
 struct Made {
@@ -31,7 +31,7 @@ struct Made {
     headers: HeaderMap,
 }
 
-impl Ready {
+impl Prepared {
     fn slot(&self, question: &Question, coding: Coding) -> Option<&RwLock<Option<Made>>> {
         let document = DOCUMENTS.iter().position(|document| document == question)?;
         Some(&self.0[document][coding as usize])

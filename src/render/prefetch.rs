@@ -11,20 +11,20 @@ use crate::snapshot::View;
 const COUNT: usize = 32;
 
 /// The records that will be written soon.
-pub(super) struct Ahead<'a> {
+pub(super) struct Prefetch<'a> {
     view: &'a View,
     rest: std::slice::Iter<'a, Placed>,
 }
 
-impl<'a> Ahead<'a> {
+impl<'a> Prefetch<'a> {
     /// For a document of all that meets the filter; that is foreseen when it is everything.
     pub(super) fn of(view: &'a View, filter: &Filter) -> Self {
         let all = if filter.is_empty() { view.joined().placed() } else { &[] };
-        let mut ahead = Self { view, rest: all.iter() };
+        let mut prefetch = Self { view, rest: all.iter() };
         for _ in 0..COUNT {
-            ahead.step();
+            prefetch.step();
         }
-        ahead
+        prefetch
     }
 
     /// For what is too little to be worth it.
