@@ -203,6 +203,13 @@ impl Cache {
         tokio::spawn(async move { cache.make(key, render).await }).await.unwrap_or(Err(RenderFailed))
     }
 
+    /// A view's whole document, plain, if it is rendered.
+    pub async fn document(&self, view: &View) -> Option<Bytes> {
+        let question = Question::Incidents(Format::Json);
+        let answer = self.answers.get(&Key { view: view.id(), question, coding: Coding::Identity }).await?;
+        Some(answer.body.clone())
+    }
+
     async fn make(
         &self,
         key: Key,

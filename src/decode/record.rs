@@ -157,6 +157,13 @@ impl Record {
     pub fn span(&self) -> Span {
         Span { start: self.start, length: self.length }
     }
+
+    /// Where all that it has after its first byte (an object's opening brace) stands in the batch's body.
+    #[must_use]
+    #[inline]
+    pub fn tail(&self) -> Span {
+        Span { start: self.start + 1, length: self.length - 1 }
+    }
 }
 
 /// A place in a body.

@@ -324,11 +324,11 @@ pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<String>(&format!("\"{raw}\"")).ok().map(Cow::Owned)
 }
 
-/// The members of an object that a decoder accepted: each name (unescaped, unless it is no Unicode text) with the bytes
-/// from its opening quote to the end of its value.
-pub fn members(object: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
-    let mut scanner = Scanner::new(object);
-    let mut more = scanner.accept(b'{');
+/// The members of an object that a decoder accepted, of which `tail` is all after the opening brace: each name (unescaped,
+/// unless it is no Unicode text) with the bytes from its opening quote to the end of its value.
+pub fn members(tail: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
+    let mut scanner = Scanner::new(tail);
+    let mut more = true;
     std::iter::from_fn(move || {
         scanner.skip_whitespace();
         if !more || scanner.peek() == b'}' {
@@ -340,6 +340,6 @@ pub fn members(object: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u
         let value = scanner.value(1).ok()?;
         scanner.skip_whitespace();
         more = scanner.accept(b',');
-        Some((unescape(name), &object[start..value.end]))
+        Some((unescape(name), &tail[start..value.end]))
     })
 }

@@ -152,11 +152,11 @@ fn identities_are_one_flat_object() {
 
 #[test]
 fn members_are_found_as_they_stand() {
-    let object = br#"{ "a" : 1 ,"\u0062":{"a":[2]}, "\ud800":"," }"#;
-    let found: Vec<_> = members(object).map(|(name, span)| (name, std::str::from_utf8(span).unwrap())).collect();
+    let tail = br#" "a" : 1 ,"\u0062":{"a":[2]}, "\ud800":"," }"#;
+    let found: Vec<_> = members(tail).map(|(name, span)| (name, std::str::from_utf8(span).unwrap())).collect();
     let name = |name: &'static str| Some(Cow::Borrowed(name));
     assert_eq!(found, [(name("a"), "\"a\" : 1"), (name("b"), r#""\u0062":{"a":[2]}"#), (None, r#""\ud800":",""#)]);
-    assert_eq!(members(b"{ }").count(), 0);
+    assert_eq!(members(b" }").count(), 0);
 }
 
 /// Text that is JSON, or nearly.

@@ -4,6 +4,7 @@
 
 mod employees;
 mod identity;
+mod placed;
 mod slices;
 
 use std::hash::BuildHasher as _;
@@ -11,9 +12,10 @@ use std::hash::BuildHasher as _;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 pub use identity::{Meaning, OrderKey, resolve};
+pub use placed::Placed;
 
 use self::employees::Employees;
-use crate::decode::{Identities, IdentityValue, Incidents, Priority, Record, RecordFault, Span};
+use crate::decode::{Identities, IdentityValue, Incidents, Priority, Record, RecordFault};
 
 /// Why a record stands among the unattributed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -68,66 +70,6 @@ impl From<RecordFault> for Reason {
     }
 }
 
-/// A record in an employee's group. There are as many as records, so it is kept to 16 bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Placed {
-    /// Seconds since the epoch, finite.
-    pub timestamp: f64,
-    start: u32,
-    length: u16,
-    /// The source's index, and two flags below it.
-    source: u16,
-}
-
-const HAS_TYPE: u16 = 1;
-const HAS_EMPLOYEE_ID: u16 = 2;
-const FLAGS: u32 = 2;
-
-/// The length of a record that is as long or longer.
-const LONG: u16 = u16::MAX;
-
-impl Placed {
-    #[inline]
-    fn new(record: &Record, source: u16) -> Self {
-        let flag = |set, flag| if set { flag } else { 0 };
-        let flags = flag(record.has_type(), HAS_TYPE) | flag(record.has_employee_id(), HAS_EMPLOYEE_ID);
-        let Span { start, length } = record.span();
-        let length = u16::try_from(length).unwrap_or(LONG);
-        Self { timestamp: record.timestamp(), start, length, source: source << FLAGS | flags }
-    }
-
-    /// Where its text stands in the body of its source.
-    #[must_use]
-    #[inline]
-    pub fn span(&self, source: &Incidents) -> Span {
-        match self.length {
-            LONG => source.span_at(self.start),
-            length => Span { start: self.start, length: length.into() },
-        }
-    }
-
-    /// The index of its source.
-    #[must_use]
-    #[inline]
-    pub fn source(&self) -> usize {
-        (self.source >> FLAGS).into()
-    }
-
-    /// Whether the record has a member `type` of its own.
-    #[must_use]
-    #[inline]
-    pub fn has_type(&self) -> bool {
-        self.source & HAS_TYPE != 0
-    }
-
-    /// Whether the record has a member `employee_id` of its own.
-    #[must_use]
-    #[inline]
-    pub fn has_employee_id(&self) -> bool {
-        self.source & HAS_EMPLOYEE_ID != 0
-    }
-}
-
 /// A record that no employee could be found for, or that is too broken to be placed.
 #[derive(Clone, Copy, Debug)]
 pub struct Unattributed {
@@ -148,6 +90,11 @@ impl Unattributed {
     #[must_use]
     pub fn record(&self) -> usize {
         self.record as usize
+    }
+
+    /// The same, of a source that has nothing but its unattributed records: this is the one of that number.
+    fn numbered(self, record: u32) -> Self {
+        Self { record, ..self }
     }
 }
 
@@ -289,7 +236,7 @@ fn narrow(index: usize) -> u32 {
 
 #[inline]
 fn narrow_source(index: usize) -> u16 {
-    let narrow = u16::try_from(index).ok().filter(|index| *index <= u16::MAX >> FLAGS);
+    let narrow = u16::try_from(index).ok().filter(|index| *index <= placed::MAX_SOURCE);
     narrow.expect("configuration allows 1000 sources")
 }
 
@@ -349,6 +296,29 @@ impl Joined {
     pub fn rank(&self, id: &str) -> Option<usize> {
         let rank = self.index.find(self.hasher.hash_one(id), |&rank| self.id(rank as usize) == id)?;
         Some(*rank as usize)
+    }
+
+    /// The same employees and reasons, of records that stand elsewhere: those with an employee at these places, in the same
+    /// order, the others in sources that have no more than them.
+    #[must_use]
+    pub fn moved(&self, placed: Vec<Placed>) -> Self {
+        assert_eq!(placed.len(), self.placed.len(), "every record has a place");
+        let mut numbers = vec![0; self.tally.len()];
+        let unattributed = self.unattributed.iter().map(|item| {
+            let number = &mut numbers[item.source()];
+            *number += 1;
+            item.numbered(*number - 1)
+        });
+        Self {
+            ids: self.ids.clone(),
+            id_ends: self.id_ends.clone(),
+            group_ends: self.group_ends.clone(),
+            placed,
+            unattributed: unattributed.collect(),
+            index: self.index.clone(),
+            hasher: self.hasher.clone(),
+            tally: self.tally.clone(),
+        }
     }
 
     /// All incidents that have an employee, in the order of the document.

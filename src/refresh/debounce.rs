@@ -7,6 +7,9 @@ use tokio::time::Instant;
 /// New data waits for more until none has come for this long.
 pub(super) const QUIET: Duration = Duration::from_millis(50);
 
+/// The same of large data, a byte of it: about what joining and rendering takes, so that nothing of it is done in vain.
+const QUIET_NANOS_PER_BYTE: u64 = 2;
+
 /// However fast more comes, new data waits no longer than this.
 const LONGEST: Duration = Duration::from_millis(200);
 
@@ -35,10 +38,12 @@ impl Debounce {
         self.came = None;
     }
 
-    /// When to publish; `cost` is what that took last time. If no more is under way, there is nothing to wait for.
-    pub(super) fn due(&self, more_to_come: bool, cost: Duration) -> Option<Instant> {
+    /// When to publish so many bytes of data; `cost` is what that took last time. If no more is under way, there is nothing
+    /// to wait for.
+    pub(super) fn due(&self, more_to_come: bool, bytes: usize, cost: Duration) -> Option<Instant> {
         let (first, last) = self.came?;
-        let quiet = (last + QUIET).min(first + LONGEST);
+        let quiet = QUIET.max(Duration::from_nanos(bytes as u64 * QUIET_NANOS_PER_BYTE));
+        let quiet = (last + quiet).min(first + LONGEST);
         Some(if more_to_come { quiet.max(first + cost * (PUBLISH_SHARE - 1)) } else { last })
     }
 }
@@ -52,14 +57,18 @@ mod tests {
         let began = Instant::now();
         let at = |millis| began + Duration::from_millis(millis);
         let mut debounce = Debounce::default();
-        assert_eq!(debounce.due(true, Duration::ZERO), None);
+        assert_eq!(debounce.due(true, 0, Duration::ZERO), None);
         for (comes, due) in [(0, 50), (40, 90), (80, 130), (120, 170), (160, 200), (199, 200)] {
             debounce.note(at(comes));
-            assert_eq!(debounce.due(true, Duration::ZERO), Some(at(due)), "after {comes} ms");
+            assert_eq!(debounce.due(true, 0, Duration::ZERO), Some(at(due)), "after {comes} ms");
         }
-        assert_eq!(debounce.due(true, Duration::from_millis(100)), Some(at(400)), "publishing is dear");
-        assert_eq!(debounce.due(false, Duration::from_millis(100)), Some(at(199)), "nothing more is under way");
+        assert_eq!(debounce.due(true, 0, Duration::from_millis(100)), Some(at(400)), "publishing is dear");
+        assert_eq!(debounce.due(false, 0, Duration::from_millis(100)), Some(at(199)), "nothing more is under way");
         debounce.clear();
         assert!(debounce.is_empty());
+        debounce.note(at(0));
+        for (megabytes, due) in [(1, 50), (60, 120), (600, 200)] {
+            assert_eq!(debounce.due(true, megabytes * 1_000_000, Duration::ZERO), Some(at(due)), "{megabytes} MB");
+        }
     }
 }

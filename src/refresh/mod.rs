@@ -2,6 +2,7 @@
 
 mod debounce;
 mod origin;
+mod publish;
 mod schedule;
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub use schedule::Schedule;
 
 use self::debounce::Debounce;
 use crate::background::spawn_heavy;
-use crate::cache::{Batch, Cache};
+use crate::cache::Cache;
 use crate::metrics::Metrics;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
 use crate::upstream::{OnRetry, Outcome, UpstreamError};
@@ -93,12 +94,12 @@ impl Source {
         Self { status: SourceStatus::new(name), arrived: None, publishing: false, in_flight: false, due }
     }
 
-    /// Whether an attempt has ended.
-    fn settled(&self) -> bool {
-        self.arrived.as_ref().unwrap_or(&self.status).settled
+    /// The newest status.
+    fn newest(&self) -> &SourceStatus {
+        self.arrived.as_ref().unwrap_or(&self.status)
     }
 
-    /// The newest status.
+    /// The same, to be changed.
     fn latest(&mut self) -> &mut SourceStatus {
         self.arrived.as_mut().unwrap_or(&mut self.status)
     }
@@ -182,7 +183,7 @@ impl Refresh {
     fn start_due_calls(&mut self) {
         let now = Instant::now();
         let once = self.repeat == Repeat::Never;
-        let is_due = |source: &Source| !source.in_flight && source.due <= now && !(once && source.settled());
+        let is_due = |source: &Source| !source.in_flight && source.due <= now && !(once && source.newest().settled);
         let mut due: Vec<usize> = (0..self.sources.len()).filter(|&source| is_due(&self.sources[source])).collect();
         if due.is_empty() {
             return;
@@ -305,90 +306,12 @@ impl Refresh {
         }
     }
 
-    fn publish_at(&self) -> Option<Instant> {
-        self.unpublished.due(!self.calls.is_empty(), self.publish_cost)
-    }
-
-    /// Joins what has come, renders what callers use, and publishes it, on other threads.
-    async fn publish_when_due(&mut self) {
-        let now = Instant::now();
-        if self.publishing.is_some() || self.publish_at().is_none_or(|at| at > now) {
-            return;
-        }
-        self.unpublished.clear();
-        self.publish_started = now;
-        self.views += 1;
-        if self.snapshots.borrow().is_loading() {
-            // Callers wait for the view to come; what was rendered of the one before must not take memory beside it.
-            self.cache.retire_all_but(self.views).await;
-        }
-        let mut identities = None;
-        let mut batches = Vec::with_capacity(self.sources.len());
-        for (index, source) in self.sources.iter_mut().enumerate() {
-            source.publishing = source.arrived.is_some();
-            match self.cache.last_good(index).await {
-                Some(Batch::Identities(table)) => identities = Some(table),
-                Some(Batch::Incidents(incidents)) => batches.push(Some(incidents)),
-                None if index > 0 => batches.push(None),
-                None => {}
-            }
-        }
-        let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
-        let fields = Arc::clone(&self.fields);
-        self.publishing = Some(tokio::spawn(async move {
-            let join = move || View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
-            let view = spawn_heavy(join).await.expect("joining does not panic");
-            let view = Arc::new(view);
-            cache.warm(&view).await;
-            view
-        }));
-    }
-
-    async fn published(&mut self, view: Result<Arc<View>, tokio::task::JoinError>) {
-        self.publishing = None;
-        let view = view.expect("joining does not panic");
-        for source in self.sources.iter_mut().filter(|source| source.publishing) {
-            source.publishing = false;
-            if let Some(status) = source.arrived.take() {
-                source.status = status;
-            }
-        }
-        let now = Instant::now();
-        self.publish_cost = now.saturating_duration_since(self.publish_started);
-        let id = view.id();
-        let snapshot = Arc::new(Snapshot { view, sources: self.statuses(), policy: self.policy });
-        let joined = snapshot.view.joined();
-        tracing::info!(
-            view = id,
-            completeness = snapshot.completeness(now).as_str(),
-            employees = joined.employee_count(),
-            incidents = joined.incident_count(),
-            unattributed = joined.unattributed().len(),
-            took_ms = u64::try_from(self.publish_cost.as_millis()).unwrap_or(u64::MAX),
-            "snapshot published"
-        );
-        self.snapshots.send_replace(snapshot);
-        self.cache.retire_all_but(id).await;
-    }
-
-    /// Publishes the state of the sources with the view that is there.
-    fn publish_status(&self) {
-        let sources = self.statuses();
-        self.snapshots.send_modify(|snapshot| {
-            *snapshot = Arc::new(Snapshot { sources, view: Arc::clone(&snapshot.view), policy: snapshot.policy });
-        });
-    }
-
-    fn statuses(&self) -> Arc<[SourceStatus]> {
-        self.sources.iter().map(|source| source.status.clone()).collect()
-    }
-
     /// When there is something to do, should no call end before.
     fn next_wake(&self) -> Instant {
         let idle = self.sources.iter().filter(|source| self.repeat == Repeat::Always && !source.in_flight);
         let due = idle.map(|source| source.due);
         let expiry = self.sources.iter().filter_map(|source| {
-            let status = source.arrived.as_ref().unwrap_or(&source.status);
+            let status = source.newest();
             // A millisecond past the bound, since data is too old only beyond it.
             status.fetched_at.map(|fetched_at| fetched_at + self.policy.stale_for + Duration::from_millis(1))
         });

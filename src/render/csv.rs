@@ -32,7 +32,7 @@ pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
     let mut table = Table { view, cells: vec![None; fields.len() + 2], fields, rest: Vec::new(), out: Vec::new() };
     if filter.is_empty() {
         // Names of members go, quotes and empty cells come: about what the sources sent.
-        table.out.reserve(view.batches().iter().flatten().map(|batch| batch.body().len()).sum());
+        table.out.reserve(view.size());
     }
     table.header();
     let mut prefetch = Prefetch::of(view, filter);
@@ -79,8 +79,7 @@ impl<'a> Table<'a> {
 
     fn row(&mut self, employee: &Employee<'_>, placed: &Placed, scratch: &mut Vec<u8>) {
         let view = self.view;
-        let bytes = view.bytes(placed);
-        self.sort(bytes, employee.id);
+        self.sort(view.tail(placed), employee.id);
         self.out.extend_from_slice(view.names()[placed.source()].as_bytes());
         self.out.push(b',');
         write_text(&mut self.out, employee.id);
@@ -105,10 +104,10 @@ impl<'a> Table<'a> {
     }
 
     /// Puts each member of a record where it belongs.
-    fn sort(&mut self, record: &'a [u8], id: &str) {
+    fn sort(&mut self, tail: &'a [u8], id: &str) {
         self.cells.fill(None);
         self.rest.clear();
-        for (name, member) in members(record) {
+        for (name, member) in members(tail) {
             match name.map_or(Place::Rest, |name| self.place(&name)) {
                 Place::Cell(index) => self.rest.extend(self.cells[index].replace(member)),
                 Place::OwnId if text(value(member)).is_some_and(|own| own == id) => {}

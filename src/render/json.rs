@@ -1,8 +1,8 @@
 //! The documents: employees with their groups, and the unattributed.
 
-use super::Filter;
-use super::member::{drop_line_breaks, splice, splice_whole};
+use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
 use super::prefetch::Prefetch;
+use super::{Filter, Target};
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
@@ -13,25 +13,34 @@ const EMPLOYEE_FRAME: usize = 192;
 /// The document of `/incidents`: employee → priority → count and incidents.
 #[must_use]
 pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
-    let mut writer = Writer::new(view, filter, Prefetch::of(view, filter));
-    let joined = view.joined();
-    writer.out.push(b'{');
-    if filter.is_empty() {
-        writer.out.reserve(writer.size_of_all());
-    }
-    for employee in filter.employees(joined) {
+    let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view) } else { 0 });
+    write_incidents(&mut out, view, filter, Prefetch::of(view, filter));
+    out
+}
+
+/// Writes the document of `/incidents`.
+pub(super) fn write_incidents(out: &mut impl Target, view: &View, filter: &Filter, prefetch: Prefetch<'_>) {
+    let mut writer = Writer::new(out, view, filter, prefetch);
+    writer.out.put(b"{");
+    for employee in filter.employees(view.joined()) {
         writer.member(&employee);
     }
-    writer.out.push(b'}');
-    writer.out
+    writer.out.put(b"}");
+}
+
+/// An upper bound of the whole document's size. Memory that is reserved and not written to is never used.
+fn size_of_all(view: &View) -> usize {
+    let prefix = prefixes(view).iter().map(Vec::len).max().unwrap_or_default();
+    let employees = view.joined().employees().map(|employee| employee.id.len() + EMPLOYEE_FRAME);
+    view.size() + view.joined().incident_count() * (prefix + 1) + employees.sum::<usize>()
 }
 
 /// The document of `/incidents/{employee_id}`: that employee's four groups, as far as they meet the filter.
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
-    let mut writer = Writer::new(view, filter, Prefetch::nothing(view));
-    writer.groups(employee);
-    writer.out
+    let mut out = Vec::new();
+    Writer::new(&mut out, view, filter, Prefetch::nothing(view)).groups(employee);
+    out
 }
 
 /// The document of `/unattributed`.
@@ -54,7 +63,7 @@ pub fn unattributed(view: &View) -> Vec<u8> {
         out.extend_from_slice(b"\",\"incident\":");
         let (record, bytes) = view.unattributed(item);
         if record.is_object() {
-            write_record(&mut out, &prefixes[item.source()], record.has_type(), bytes);
+            write_record(&mut out, &prefixes[item.source()], record.has_type(), &bytes[1..]);
         } else {
             out.extend_from_slice(bytes);
         }
@@ -69,62 +78,47 @@ fn prefixes(view: &View) -> Vec<Vec<u8>> {
     view.names().iter().map(|name| format!("{{\"type\":\"{name}\"").into_bytes()).collect()
 }
 
-#[inline]
-fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, bytes: &[u8]) {
+/// A record that may have no members.
+fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, tail: &[u8]) {
     if has_type {
-        splice(out, prefix, bytes, &[Member::Type]);
+        splice(out, prefix, tail, &[Member::Type]);
     } else {
-        splice_whole(out, prefix, bytes);
+        splice_any(out, prefix, tail);
     }
 }
 
-/// A record as the documents have it, without line breaks.
-pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, bytes: &[u8]) {
+/// A record as the documents have it, without line breaks, from what it has after its opening brace.
+pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, tail: &[u8]) {
     let begin = out.len();
-    let prefix = format!("{{\"type\":\"{name}\"");
-    if has_type {
-        splice(out, prefix.as_bytes(), bytes, &[Member::Type]);
-    } else {
-        splice_whole(out, prefix.as_bytes(), bytes);
-    }
+    write_record(out, format!("{{\"type\":\"{name}\"").as_bytes(), has_type, tail);
     drop_line_breaks(out, begin);
 }
 
-struct Writer<'a> {
+struct Writer<'a, T> {
+    out: &'a mut T,
     view: &'a View,
     filter: &'a Filter,
     prefixes: Vec<Vec<u8>>,
     prefetch: Prefetch<'a>,
-    out: Vec<u8>,
+    /// An employee's id as JSON.
+    id: Vec<u8>,
 }
 
-impl<'a> Writer<'a> {
-    fn new(view: &'a View, filter: &'a Filter, prefetch: Prefetch<'a>) -> Self {
-        Self { view, filter, prefixes: prefixes(view), prefetch, out: Vec::new() }
-    }
-
-    /// An upper bound of the whole document's size. Memory that is reserved and not written to is never used.
-    fn size_of_all(&self) -> usize {
-        let records: usize = self
-            .view
-            .batches()
-            .iter()
-            .zip(&self.prefixes)
-            .filter_map(|(batch, prefix)| {
-                batch.as_ref().map(|batch| batch.body().len() + batch.records().len() * (prefix.len() + 1))
-            })
-            .sum();
-        records + self.view.joined().employees().map(|employee| employee.id.len() + EMPLOYEE_FRAME).sum::<usize>()
+impl<'a, T: Target> Writer<'a, T> {
+    fn new(out: &'a mut T, view: &'a View, filter: &'a Filter, prefetch: Prefetch<'a>) -> Self {
+        Self { out, view, filter, prefixes: prefixes(view), prefetch, id: Vec::new() }
     }
 
     /// `"<id>":{groups},`, unless the employee has no incident that meets the filter.
     fn member(&mut self, employee: &Employee<'_>) {
         let begin = self.out.len();
         if begin > 1 {
-            self.out.push(b',');
+            self.out.put(b",");
         }
-        write_string(&mut self.out, employee.id);
-        self.out.push(b':');
+        self.id.clear();
+        write_string(&mut self.id, employee.id);
+        self.out.put(&self.id);
+        self.out.put(b":");
         if self.groups(employee) == 0 {
             self.out.truncate(begin);
         }
@@ -134,32 +128,38 @@ impl<'a> Writer<'a> {
     fn groups(&mut self, employee: &Employee<'_>) -> usize {
         let mut total = 0;
         for (priority, group) in Priority::ALL.into_iter().zip(employee.groups) {
-            self.out.push(if priority == Priority::Low { b'{' } else { b',' });
-            self.out.push(b'"');
-            self.out.extend_from_slice(priority.as_str().as_bytes());
+            self.out.put(if priority == Priority::Low { b"{\"" } else { b",\"" });
+            self.out.put(priority.as_str().as_bytes());
             total += self.list(self.filter.slice(priority, group));
         }
-        self.out.push(b'}');
+        self.out.put(b"}");
         total
     }
 
     #[inline]
     fn list(&mut self, group: &[Placed]) -> usize {
-        let Self { view, filter, prefixes, prefetch, out } = self;
+        let Self { out, view, filter, prefixes, prefetch, .. } = self;
         let all = filter.sources.is_none();
         let count = if all { group.len() } else { group.iter().filter(|placed| filter.wants_source(placed)).count() };
-        out.extend_from_slice(b"\":{\"count\":");
-        out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
-        out.extend_from_slice(b",\"incidents\":[");
+        out.put(b"\":{\"count\":");
+        out.put(itoa::Buffer::new().format(count).as_bytes());
+        out.put(b",\"incidents\":[");
         let mut first = true;
         for placed in group.iter().filter(|placed| all || filter.wants_source(placed)) {
             if !std::mem::take(&mut first) {
-                out.push(b',');
+                out.put(b",");
             }
-            write_record(out, &prefixes[placed.source()], placed.has_type(), view.bytes(placed));
+            let prefix = &prefixes[placed.source()];
+            let tail = out.len() + prefix.len() + 1;
+            if placed.has_type() {
+                splice(*out, prefix, view.tail(placed), &[Member::Type]);
+            } else {
+                splice_whole(*out, prefix, view.tail(placed));
+            }
+            out.note(placed, tail);
             prefetch.step();
         }
-        out.extend_from_slice(b"]}");
+        out.put(b"]}");
         count
     }
 }

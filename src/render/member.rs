@@ -1,32 +1,40 @@
 //! Splicing a record: the gateway's own members first, then the record's, byte for byte.
 
+use super::Target;
 use crate::decode::{Member, members};
 
 /// Appends an object: `prefix` (such as `{"type":"denial"`), then the record's members without those that the prefix
 /// stands for (`replaced`), each as it came.
 ///
-/// `record` is the text of a JSON object that the decoder accepted.
-pub(super) fn splice(out: &mut Vec<u8>, prefix: &[u8], record: &[u8], replaced: &[Member]) {
-    out.extend_from_slice(prefix);
-    for (name, span) in members(record) {
+/// `tail` is what a JSON object that the decoder accepted has after its opening brace.
+pub(super) fn splice(out: &mut impl Target, prefix: &[u8], tail: &[u8], replaced: &[Member]) {
+    out.put(prefix);
+    for (name, span) in members(tail) {
         if !name.and_then(|name| Member::from_name(&name)).is_some_and(|member| replaced.contains(&member)) {
-            out.push(b',');
-            out.extend_from_slice(span);
+            out.put(b",");
+            out.put(span);
         }
     }
-    out.push(b'}');
+    out.put(b"}");
 }
 
-/// The same for a record that has none of the replaced members: everything after its opening brace, as it came.
+/// The same for a record that has none of the replaced members: the tail as it came. It has a member, as every record that
+/// can be placed: its priority.
 #[inline]
-pub(super) fn splice_whole(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
-    out.extend_from_slice(prefix);
-    // A record that can be placed has a priority, so a comma is due; an empty one only stands among the unattributed.
-    let rest = &record[1..];
-    if rest.first() != Some(&b'}') && !is_blank(rest) {
-        out.push(b',');
+pub(super) fn splice_whole(out: &mut impl Target, prefix: &[u8], tail: &[u8]) {
+    out.put(prefix);
+    out.put(b",");
+    out.put(tail);
+}
+
+/// The same for a record that may have no members: such stand among the unattributed.
+pub(super) fn splice_any(out: &mut Vec<u8>, prefix: &[u8], tail: &[u8]) {
+    if tail.trim_ascii_start() == b"}" {
+        out.extend_from_slice(prefix);
+        out.extend_from_slice(tail);
+    } else {
+        splice_whole(out, prefix, tail);
     }
-    out.extend_from_slice(rest);
 }
 
 /// The text of a member's value, from the member's text as [`members`] gives it.
@@ -55,9 +63,4 @@ pub(super) fn drop_line_breaks(out: &mut Vec<u8>, begin: usize) {
         }
     }
     out.truncate(kept);
-}
-
-/// Whether nothing but whitespace stands before the closing brace.
-fn is_blank(rest: &[u8]) -> bool {
-    rest.trim_ascii_start() == b"}"
 }

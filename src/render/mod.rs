@@ -1,5 +1,6 @@
 //! A view and a question → the bytes of an answer.
 
+mod compact;
 pub mod compress;
 mod csv;
 mod filter;
@@ -8,7 +9,11 @@ mod member;
 mod ndjson;
 mod prefetch;
 mod summary;
+mod target;
 
+use target::Target;
+
+pub use compact::compact;
 pub use csv::csv;
 pub use filter::Filter;
 pub(crate) use json::line;

@@ -4,7 +4,7 @@ use super::Filter;
 use super::json::write_string;
 use super::member::{drop_line_breaks, splice, splice_whole};
 use super::prefetch::Prefetch;
-use crate::decode::{Incidents, Member};
+use crate::decode::Member;
 use crate::snapshot::View;
 
 /// A line for each incident that meets the filter, in the order of the document: `type`, `employee_id` (a string), then
@@ -20,13 +20,13 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
         id.clear();
         write_string(&mut id, employee.id);
         for (_, placed) in filter.incidents(&employee) {
-            let bytes = view.bytes(placed);
+            let tail = view.tail(placed);
             out.extend_from_slice(&prefixes[placed.source()]);
             let begin = out.len();
             if placed.has_type() || placed.has_employee_id() {
-                splice(&mut out, &id, bytes, &[Member::Type, Member::EmployeeId]);
+                splice(&mut out, &id, tail, &[Member::Type, Member::EmployeeId]);
             } else {
-                splice_whole(&mut out, &id, bytes);
+                splice_whole(&mut out, &id, tail);
             }
             drop_line_breaks(&mut out, begin);
             out.push(b'\n');
@@ -39,12 +39,10 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
 /// About an upper bound of all lines' size: only ids full of escapes take more. Memory that is reserved and not written
 /// to is never used.
 fn size_of_all(view: &View, prefixes: &[Vec<u8>]) -> usize {
-    let bodies: usize = view.batches().iter().flatten().map(|batch| batch.body().len()).sum();
     let prefix = prefixes.iter().map(Vec::len).max().unwrap_or_default();
     let ids = view.joined().employees().map(|employee| {
         let incidents: usize = employee.groups.iter().map(|group| group.len()).sum();
         incidents * (employee.id.len() + 4)
     });
-    let records: usize = view.batches().iter().flatten().map(|batch| Incidents::records(batch).len()).sum();
-    bodies + records * prefix + ids.sum::<usize>()
+    view.size() + view.joined().incident_count() * prefix + ids.sum::<usize>()
 }

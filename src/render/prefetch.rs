@@ -35,7 +35,7 @@ impl<'a> Prefetch<'a> {
     /// To be called for each record that is written.
     #[inline]
     pub(super) fn step(&mut self) {
-        if let Some([first, .., last]) = self.rest.next().map(|placed| self.view.bytes(placed)) {
+        if let Some([first, .., last]) = self.rest.next().map(|placed| self.view.tail(placed)) {
             fetch(first);
             fetch(last);
         }

@@ -5,15 +5,16 @@ mod completeness;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 pub use completeness::{Completeness, Freshness, Policy};
 
-use crate::decode::{Identities, Incidents, Record};
+use crate::decode::{Identities, Incidents, Record, Span};
 use crate::join::{Joined, Placed, Unattributed, join};
 use crate::upstream::Outcome;
 
-/// The joined records of all sources, and the batches whose bytes they are.
+/// The joined records of all sources, and the text they stand in.
 #[derive(Debug)]
 pub struct View {
     id: u64,
@@ -21,6 +22,16 @@ pub struct View {
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     joined: Joined,
+    /// The text of the placed records, if it is not that of the batches.
+    document: Option<Document>,
+}
+
+/// A document that a view lives on.
+#[derive(Debug)]
+struct Document {
+    text: Bytes,
+    /// The tails of 64 KiB and more, in order.
+    long: Vec<Span>,
 }
 
 impl View {
@@ -34,7 +45,36 @@ impl View {
     ) -> Self {
         let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
         let joined = join(identities, &sources);
-        Self { id, names, fields: Arc::default(), batches, joined }
+        Self { id, names, fields: Arc::default(), batches, joined, document: None }
+    }
+
+    /// The same view, whose placed records stand in a document of its own: their tails at these places, in order, those of
+    /// 64 KiB and more once more in `long`. Of the batches it keeps the unattributed records only.
+    ///
+    /// # Panics
+    ///
+    /// When there are not as many places as placed records.
+    #[must_use]
+    pub fn on_document(&self, text: Bytes, placed: Vec<Placed>, long: Vec<Span>) -> Self {
+        let unattributed = |source| self.joined.unattributed().iter().filter(move |item| item.source() == source);
+        let batches = self.batches.iter().enumerate().map(|(source, batch)| {
+            let records = unattributed(source).map(Unattributed::record);
+            batch.as_ref().map(|batch| Arc::new(batch.only(records)))
+        });
+        Self {
+            id: self.id,
+            names: Arc::clone(&self.names),
+            fields: Arc::clone(&self.fields),
+            batches: batches.collect(),
+            joined: self.joined.moved(placed),
+            document: Some(Document { text, long }),
+        }
+    }
+
+    /// Whether the placed records stand in a document, so that the sources' bodies are not held.
+    #[must_use]
+    pub fn is_compact(&self) -> bool {
+        self.document.is_some()
     }
 
     /// The same view, with the fields that its sources' records are known to have. A table has a column for each.
@@ -67,22 +107,33 @@ impl View {
         &self.fields
     }
 
-    /// The batches of the incident sources, in the configured order.
+    /// The batches of the incident sources, in the configured order. In a compact view they hold no more than what is
+    /// unattributed.
     #[must_use]
     pub fn batches(&self) -> &[Option<Arc<Incidents>>] {
         &self.batches
     }
 
-    /// The bytes of a record of an employee's group, as they came.
+    /// About how many bytes the records have.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let bodies = self.batches.iter().flatten().map(|batch| batch.body().len());
+        bodies.sum::<usize>() + self.document.as_ref().map_or(0, |document| document.text.len())
+    }
+
+    /// What a record of an employee's group has after its opening brace, as it came; in a compact view without `type`.
     ///
     /// # Panics
     ///
     /// When it is of another view.
     #[must_use]
     #[inline]
-    pub fn bytes(&self, placed: &Placed) -> &[u8] {
+    pub fn tail(&self, placed: &Placed) -> &[u8] {
+        if let Some(document) = &self.document {
+            return placed.tail(|start| document.long_tail(start)).of(&document.text);
+        }
         let batch = self.batches[placed.source()].as_ref().expect("joined records are of batches that came");
-        placed.span(batch).of(batch.body())
+        placed.tail(|start| batch.tail_at(start)).of(batch.body())
     }
 
     /// A record that has no employee, and its bytes.
@@ -95,6 +146,14 @@ impl View {
         let batch = self.batches[unattributed.source()].as_ref().expect("joined records are of batches that came");
         let record = &batch.records()[unattributed.record()];
         (record, batch.bytes(record))
+    }
+}
+
+impl Document {
+    #[cold]
+    fn long_tail(&self, start: u32) -> Span {
+        let found = self.long.binary_search_by_key(&start, |tail| tail.start);
+        found.map_or(Span { start, length: 0 }, |index| self.long[index])
     }
 }
 

@@ -16,6 +16,7 @@ use incident_gateway::decode::{Identities, Incidents, SourceFields};
 use incident_gateway::http::{Body, Gateway, Phase};
 use incident_gateway::metrics::Metrics;
 use incident_gateway::refresh::{endpoints, fields};
+use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::{Policy, Snapshot, SourceStatus, View};
 use incident_gateway::upstream::Upstream;
 use tokio::sync::watch;
@@ -120,6 +121,14 @@ impl Site {
         });
         let snapshot = Snapshot { view, sources: sources.collect(), policy: policy(&self.config) };
         self.snapshots.send_replace(Arc::new(snapshot));
+    }
+
+    /// Publishes the same view, reading from its document.
+    pub(crate) fn publish_compact(&self) {
+        let before = Arc::clone(&self.snapshots.borrow());
+        let document = render::incidents(&before.view, &Filter::default());
+        let view = Arc::new(render::compact(&before.view, document.into()).unwrap());
+        self.snapshots.send_replace(Arc::new(Snapshot { view, ..(*before).clone() }));
     }
 
     /// Publishes the same view with other states.

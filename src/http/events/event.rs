@@ -118,7 +118,7 @@ impl Head<'_> {
 pub(super) fn incident(view: &View, employee: &str, priority: Priority, placed: &Placed) -> Bytes {
     let name = &view.names()[placed.source()];
     let head = Head { r#type: name, employee_id: Some(employee), priority: Some(priority.as_str()), reason: None };
-    head.event(|out| render::line(out, name, placed.has_type(), view.bytes(placed)))
+    head.event(|out| render::line(out, name, placed.has_type(), view.tail(placed)))
 }
 
 /// A new record that has no employee.
@@ -129,7 +129,7 @@ pub(super) fn unattributed(view: &View, item: Unattributed) -> Bytes {
     let head = Head { r#type: name, employee_id: None, priority, reason: Some(item.reason.as_str()) };
     head.event(|out| {
         if record.is_object() {
-            render::line(out, name, record.has_type(), bytes);
+            render::line(out, name, record.has_type(), &bytes[1..]);
         } else {
             out.extend(bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         }

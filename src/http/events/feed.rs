@@ -103,12 +103,16 @@ impl Feed {
             }
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             self.tell(known.states_changed(&snapshot, Instant::now()));
-            let news = known.batches_changed(&snapshot.view);
-            if !news.is_empty() {
-                let view = Arc::clone(&snapshot.view);
-                let events = tokio::task::spawn_blocking(move || incidents(&view, news)).await;
-                self.tell(events.unwrap_or(Err(Reset::Lost)).unwrap_or_else(|reset| vec![reset.event()]));
-            }
+            let view = Arc::clone(&snapshot.view);
+            let events = match known.batches_changed(&view) {
+                Ok(news) if news.is_empty() => Ok(Vec::new()),
+                Ok(news) => {
+                    let events = tokio::task::spawn_blocking(move || incidents(&view, news)).await;
+                    events.unwrap_or(Err(Reset::Lost))
+                }
+                Err(reset) => Err(reset),
+            };
+            self.tell(events.unwrap_or_else(|reset| vec![reset.event()]));
             if self.places.available_permits() < MAX_CLIENTS {
                 last_used = Instant::now();
             } else if last_used.elapsed() > KEPT_FOR && self.stop() {
@@ -143,8 +147,8 @@ impl Feed {
 
 /// What has been told.
 struct Known {
-    /// The last batch each incident source had.
-    batches: Vec<Option<Arc<Incidents>>>,
+    /// The last batch each incident source had; `None` while the view is one that lacks the records.
+    batches: Option<Vec<Option<Arc<Incidents>>>>,
     /// The state of each source, identities first.
     states: Vec<Freshness>,
 }
@@ -159,7 +163,8 @@ struct News {
 impl Known {
     fn new(snapshot: &Snapshot, now: Instant) -> Self {
         let states = snapshot.sources.iter().map(|source| snapshot.freshness(source, now));
-        Self { batches: snapshot.view.batches().to_vec(), states: states.collect() }
+        let batches = (!snapshot.view.is_compact()).then(|| snapshot.view.batches().to_vec());
+        Self { batches, states: states.collect() }
     }
 
     fn states_changed(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Bytes> {
@@ -175,9 +180,17 @@ impl Known {
 
     /// The sources that have another batch than the one last known. A source without any keeps the last known; one that
     /// has its first is known from now on, and all its records with it.
-    fn batches_changed(&mut self, view: &View) -> Vec<News> {
+    fn batches_changed(&mut self, view: &View) -> Result<Vec<News>, Reset> {
         let mut news = Vec::new();
-        for (source, (known, batch)) in self.batches.iter_mut().zip(view.batches()).enumerate() {
+        if view.is_compact() {
+            // It says what the view before it said, and the next one is being made.
+            return Ok(news);
+        }
+        let Some(batches) = &mut self.batches else {
+            self.batches = Some(view.batches().to_vec());
+            return Err(Reset::Lost);
+        };
+        for (source, (known, batch)) in batches.iter_mut().zip(view.batches()).enumerate() {
             let Some(after) = batch else { continue };
             if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, after)) {
                 continue;
@@ -186,20 +199,20 @@ impl Known {
                 news.push(News { source, before, after: Arc::clone(after) });
             }
         }
-        news
+        Ok(news)
     }
 }
 
 /// The events of all records that the new batches add, in the order of the sources, then upstream order.
 fn incidents(view: &View, news: Vec<News>) -> Result<Vec<Bytes>, Reset> {
-    // Records by the place of their bytes, which is how the view knows them too.
+    // Records by the place of their tails, which is how the view knows them too.
     let mut new: HashMap<(usize, usize), usize> = HashMap::new();
     for News { source, before, after } in news {
         let records = added(&before, &after);
         if new.len() + records.len() > MAX_BURST_EVENTS {
             return Err(Reset::TooMany);
         }
-        let place = |index: usize| after.bytes(&after.records()[index]).as_ptr().addr();
+        let place = |index: usize| after.records()[index].tail().of(after.body()).as_ptr().addr();
         new.extend(records.into_iter().map(|index| ((source, place(index)), index)));
     }
     if new.is_empty() {
@@ -207,8 +220,8 @@ fn incidents(view: &View, news: Vec<News>) -> Result<Vec<Bytes>, Reset> {
     }
     let mut events = Vec::with_capacity(new.len());
     let mut bytes = 0;
-    let mut note = |source: usize, record: &[u8], make: &dyn Fn() -> Bytes| {
-        if let Some(index) = new.get(&(source, record.as_ptr().addr())) {
+    let mut note = |source: usize, tail: &[u8], make: &dyn Fn() -> Bytes| {
+        if let Some(index) = new.get(&(source, tail.as_ptr().addr())) {
             let event = make();
             bytes += event.len();
             events.push(((source, *index), event));
@@ -217,13 +230,12 @@ fn incidents(view: &View, news: Vec<News>) -> Result<Vec<Bytes>, Reset> {
     };
     for employee in view.joined().employees() {
         for (priority, placed) in crate::render::Filter::default().incidents(&employee) {
-            let record = view.bytes(placed);
-            note(placed.source(), record, &|| event::incident(view, employee.id, priority, placed))?;
+            note(placed.source(), view.tail(placed), &|| event::incident(view, employee.id, priority, placed))?;
         }
     }
     for item in view.joined().unattributed() {
         let (_, record) = view.unattributed(item);
-        note(item.source(), record, &|| event::unattributed(view, *item))?;
+        note(item.source(), &record[1..], &|| event::unattributed(view, *item))?;
     }
     events.sort_by_key(|(place, _)| *place);
     Ok(events.into_iter().map(|(_, event)| event).collect())

@@ -82,7 +82,7 @@ impl Page {
 fn fields(view: &View, placed: &Placed) -> Vec<(String, String)> {
     let mut room = RECORD;
     let mut fields = Vec::new();
-    for (name, member) in members(view.bytes(placed)) {
+    for (name, member) in members(view.tail(placed)) {
         let name = name.as_deref().unwrap_or("\u{fffd}");
         if matches!(name, "type" | "priority" | "timestamp") {
             continue;

@@ -1,0 +1,107 @@
+//! From data that has come to the snapshot that is served.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinError;
+use tokio::time::Instant;
+
+use super::Refresh;
+use crate::background::spawn_heavy;
+use crate::cache::{Batch, Cache};
+use crate::render;
+use crate::snapshot::{Snapshot, SourceStatus, View};
+
+impl Refresh {
+    pub(super) fn publish_at(&self) -> Option<Instant> {
+        let bytes = self.sources.iter().map(|source| source.newest().bytes).sum();
+        self.unpublished.due(!self.calls.is_empty(), bytes, self.publish_cost)
+    }
+
+    /// Joins what has come, renders what callers use, and publishes it, on other threads.
+    pub(super) async fn publish_when_due(&mut self) {
+        let now = Instant::now();
+        if self.publishing.is_some() || self.publish_at().is_none_or(|at| at > now) {
+            return;
+        }
+        self.unpublished.clear();
+        self.publish_started = now;
+        self.views += 1;
+        if self.snapshots.borrow().is_loading() {
+            // Callers wait for the view to come; what was rendered of the one before must not take memory beside it.
+            self.cache.retire_all_but(self.views).await;
+        }
+        let mut identities = None;
+        let mut batches = Vec::with_capacity(self.sources.len());
+        for (index, source) in self.sources.iter_mut().enumerate() {
+            source.publishing = source.arrived.is_some();
+            match self.cache.last_good(index).await {
+                Some(Batch::Identities(table)) => identities = Some(table),
+                Some(Batch::Incidents(incidents)) => batches.push(Some(incidents)),
+                None if index > 0 => batches.push(None),
+                None => {}
+            }
+        }
+        let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
+        let (fields, snapshots) = (Arc::clone(&self.fields), self.snapshots.clone());
+        self.publishing = Some(tokio::spawn(async move {
+            compact(&snapshots, &cache).await;
+            let join = move || View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
+            let view = spawn_heavy(join).await.expect("joining does not panic");
+            let view = Arc::new(view);
+            cache.warm(&view).await;
+            view
+        }));
+    }
+
+    pub(super) async fn published(&mut self, view: Result<Arc<View>, JoinError>) {
+        self.publishing = None;
+        let view = view.expect("joining does not panic");
+        for source in self.sources.iter_mut().filter(|source| source.publishing) {
+            source.publishing = false;
+            if let Some(status) = source.arrived.take() {
+                source.status = status;
+            }
+        }
+        let now = Instant::now();
+        self.publish_cost = now.saturating_duration_since(self.publish_started);
+        let id = view.id();
+        let snapshot = Arc::new(Snapshot { view, sources: self.statuses(), policy: self.policy });
+        let joined = snapshot.view.joined();
+        tracing::info!(
+            view = id,
+            completeness = snapshot.completeness(now).as_str(),
+            employees = joined.employee_count(),
+            incidents = joined.incident_count(),
+            unattributed = joined.unattributed().len(),
+            took_ms = u64::try_from(self.publish_cost.as_millis()).unwrap_or(u64::MAX),
+            "snapshot published"
+        );
+        self.snapshots.send_replace(snapshot);
+        self.cache.retire_all_but(id).await;
+    }
+
+    /// Publishes the state of the sources with the view that is there.
+    pub(super) fn publish_status(&self) {
+        let sources = self.statuses();
+        self.snapshots.send_modify(|snapshot| {
+            *snapshot = Arc::new(Snapshot { sources, view: Arc::clone(&snapshot.view), policy: snapshot.policy });
+        });
+    }
+
+    fn statuses(&self) -> Arc<[SourceStatus]> {
+        self.sources.iter().map(|source| source.status.clone()).collect()
+    }
+}
+
+/// Has the published view read from its document, where that is rendered, so that replaced bodies go before the next
+/// document is written.
+pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Cache) {
+    let view = Arc::clone(&snapshots.borrow().view);
+    let Some(document) = cache.document(&view).await else { return };
+    let compacted =
+        spawn_heavy(move || render::compact(&view, document)).await.expect("looking for records does not panic");
+    if let Some(view) = compacted.map(Arc::new) {
+        snapshots.send_modify(|snapshot| *snapshot = Arc::new(Snapshot { view, ..Snapshot::clone(snapshot) }));
+    }
+}
