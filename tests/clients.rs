@@ -191,6 +191,38 @@ async fn old_clients_are_served() {
     }
 }
 
+#[tokio::test]
+async fn a_request_without_its_one_host_is_refused() {
+    let (_server, gateway) = gateway_with(|_| ()).await;
+    gateway.until_complete("at first").await;
+    let mut cases = Vec::new();
+    for path in ["/incidents", "/healthz", "/readyz", "/nowhere"] {
+        cases.push((gateway.running.address, path));
+    }
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        cases.push((gateway.running.admin_address, path));
+    }
+    for (address, path) in cases {
+        let mut client = Client::connect(address).await.unwrap();
+        for (version, headers) in [
+            ("1.1", ""),
+            ("1.1", "Host: test\r\nHost: test\r\n"),
+            ("1.1", "Host: one, two/three\r\n"),
+            ("1.0", "Connection: keep-alive\r\nHost: test\r\nHost: another\r\n"),
+        ] {
+            client.send(format!("GET {path} HTTP/{version}\r\n{headers}\r\n")).await.unwrap();
+            let answer = client.answer().await.unwrap();
+            assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-host"), "{path}, {headers:?}");
+            assert_eq!(answer.json()["request_id"], answer.header("x-request-id"));
+        }
+        // A whole URL in the request line does not stand in for it.
+        client.send(format!("GET http://test{path} HTTP/1.1\r\n\r\n")).await.unwrap();
+        assert_eq!(client.answer().await.unwrap().problem(), "invalid-host", "{path}");
+        client.send(format!("GET {path} HTTP/1.1\r\nhOST: [::1]:9000\r\n\r\n")).await.unwrap();
+        assert_eq!(client.answer().await.unwrap().status, if path == "/nowhere" { 404 } else { 200 }, "{path}");
+    }
+}
+
 /// More than the buffers of both sockets take.
 const LARGE: usize = 24 << 20;
 

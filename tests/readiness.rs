@@ -31,7 +31,8 @@ async fn ready_from_the_first_data_until_the_stop_whatever_becomes_of_the_data()
 async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
     let site = Site::new();
     let gateway = Arc::clone(&site.gateway);
-    let request = http::Request::get("/incidents").header("accept-encoding", "gzip").body(()).unwrap();
+    let request =
+        http::Request::get("/incidents").header("host", "test").header("accept-encoding", "gzip").body(()).unwrap();
     let waiting = tokio::spawn(async move { gateway.answer(request).await.status() });
     tokio::task::yield_now().await;
 

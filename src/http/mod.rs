@@ -5,6 +5,7 @@ mod context;
 mod events;
 mod freshness;
 mod head_deadline;
+mod host;
 mod idle_timer;
 mod incidents;
 pub mod negotiate;

@@ -10,6 +10,8 @@ use super::body::Body;
 /// Why a request cannot be answered as asked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
+    /// `Host` is missing, stands there twice, or names no host.
+    InvalidHost,
     /// The path names nothing.
     NotFound,
     /// The method is neither GET nor HEAD.
@@ -66,6 +68,7 @@ impl Problem {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::InvalidHost => "invalid-host",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::InvalidQuery(_) => "invalid-query",
@@ -83,7 +86,7 @@ impl Problem {
         match self {
             Self::NotFound | Self::UnknownEmployee => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::InvalidQuery(_) => StatusCode::BAD_REQUEST,
+            Self::InvalidHost | Self::InvalidQuery(_) => StatusCode::BAD_REQUEST,
             Self::NoData { .. } | Self::Incomplete { .. } | Self::Overloaded | Self::NotReady | Self::Draining => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
@@ -95,6 +98,7 @@ impl Problem {
     #[must_use]
     pub const fn title(&self) -> &'static str {
         match self {
+            Self::InvalidHost => "Invalid Host header",
             Self::NotFound => "No such resource",
             Self::MethodNotAllowed => "Method not allowed",
             Self::InvalidQuery(_) => "Invalid query",
@@ -112,6 +116,9 @@ impl Problem {
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
+            Self::InvalidHost => {
+                "send `Host` once, with a name or an address and perhaps a port; HTTP/1.1 demands it (RFC 9112, section 3.2)"
+            }
             Self::NotFound => "nothing is served at this path; see /openapi.json for what is",
             Self::MethodNotAllowed => "every resource here is read with GET or HEAD",
             Self::InvalidQuery(detail) => detail,

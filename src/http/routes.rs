@@ -15,6 +15,7 @@ use tracing::{Instrument as _, Span};
 use super::Gateway;
 use super::body::Body;
 use super::context::{Context, REQUEST_ID, TRACEPARENT};
+use super::host;
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::serve::BeyondLimit;
@@ -193,7 +194,9 @@ impl Gateway {
         request: &http::request::Parts,
         context: &Context,
     ) -> Option<Response<Body>> {
-        if request.method != Method::GET && request.method != Method::HEAD {
+        if !host::is_lawful(request.version, &request.headers) {
+            Some(Problem::InvalidHost.response(context.id(), &[]))
+        } else if request.method != Method::GET && request.method != Method::HEAD {
             let problem = if *route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
             Some(problem.response(context.id(), &[]))
         } else if route.is_probe() {
@@ -247,7 +250,9 @@ impl Gateway {
     pub fn answer_admin<B>(&self, request: &Request<B>) -> Response<Body> {
         let context = Context::new(request.headers());
         let route = Route::admin(request.uri().path());
-        let mut response = if route == Route::Unknown {
+        let mut response = if !host::is_lawful(request.version(), request.headers()) {
+            Problem::InvalidHost.response(context.id(), &[])
+        } else if route == Route::Unknown {
             Problem::NotFound.response(context.id(), &[])
         } else if request.method() == Method::GET || request.method() == Method::HEAD {
             self.probe(&route, &context)

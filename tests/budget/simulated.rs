@@ -165,7 +165,7 @@ async fn play(seed: u64) {
 
 async fn check(gateway: Arc<Gateway>, ask: Ask, config: Config, start: Instant, seed: u64) {
     sleep_until(start + ask.at).await;
-    let mut request = Request::builder().uri(ask.path);
+    let mut request = Request::builder().uri(ask.path).header("host", "test");
     if let Some(prefer) = ask.prefer {
         request = request.header("prefer", prefer);
     }

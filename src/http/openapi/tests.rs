@@ -122,6 +122,7 @@ fn problems_are_those_of_the_code() {
     let document = document();
     let retry_after = Duration::from_secs(1);
     let all = [
+        Problem::InvalidHost,
         Problem::NotFound,
         Problem::MethodNotAllowed,
         Problem::InvalidQuery(String::new()),
@@ -136,7 +137,8 @@ fn problems_are_those_of_the_code() {
     for problem in &all {
         // Whoever adds a problem comes by here, and adds it to the list above.
         match problem {
-            Problem::NotFound
+            Problem::InvalidHost
+            | Problem::NotFound
             | Problem::MethodNotAllowed
             | Problem::InvalidQuery(_)
             | Problem::UnknownEmployee
