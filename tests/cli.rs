@@ -1,6 +1,6 @@
 //! What a user sees on the terminal: the built binary, its messages and its exit codes.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -149,6 +149,27 @@ fn check_needs_no_credentials_but_says_that_others_do() {
     assert!(stdout.contains("\n  username: null\n  password: null\n"), "{stdout}");
     assert_eq!(stderr, format!("note: {NO_CREDENTIALS}"));
 }
+#[test]
+fn an_output_that_cannot_be_written_is_refused_before_any_source_is_asked() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    upstream.set_nonblocking(true).unwrap();
+    let base_url = format!("http://{}", upstream.local_addr().unwrap());
+    let variables = [("ELEVATE_BASE_URL", &*base_url), ("ELEVATE_USERNAME", "alice"), ("ELEVATE_PASSWORD", "hunter2")];
+    let directory = tempfile::tempdir().unwrap();
+    let absent = directory.path().join("absent/out.json");
+    let (absent, folder) = (absent.to_str().unwrap(), directory.path().to_str().unwrap());
+    assert_eq!(
+        refused(&["fetch", "--output", absent], &variables),
+        format!("error: --output: cannot write {absent}: there is no such folder; make it, or name a file elsewhere\n")
+    );
+    assert_eq!(
+        refused(&["fetch", "--output", folder], &variables),
+        format!("error: --output: {folder} names a folder; name a file in it\n")
+    );
+    assert!(refused(&["fetch", "--output", ""], &variables).contains("--output"));
+    assert_eq!(upstream.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody has come");
+}
+
 
 #[test]
 fn bad_usage_exits_2_and_help_exits_0() {

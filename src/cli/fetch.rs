@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{fs, io};
 
 use clap::ValueEnum;
 use tokio::time::Instant;
 
 use super::fan_out::{fan_out, runtime, start_demo};
+use super::output;
 use super::progress::Progress;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 use crate::render::{self, Filter};
@@ -56,6 +56,10 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     if !args.demo {
         config.require_credentials()?;
     }
+    // Before the sources are asked, which is slow, and which their upstream feels.
+    if let Some(Err(why)) = args.output.as_deref().map(output::check) {
+        return Ok(super::refuse(&format!("--output: {why}")));
+    }
     // Progress has the terminal to itself, unless the log is asked for.
     let log = environment.get("RUST_LOG").map(|_| super::start_log(&config, environment));
     let _log = match log.transpose() {
@@ -87,7 +91,7 @@ fn fetch(mut config: Config, demo: bool, output: Option<&Path>, format: Format) 
     let document = render(&snapshot.view, format);
     let written = match output {
         None => super::print_bytes(&document),
-        Some(path) => write(path, &document).map_err(|error| format!("cannot write {}: {error}", path.display())),
+        Some(path) => output::write(path, &document),
     };
     if let Err(error) = written {
         return super::fail(&error);
@@ -103,21 +107,4 @@ fn render(view: &View, format: Format) -> Vec<u8> {
         Format::Ndjson => render::ndjson(view, &everything),
         Format::Csv => render::csv(view, &everything),
     }
-}
-
-/// Writes a file whole or not at all: beside it first, then into its place. What is no regular file, such as a pipe, is
-/// written to as it is.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
-        return fs::write(path, bytes);
-    }
-    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let beside = path.with_file_name(name);
-    let written = fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // What could not be written whole is not left behind; the error that is told is the first.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }

@@ -8,6 +8,7 @@ pub mod demo_upstream;
 mod fan_out;
 pub mod fetch;
 pub mod healthcheck;
+mod output;
 mod progress;
 pub mod serve;
 
@@ -76,10 +77,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         Command::Healthcheck(args) => healthcheck::run(args, environment),
         Command::DemoUpstream(args) => Ok(demo_upstream::run(*args)),
     };
-    done.unwrap_or_else(|errors: ConfigErrors| {
-        say(&format!("error: {errors}"));
-        ExitCode::from(BAD_USAGE)
-    })
+    done.unwrap_or_else(|errors: ConfigErrors| refuse(&errors.to_string()))
 }
 
 /// A line on stderr; if that is closed, there is nobody to tell.
@@ -91,6 +89,12 @@ fn say(line: &str) {
 fn fail(why: &str) -> ExitCode {
     say(&format!("error: {why}"));
     ExitCode::FAILURE
+}
+
+/// Says on stderr what to mend in how a command was called.
+fn refuse(why: &str) -> ExitCode {
+    say(&format!("error: {why}"));
+    ExitCode::from(BAD_USAGE)
 }
 
 /// Writes `text` to stdout.
@@ -110,10 +114,7 @@ fn print_bytes(bytes: &[u8]) -> Result<(), String> {
 /// Starts the log as `RUST_LOG` says, or says what is wrong with that.
 fn start_log(config: &Config, environment: &Environment) -> Result<Log, ExitCode> {
     let filter = environment.get("RUST_LOG").map(|filter| filter.to_string_lossy());
-    logging::start(config.log_format, filter.as_deref(), &config.otlp).map_err(|error| {
-        say(&format!("error: {error}"));
-        ExitCode::from(BAD_USAGE)
-    })
+    logging::start(config.log_format, filter.as_deref(), &config.otlp).map_err(|error| refuse(&error.to_string()))
 }
 
 #[cfg(test)]
