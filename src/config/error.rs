@@ -22,8 +22,6 @@ pub struct Fault {
     pub path: Option<String>,
     /// What is wrong.
     pub problem: Problem,
-    /// The line of the file and a caret below it; never one that may hold a secret.
-    pub excerpt: Option<String>,
 }
 
 /// Where a value was written.
@@ -87,6 +85,8 @@ pub enum Problem {
     KeyNotText,
     /// A key that stands twice in one map.
     DuplicateKey {
+        /// The key.
+        key: Found,
         /// The line of the first.
         first_line: usize,
     },
@@ -253,8 +253,8 @@ impl fmt::Display for Problem {
             Self::AliasBomb => write!(f, "the aliases (`*…`) copy too much; write the values out"),
             Self::AliasOfItself => write!(f, "the alias (`*…`) stands inside what it names; write the value out"),
             Self::KeyNotText => write!(f, "a key must be plain text, not a list or a map"),
-            Self::DuplicateKey { first_line } => {
-                write!(f, "this key stands here for the second time (first on line {first_line}); keep one")
+            Self::DuplicateKey { key, first_line } => {
+                write!(f, "{key} stands here for the second time (first on line {first_line}); keep one")
             }
             Self::UnknownKey { nearest: None, known } => write!(f, "unknown key; known here: {known}"),
             Self::UnknownKey { nearest, .. } => write!(f, "unknown key{}", did_you_mean(nearest)),
@@ -307,6 +307,7 @@ impl fmt::Display for Problem {
 }
 
 impl fmt::Display for Fault {
+    /// One line: where it was written, the key, and the value with what is wrong with it, unless that may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
@@ -314,11 +315,7 @@ impl fmt::Display for Fault {
         if let Some(path) = &self.path {
             write!(f, "{path}: ")?;
         }
-        write!(f, "{}", self.problem)?;
-        match &self.excerpt {
-            Some(excerpt) => write!(f, "\n{excerpt}"),
-            None => Ok(()),
-        }
+        write!(f, "{}", self.problem)
     }
 }
 
@@ -329,7 +326,7 @@ impl fmt::Display for ConfigErrors {
         }
         write!(f, "the configuration has {} faults:", self.faults.len())?;
         for fault in &self.faults {
-            write!(f, "\n- {}", fault.to_string().replace('\n', "\n  "))?;
+            write!(f, "\n- {fault}")?;
         }
         Ok(())
     }

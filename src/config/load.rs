@@ -9,7 +9,7 @@ use super::environment::Environment;
 use super::error::{ConfigErrors, Fault, Found, Place, Problem};
 use super::settings::{self, PREFIX, SETTINGS, Setting, Write};
 use super::yaml::{At, Node, Value};
-use super::{Config, excerpt, files, nearest, value, yaml};
+use super::{Config, files, nearest, value, yaml};
 
 /// What the command line says; its values are read as the file's are.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -79,25 +79,18 @@ struct Loader {
     faults: Vec<Fault>,
 }
 
-/// The text that a tree was read from.
+/// What a tree was read from.
 #[derive(Clone, Copy)]
 enum Origin<'a> {
-    File { name: &'a str, text: &'a str },
+    File(&'a str),
     Variable(&'a str),
 }
 
 impl Origin<'_> {
     fn place(self, at: At) -> Place {
         match self {
-            Self::File { name, .. } => Place::File { name: name.to_owned(), line: at.line, column: at.column },
+            Self::File(name) => Place::File { name: name.to_owned(), line: at.line, column: at.column },
             Self::Variable(name) => Place::Variable(name.to_owned()),
-        }
-    }
-
-    fn excerpt(self, of: fn(&str, At) -> Option<String>, at: At) -> Option<String> {
-        match self {
-            Self::File { text, .. } => of(text, at),
-            Self::Variable(_) => None,
         }
     }
 }
@@ -115,7 +108,7 @@ impl Loader {
 
     /// A fault in a whole variable, flag or file, of which its name says enough.
     fn fault(&mut self, place: Place, setting: Option<&'static str>, problem: Problem) {
-        self.faults.push(Fault { place: Some(place), setting, path: None, problem, excerpt: None });
+        self.faults.push(Fault { place: Some(place), setting, path: None, problem });
     }
 
     fn file(&mut self, overrides: &Overrides, environment: &Environment) {
@@ -135,7 +128,7 @@ impl Loader {
     fn text(&mut self, name: &str, text: &str) {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let before = self.faults.len();
-        self.yaml(text, "", Origin::File { name, text });
+        self.yaml(text, "", Origin::File(name));
         self.faults[before..].sort_by_key(|fault| match fault.place {
             Some(Place::File { line, column, .. }) => (line, column),
             _ => (0, 0),
@@ -146,12 +139,7 @@ impl Loader {
     fn yaml(&mut self, text: &str, path: &str, origin: Origin<'_>) {
         let yaml::Document { root, faults } = yaml::parse(text);
         for (at, problem) in faults {
-            let excerpt = match problem {
-                Problem::Syntax(_) => origin.excerpt(excerpt::of_syntax, at),
-                Problem::DuplicateKey { .. } => origin.excerpt(excerpt::of_key, at),
-                _ => None,
-            };
-            self.faults.push(Fault { place: Some(origin.place(at)), setting: None, path: None, problem, excerpt });
+            self.faults.push(Fault { place: Some(origin.place(at)), setting: None, path: None, problem });
         }
         if let Some(root) = root {
             match settings::find(path) {
@@ -169,13 +157,7 @@ impl Loader {
             _ => {
                 let problem = Problem::WrongShape { expected: "a map of settings", found: node.kind() };
                 let path = Some(path.to_owned()).filter(|path| !path.is_empty());
-                self.faults.push(Fault {
-                    place: Some(origin.place(node.at)),
-                    setting: None,
-                    path,
-                    problem,
-                    excerpt: None,
-                });
+                self.faults.push(Fault { place: Some(origin.place(node.at)), setting: None, path, problem });
                 return;
             }
         };
@@ -194,7 +176,6 @@ impl Loader {
                         setting: None,
                         path: Some(Found::bare(&key)),
                         problem,
-                        excerpt: origin.excerpt(excerpt::of_key, entry.key_at),
                     });
                 }
             }
@@ -209,22 +190,17 @@ impl Loader {
             Write::Scalar(write) => match write(&mut self.config, node) {
                 Ok(()) => Vec::new(),
                 Err(problem) => {
-                    let excerpt = origin.excerpt(excerpt::of_value, node.at).filter(|_| !setting.secret);
                     let path = Some(setting.key.to_owned());
-                    self.faults.push(Fault { place: Some(place), setting: Some(setting.key), path, problem, excerpt });
+                    self.faults.push(Fault { place: Some(place), setting: Some(setting.key), path, problem });
                     return;
                 }
             },
         };
         for mistake in mistakes {
-            let of = if mistake.of_key { excerpt::of_key } else { excerpt::of_value };
-            // A list or a map is no line: its place says enough.
-            let whole = matches!(mistake.problem, Problem::MissingKey { .. });
             self.faults.push(Fault {
                 place: Some(origin.place(mistake.at)),
                 setting: Some(setting.key),
                 path: Some(format!("{}{}", setting.key, mistake.below)),
-                excerpt: origin.excerpt(of, mistake.at).filter(|_| !whole),
                 problem: mistake.problem,
             });
         }
@@ -313,7 +289,7 @@ impl Loader {
             let written = keys.into_iter().find(|key| self.places.contains_key(key)).unwrap_or(keys[0]);
             let place = self.places.get(written).cloned();
             let path = matches!(place, Some(Place::File { .. })).then(|| written.to_owned());
-            self.faults.push(Fault { place, setting: Some(written), path, problem, excerpt: None });
+            self.faults.push(Fault { place, setting: Some(written), path, problem });
         }
     }
 }

@@ -4,7 +4,6 @@
 
 mod environment;
 mod error;
-mod excerpt;
 mod files;
 mod load;
 mod nearest;
@@ -168,7 +167,7 @@ impl Config {
             (Some(_), None) => "a user, but no password",
         };
         let problem = Problem::MissingCredentials { missing };
-        Err(ConfigErrors { faults: vec![Fault { place: None, setting: None, path: None, problem, excerpt: None }] })
+        Err(ConfigErrors { faults: vec![Fault { place: None, setting: None, path: None, problem }] })
     }
 }
 

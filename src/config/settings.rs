@@ -31,8 +31,6 @@ const LOG_FORMAT: &str = "one of `auto`, `json` and `text`";
 pub(super) struct Setting {
     /// The dotted path in the file.
     pub key: &'static str,
-    /// Whether its value may be, or hold, a secret, so that no message may show it.
-    pub secret: bool,
     /// How it gets into a [`Config`].
     pub write: Write,
     /// Its value as YAML; what begins with a line break is a block.
@@ -54,11 +52,7 @@ impl Setting {
         write: fn(&mut Config, &Node) -> Result<(), Problem>,
         show: fn(&Config) -> String,
     ) -> Self {
-        Self { key, secret: false, write: Write::Scalar(write), show }
-    }
-
-    const fn secret(self) -> Self {
-        Self { secret: true, ..self }
+        Self { key, write: Write::Scalar(write), show }
     }
 
     /// Whether a variable holds the value itself, not YAML.
@@ -122,20 +116,17 @@ pub(super) static SETTINGS: &[Setting] = &[
         "upstream.base_url",
         |c, v| put(&mut c.upstream.base_url, url(v, "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead")),
         |c| show_url(&c.upstream.base_url),
-    )
-    .secret(),
+    ),
     Setting::scalar(
         "upstream.username",
         |c, v| put(&mut c.upstream.username, username(v)),
         |c| optional(c.upstream.username.as_deref().map(show_text)),
-    )
-    .secret(),
+    ),
     Setting::scalar(
         "upstream.password",
         |c, v| put(&mut c.upstream.password, password(v)),
         |c| optional(c.upstream.password.as_ref().map(|_| format!("\"{MASK}\""))),
-    )
-    .secret(),
+    ),
     Setting::scalar(
         "upstream.timeout",
         |c, v| put(&mut c.upstream.timeout, duration(v, MS..=HOUR)),
@@ -173,7 +164,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::scalar("identities.path", |c, v| put(&mut c.identities.path, path(v)), |c| show_text(&c.identities.path)),
     Setting {
         key: "sources",
-        secret: false,
         write: Write::Tree(|c, v| {
             c.sources = sources::read(v)?;
             Ok(())
@@ -239,8 +229,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "otlp.endpoint",
         |c, v| put(&mut c.otlp.endpoint, if v.is_null() { Ok(None) } else { url(v, "leave them out").map(Some) }),
         |c| optional(c.otlp.endpoint.as_ref().map(show_url)),
-    )
-    .secret(),
+    ),
 ];
 
 fn put<T>(slot: &mut T, value: Result<T, Problem>) -> Result<(), Problem> {

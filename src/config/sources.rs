@@ -22,13 +22,11 @@ pub(super) struct Mistake {
     pub below: String,
     /// What.
     pub problem: Problem,
-    /// Whether `at` is a key, not a value.
-    pub of_key: bool,
 }
 
 /// Reads the whole list, and reports every fault of every source.
 pub(super) fn read(node: &Node) -> Result<Vec<Source>, Vec<Mistake>> {
-    let whole = |problem| Err(vec![Mistake { at: node.at, below: String::new(), problem, of_key: false }]);
+    let whole = |problem| Err(vec![Mistake { at: node.at, below: String::new(), problem }]);
     let Value::List(items) = &node.value else {
         if node.is_null() {
             return whole(Problem::Empty { expected: LIST });
@@ -63,7 +61,7 @@ impl Reader<'_> {
     fn mistake(&mut self, at: At, key: &str, problem: Problem) {
         let dot = if key.is_empty() || key.starts_with('[') { "" } else { "." };
         let below = format!("[{}]{dot}{key}", self.index);
-        self.mistakes.push(Mistake { at, below, problem, of_key: false });
+        self.mistakes.push(Mistake { at, below, problem });
     }
 
     /// One source, and where its name stands.
@@ -78,7 +76,7 @@ impl Reader<'_> {
                 let nearest = super::nearest::nearest(&entry.key, KEYS).map(ToOwned::to_owned);
                 let problem = Problem::UnknownKey { nearest, known: KEYS.join(", ") };
                 let below = format!("[{}].{}", self.index, Found::bare(&entry.key));
-                self.mistakes.push(Mistake { at: entry.key_at, below, problem, of_key: true });
+                self.mistakes.push(Mistake { at: entry.key_at, below, problem });
             }
         }
         let name = self.field(item, entries, "name", name);

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 
-use super::error::Problem;
+use super::error::{Found, Problem};
 
 /// How many bytes of text aliases may copy in all.
 const MOST_COPIED: usize = 1 << 20;
@@ -21,19 +21,11 @@ pub(super) struct At {
     pub line: usize,
     /// Counts from 1, in characters.
     pub column: usize,
-    /// The byte at which an excerpt may begin: the node's key, where it stands on the same line; else the node.
-    pub lead: usize,
-    /// The node's first byte.
-    pub start: usize,
-    /// The byte after the node's last.
-    pub end: usize,
 }
 
 impl From<Span> for At {
     fn from(span: Span) -> Self {
-        let start = span.start.byte_offset().unwrap_or_default();
-        let end = span.end.byte_offset().unwrap_or(start);
-        Self { line: span.start.line(), column: span.start.col() + 1, lead: start, start, end }
+        Self { line: span.start.line(), column: span.start.col() + 1 }
     }
 }
 
@@ -115,8 +107,7 @@ pub(super) fn parse(text: &str) -> Document {
             }
             Err(error) => {
                 let mark = error.marker();
-                let start = mark.byte_offset().unwrap_or_default();
-                let at = At { line: mark.line(), column: mark.col() + 1, lead: start, start, end: start };
+                let at = At { line: mark.line(), column: mark.col() + 1 };
                 builder.document.faults.push((at, Problem::Syntax(error.info())));
                 // What came before the fault is not judged: it may mean something else once the fault is mended.
                 builder.document.root = None;
@@ -181,12 +172,12 @@ impl Builder {
                 self.open.push(Open { at, anchor, kind: OpenKind::Map(Vec::new(), Key::Awaited) });
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(Open { at: start, anchor, kind }) = self.open.pop() {
+                if let Some(Open { at, anchor, kind }) = self.open.pop() {
                     let value = match kind {
                         OpenKind::List(items) => Value::List(items),
                         OpenKind::Map(entries, _) => Value::Map(entries),
                     };
-                    self.finish(Node { at: At { end: at.end.max(start.start), ..start }, value }, anchor)?;
+                    self.finish(Node { at, value }, anchor)?;
                 }
             }
             Event::Alias(anchor) => {
@@ -222,7 +213,7 @@ impl Builder {
         ControlFlow::Continue(())
     }
 
-    fn place(&mut self, mut node: Node) {
+    fn place(&mut self, node: Node) {
         match self.open.last_mut().map(|open| &mut open.kind) {
             None => self.document.root = Some(node),
             Some(OpenKind::List(items)) => items.push(node),
@@ -238,12 +229,9 @@ impl Builder {
                 Key::Refused => {}
                 Key::Known(name, key_at) => {
                     if let Some(first) = entries.iter().find(|entry| entry.key == name) {
-                        let problem = Problem::DuplicateKey { first_line: first.key_at.line };
+                        let problem = Problem::DuplicateKey { key: Found::new(&name), first_line: first.key_at.line };
                         self.document.faults.push((key_at, problem));
                     } else {
-                        if key_at.line == node.at.line {
-                            node.at.lead = key_at.start;
-                        }
                         entries.push(Entry { key: name, key_at, node });
                     }
                 }

@@ -32,22 +32,14 @@ fn files_that_cannot_be_read() {
 
 #[test]
 fn unknown_keys_and_variables_are_named_with_what_was_meant() {
+    assert_eq!(refusal("cache:\n  tll: 30s\n"), "config.yaml:2:3: cache.tll: unknown key; did you mean `ttl`?");
     assert_eq!(
-        refusal("cache:\n  tll: 30s\n"),
-        "config.yaml:2:3: cache.tll: unknown key; did you mean `ttl`?\n  2 |   tll …\n    |   ^^^"
-    );
-    assert_eq!(
-        refusal("colour: red\n").lines().next(),
-        Some(
-            "config.yaml:1:1: colour: unknown key; known here: listen, admin_listen, response_budget, upstream, \
+        refusal("colour: red\n"),
+        "config.yaml:1:1: colour: unknown key; known here: listen, admin_listen, response_budget, upstream, \
              identities, sources, cache, limits, shutdown, log_format, otlp"
-        )
     );
-    assert_eq!(
-        refusal("stale_for: 1h").lines().next(),
-        Some("config.yaml:1:1: stale_for: unknown key; did you mean `cache.stale_for`?")
-    );
-    assert_eq!(refusal("<<: {}").lines().count(), 3);
+    assert_eq!(refusal("stale_for: 1h"), "config.yaml:1:1: stale_for: unknown key; did you mean `cache.stale_for`?");
+    assert_eq!(refusal("<<: {}").lines().count(), 1);
     for (name, problem) in [
         ("INCIDENT_GATEWAY__CACHE__TLL", "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?"),
         ("INCIDENT_GATEWAY__cache__ttl", "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?"),
@@ -90,11 +82,8 @@ fn one_report_holds_every_fault_of_every_layer() {
     ];
     let errors = load(&overrides, &env(&variables)).unwrap_err();
     let name = path.display();
-    let firsts: Vec<String> = errors
-        .faults
-        .iter()
-        .map(|fault| fault.to_string().lines().next().unwrap().replace(&name.to_string(), "c.yaml"))
-        .collect();
+    let firsts: Vec<String> =
+        errors.faults.iter().map(|fault| fault.to_string().replace(&name.to_string(), "c.yaml")).collect();
     let address = "is not an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, `localhost:9000` or `:9000`";
     assert_eq!(
         firsts,
@@ -104,7 +93,7 @@ fn one_report_holds_every_fault_of_every_layer() {
              sources, cache, limits, shutdown, log_format, otlp",
             "c.yaml:4:12: upstream.retries: `many` is not a whole number",
             "c.yaml:5:13: upstream.max_body: `8GiB` is out of range; give 1 to 4294967295",
-            "c.yaml:6:3: this key stands here for the second time (first on line 4); keep one",
+            "c.yaml:6:3: `retries` stands here for the second time (first on line 4); keep one",
             "c.yaml:7:10: sources: is empty; give a list of sources, such as `- { name: denial, path: \
              /incidents/denial/, identity: reported_by }`",
             "c.yaml:8:8: cache: needs a map of settings, not a list",
@@ -138,8 +127,7 @@ fn sources_are_checked_one_by_one() {
   - { name: deep, path: /d, identity: [a, ''] }
 ";
     let errors = from_yaml("c.yaml", text).unwrap_err();
-    let firsts: Vec<String> =
-        errors.faults.iter().map(|fault| fault.to_string().lines().next().unwrap().to_owned()).collect();
+    let firsts: Vec<String> = errors.faults.iter().map(ToString::to_string).collect();
     let path = "is not a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
     let identity = "give the record's field that names the employee, such as `employee_id`, or a list of such fields";
     assert_eq!(
@@ -190,7 +178,7 @@ fn what_is_no_yaml_or_no_configuration_is_refused() {
         ("cache: *a\n", "config.yaml:1:8: this is not YAML: while parsing node, found unknown anchor"),
         (
             "cache: { ttl: 1s, ttl: 2s }\n",
-            "config.yaml:1:19: this key stands here for the second time (first on line 1); keep one",
+            "config.yaml:1:19: `ttl` stands here for the second time (first on line 1); keep one",
         ),
         ("cache:\n  ttl:\n", "config.yaml:2:6: cache.ttl: is empty; give a duration, such as `1500ms`, `30s` or `1h`"),
         ("cache: { ttl: null }\n", "config.yaml:1:15: cache.ttl: is empty; give a duration"),
@@ -302,33 +290,9 @@ proptest! {
     fn no_text_makes_it_panic(text in prop_oneof![any::<String>(), nearly_yaml()]) {
         if let Err(errors) = from_yaml("c.yaml", &text) {
             prop_assert!(!errors.faults.is_empty());
-            prop_assert!(!errors.to_string().is_empty());
+            prop_assert!(errors.faults.iter().all(|fault| fault.to_string().lines().count() == 1));
         }
         let variables = env(&[("INCIDENT_GATEWAY__SOURCES", &text), ("INCIDENT_GATEWAY__CACHE", &text), ("ELEVATE_TIMEOUT", &text)]);
         let _ = load(&Overrides { listen: Some(text.clone()), ..Overrides::default() }, &variables);
     }
-}
-
-#[test]
-fn excerpts_point_at_the_fault() {
-    let long = "x".repeat(200);
-    for (text, excerpt) in [
-        ("cache:\r\n  ttl: 30\r\n", "  2 |   ttl: 30\n    |        ^^"),
-        ("cache: { stale_for: 1h, ttl: 30 }", "  1 | … ttl: 30 …\n    |        ^^"),
-        ("sources:\n- { name: É, path: /x, identity: x }", "  2 | … name: É …\n    |         ^"),
-        ("sources:\n- name: É\n  path: /x\n  identity: x\n", "  2 | - name: É\n    |         ^"),
-        ("\u{feff}colour: red", "  1 | colour …\n    | ^^^^^^"),
-        ("cache: { ttl: 'é 1' } # why", "  1 | … ttl: 'é 1' …\n    |        ^^^^^"),
-        ("cache:\n  ttl:\n    30\n", "  3 |     30\n    |     ^^"),
-        ("cache:\n  ttl: >\n    1 2\n    3\n", "  3 |     1 2\n    |     ^^^"),
-        ("cache:\n  ttl:   # when?\n", "  2 |   ttl …\n    |      ^"),
-        ("cache: { \"t\\tl\": 1s }", "  1 | … \"t\\tl\" …\n    |   ^^^^^^"),
-        ("listen: [1\ncache: x", "  2 | cache: x\n    |      ^"),
-    ] {
-        let refusal = refusal(text);
-        assert_eq!(refusal.split_once('\n').map(|(_, excerpt)| excerpt), Some(excerpt), "{text}");
-    }
-    let refusal = refusal(&format!("cache: {{ ttl: {long} }}"));
-    assert!(refusal.lines().skip(1).all(|line| line.chars().count() < 110), "{refusal}");
-    assert!(refusal.contains("ttl: xxxx") && refusal.ends_with("^^^^"), "{refusal}");
 }
