@@ -13,49 +13,13 @@ use std::time::Duration;
 use incident_gateway::config::{self, Config};
 use incident_gateway::metrics::Metrics;
 use incident_gateway::upstream::{Caller, Endpoint, Upstream};
-use rcgen::{CertificateParams, CertifiedIssuer, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use support::authority::Authority;
 use support::scripted_upstream::{Script, ScriptedUpstream};
 use tokio::process::Command;
 
 const BASE_URL: &str = "TEST_BASE_URL";
 const GOOD: &str = r#"{"results":[]}"#;
-
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
-    }
-
-    fn pem(&self) -> String {
-        self.issuer.pem()
-    }
-
-    fn server(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Arc<rustls::ServerConfig> {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let mut params = CertificateParams::new(names).unwrap();
-        change(&mut params);
-        let issuer: &Issuer<'_, KeyPair> = &self.issuer;
-        let certificate = params.signed_by(&key, issuer).unwrap();
-        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key)
-            .unwrap();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Arc::new(config)
-    }
-}
+const HTTP_1: &[u8] = b"http/1.1";
 
 /// One call by another process that trusts what is in this file; what came of it.
 async fn call(base_url: &str, trusted: &Path) -> String {
@@ -108,14 +72,14 @@ async fn trusts_whom_the_environment_names() {
     let day = Duration::from_hours(24);
     let now = std::time::SystemTime::now();
     let cases = [
-        (authority.server(&["127.0.0.1"], |_| {}), GOOD),
-        (another.server(&["127.0.0.1"], |_| {}), "signed by no known authority; SSL_CERT_FILE"),
-        (authority.server(&["example.test"], |_| {}), "its certificate is for another host name"),
+        (authority.server(HTTP_1, &["127.0.0.1"], |_| {}), GOOD),
+        (another.server(HTTP_1, &["127.0.0.1"], |_| {}), "signed by no known authority; SSL_CERT_FILE"),
+        (authority.server(HTTP_1, &["example.test"], |_| {}), "its certificate is for another host name"),
         (
-            authority.server(&["127.0.0.1"], |params| params.not_after = (now - day).into()),
+            authority.server(HTTP_1, &["127.0.0.1"], |params| params.not_after = (now - day).into()),
             "its certificate has expired",
         ),
-        (authority.server(&["127.0.0.1"], |params| params.not_before = (now + day).into()), "not valid yet"),
+        (authority.server(HTTP_1, &["127.0.0.1"], |params| params.not_before = (now + day).into()), "not valid yet"),
     ];
     for (config, expected) in cases {
         let server = ScriptedUpstream::start_tls(config).await;

@@ -3,9 +3,11 @@
 // Each test binary uses its own part of this module, and sees it as its own.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+pub mod authority;
 pub mod captured_log;
 pub mod client;
 pub mod gateway;
+pub mod h2_upstream;
 pub mod metrics_page;
 pub mod one_source;
 pub mod process;

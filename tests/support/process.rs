@@ -1,6 +1,7 @@
 //! The built binary as a process of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::time::timeout;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_incident-gateway");
 
 /// A server; killed when dropped.
 pub struct Process {
@@ -20,13 +23,20 @@ pub struct Process {
 impl Process {
     /// Serves from `base_url` on free ports, with these variables (their names without the prefix) beside.
     pub async fn serve(base_url: &str, variables: &[(&str, &str)]) -> Self {
-        Self::start(Command::new(env!("CARGO_BIN_EXE_incident-gateway")), base_url, variables).await
+        Self::start(Command::new(BINARY), base_url, variables).await
+    }
+
+    /// The same, trusting the authorities in this file.
+    pub async fn serve_trusting(authorities: &Path, base_url: &str, variables: &[(&str, &str)]) -> Self {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("SSL_CERT_FILE='{}' exec {BINARY}", authorities.display()));
+        Self::start(shell, base_url, variables).await
     }
 
     /// The same with at most so many open files.
     pub async fn serve_with_files(files: usize, base_url: &str, variables: &[(&str, &str)]) -> Self {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("ulimit -n {files}; exec {}", env!("CARGO_BIN_EXE_incident-gateway")));
+        shell.arg("-c").arg(format!("ulimit -n {files}; exec {BINARY}"));
         Self::start(shell, base_url, variables).await
     }
 

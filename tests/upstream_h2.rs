@@ -1,0 +1,168 @@
+//! HTTP/2 to the upstream, as a TLS handshake agrees on it: all sources share a connection, and what happens to one
+//! stream happens to no other.
+//!
+//! Which authorities are trusted comes from the process's environment, so the gateway is the built binary, a process of
+//! its own that is told to trust the test's.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use h2::Reason;
+use serde_json::Value;
+use support::authority::Authority;
+use support::client::get;
+use support::gateway::{GOOD, document, path};
+use support::h2_upstream::{Act, H2Upstream};
+use support::process::Process;
+use tokio::sync::Barrier;
+use tokio::time::sleep;
+
+/// The source whose streams go wrong.
+const SOURCE: usize = 4;
+
+struct Site {
+    server: H2Upstream,
+    gateway: Process,
+    _folder: tempfile::TempDir,
+}
+
+impl Site {
+    /// A gateway that has all sources, and asks for them again and again.
+    async fn start(retries: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let trusted = folder.path().join("trusted.pem");
+        let authority = Authority::new("one");
+        std::fs::write(&trusted, authority.pem()).unwrap();
+        let server = H2Upstream::start(authority.server(b"h2", &["127.0.0.1"], |_| {})).await;
+        for (source, (_, body)) in GOOD.iter().enumerate() {
+            server.script(&path(source), [Act::Answer(body)]);
+        }
+        let variables = [
+            ("CACHE__TTL", "300ms"),
+            ("UPSTREAM__TIMEOUT", "1s"),
+            ("UPSTREAM__CONCURRENCY", "8"),
+            ("UPSTREAM__MAX_BODY", "64KiB"),
+            ("UPSTREAM__RETRIES", retries),
+        ];
+        let gateway = Process::serve_trusting(&trusted, &server.base_url(), &variables).await;
+        let site = Self { server, gateway, _folder: folder };
+        site.until_complete("at first").await;
+        site
+    }
+
+    async fn until(&self, what: &str, wanted: impl AsyncFn() -> bool) {
+        let began = Instant::now();
+        while !wanted().await {
+            assert!(began.elapsed() < Duration::from_secs(20), "never {what}: {:#}", self.sources().await);
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn until_complete(&self, what: &str) {
+        self.until(what, async || self.sources().await["completeness"] == "complete").await;
+        assert_eq!(get(self.gateway.address, "/incidents").await.text(), document(|_| true), "{what}");
+    }
+
+    async fn sources(&self) -> Value {
+        get(self.gateway.address, "/sources").await.json()
+    }
+
+    /// How many calls of a source ended so.
+    async fn calls(&self, source: usize, outcome: &str) -> u64 {
+        let labels = format!("source=\"{}\",outcome=\"{outcome}\"", GOOD[source].0);
+        self.metric(&format!("incident_gateway_upstream_requests_total{{{labels}}} ")).await
+    }
+
+    async fn retries(&self) -> u64 {
+        self.metric(&format!("incident_gateway_upstream_retries_total{{source=\"{}\"}} ", GOOD[SOURCE].0)).await
+    }
+
+    async fn metric(&self, series: &str) -> u64 {
+        let page = get(self.gateway.admin_address, "/metrics").await;
+        page.text().lines().find_map(|line| line.strip_prefix(series)).unwrap().parse().unwrap()
+    }
+
+    /// The connection that the last call came over.
+    fn connection(&self) -> usize {
+        self.server.seen().last().unwrap().0
+    }
+}
+
+#[tokio::test]
+async fn all_sources_share_one_connection() {
+    let site = Site::start("0").await;
+    let barrier = Arc::new(Barrier::new(GOOD.len()));
+    for (source, (_, body)) in GOOD.iter().enumerate() {
+        site.server.script(&path(source), [Act::AnswerTogether(Arc::clone(&barrier), body), Act::Answer(body)]);
+    }
+    let before = site.server.seen().len();
+    site.until("refreshed", async || site.server.seen().len() >= before + 3 * GOOD.len()).await;
+    site.until_complete("at last").await;
+    let connection = site.connection();
+    for (its, path) in site.server.seen().split_off(before) {
+        assert_eq!(its, connection, "{path}");
+    }
+    for (source, (name, _)) in GOOD.iter().enumerate() {
+        assert_eq!(site.calls(source, "timeout").await, 0, "{name} waits for all the others to be in flight");
+    }
+}
+
+#[tokio::test]
+async fn what_happens_to_a_stream_happens_to_no_other() {
+    let site = Site::start("0").await;
+    let (_, good) = GOOD[SOURCE];
+    let connection = site.connection();
+    let faults = [
+        ("hangs before headers", Act::Hang, "timeout"),
+        ("hangs in body", Act::HangInBody(good), "timeout"),
+        ("resets before headers", Act::Reset(Reason::INTERNAL_ERROR), "body"),
+        ("refuses", Act::Reset(Reason::REFUSED_STREAM), "body"),
+        ("resets in body", Act::ResetInBody(good, Reason::CANCEL), "body"),
+        ("resets in body as if all were well", Act::ResetInBody(good, Reason::NO_ERROR), "body"),
+        ("announces too much", Act::Announce(1 << 40), "too_large"),
+    ];
+    for (name, act, outcome) in faults {
+        let before = site.calls(SOURCE, outcome).await;
+        site.server.script(&path(SOURCE), [act, Act::Answer(good)]);
+        site.until(name, async || site.calls(SOURCE, outcome).await > before).await;
+        site.until_complete(name).await;
+        assert_eq!(site.connection(), connection, "{name}");
+    }
+    // What came of a body before it was too much must not be held against the connection: four times it would be full.
+    site.server.script(&path(SOURCE), [Act::Endless, Act::Endless, Act::Endless, Act::Endless, Act::Answer(good)]);
+    site.until("endless", async || site.calls(SOURCE, "too_large").await == 5).await;
+    site.until_complete("after all").await;
+    assert_eq!(site.connection(), connection);
+    for (source, (name, _)) in GOOD.iter().enumerate() {
+        for outcome in ["timeout", "connect", "status", "body", "decode", "too_large", "circuit_open"] {
+            assert!(source == SOURCE || site.calls(source, outcome).await == 0, "{name}: {outcome}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_refused_is_tried_again() {
+    let site = Site::start("2").await;
+    let (_, good) = GOOD[SOURCE];
+    site.server.script(&path(SOURCE), [Act::Reset(Reason::REFUSED_STREAM), Act::Answer(good)]);
+    site.until("retried", async || site.retries().await == 1).await;
+    site.until_complete("after it").await;
+    assert_eq!(site.calls(SOURCE, "body").await, 1);
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_away_is_replaced() {
+    let site = Site::start("0").await;
+    let (_, good) = GOOD[SOURCE];
+    let mut connection = site.connection();
+    for (name, act) in [("goes away", Act::AnswerAndGoAway(good)), ("breaks", Act::Abort)] {
+        site.server.script(&path(SOURCE), [act, Act::Answer(good)]);
+        site.until(name, async || site.connection() != connection).await;
+        site.until_complete(name).await;
+        connection = site.connection();
+        let failures = site.calls(SOURCE, "body").await;
+        assert_eq!(failures, u64::from(name == "breaks"), "{name}");
+    }
+}
