@@ -2,18 +2,21 @@
 //!
 //! Every record of every source ends in exactly one place: a group of an employee, or the unattributed.
 
+mod by_time;
 mod employees;
 mod identity;
 mod placed;
 mod slices;
 
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 pub use identity::{Meaning, OrderKey, resolve};
 pub use placed::Placed;
 
+use self::by_time::ByTime;
 use self::employees::Employees;
 use crate::decode::{Identities, IdentityValue, Incidents, Priority, Record, RecordFault};
 
@@ -124,6 +127,8 @@ pub struct Joined {
     hasher: DefaultHashBuilder,
     /// How many incidents each source has of each priority.
     tally: Vec<[usize; 4]>,
+    /// The same wherever the records are read from.
+    by_time: Arc<ByTime>,
 }
 
 /// Where a record goes before the groups have their places: the employee's number times four, plus the priority.
@@ -318,7 +323,31 @@ impl Joined {
             index: self.index.clone(),
             hasher: self.hasher.clone(),
             tally: self.tally.clone(),
+            by_time: Arc::clone(&self.by_time),
         }
+    }
+
+    /// The ranks, in order, of all employees with incidents from `since` on and before `until`, and of some others; none
+    /// when these are so many that it is as well to go through all.
+    #[must_use]
+    pub fn ranks_between(&self, since: Option<f64>, until: Option<f64>) -> Option<Vec<usize>> {
+        self.by_time.ask(self).ranks(since, until, self.employee_count())
+    }
+
+    /// Whether [`Self::ranks_between`] was called.
+    #[must_use]
+    pub fn is_asked_by_time(&self) -> bool {
+        self.by_time.is_asked()
+    }
+
+    /// Does now what the first call of [`Self::ranks_between`] would have to.
+    pub fn prepare_by_time(&self) {
+        self.by_time.prepare(self);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_prepared_by_time(&self) -> bool {
+        self.by_time.is_prepared()
     }
 
     /// All incidents that have an employee, in the order of the document.

@@ -46,7 +46,15 @@ impl Refresh {
         let (fields, snapshots) = (Arc::clone(&self.fields), self.snapshots.clone());
         self.publishing = Some(tokio::spawn(async move {
             compact(&snapshots, &cache).await;
-            let join = move || View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
+            let by_time = snapshots.borrow().view.joined().is_asked_by_time();
+            let join = move || {
+                let view = View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
+                if by_time {
+                    // While somebody asks so of every view, nobody waits for it.
+                    view.joined().prepare_by_time();
+                }
+                view
+            };
             let view = spawn_heavy(join).await.expect("joining does not panic");
             let view = Arc::new(view);
             cache.warm(&view).await;

@@ -36,13 +36,18 @@ impl Filter {
         group.get(begin..end).unwrap_or(&[])
     }
 
-    /// The employees that are asked for and known, in the order of the document; found without a scan when they are named.
+    /// The employees that are asked for and known, in the order of the document, the others left out as far as that is
+    /// known without a look at their incidents; found without a scan when they are named, or a short time is.
     pub fn employees<'a>(&self, joined: &'a Joined) -> impl ExactSizeIterator<Item = Employee<'a>> + use<'a> {
-        let named = self.employees.as_ref().map(|ids| {
-            let mut ranks: Vec<usize> = ids.iter().filter_map(|id| joined.rank(id)).collect();
-            ranks.sort_unstable();
-            ranks
-        });
+        let named = match (&self.employees, self.since.or(self.until)) {
+            (Some(ids), _) => {
+                let mut ranks: Vec<usize> = ids.iter().filter_map(|id| joined.rank(id)).collect();
+                ranks.sort_unstable();
+                Some(ranks)
+            }
+            (None, Some(_)) => joined.ranks_between(self.since, self.until),
+            (None, None) => None,
+        };
         let count = named.as_ref().map_or_else(|| joined.employee_count(), Vec::len);
         (0..count).map(move |index| joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index])))
     }
