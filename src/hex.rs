@@ -3,8 +3,13 @@
 /// The two digits of each byte.
 #[must_use]
 pub(crate) fn digits<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    bytes.map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+    // Reckoned, not looked up, so that many are made at a time.
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
+    let mut digits = [[0; 2]; N];
+    for (digits, byte) in digits.iter_mut().zip(bytes) {
+        *digits = [digit(byte >> 4), digit(byte & 15)];
+    }
+    digits
 }
 
 #[cfg(test)]

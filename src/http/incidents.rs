@@ -61,10 +61,10 @@ impl Gateway {
         if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
             return None;
         }
-        let (coding, now) = (negotiate::coding(&request.headers), Instant::now());
-        let (response, result) = self.prepared.get(&question, coding, &self.snapshots.borrow(), now)?;
+        let coding = negotiate::coding(&request.headers);
+        let (response, result) = self.prepared.get(&question, coding, &self.snapshots.borrow(), context.started)?;
         self.metrics.cache_request(result.as_str());
-        Some(finish(response, request, context, now, now))
+        Some(unless_known(response, request))
     }
 
     /// `GET /incidents`
@@ -201,8 +201,11 @@ impl Gateway {
         context: &Context,
     ) -> Result<Response<Body>, Problem> {
         let (mut response, now) = self.make(ask, &found, &request.headers, context).await?;
-        asked.preferences.describe(response.headers_mut());
-        Ok(finish(response, request, context, found.at, now))
+        let headers = response.headers_mut();
+        asked.preferences.describe(headers);
+        let since_start = |at: Instant| at.saturating_duration_since(context.started);
+        headers.insert(SERVER_TIMING, server_timing(since_start(found.at), since_start(now)));
+        Ok(unless_known(response, request))
     }
 
     /// The answer with all but what is this request's own, and when it was made.
@@ -274,7 +277,7 @@ pub(super) struct Asked {
 }
 
 /// The value of `Server-Timing`: milliseconds to the microsecond, without the cost of formatting floats.
-fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
+pub(super) fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
     let mut text = String::with_capacity(64);
     let rendered = total.saturating_sub(waited);
     for (name, duration) in [("wait;dur=", waited), (", render;dur=", rendered), (", total;dur=", total)] {
@@ -295,22 +298,14 @@ fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
     snapshot.is_loading() || (wanting && snapshot.is_fetching_missing())
 }
 
-/// Puts on an answer what is its request's own, and leaves out what the caller has already.
-fn finish(
-    mut response: Response<Body>,
-    request: &Parts,
-    context: &Context,
-    found: Instant,
-    made: Instant,
-) -> Response<Body> {
+/// An answer without what the caller has already.
+fn unless_known(mut response: Response<Body>, request: &Parts) -> Response<Body> {
     if request.headers.contains_key(header::IF_NONE_MATCH) && is_known(response.headers(), &request.headers) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(header::CONTENT_TYPE);
         response.headers_mut().remove(header::CONTENT_ENCODING);
     }
-    let since_start = |at: Instant| at.saturating_duration_since(context.started);
-    response.headers_mut().insert(SERVER_TIMING, server_timing(since_start(found), since_start(made)));
     response
 }
 

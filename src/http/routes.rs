@@ -312,7 +312,7 @@ impl Gateway {
             route = route.label(),
             status = status.as_u16(),
             bytes = response.body().length(),
-            duration_ms = took.as_secs_f64() * 1e3,
+            duration_ms = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e6,
         );
     }
 }

@@ -95,15 +95,20 @@ impl Fields<'_> {
     }
 
     fn name(&mut self, field: &Field) {
-        self.0.push(b',');
-        self.text(field.name());
-        self.0.push(b':');
+        // A name in the source is plain text.
+        self.0.extend_from_slice(b",\"");
+        self.0.extend_from_slice(field.name().as_bytes());
+        self.0.extend_from_slice(b"\":");
     }
 
     fn text(&mut self, text: &str) {
         // Nearly all text is plain. Without a way out at the first byte that is not, many are looked at at a time.
-        let is_special = |byte: u8| u8::from(byte < b' ') | u8::from(byte == b'"') | u8::from(byte == b'\\');
-        if text.bytes().fold(0, |special, byte| special | is_special(byte)) == 0 {
+        let has_special = |bytes: &[u8]| {
+            let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
+            bytes.iter().fold(false, |special, &byte| special | is_special(byte))
+        };
+        let (windows, rest) = text.as_bytes().as_chunks::<16>();
+        if !windows.iter().any(|window| has_special(window)) && !has_special(rest) {
             self.0.push(b'"');
             self.0.extend_from_slice(text.as_bytes());
             self.0.push(b'"');
