@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use super::json::write_incidents;
+use super::json::write_employees;
 use super::prefetch::Prefetch;
 use super::{Filter, Target};
 use crate::decode::Span;
@@ -22,7 +22,9 @@ pub fn compact(view: &View, document: Bytes) -> Option<View> {
     }
     let placed = Vec::with_capacity(view.joined().incident_count());
     let mut layout = Layout { length: 0, placed, long: Vec::new() };
-    write_incidents(&mut layout, view, &Filter::default(), Prefetch::nothing(view));
+    layout.put(b"{");
+    write_employees(&mut layout, view, &Filter::default(), view.joined().employees(), Prefetch::of(view, &[]));
+    layout.put(b"}");
     (layout.length == document.len()).then(|| view.on_document(document, layout.placed, layout.long))
 }
 

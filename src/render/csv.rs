@@ -35,7 +35,7 @@ pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
         table.out.reserve(view.size());
     }
     table.header();
-    let mut prefetch = Prefetch::of(view, filter);
+    let mut prefetch = Prefetch::of(view, filter.foreseen(view.joined()));
     let mut scratch = Vec::new();
     for employee in filter.employees(view.joined()) {
         for (_, placed) in filter.incidents(&employee) {

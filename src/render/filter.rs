@@ -52,6 +52,12 @@ impl Filter {
         (0..count).map(move |index| joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index])))
     }
 
+    /// The incidents that meet the filter, in the order of the document, where that is known at once: if they are all.
+    #[must_use]
+    pub fn foreseen<'a>(&self, joined: &'a Joined) -> &'a [Placed] {
+        if self.is_empty() { joined.placed() } else { &[] }
+    }
+
     /// The employee's incidents that meet the filter, in the order of the document.
     pub fn incidents<'a>(&self, employee: &Employee<'a>) -> impl Iterator<Item = (Priority, &'a Placed)> + use<'a, '_> {
         let groups = Priority::ALL.into_iter().zip(employee.groups);

@@ -14,18 +14,26 @@ const EMPLOYEE_FRAME: usize = 192;
 #[must_use]
 pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view) } else { 0 });
-    write_incidents(&mut out, view, filter, Prefetch::of(view, filter));
+    let joined = view.joined();
+    out.put(b"{");
+    write_employees(&mut out, view, filter, filter.employees(joined), Prefetch::of(view, filter.foreseen(joined)));
+    out.put(b"}");
     out
 }
 
-/// Writes the document of `/incidents`.
-pub(super) fn write_incidents(out: &mut impl Target, view: &View, filter: &Filter, prefetch: Prefetch<'_>) {
+/// Writes these employees as members of the document of `/incidents`, as far as they have incidents that meet the filter.
+pub(super) fn write_employees<'a>(
+    out: &mut impl Target,
+    view: &View,
+    filter: &Filter,
+    employees: impl Iterator<Item = Employee<'a>>,
+    prefetch: Prefetch<'_>,
+) {
+    let begin = out.len();
     let mut writer = Writer::new(out, view, filter, prefetch);
-    writer.out.put(b"{");
-    for employee in filter.employees(view.joined()) {
-        writer.member(&employee);
+    for employee in employees {
+        writer.member(&employee, begin);
     }
-    writer.out.put(b"}");
 }
 
 /// An upper bound of the whole document's size. Memory that is reserved and not written to is never used.
@@ -39,7 +47,7 @@ fn size_of_all(view: &View) -> usize {
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::new();
-    Writer::new(&mut out, view, filter, Prefetch::nothing(view)).groups(employee);
+    Writer::new(&mut out, view, filter, Prefetch::of(view, &[])).groups(employee);
     out
 }
 
@@ -109,10 +117,11 @@ impl<'a, T: Target> Writer<'a, T> {
         Self { out, view, filter, prefixes: prefixes(view), prefetch, id: Vec::new() }
     }
 
-    /// `"<id>":{groups},`, unless the employee has no incident that meets the filter.
-    fn member(&mut self, employee: &Employee<'_>) {
+    /// `"<id>":{groups}`, after a comma if there is a member since `first`, unless the employee has no incident that meets
+    /// the filter.
+    fn member(&mut self, employee: &Employee<'_>, first: usize) {
         let begin = self.out.len();
-        if begin > 1 {
+        if begin > first {
             self.out.put(b",");
         }
         self.id.clear();

@@ -14,7 +14,7 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
     let prefixes: Vec<_> =
         view.names().iter().map(|name| format!("{{\"type\":\"{name}\",\"employee_id\":").into_bytes()).collect();
     let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view, &prefixes) } else { 0 });
-    let mut prefetch = Prefetch::of(view, filter);
+    let mut prefetch = Prefetch::of(view, filter.foreseen(view.joined()));
     let mut id = Vec::new();
     for employee in filter.employees(view.joined()) {
         id.clear();

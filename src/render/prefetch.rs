@@ -3,7 +3,6 @@
 //! The places of an employee's records in the bodies follow no order that a processor could foresee; without this, writing
 //! each would wait for memory.
 
-use super::Filter;
 use crate::join::Placed;
 use crate::snapshot::View;
 
@@ -17,19 +16,13 @@ pub(super) struct Prefetch<'a> {
 }
 
 impl<'a> Prefetch<'a> {
-    /// For a document of all that meets the filter; that is foreseen when it is everything.
-    pub(super) fn of(view: &'a View, filter: &Filter) -> Self {
-        let all = if filter.is_empty() { view.joined().placed() } else { &[] };
-        let mut prefetch = Self { view, rest: all.iter() };
+    /// Of the records that will be written, in that order; none where it cannot be foreseen, or is too little to be worth it.
+    pub(super) fn of(view: &'a View, records: &'a [Placed]) -> Self {
+        let mut prefetch = Self { view, rest: records.iter() };
         for _ in 0..COUNT {
             prefetch.step();
         }
         prefetch
-    }
-
-    /// For what is too little to be worth it.
-    pub(super) fn nothing(view: &'a View) -> Self {
-        Self { view, rest: [].iter() }
     }
 
     /// To be called for each record that is written.

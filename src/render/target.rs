@@ -14,7 +14,8 @@ pub(super) trait Target {
     fn truncate(&mut self, length: usize);
 
     /// A record has been written; from `tail` on, it is what follows the gateway's `type`.
-    fn note(&mut self, record: &Placed, tail: usize);
+    #[inline]
+    fn note(&mut self, _record: &Placed, _tail: usize) {}
 }
 
 impl Target for Vec<u8> {
@@ -31,7 +32,4 @@ impl Target for Vec<u8> {
     fn truncate(&mut self, length: usize) {
         self.truncate(length);
     }
-
-    #[inline]
-    fn note(&mut self, _: &Placed, _: usize) {}
 }
