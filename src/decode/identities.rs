@@ -6,8 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::scanner::{Scalar, Scanner};
-use super::{DecodeError, document, employee_text, unescape};
+use super::record::Span;
+use super::scanner::{Scalar, Scanner, Value};
+use super::{DecodeError, document, employee_text, offset, swar, unescape};
 
 /// Which employee an address belongs to.
 ///
@@ -17,15 +18,37 @@ use super::{DecodeError, document, employee_text, unescape};
 #[derive(Debug)]
 pub struct Identities {
     body: Bytes,
-    v4: HashMap<Ipv4Addr, Span>,
-    v6: HashMap<Ipv6Addr, Span>,
+    v4: HashMap<Ipv4Addr, Named>,
+    v6: HashMap<Ipv6Addr, Named>,
 }
 
-/// A value's place in the body; what kind it is shows its first byte.
+/// What an address maps to.
 #[derive(Clone, Copy, Debug)]
-struct Span {
-    start: u32,
-    length: u32,
+enum Named {
+    /// A small number, as [`EmployeeId::Number`].
+    Number(u32),
+    /// A value's place in the body; what kind it is shows its first byte.
+    Value(Span),
+}
+
+/// An employee's id. Nearly all are small numbers, which need no text to be compared.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum EmployeeId<'a> {
+    /// A whole number of up to eight digits without leading zeros, as number or as string.
+    Number(u32),
+    /// Any other.
+    Text(Cow<'a, str>),
+}
+
+impl<'a> EmployeeId<'a> {
+    /// The id as documents have it.
+    #[must_use]
+    pub fn into_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Number(number) => Cow::Owned(number.to_string()),
+            Self::Text(text) => text,
+        }
+    }
 }
 
 /// The address that a text spells, with IPv4-mapped ones as the IPv4 address they stand for.
@@ -35,7 +58,7 @@ pub(crate) fn address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
-type Tables = (HashMap<Ipv4Addr, Span>, HashMap<Ipv6Addr, Span>);
+type Tables = (HashMap<Ipv4Addr, Named>, HashMap<Ipv6Addr, Named>);
 
 fn read(scanner: &mut Scanner<'_>) -> Result<Tables, DecodeError> {
     let (mut v4, mut v6) = Tables::default();
@@ -51,15 +74,9 @@ fn read(scanner: &mut Scanner<'_>) -> Result<Tables, DecodeError> {
         let value = scanner.value(1)?;
         if let Some(address) = unescape(name).and_then(|name| address(&name)) {
             has_addresses = true;
-            let raw = scanner.text(value.start, value.end)?;
-            let named = employee_text(value.kind, raw).filter(|text| self::address(text).is_none());
-            let span = named.is_some().then_some(Span {
-                start: u32::try_from(value.start).unwrap_or(u32::MAX),
-                length: u32::try_from(raw.len()).unwrap_or(u32::MAX),
-            });
-            match (address, span) {
-                (IpAddr::V4(address), Some(span)) => drop(v4.insert(address, span)),
-                (IpAddr::V6(address), Some(span)) => drop(v6.insert(address, span)),
+            match (address, named(scanner, &value)?) {
+                (IpAddr::V4(address), Some(named)) => drop(v4.insert(address, named)),
+                (IpAddr::V6(address), Some(named)) => drop(v6.insert(address, named)),
                 (IpAddr::V4(address), None) => drop(v4.remove(&address)),
                 (IpAddr::V6(address), None) => drop(v6.remove(&address)),
             }
@@ -76,6 +93,19 @@ fn read(scanner: &mut Scanner<'_>) -> Result<Tables, DecodeError> {
     } else {
         Err(DecodeError { offset: 0, fault: "no member of the object is named by an address" })
     }
+}
+
+/// What a value names; `None` where it is no id.
+fn named(scanner: &Scanner<'_>, value: &Value) -> Result<Option<Named>, DecodeError> {
+    let quote = usize::from(value.kind == Scalar::String);
+    if value.kind != Scalar::Other
+        && let Some(number) = swar::small_number(scanner.bytes(), value.start + quote, value.end - quote)
+    {
+        return Ok(Some(Named::Number(number)));
+    }
+    let text = employee_text(value.kind, scanner.text(value.start, value.end)?);
+    let span = Span { start: offset(value.start), length: offset(value.end - value.start) };
+    Ok(text.filter(|text| address(text).is_none()).map(|_| Named::Value(span)))
 }
 
 impl Identities {
@@ -110,12 +140,18 @@ impl Identities {
 
     /// The id of the employee that a canonical address belongs to.
     #[must_use]
-    pub fn employee(&self, address: IpAddr) -> Option<Cow<'_, str>> {
-        let span = match address {
+    pub fn employee(&self, address: IpAddr) -> Option<EmployeeId<'_>> {
+        let named = match address {
             IpAddr::V4(address) => self.v4.get(&address)?,
             IpAddr::V6(address) => self.v6.get(&address)?,
         };
-        let raw = std::str::from_utf8(&self.body[span.start as usize..][..span.length as usize]).ok()?;
-        employee_text(if raw.starts_with('"') { Scalar::String } else { Scalar::Number }, raw)
+        match named {
+            Named::Number(number) => Some(EmployeeId::Number(*number)),
+            Named::Value(span) => {
+                let raw = std::str::from_utf8(span.of(&self.body)).ok()?;
+                let kind = if raw.starts_with('"') { Scalar::String } else { Scalar::Number };
+                employee_text(kind, raw).map(EmployeeId::Text)
+            }
+        }
     }
 }

@@ -15,8 +15,8 @@ mod window;
 use std::borrow::Cow;
 use std::fmt;
 
-pub use identities::Identities;
 pub(crate) use identities::address;
+pub use identities::{EmployeeId, Identities};
 pub use incidents::{Incidents, Member, SourceFields};
 pub use record::{IdentityValue, Priority, Record, RecordFault, Span};
 use scanner::Scanner;

@@ -8,7 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_table};
 
 use super::identity::{Meaning, OrderKey, resolve, resolve_address};
 use super::{NO_SLOT, Reason, narrow};
-use crate::decode::Identities;
+use crate::decode::{EmployeeId, Identities};
 
 /// The employees that identity values name, each once.
 #[derive(Default)]
@@ -73,7 +73,8 @@ impl Employees {
 
     fn resolved(&mut self, meaning: Meaning<'_>) -> Result<u32, Reason> {
         match meaning {
-            Meaning::Employee(id) => Ok(self.intern(&id)),
+            Meaning::Employee(EmployeeId::Number(number)) => Ok(self.number(number)),
+            Meaning::Employee(EmployeeId::Text(id)) => Ok(self.intern(&id)),
             Meaning::UnknownAddress => Err(Reason::UnknownIp),
             Meaning::IdentitiesUnavailable => Err(Reason::IdentitiesUnavailable),
         }

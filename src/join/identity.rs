@@ -4,13 +4,13 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
-use crate::decode::{self, Identities};
+use crate::decode::{self, EmployeeId, Identities};
 
 /// Whom an identity value names.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Meaning<'a> {
     /// The employee of that id.
-    Employee(Cow<'a, str>),
+    Employee(EmployeeId<'a>),
     /// An address that the identities do not know.
     UnknownAddress,
     /// An address, while there are no identities to look it up in.
@@ -21,7 +21,7 @@ pub enum Meaning<'a> {
 #[must_use]
 pub fn resolve<'a>(value: Cow<'a, str>, identities: Option<&'a Identities>) -> Meaning<'a> {
     match decode::address(&value) {
-        None => Meaning::Employee(value),
+        None => Meaning::Employee(EmployeeId::Text(value)),
         Some(address) => resolve_address(address, identities),
     }
 }
@@ -130,10 +130,10 @@ mod tests {
         ))
         .unwrap();
         let resolve = |value: &'static str| resolve(Cow::Borrowed(value), Some(&identities));
-        let employee = |id: &'static str| Meaning::Employee(Cow::Borrowed(id));
-        assert_eq!(resolve("17.1.2.3"), employee("7"));
-        assert_eq!(resolve("::ffff:17.1.2.3"), employee("7"));
-        assert_eq!(resolve("::FFFF:1101:203"), employee("7"));
+        let employee = |id: &'static str| Meaning::Employee(EmployeeId::Text(Cow::Borrowed(id)));
+        for seven in ["17.1.2.3", "::ffff:17.1.2.3", "::FFFF:1101:203"] {
+            assert_eq!(resolve(seven), Meaning::Employee(EmployeeId::Number(7)), "{seven}");
+        }
         assert_eq!(resolve("2001:db8::1"), employee("eight"));
         assert_eq!(resolve("2001:0db8:0000:0000:0000:0000:0000:0001"), employee("eight"));
         assert_eq!(resolve("17.9.9.9"), employee("009"));
