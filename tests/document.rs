@@ -29,9 +29,9 @@ fn documents(identities: Option<&str>, bodies: &[Option<String>]) -> (String, St
     let view = View::new(1, names.into(), identities.as_ref(), batches.collect());
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let document = render::incidents(&view, &Filter::default());
-    let compact = render::compact(&view, document.clone().into()).unwrap();
+    let compact = render::compact(&view, &document.clone().into()).unwrap();
     assert_eq!(answers(&compact), answers(&view), "answers are the same from a view's own document");
-    assert!(render::compact(&compact, Bytes::new()).is_none(), "once is enough");
+    assert!(render::compact(&compact, &Bytes::new()).is_none(), "once is enough");
     (text(document), text(render::unattributed(&view)))
 }
 

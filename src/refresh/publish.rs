@@ -108,7 +108,7 @@ pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Ca
     let view = Arc::clone(&snapshots.borrow().view);
     let Some(document) = cache.document(&view).await else { return };
     let compacted =
-        spawn_heavy(move || render::compact(&view, document)).await.expect("looking for records does not panic");
+        spawn_heavy(move || render::compact(&view, &document)).await.expect("looking for records does not panic");
     if let Some(view) = compacted.map(Arc::new) {
         snapshots.send_modify(|snapshot| *snapshot = Arc::new(Snapshot { view, ..Snapshot::clone(snapshot) }));
     }

@@ -16,7 +16,7 @@ use crate::snapshot::View;
 /// The same view, reading from `document`, which [`super::incidents`] gave for all of it: every answer from it has the same
 /// bytes. `None` when it is compact already, of documents of 4 GiB and more, and of one that is not this view's.
 #[must_use]
-pub fn compact(view: &View, document: Bytes) -> Option<View> {
+pub fn compact(view: &View, document: &Bytes) -> Option<View> {
     if view.is_compact() || u32::try_from(document.len()).is_err() {
         return None;
     }

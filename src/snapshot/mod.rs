@@ -22,16 +22,10 @@ pub struct View {
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     joined: Joined,
-    /// The text of the placed records, if it is not that of the batches.
-    document: Option<Document>,
-}
-
-/// A document that a view lives on.
-#[derive(Debug)]
-struct Document {
-    text: Bytes,
-    /// The tails of 64 KiB and more, in order.
-    long: Vec<Span>,
+    /// For each source, the text in which its placed records stand: its body, or the view's own document.
+    texts: Box<[Bytes]>,
+    /// The tails of 64 KiB and more, in order, if they stand in a document.
+    long: Option<Vec<Span>>,
 }
 
 impl View {
@@ -45,7 +39,8 @@ impl View {
     ) -> Self {
         let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
         let joined = join(identities, &sources);
-        Self { id, names, fields: Arc::default(), batches, joined, document: None }
+        let texts = sources.iter().map(|batch| batch.map_or_else(Bytes::new, |batch| batch.body().clone())).collect();
+        Self { id, names, fields: Arc::default(), batches, joined, texts, long: None }
     }
 
     /// The same view, whose placed records stand in a document of its own: their tails at these places, in order, those of
@@ -55,7 +50,7 @@ impl View {
     ///
     /// When there are not as many places as placed records.
     #[must_use]
-    pub fn on_document(&self, text: Bytes, placed: Vec<Placed>, long: Vec<Span>) -> Self {
+    pub fn on_document(&self, document: &Bytes, placed: Vec<Placed>, long: Vec<Span>) -> Self {
         let unattributed = |source| self.joined.unattributed().iter().filter(move |item| item.source() == source);
         let batches = self.batches.iter().enumerate().map(|(source, batch)| {
             let records = unattributed(source).map(Unattributed::record);
@@ -67,14 +62,15 @@ impl View {
             fields: Arc::clone(&self.fields),
             batches: batches.collect(),
             joined: self.joined.moved(placed),
-            document: Some(Document { text, long }),
+            texts: self.texts.iter().map(|_| document.clone()).collect(),
+            long: Some(long),
         }
     }
 
     /// Whether the placed records stand in a document, so that the sources' bodies are not held.
     #[must_use]
     pub fn is_compact(&self) -> bool {
-        self.document.is_some()
+        self.long.is_some()
     }
 
     /// The same view, with the fields that its sources' records are known to have. A table has a column for each.
@@ -117,8 +113,8 @@ impl View {
     /// About how many bytes the records have.
     #[must_use]
     pub fn size(&self) -> usize {
-        let bodies = self.batches.iter().flatten().map(|batch| batch.body().len());
-        bodies.sum::<usize>() + self.document.as_ref().map_or(0, |document| document.text.len())
+        let sizes = self.texts.iter().map(Bytes::len);
+        if self.is_compact() { sizes.max().unwrap_or_default() } else { sizes.sum() }
     }
 
     /// What a record of an employee's group has after its opening brace, as it came; in a compact view without `type`.
@@ -129,11 +125,16 @@ impl View {
     #[must_use]
     #[inline]
     pub fn tail(&self, placed: &Placed) -> &[u8] {
-        if let Some(document) = &self.document {
-            return placed.tail(|start| document.long_tail(start)).of(&document.text);
-        }
-        let batch = self.batches[placed.source()].as_ref().expect("joined records are of batches that came");
-        placed.tail(|start| batch.tail_at(start)).of(batch.body())
+        placed.tail(|start| self.long_tail(placed.source(), start)).of(&self.texts[placed.source()])
+    }
+
+    #[cold]
+    fn long_tail(&self, source: usize, start: u32) -> Span {
+        let found = match &self.long {
+            Some(long) => long.binary_search_by_key(&start, |tail| tail.start).map(|index| long[index]).ok(),
+            None => self.batches[source].as_ref().map(|batch| batch.tail_at(start)),
+        };
+        found.unwrap_or(Span { start, length: 0 })
     }
 
     /// A record that has no employee, and its bytes.
@@ -146,14 +147,6 @@ impl View {
         let batch = self.batches[unattributed.source()].as_ref().expect("joined records are of batches that came");
         let record = &batch.records()[unattributed.record()];
         (record, batch.bytes(record))
-    }
-}
-
-impl Document {
-    #[cold]
-    fn long_tail(&self, start: u32) -> Span {
-        let found = self.long.binary_search_by_key(&start, |tail| tail.start);
-        found.map_or(Span { start, length: 0 }, |index| self.long[index])
     }
 }
 

@@ -127,7 +127,7 @@ impl Site {
     pub(crate) fn publish_compact(&self) {
         let before = Arc::clone(&self.snapshots.borrow());
         let document = render::incidents(&before.view, &Filter::default());
-        let view = Arc::new(render::compact(&before.view, document.into()).unwrap());
+        let view = Arc::new(render::compact(&before.view, &document.into()).unwrap());
         self.snapshots.send_replace(Arc::new(Snapshot { view, ..(*before).clone() }));
     }
 
