@@ -83,7 +83,11 @@ pub fn unattributed(view: &View) -> Vec<u8> {
 
 /// What every record of a source begins with. Names are checked by the configuration, so they need no escapes.
 fn prefixes(view: &View) -> Vec<Vec<u8>> {
-    view.names().iter().map(|name| format!("{{\"type\":\"{name}\"").into_bytes()).collect()
+    view.names().iter().map(|name| prefix(name)).collect()
+}
+
+fn prefix(name: &str) -> Vec<u8> {
+    format!("{{\"type\":\"{name}\",").into_bytes()
 }
 
 /// A record that may have no members.
@@ -98,7 +102,7 @@ fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, tail: &[u8]) {
 /// A record as the documents have it, without line breaks, from what it has after its opening brace.
 pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, tail: &[u8]) {
     let begin = out.len();
-    write_record(out, format!("{{\"type\":\"{name}\"").as_bytes(), has_type, tail);
+    write_record(out, &prefix(name), has_type, tail);
     drop_line_breaks(out, begin);
 }
 
@@ -159,7 +163,7 @@ impl<'a, T: Target> Writer<'a, T> {
                 out.put(b",");
             }
             let prefix = &prefixes[placed.source()];
-            let tail = out.len() + prefix.len() + 1;
+            let tail = out.len() + prefix.len();
             if placed.has_type() {
                 splice(*out, prefix, view.tail(placed), &[Member::Type]);
             } else {

@@ -3,12 +3,12 @@
 use super::Target;
 use crate::decode::{Member, members};
 
-/// Appends an object: `prefix` (such as `{"type":"denial"`), then the record's members without those that the prefix
+/// Appends an object: `prefix` (such as `{"type":"denial",`), then the record's members without those that the prefix
 /// stands for (`replaced`), each as it came.
 ///
 /// `tail` is what a JSON object that the decoder accepted has after its opening brace.
 pub(super) fn splice(out: &mut impl Target, prefix: &[u8], tail: &[u8], replaced: &[Member]) {
-    out.put(prefix);
+    out.put(without_comma(prefix));
     for (name, span) in members(tail) {
         if !name.and_then(|name| Member::from_name(&name)).is_some_and(|member| replaced.contains(&member)) {
             out.put(b",");
@@ -23,18 +23,22 @@ pub(super) fn splice(out: &mut impl Target, prefix: &[u8], tail: &[u8], replaced
 #[inline]
 pub(super) fn splice_whole(out: &mut impl Target, prefix: &[u8], tail: &[u8]) {
     out.put(prefix);
-    out.put(b",");
     out.put(tail);
 }
 
 /// The same for a record that may have no members: such stand among the unattributed.
 pub(super) fn splice_any(out: &mut Vec<u8>, prefix: &[u8], tail: &[u8]) {
     if tail.trim_ascii_start() == b"}" {
-        out.extend_from_slice(prefix);
+        out.extend_from_slice(without_comma(prefix));
         out.extend_from_slice(tail);
     } else {
         splice_whole(out, prefix, tail);
     }
+}
+
+/// A prefix that no member need follow.
+fn without_comma(prefix: &[u8]) -> &[u8] {
+    prefix.strip_suffix(b",").unwrap_or(prefix)
 }
 
 /// The text of a member's value, from the member's text as [`members`] gives it.

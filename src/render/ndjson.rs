@@ -19,6 +19,7 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
     for employee in filter.employees(view.joined()) {
         id.clear();
         write_string(&mut id, employee.id);
+        id.push(b',');
         for (_, placed) in filter.incidents(&employee) {
             let tail = view.tail(placed);
             out.extend_from_slice(&prefixes[placed.source()]);
