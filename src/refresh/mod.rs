@@ -81,27 +81,27 @@ type Retries = (mpsc::UnboundedSender<(usize, UpstreamError)>, mpsc::UnboundedRe
 struct Source {
     /// As published: it describes the data in the published view.
     status: SourceStatus,
-    /// As it will be published with the view that holds the newest data.
+    /// As it will be published with the view that is being made, if that holds other data.
+    publishing: Option<SourceStatus>,
+    /// As it will be published with the view after that, which will hold the newest data.
     arrived: Option<SourceStatus>,
-    /// Whether `arrived` is part of the view being made.
-    publishing: bool,
     in_flight: bool,
     due: Instant,
 }
 
 impl Source {
     fn new(name: Arc<str>, due: Instant) -> Self {
-        Self { status: SourceStatus::new(name), arrived: None, publishing: false, in_flight: false, due }
+        Self { status: SourceStatus::new(name), publishing: None, arrived: None, in_flight: false, due }
     }
 
     /// The newest status.
     fn newest(&self) -> &SourceStatus {
-        self.arrived.as_ref().unwrap_or(&self.status)
+        self.arrived.as_ref().or(self.publishing.as_ref()).unwrap_or(&self.status)
     }
 
     /// The same, to be changed.
     fn latest(&mut self) -> &mut SourceStatus {
-        self.arrived.as_mut().unwrap_or(&mut self.status)
+        self.arrived.as_mut().or(self.publishing.as_mut()).unwrap_or(&mut self.status)
     }
 }
 
@@ -249,14 +249,13 @@ impl Refresh {
                     Some(last) if is_same(last.body().clone(), batch.body().clone()).await => Some(last),
                     _ => None,
                 };
-                if let (Some(last), None, Some(_)) = (last, &source.arrived, source.status.fetched_at) {
-                    // The view holds these very bytes: it stays, and the new copy goes.
-                    source.status = status;
+                if let (Some(last), None, Some(_)) = (last, &source.arrived, source.newest().fetched_at) {
+                    // The view, or the one that is being made, holds these very bytes: it stays, and the new copy goes.
+                    *source.latest() = status;
                     self.cache.keep(index, last).await;
                     self.publish_status();
                 } else {
                     source.arrived = Some(status);
-                    source.publishing = false;
                     self.cache.keep(index, batch).await;
                     self.unpublished.note(now);
                 }
@@ -300,7 +299,6 @@ impl Refresh {
             tracing::warn!(source = &*source.status.name, "last good data is too old to stand in; source missing");
             let status = source.latest().clone();
             source.arrived = Some(SourceStatus { fetched_at: None, records: 0, bytes: 0, ..status });
-            source.publishing = false;
             self.cache.forget(index).await;
             self.unpublished.note(now);
         }

@@ -34,7 +34,7 @@ impl Refresh {
         let mut identities = None;
         let mut batches = Vec::with_capacity(self.sources.len());
         for (index, source) in self.sources.iter_mut().enumerate() {
-            source.publishing = source.arrived.is_some();
+            source.publishing = source.arrived.take();
             match self.cache.last_good(index).await {
                 Some(Batch::Identities(table)) => identities = Some(table),
                 Some(Batch::Incidents(incidents)) => batches.push(Some(incidents)),
@@ -65,9 +65,8 @@ impl Refresh {
     pub(super) async fn published(&mut self, view: Result<Arc<View>, JoinError>) {
         self.publishing = None;
         let view = view.expect("joining does not panic");
-        for source in self.sources.iter_mut().filter(|source| source.publishing) {
-            source.publishing = false;
-            if let Some(status) = source.arrived.take() {
+        for source in &mut self.sources {
+            if let Some(status) = source.publishing.take() {
                 source.status = status;
             }
         }

@@ -1,157 +1,12 @@
 //! The schedule and the keeping of last good data, under paused time against a scripted origin.
 
-use std::collections::VecDeque;
-use std::sync::Mutex;
+mod script;
 
-use futures::FutureExt as _;
-use tokio::time::{advance, sleep, timeout};
+use tokio::time::{advance, sleep};
 
+use self::script::*;
 use super::*;
-use crate::cache::Batch;
-use crate::decode::{Identities, Incidents, SourceFields};
-use crate::render::{self, Filter};
 use crate::snapshot::Completeness;
-
-const TTL: Duration = Duration::from_secs(30);
-const STALE_FOR: Duration = Duration::from_mins(10);
-const NAMES: [&str; 3] = ["identities", "denial", "probing"];
-
-/// What a source answers: after how long, and what.
-#[derive(Clone)]
-enum Answer {
-    Body(Duration, String),
-    Fail(Duration, Outcome, Option<Duration>),
-    /// Fails at once, and is made again with this result.
-    Retried(Duration, String),
-}
-
-/// Answers each source's calls from its script, the last entry again and again, and notes when each was made.
-struct Script {
-    answers: [Mutex<VecDeque<Answer>>; 3],
-    calls: Mutex<Vec<(usize, Duration)>>,
-    started: Instant,
-}
-
-impl Script {
-    fn calls_of(&self, source: usize) -> Vec<Duration> {
-        self.calls.lock().unwrap().iter().filter(|(called, _)| *called == source).map(|(_, at)| *at).collect()
-    }
-}
-
-impl Origin for Script {
-    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
-        self.calls.lock().unwrap().push((source, self.started.elapsed()));
-        let mut answers = self.answers[source].lock().unwrap();
-        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
-        async move {
-            if matches!(answer, Answer::Retried(..)) {
-                on_retry.tell(&UpstreamError::new(Outcome::Status, "scripted"));
-            }
-            match answer {
-                Answer::Body(after, body) | Answer::Retried(after, body) => {
-                    sleep(after).await;
-                    let body = Bytes::from(body);
-                    let batch = if source == 0 {
-                        Batch::Identities(Arc::new(Identities::decode(body).unwrap()))
-                    } else {
-                        let fields = SourceFields::new(&["who".to_owned()]);
-                        Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))
-                    };
-                    Ok(Fetched { batch, duration: after })
-                }
-                Answer::Fail(after, kind, retry_after) => {
-                    sleep(after).await;
-                    Err(UpstreamError { retry_after, ..UpstreamError::new(kind, "scripted") })
-                }
-            }
-        }
-        .boxed()
-    }
-}
-
-fn seconds(seconds: u64) -> Duration {
-    Duration::from_secs(seconds)
-}
-
-fn table(after: u64, body: &str) -> Answer {
-    Answer::Body(seconds(after), body.to_owned())
-}
-
-fn incidents(after: u64, whos: &[&str]) -> Answer {
-    let record = |(index, who): (usize, &&str)| format!(r#"{{"who":{who},"priority":"low","timestamp":{index}}}"#);
-    let records: Vec<String> = whos.iter().enumerate().map(record).collect();
-    Answer::Body(seconds(after), format!(r#"{{"results":[{}]}}"#, records.join(",")))
-}
-
-fn fail(after: u64, kind: Outcome) -> Answer {
-    Answer::Fail(seconds(after), kind, None)
-}
-
-struct Bench {
-    script: Arc<Script>,
-    cache: Arc<Cache>,
-    sender: watch::Sender<Arc<Snapshot>>,
-    snapshots: watch::Receiver<Arc<Snapshot>>,
-}
-
-/// Starts a refresh of the three sources.
-fn start(answers: [Vec<Answer>; 3]) -> Bench {
-    let answers = answers.map(|answers| Mutex::new(answers.into()));
-    let script = Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() });
-    let names: Vec<Arc<str>> = NAMES.map(Arc::from).into();
-    let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
-    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
-    let metrics = Arc::new(Metrics::new(&names));
-    let settings = Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
-    let (refresh, snapshots) =
-        Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
-    let sender = refresh.snapshots.clone();
-    tokio::spawn(refresh.run());
-    Bench { script, cache, sender, snapshots }
-}
-
-impl Bench {
-    fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.snapshots.borrow())
-    }
-
-    /// Waits for a snapshot that meets the condition; how long it took.
-    async fn until(&mut self, what: &str, condition: impl Fn(&Snapshot) -> bool) -> Duration {
-        let started = Instant::now();
-        let wait = self.snapshots.wait_for(|snapshot| condition(snapshot));
-        assert!(timeout(seconds(7200), wait).await.is_ok(), "never: {what}");
-        started.elapsed()
-    }
-
-    /// Whether this comes true as the cache is used: moka frees what it removed when no thread reads any cache of the
-    /// process, those of other tests included.
-    async fn frees(&self, condition: impl Fn() -> bool) -> bool {
-        for _ in 0..100_000 {
-            if condition() {
-                return true;
-            }
-            self.cache.last_good(0).await;
-        }
-        false
-    }
-
-    fn completeness(&self) -> Completeness {
-        self.snapshot().completeness(Instant::now())
-    }
-
-    fn state(&self, source: usize) -> Freshness {
-        let snapshot = self.snapshot();
-        snapshot.freshness(&snapshot.sources[source], Instant::now())
-    }
-
-    fn document(&self) -> String {
-        String::from_utf8(render::incidents(&self.snapshot().view, &Filter::default())).unwrap()
-    }
-}
-
-fn complete(snapshot: &Snapshot) -> bool {
-    snapshot.completeness(Instant::now()) == Completeness::Complete
-}
 
 #[tokio::test(start_paused = true)]
 async fn data_is_fetched_unasked_and_again_every_ttl() {
@@ -264,6 +119,36 @@ async fn data_does_not_wait_for_a_slow_source() {
     let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(3, &["8"])]]);
     let took = bench.until("data", Snapshot::has_data).await;
     assert_eq!((took, bench.completeness()), (seconds(1) + debounce::QUIET, Completeness::Partial));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
+    let (names, now) = (NAMES.map(Arc::from).to_vec(), Instant::now());
+    let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
+    let settings = Settings { names: names.clone(), fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
+    let (cache, metrics) = (Arc::new(Cache::new(STALE_FOR, 1 << 20)), Arc::new(Metrics::new(&names)));
+    let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings);
+    let come = |source: usize, who: &str| {
+        let Answer::Body(_, body) = (if source == 0 { table(0, "{}") } else { incidents(0, &[who]) }) else {
+            unreachable!()
+        };
+        Done { source, started: now, started_wall: SystemTime::now(), result: Ok(fetched(source, body, now.elapsed())) }
+    };
+    for source in 0..3 {
+        refresh.finish(come(source, "7")).await;
+    }
+    refresh.publish_when_due().await;
+    // The next answer of one source is faster than the view of its first.
+    refresh.finish(come(1, "8")).await;
+    let view = refresh.publishing.as_mut().unwrap().await;
+    refresh.published(view).await;
+    let snapshot = Arc::clone(&snapshots.borrow());
+    assert!(!snapshot.is_loading() && complete(&snapshot));
+    assert_eq!(snapshot.view.joined().incident_count(), 2);
+    refresh.publish_when_due().await;
+    let view = refresh.publishing.as_mut().unwrap().await;
+    refresh.published(view).await;
+    assert!(snapshots.borrow().view.joined().employee("8").is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,163 @@
+//! A scripted origin, and a refresh from it.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+
+use futures::FutureExt as _;
+use tokio::time::{sleep, timeout};
+
+use super::super::*;
+use crate::cache::Batch;
+use crate::decode::{Identities, Incidents, SourceFields};
+use crate::render::{self, Filter};
+use crate::snapshot::Completeness;
+
+pub(super) const TTL: Duration = Duration::from_secs(30);
+pub(super) const STALE_FOR: Duration = Duration::from_mins(10);
+pub(super) const NAMES: [&str; 3] = ["identities", "denial", "probing"];
+
+/// What a source answers: after how long, and what.
+#[derive(Clone)]
+pub(super) enum Answer {
+    Body(Duration, String),
+    Fail(Duration, Outcome, Option<Duration>),
+    /// Fails at once, and is made again with this result.
+    Retried(Duration, String),
+}
+
+/// Answers each source's calls from its script, the last entry again and again, and notes when each was made.
+pub(super) struct Script {
+    answers: [Mutex<VecDeque<Answer>>; 3],
+    pub(super) calls: Mutex<Vec<(usize, Duration)>>,
+    started: Instant,
+}
+
+impl Script {
+    pub(super) fn calls_of(&self, source: usize) -> Vec<Duration> {
+        self.calls.lock().unwrap().iter().filter(|(called, _)| *called == source).map(|(_, at)| *at).collect()
+    }
+}
+
+impl Origin for Script {
+    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+        self.calls.lock().unwrap().push((source, self.started.elapsed()));
+        let mut answers = self.answers[source].lock().unwrap();
+        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
+        async move {
+            if matches!(answer, Answer::Retried(..)) {
+                on_retry.tell(&UpstreamError::new(Outcome::Status, "scripted"));
+            }
+            match answer {
+                Answer::Body(after, body) | Answer::Retried(after, body) => {
+                    sleep(after).await;
+                    Ok(fetched(source, body, after))
+                }
+                Answer::Fail(after, kind, retry_after) => {
+                    sleep(after).await;
+                    Err(UpstreamError { retry_after, ..UpstreamError::new(kind, "scripted") })
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+pub(super) fn fetched(source: usize, body: String, duration: Duration) -> Fetched {
+    let body = Bytes::from(body);
+    let batch = if source == 0 {
+        Batch::Identities(Arc::new(Identities::decode(body).unwrap()))
+    } else {
+        let fields = SourceFields::new(&["who".to_owned()]);
+        Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))
+    };
+    Fetched { batch, duration }
+}
+
+/// Answers nothing.
+pub(super) fn never() -> Arc<Script> {
+    Arc::new(Script { answers: Default::default(), calls: Mutex::default(), started: Instant::now() })
+}
+
+pub(super) fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(super) fn table(after: u64, body: &str) -> Answer {
+    Answer::Body(seconds(after), body.to_owned())
+}
+
+pub(super) fn incidents(after: u64, whos: &[&str]) -> Answer {
+    let record = |(index, who): (usize, &&str)| format!(r#"{{"who":{who},"priority":"low","timestamp":{index}}}"#);
+    let records: Vec<String> = whos.iter().enumerate().map(record).collect();
+    Answer::Body(seconds(after), format!(r#"{{"results":[{}]}}"#, records.join(",")))
+}
+
+pub(super) fn fail(after: u64, kind: Outcome) -> Answer {
+    Answer::Fail(seconds(after), kind, None)
+}
+
+pub(super) struct Bench {
+    pub(super) script: Arc<Script>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) sender: watch::Sender<Arc<Snapshot>>,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+/// Starts a refresh of the three sources.
+pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
+    let answers = answers.map(|answers| Mutex::new(answers.into()));
+    let script = Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() });
+    let names: Vec<Arc<str>> = NAMES.map(Arc::from).into();
+    let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
+    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
+    let metrics = Arc::new(Metrics::new(&names));
+    let settings = Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
+    let (refresh, snapshots) =
+        Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
+    let sender = refresh.snapshots.clone();
+    tokio::spawn(refresh.run());
+    Bench { script, cache, sender, snapshots }
+}
+
+impl Bench {
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// Waits for a snapshot that meets the condition; how long it took.
+    pub(super) async fn until(&mut self, what: &str, condition: impl Fn(&Snapshot) -> bool) -> Duration {
+        let started = Instant::now();
+        let wait = self.snapshots.wait_for(|snapshot| condition(snapshot));
+        assert!(timeout(seconds(7200), wait).await.is_ok(), "never: {what}");
+        started.elapsed()
+    }
+
+    /// Whether this comes true as the cache is used: moka frees what it removed when no thread reads any cache of the
+    /// process, those of other tests included.
+    pub(super) async fn frees(&self, condition: impl Fn() -> bool) -> bool {
+        for _ in 0..100_000 {
+            if condition() {
+                return true;
+            }
+            self.cache.last_good(0).await;
+        }
+        false
+    }
+
+    pub(super) fn completeness(&self) -> Completeness {
+        self.snapshot().completeness(Instant::now())
+    }
+
+    pub(super) fn state(&self, source: usize) -> Freshness {
+        let snapshot = self.snapshot();
+        snapshot.freshness(&snapshot.sources[source], Instant::now())
+    }
+
+    pub(super) fn document(&self) -> String {
+        String::from_utf8(render::incidents(&self.snapshot().view, &Filter::default())).unwrap()
+    }
+}
+
+pub(super) fn complete(snapshot: &Snapshot) -> bool {
+    snapshot.completeness(Instant::now()) == Completeness::Complete
+}
