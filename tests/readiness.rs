@@ -37,7 +37,7 @@ async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
     tokio::task::yield_now().await;
 
     let view = site.unpublished(Some("{}"), &vec![Some(r#"{"results":[]}"#); site.config.sources.len()]);
-    site.cache.warm(&view).await;
+    site.cache.warm(&view, false).await;
     let ask = |coding| site.cache.answer(&view, Question::Incidents(Format::Json), coding, || b"late".to_vec());
     let gzip_magic = [0x1f, 0x8b];
     let ready = ask(Coding::Gzip).await.unwrap();

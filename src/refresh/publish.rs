@@ -27,7 +27,8 @@ impl Refresh {
         self.unpublished.clear();
         self.publish_started = now;
         self.views += 1;
-        if self.snapshots.borrow().is_loading() {
+        let is_loading = self.snapshots.borrow().is_loading();
+        if is_loading {
             // Callers wait for the view to come; what was rendered of the one before must not take memory beside it.
             self.cache.retire_all_but(self.views).await;
         }
@@ -57,7 +58,7 @@ impl Refresh {
             };
             let view = spawn_heavy(join).await.expect("joining does not panic");
             let view = Arc::new(view);
-            cache.warm(&view).await;
+            cache.warm(&view, is_loading).await;
             view
         }));
     }
