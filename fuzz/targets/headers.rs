@@ -12,7 +12,8 @@ fuzz_target!(|bytes: &[u8]| {
     for value in lines {
         if let Some(trace) = value.to_str().ok().and_then(TraceContext::parse) {
             let passed_on = trace.traceparent(1);
-            let again = passed_on.to_str().ok().and_then(TraceContext::parse).expect("what is passed on is well-formed");
+            let again =
+                passed_on.to_str().ok().and_then(TraceContext::parse).expect("what is passed on is well-formed");
             assert_eq!(again.trace_id(), trace.trace_id());
         }
         for name in [ACCEPT, ACCEPT_ENCODING, HeaderName::from_static("prefer")] {

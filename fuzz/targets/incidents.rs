@@ -41,11 +41,18 @@ fuzz_target!(|body: &[u8]| {
     let names: Arc<[Arc<str>]> = Arc::new(["fuzz".into()]);
     let view = View::new(1, names, None, [Some(Arc::new(incidents))].into());
     assert_eq!(view.joined().incident_count() + view.joined().unattributed().len(), records, "every record once");
-    for rendered in [render::incidents(&view, &Filter::default()), render::unattributed(&view)] {
-        serde_json::from_slice::<IgnoredAny>(&rendered).expect("what is rendered is JSON");
+    let [document, unattributed, lines, table] = answers(&view);
+    for rendered in [&document, &unattributed] {
+        serde_json::from_slice::<IgnoredAny>(rendered).expect("what is rendered is JSON");
     }
-    for line in render::ndjson(&view, &Filter::default()).split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+    for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         serde_json::from_slice::<IgnoredAny>(line).expect("each line is JSON");
     }
-    let _ = render::csv(&view, &Filter::default());
+    let compact = render::compact(&view, &Bytes::from(document.clone())).expect("the document is the view's own");
+    assert_eq!(answers(&compact), [document, unattributed, lines, table], "answers are the same from the document");
 });
+
+fn answers(view: &View) -> [Vec<u8>; 4] {
+    let all = Filter::default();
+    [render::incidents(view, &all), render::unattributed(view), render::ndjson(view, &all), render::csv(view, &all)]
+}
