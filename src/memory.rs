@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 /// started.
 ///
 /// By default it has eight heaps a core and more patience with each the larger the buffers that were freed: after a thousand
-/// refreshes of 6 MB, 70 MB at rest; with this, 30 MB.
+/// refreshes of 6 MB, 70 MB at rest; with this, half of it.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator's settings have no other interface")]
 pub fn keep_heaps_small() {
