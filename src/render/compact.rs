@@ -4,11 +4,14 @@
 //! everything. Its document has all that its placed records have: with a view that reads them there, the bodies it was made of
 //! can go before the next document is written.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
+use super::Filter;
 use super::json::write_employees;
 use super::prefetch::Prefetch;
-use super::{Filter, Target};
+use super::target::{Measure, Target};
 use crate::decode::Span;
 use crate::join::Placed;
 use crate::snapshot::View;
@@ -20,45 +23,21 @@ pub fn compact(view: &View, document: &Bytes) -> Option<View> {
     if view.is_compact() || u32::try_from(document.len()).is_err() {
         return None;
     }
-    let placed = Vec::with_capacity(view.joined().incident_count());
-    let mut layout = Layout { length: 0, placed, long: Vec::new() };
-    layout.put(b"{");
-    write_employees(&mut layout, view, &Filter::default(), view.joined().employees(), Prefetch::of(view, &[]));
-    layout.put(b"}");
-    (layout.length == document.len()).then(|| view.on_document(document, layout.placed, layout.long))
-}
-
-/// Where the records stand in a document, found by writing it to nothing.
-struct Layout {
-    length: usize,
-    placed: Vec<Placed>,
-    /// The tails that are too long for their length to stand with their place.
-    long: Vec<Span>,
-}
-
-impl Target for Layout {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.length += bytes.len();
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.length
-    }
-
-    fn truncate(&mut self, length: usize) {
-        self.length = length;
-    }
-
-    #[inline]
-    fn note(&mut self, record: &Placed, tail: usize) {
-        let narrow = |offset| u32::try_from(offset).expect("the document is below 4 GiB");
-        let tail = Span { start: narrow(tail), length: narrow(self.length - tail) };
+    let narrow = |offset| u32::try_from(offset).expect("the document is below 4 GiB");
+    let mut placed = Vec::with_capacity(view.joined().incident_count());
+    // The tails that are too long for their length to stand with their place.
+    let mut long = Vec::new();
+    let mut measure = Measure::new(|record: &Placed, tail: Range<usize>| {
+        let tail = Span { start: narrow(tail.start), length: narrow(tail.len()) };
         let copy = record.copied_to(tail);
         if copy.is_long() {
-            self.long.push(tail);
+            long.push(tail);
         }
-        self.placed.push(copy);
-    }
+        placed.push(copy);
+    });
+    measure.put(b"{");
+    write_employees(&mut measure, view, &Filter::default(), view.joined().employees(), Prefetch::of(view, &[]));
+    measure.put(b"}");
+    let is_its_own = measure.len() == document.len();
+    is_its_own.then(|| view.on_document(document, placed, long))
 }

@@ -5,9 +5,10 @@
 use std::ops::Range;
 use std::thread;
 
+use super::Filter;
 use super::json::{incidents, write_employees};
 use super::prefetch::Prefetch;
-use super::{Filter, Target};
+use super::target::{Measure, Target};
 use crate::join::{Joined, Placed};
 use crate::snapshot::View;
 
@@ -31,9 +32,9 @@ fn in_parts(view: &View, parts: usize) -> Vec<u8> {
     let lengths: Vec<usize> = thread::scope(|scope| {
         let measure = |part| {
             move || {
-                let mut length = Length(0);
-                write(&mut length, view, part, &[]);
-                length.0
+                let mut measure = Measure::new(|_, _| {});
+                write(&mut measure, view, part, &[]);
+                measure.len()
             }
         };
         let threads: Vec<_> = parts.iter().map(|part| scope.spawn(measure(part))).collect();
@@ -110,25 +111,6 @@ impl Target for Space<'_> {
 
     fn truncate(&mut self, length: usize) {
         self.length = length;
-    }
-}
-
-/// How long a part is.
-struct Length(usize);
-
-impl Target for Length {
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        self.0 += bytes.len();
-    }
-
-    #[inline]
-    fn len(&self) -> usize {
-        self.0
-    }
-
-    fn truncate(&mut self, length: usize) {
-        self.0 = length;
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a document is written to.
 
+use std::ops::Range;
+
 use crate::join::Placed;
 
 /// Memory, or what stands for it.
@@ -31,5 +33,38 @@ impl Target for Vec<u8> {
 
     fn truncate(&mut self, length: usize) {
         self.truncate(length);
+    }
+}
+
+/// Nothing is kept but how much was written; `noted` is told of each record, and where its tail would stand.
+pub(super) struct Measure<N> {
+    length: usize,
+    noted: N,
+}
+
+impl<N: FnMut(&Placed, Range<usize>)> Measure<N> {
+    pub(super) fn new(noted: N) -> Self {
+        Self { length: 0, noted }
+    }
+}
+
+impl<N: FnMut(&Placed, Range<usize>)> Target for Measure<N> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.length += bytes.len();
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.length
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.length = length;
+    }
+
+    #[inline]
+    fn note(&mut self, record: &Placed, tail: usize) {
+        (self.noted)(record, tail..self.length);
     }
 }
