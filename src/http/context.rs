@@ -34,10 +34,10 @@ impl Context {
     /// logs and headers.
     #[must_use]
     pub(super) fn new(headers: &HeaderMap) -> Self {
-        let given = headers
-            .get(REQUEST_ID)
-            .filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
-        let trace = headers.get(TRACEPARENT).and_then(|value| TraceContext::parse(value.to_str().ok()?));
+        let [given, traceparent] = firsts(headers, [&REQUEST_ID, &TRACEPARENT]);
+        let given =
+            given.filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+        let trace = traceparent.and_then(|value| TraceContext::parse(value.to_str().ok()?));
         let traced = trace.is_some();
         let trace = trace.unwrap_or_else(|| TraceContext::new(fastrand::u128(..), 0));
         // Zero is no span.
@@ -63,6 +63,22 @@ impl Context {
     pub(super) fn trace_id(&self) -> &str {
         self.traceparent.to_str().ok().and_then(|text| text.get(TRACE_ID)).unwrap_or_default()
     }
+}
+
+/// The first value of each name. Requests have few headers: to go over them once costs less than to look each name up.
+pub(super) fn firsts<'a, const N: usize>(
+    headers: &'a HeaderMap,
+    names: [&HeaderName; N],
+) -> [Option<&'a HeaderValue>; N] {
+    let mut values = [None; N];
+    for (name, value) in headers {
+        for (wanted, first) in names.iter().zip(&mut values) {
+            if name == *wanted {
+                first.get_or_insert(value);
+            }
+        }
+    }
+    values
 }
 
 fn generate_id() -> HeaderValue {

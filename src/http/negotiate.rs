@@ -7,19 +7,20 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::cache::Format;
 use crate::render::compress::Coding;
 
-/// Shows the items of a comma-separated header, over all its lines, with their `q`. Items that are no text, or whose `q` is
-/// no quality, are passed over.
-fn qualities(headers: &HeaderMap, name: HeaderName, mut show: impl FnMut(&str, f32)) {
-    for text in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
-        for item in text.split(',') {
-            let (name, parameters) = item.split_once(';').unwrap_or((item, ""));
-            let quality = parameters.split(';').find_map(|parameter| {
-                let (key, value) = parameter.split_once('=')?;
-                key.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>())
+/// Shows the items of a comma-separated header, over all its lines, with their `q`. Items whose `q` is no quality are passed
+/// over.
+fn qualities(headers: &HeaderMap, name: HeaderName, mut show: impl FnMut(&[u8], f32)) {
+    for line in headers.get_all(name) {
+        for item in line.as_bytes().split(|byte| *byte == b',') {
+            let mut parts = item.split(|byte| *byte == b';');
+            let name = parts.next().unwrap_or_default().trim_ascii();
+            let quality = parts.find_map(|parameter| {
+                let equals = parameter.iter().position(|byte| *byte == b'=')?;
+                let (key, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
+                key.eq_ignore_ascii_case(b"q").then(|| str::from_utf8(value).ok()?.parse::<f32>().ok())
             });
-            match (name.trim(), quality.unwrap_or(Ok(1.0))) {
-                ("", _) | (_, Err(_)) => {}
-                (name, Ok(quality)) if (0.0..=1.0).contains(&quality) => show(name, quality),
+            match quality.unwrap_or(Some(1.0)) {
+                Some(quality) if !name.is_empty() && (0.0..=1.0).contains(&quality) => show(name, quality),
                 _ => {}
             }
         }
@@ -33,10 +34,10 @@ pub fn coding(headers: &HeaderMap) -> Coding {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
     qualities(headers, header::ACCEPT_ENCODING, |name, quality| {
         let slot = match name {
-            _ if name.eq_ignore_ascii_case("zstd") => &mut zstd,
-            _ if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => &mut gzip,
-            _ if name.eq_ignore_ascii_case("identity") => &mut identity,
-            "*" => &mut any,
+            _ if name.eq_ignore_ascii_case(b"zstd") => &mut zstd,
+            _ if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => &mut gzip,
+            _ if name.eq_ignore_ascii_case(b"identity") => &mut identity,
+            b"*" => &mut any,
             _ => return,
         };
         *slot = Some(quality);
@@ -61,11 +62,11 @@ pub fn format(headers: &HeaderMap) -> Format {
     qualities(headers, header::ACCEPT, |name, quality| {
         let format = Format::ALL.into_iter().find(|format| {
             let essence = format.content_type().split(';').next().unwrap_or_default();
-            name.eq_ignore_ascii_case(essence)
+            name.eq_ignore_ascii_case(essence.as_bytes())
         });
         let format = format.or(match name {
-            "*/*" | "application/*" => Some(Format::Json),
-            "text/*" => Some(Format::Csv),
+            b"*/*" | b"application/*" => Some(Format::Json),
+            b"text/*" => Some(Format::Csv),
             _ => None,
         });
         if let Some(format) = format
@@ -82,7 +83,7 @@ pub fn format(headers: &HeaderMap) -> Format {
 pub fn accepts_html(headers: &HeaderMap) -> bool {
     let mut accepts = false;
     qualities(headers, header::ACCEPT, |name, quality| {
-        accepts |= name.eq_ignore_ascii_case("text/html") && quality > 0.0;
+        accepts |= name.eq_ignore_ascii_case(b"text/html") && quality > 0.0;
     });
     accepts
 }
