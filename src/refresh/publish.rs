@@ -1,5 +1,6 @@
 //! From data that has come to the snapshot that is served.
 
+use std::mem;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -110,6 +111,12 @@ pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Ca
     let compacted =
         spawn_heavy(move || render::compact(&view, &document)).await.expect("looking for records does not panic");
     if let Some(view) = compacted.map(Arc::new) {
-        snapshots.send_modify(|snapshot| *snapshot = Arc::new(Snapshot { view, ..Snapshot::clone(snapshot) }));
+        let mut replaced = None;
+        snapshots.send_modify(|snapshot| {
+            let same = Arc::new(Snapshot { view, ..Snapshot::clone(snapshot) });
+            replaced = Some(mem::replace(snapshot, same));
+        });
+        // It frees all bodies of its view, for which those who read the snapshot must not wait.
+        drop(replaced);
     }
 }
