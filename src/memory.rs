@@ -10,13 +10,15 @@ use std::alloc::{GlobalAlloc, Layout, System};
 /// started.
 ///
 /// By default it has eight heaps a core and more patience with each the larger the buffers that were freed: after a thousand
-/// refreshes of 6 MB, 70 MB at rest; with this, half of it.
+/// refreshes of 6 MB, 70 MB at rest; with this, half of it. Fewer heaps would save a megabyte and cost latency: threads that
+/// answer would share them with those of the background, which may be preempted for milliseconds while they hold one.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator's settings have no other interface")]
 pub fn keep_heaps_small() {
     const PATIENCE: libc::c_int = 256 << 10;
+    const HEAPS_A_CORE: usize = 4;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    let heaps = libc::c_int::try_from(cores.max(2)).unwrap_or(2);
+    let heaps = libc::c_int::try_from(cores * HEAPS_A_CORE).unwrap_or(libc::c_int::MAX);
     // SAFETY: `mallopt` reads its two numbers and nothing else; it only changes how later allocations are made.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, PATIENCE);
