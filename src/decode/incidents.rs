@@ -1,4 +1,5 @@
 //! An incident endpoint's answer: `{"results":[…]}`.
+#![expect(clippy::inline_always, reason = "the steps of a record's loop, as in the scanner")]
 
 use std::borrow::Cow;
 
@@ -181,7 +182,7 @@ impl Reader<'_> {
                     if std::mem::replace(&mut found, true) {
                         return scanner.fault("a second `results`");
                     }
-                    self.results(scanner)?;
+                    *scanner = self.results(*scanner)?;
                 } else {
                     scanner.value(1)?;
                 }
@@ -196,22 +197,23 @@ impl Reader<'_> {
         if found { Ok(()) } else { Err(DecodeError { offset: 0, fault: "no `results` in the document" }) }
     }
 
-    fn results(&mut self, scanner: &mut Scanner<'_>) -> Result<(), DecodeError> {
+    /// Reads the records, and returns where they end.
+    fn results<'a>(&mut self, mut scanner: Scanner<'a>) -> Result<Scanner<'a>, DecodeError> {
         scanner.expect(b'[', "`results` is no array")?;
         scanner.skip_whitespace();
         if scanner.accept(b']') {
-            return Ok(());
+            return Ok(scanner);
         }
         loop {
-            let record = self.record(scanner)?;
+            let record = self.record(&mut scanner)?;
             self.times.note(record.timestamp);
             if self.records.len() == self.records.capacity() {
-                self.make_room(scanner);
+                self.make_room(scanner.position(), scanner.bytes().len());
             }
             self.records.push(record);
             scanner.skip_whitespace();
             if scanner.accept(b']') {
-                return Ok(());
+                return Ok(scanner);
             }
             scanner.expect(b',', "expected a comma or a closing bracket")?;
             scanner.skip_whitespace();
@@ -220,8 +222,7 @@ impl Reader<'_> {
 
     /// Makes room for as many records as are to come if they are as long as those before, and a few more.
     #[cold]
-    fn make_room(&mut self, scanner: &Scanner<'_>) {
-        let (read, all) = (scanner.position(), scanner.bytes().len());
+    fn make_room(&mut self, read: usize, all: usize) {
         let expected = self.records.len() as f64 * (all - read) as f64 / read as f64;
         #[allow(
             clippy::cast_possible_truncation,
@@ -231,7 +232,7 @@ impl Reader<'_> {
         self.records.reserve_exact((expected * 1.02) as usize + ROOM);
     }
 
-    #[inline]
+    #[inline(always)]
     fn record(&mut self, scanner: &mut Scanner<'_>) -> Result<Record, DecodeError> {
         let start = scanner.position();
         let mut record = Record {
@@ -252,16 +253,14 @@ impl Reader<'_> {
         Ok(record)
     }
 
-    #[inline]
+    #[inline(always)]
     fn members(&mut self, scanner: &mut Scanner<'_>, record: &mut Record) -> Result<(), DecodeError> {
         let mut identity_rank = usize::MAX;
         for index in 0.. {
-            if index > 0 && scanner.accept(b'}') {
-                return Ok(());
-            }
             let members = match self.shape.0.get(index) {
                 Some(Some((lead, members))) if scanner.accept_prefix(lead) => *members,
-                _ => match self.lead(scanner, index)? {
+                _ if index > 0 && scanner.accept(b'}') => return Ok(()),
+                _ => match scanner.apart(|scanner| self.lead(scanner, index))? {
                     Some(members) => members,
                     None => return Ok(()),
                 },
@@ -286,7 +285,7 @@ impl Reader<'_> {
                 && rank <= identity_rank
             {
                 identity_rank = rank;
-                self.identity(scanner, value, record);
+                self.identity(scanner.bytes(), value, record);
             }
         }
         Ok(())
@@ -322,9 +321,8 @@ impl Reader<'_> {
         Ok(Some(members))
     }
 
-    #[inline]
-    fn identity(&mut self, scanner: &Scanner<'_>, value: Value, record: &mut Record) {
-        let body = scanner.bytes();
+    #[inline(always)]
+    fn identity(&mut self, body: &[u8], value: Value, record: &mut Record) {
         let (start, end) = match value.kind {
             Scalar::Number => (value.start, value.end),
             Scalar::String => (value.start + 1, value.end - 1),
@@ -346,7 +344,7 @@ impl Reader<'_> {
 }
 
 /// A member's value, and the priority that it names.
-#[inline]
+#[inline(always)]
 fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
     const SPELLED: [Prefix; 4] = [
         Prefix::new(b"\"low\"").unwrap(),
@@ -375,7 +373,7 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
 }
 
 /// A member's value, and the time that it states.
-#[inline]
+#[inline(always)]
 fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
     if !matches!(scanner.peek(), b'-' | b'0'..=b'9') {
         record.timestamp = f64::NAN;

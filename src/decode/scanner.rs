@@ -50,6 +50,10 @@ pub(super) struct Number {
 }
 
 /// A position in a body.
+///
+/// The steps of a record's loop are all inline, and what is seldom needed works on a copy ([`Scanner::apart`]): so the
+/// position is in a register of the processor all the while.
+#[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -71,6 +75,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The text between two positions that values gave; a fault where it is no UTF-8.
+    #[inline(always)]
     pub(super) fn text(&self, start: usize, end: usize) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(&self.bytes[start..end]).map_err(|_| DecodeError { offset: start, fault: "invalid UTF-8" })
     }
@@ -80,10 +85,22 @@ impl<'a> Scanner<'a> {
         self.seen.to_array().is_ascii()
     }
 
-    #[cold]
+    #[inline(always)]
     pub(super) fn fault<T>(&self, fault: &'static str) -> Result<T, DecodeError> {
         let fault = if self.position >= self.bytes.len() { "the body ends too soon" } else { fault };
         Err(DecodeError { offset: self.position, fault })
+    }
+
+    /// Takes a step that is seldom needed.
+    #[inline(always)]
+    pub(super) fn apart<T>(
+        &mut self,
+        step: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let mut copy = *self;
+        let taken = step(&mut copy)?;
+        *self = copy;
+        Ok(taken)
     }
 
     /// The next byte; 0, which no rule accepts, at the end.
@@ -107,7 +124,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn expect(&mut self, byte: u8, fault: &'static str) -> Result<(), DecodeError> {
         if self.accept(byte) { Ok(()) } else { self.fault(fault) }
     }
@@ -159,7 +176,7 @@ impl<'a> Scanner<'a> {
                 Scalar::Number
             }
             _ => {
-                self.other(depth)?;
+                self.apart(|scanner| scanner.other(depth))?;
                 Scalar::Other
             }
         };
@@ -183,12 +200,13 @@ impl<'a> Scanner<'a> {
                     self.position += 1;
                     return Ok(());
                 }
-                b'\\' => self.escape()?,
+                b'\\' => self.apart(Self::escape)?,
                 _ => return self.fault("a control character in a string"),
             }
         }
     }
 
+    #[inline(never)]
     fn escape(&mut self) -> Result<(), DecodeError> {
         match self.bytes.get(self.position + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.position += 2,
@@ -249,6 +267,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// A literal, an array or an object.
+    #[inline(never)]
     fn other(&mut self, depth: usize) -> Result<(), DecodeError> {
         match self.peek() {
             b't' => self.literal("true"),

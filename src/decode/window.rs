@@ -15,16 +15,17 @@ impl Window {
     pub(super) fn of(body: &[u8], start: usize) -> Self {
         match body.get(start..start + WIDTH) {
             Some(bytes) => Self(u8x16::new(bytes.try_into().expect("as many as were asked for"))),
-            None => Self::at_end(body, start),
+            None => Self(u8x16::new(Self::at_end(body, start).to_le_bytes())),
         }
     }
 
+    /// A number comes back in registers; a window would come, and so be expected, in memory.
     #[cold]
-    fn at_end(body: &[u8], start: usize) -> Self {
+    fn at_end(body: &[u8], start: usize) -> u128 {
         let mut bytes = [0; WIDTH];
         let rest = body.get(start..).unwrap_or_default();
         bytes[..rest.len()].copy_from_slice(rest);
-        Self(u8x16::new(bytes))
+        u128::from_le_bytes(bytes)
     }
 
     #[inline(always)]
