@@ -12,12 +12,17 @@ fn window<const N: usize>(body: &[u8], start: usize) -> Option<[u8; N]> {
     body.get(start..start + N)?.try_into().ok()
 }
 
-/// The bytes of `word` as digits, if the first `count` (1–8) are: moved to the end, with zeros before them.
+/// The first `count` (1–8) of these bytes as digits, moved to the end, with zeros before them.
 #[inline]
-fn digits(word: u64, count: usize) -> Option<u64> {
-    let digits = (word ^ (LOW * 0x30)) << (64 - 8 * count);
-    // A digit is 0–9 now; adding 0x76 carries any greater value into the high bit, unless that is set already.
-    ((digits.wrapping_add(LOW * 0x76) | digits) & HIGH == 0).then_some(digits)
+fn digits(bytes: [u8; 8], count: usize) -> u64 {
+    (u64::from_le_bytes(bytes) ^ (LOW * 0x30)) << (64 - 8 * count)
+}
+
+/// Whether all of them are digits.
+#[inline]
+fn are_digits(digits: u64) -> bool {
+    // A digit is 0–9; adding 0x76 carries any greater value into the high bit, unless that is set already.
+    (digits.wrapping_add(LOW * 0x76) | digits) & HIGH == 0
 }
 
 /// The number that eight digits make, the first in the lowest byte: pairs, then fours, then all.
@@ -28,10 +33,15 @@ fn combine(digits: u64) -> u64 {
     fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
 }
 
-/// The number that 1–8 digits at `start` make.
+/// The number that 1–16 digits at `start` make.
 #[inline]
 fn number(body: &[u8], start: usize, count: usize) -> Option<u64> {
-    Some(combine(digits(u64::from_le_bytes(window(body, start)?), count)?))
+    let short = |start, count| Some(combine(digits(window(body, start)?, count)));
+    if count <= 8 {
+        short(start, count)
+    } else {
+        Some(short(start, count - 8)? * 100_000_000 + short(start + count - 8, 8)?)
+    }
 }
 
 /// A whole number without sign or leading zeros, of up to eight digits.
@@ -41,7 +51,8 @@ pub(super) fn small_number(body: &[u8], start: usize, end: usize) -> Option<u32>
     if !(1..=8).contains(&count) || (body[start] == b'0' && count > 1) {
         return None;
     }
-    u32::try_from(number(body, start, count)?).ok()
+    let digits = digits(window(body, start)?, count);
+    if are_digits(digits) { u32::try_from(combine(digits)).ok() } else { None }
 }
 
 /// An IPv4 address in strict dotted decimal form (RFC 6943, section 3.1.1), as its 32 bits.
@@ -51,7 +62,9 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     if !(7..=15).contains(&length) {
         return None;
     }
-    let window = Window::of(body, start);
+    // An octet is read as four bytes, wherever among the text's first sixteen it begins.
+    let text: [u8; 19] = window(body, start)?;
+    let window = Window::of(&text, 0);
     let within = (1 << length) - 1;
     let (digits, dots) = (window.digits() & within, window.places(b'.') & within);
     // A leading zero would make an octet octal to some readers: one at the beginning or after a dot, before a digit.
@@ -67,7 +80,8 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
         let count = end - begin;
         valid &= (1..=3).contains(&count);
         // Moved to the end, with zeros before them.
-        let octet = u32::from_le_bytes(self::window(body, start + begin as usize)?);
+        let first = begin as usize % 16;
+        let octet = u32::from_le_bytes([text[first], text[first + 1], text[first + 2], text[first + 3]]);
         let digits = (octet ^ 0x3030_3030).wrapping_shl(32_u32.wrapping_sub(8 * count));
         let octet = (digits >> 8 & 0xff) * 100 + (digits >> 16 & 0xff) * 10 + (digits >> 24);
         valid &= octet <= 255;
@@ -77,48 +91,35 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     valid.then_some(address)
 }
 
-/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent: at least 1, at most 18
-/// digits, `whole` of them (up to 15) before the point and `places` after it.
+/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent: `whole` (up to 15) digits
+/// before the point, which make no less than the power of ten of the `places` after it.
 ///
-/// The quotient of the digits and their power of ten is at most one unit off, because the digits may not fit the 53 bits of
-/// a float; comparing in whole numbers tells which way.
+/// The sum rounds as the decimal would, though the quotient may be off by 2^-54: with 2^e the greatest power of two in the
+/// decimal, what is half-way between two floats is a multiple of 2^(e-53), from which the decimal, a multiple of 10^-places,
+/// differs by at least 10^-places × 2^(e-53), or not at all, and then the quotient is exact. That is more than 2^-54, since
+/// 10^places is less than 2^(e+1).
 #[inline]
 pub(super) fn decimal(body: &[u8], start: usize, whole: usize, places: usize) -> Option<f64> {
-    const POWERS: [i64; 19] = {
-        let mut powers = [1; 19];
+    const POWERS: [u64; 15] = {
+        let mut powers = [1; 15];
         let mut index = 1;
-        while index < 19 {
+        while index < 15 {
             powers[index] = powers[index - 1] * 10;
             index += 1;
         }
         powers
     };
-    if whole > 15 || whole + places > 18 {
+    if whole > 15 {
         return None;
     }
-    let mut mantissa = 0;
-    for (mut start, mut rest) in [(start, whole), (start + whole + 1, places)] {
-        while rest > 0 {
-            let count = rest.min(8);
-            mantissa = mantissa * POWERS[count] + number(body, start, count)?.cast_signed();
-            start += count;
-            rest -= count;
-        }
-    }
-    let power = POWERS[places];
-    if mantissa < power {
+    let seconds = number(body, start, whole)?;
+    let power = *POWERS.get(places)?;
+    if seconds < power {
         return None;
     }
-    #[allow(clippy::cast_precision_loss, reason = "corrected below")]
-    let quotient = mantissa as f64 / power as f64;
-    // quotient = significand / 2^shift, exactly; shift is 3–52, as the quotient is at least 1 and less than 10^15 < 2^50.
-    let bits = quotient.to_bits();
-    let significand = (bits & 0x000f_ffff_ffff_ffff | 0x0010_0000_0000_0000).cast_signed();
-    let shift = 1075 - (bits >> 52);
-    // What is missing, in 2^-shift / power: less than two units of the last place, which is power. So its low 64 bits tell it.
-    let rest = 2 * (mantissa << shift).wrapping_sub(significand.wrapping_mul(power));
-    // It is never just half a unit: between two floats below 10^15 that would take 19 digits. No branch: one in four is off.
-    Some(f64::from_bits(bits + u64::from(rest > power) - u64::from(rest < -power)))
+    let fraction = if places > 0 { number(body, start + whole + 1, places)? } else { 0 };
+    #[allow(clippy::cast_precision_loss, reason = "all of them are less than 2^53")]
+    Some(seconds as f64 + fraction as f64 / power as f64)
 }
 
 #[cfg(test)]
@@ -170,9 +171,11 @@ mod tests {
         }
 
         #[test]
-        fn decimals_between_two_floats_round_as_the_standard_library_does(bits in 0x3ff0_0000_0000_0000_u64..0x4140_0000_0000_0000) {
+        fn decimals_between_two_floats_round_as_the_standard_library_does(bits in 0x3ff0_0000_0000_0000_u64..0x4330_0000_0000_0000) {
             let (low, high) = (f64::from_bits(bits), f64::from_bits(bits + 1));
-            for text in [format!("{low}"), format!("{:.9}", f64::midpoint(low, high)), format!("{low:.12}")] {
+            let middle = f64::midpoint(low, high);
+            let rounded = (0..15).map(|places| format!("{middle:.places$}"));
+            for text in rounded.chain([low, middle, high].map(|exact| exact.to_string())) {
                 if let Some(seconds) = with(&text, decimal) {
                     prop_assert_eq!(seconds.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
                 }
@@ -181,12 +184,21 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_divided_exactly_is_left_to_the_usual_way() {
-        for text in ["1629939474.1346128", "1.5", "999999999999999.125", "562949953421312.062", "1"] {
+    fn what_could_be_rounded_twice_is_left_to_the_usual_way() {
+        // Among them some that lie half-way between two floats.
+        for text in [
+            "1629939474.1346128",
+            "10.5",
+            "1",
+            "999999999999999.125",
+            "562949953421312.062",
+            "562949953421312.0625",
+            "562949953421312.1875",
+            "33554432.0000001",
+        ] {
             assert_eq!(with(text, decimal), Some(text.parse().unwrap()), "{text}");
         }
-        // Among them one that lies half-way between two floats.
-        for text in ["562949953421312.0625", "4503599627370497.5", "0.5", "1e3", "-1.5", "", "9007199254740993", ".5"] {
+        for text in ["9.25", "1.0", "0.5", "1e3", "-1.5", "", "9007199254740993", "4503599627370497.5", ".5"] {
             assert_eq!(with(text, decimal), None, "{text}");
         }
     }
