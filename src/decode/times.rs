@@ -7,18 +7,14 @@ pub struct Times {
     pub earliest: f64,
     /// The greatest; negative infinity where there is none.
     pub latest: f64,
-    /// Whether none is less than one before it.
-    pub ascending: bool,
 }
 
 impl Times {
-    pub(super) const NONE: Self = Self { earliest: f64::INFINITY, latest: f64::NEG_INFINITY, ascending: true };
+    pub(super) const NONE: Self = Self { earliest: f64::INFINITY, latest: f64::NEG_INFINITY };
 
     #[inline]
     pub(super) fn note(&mut self, timestamp: f64) {
-        // An invalid one is NaN, which is not less, and which `min` and `max` pass over.
-        let descends = timestamp < self.latest;
-        self.ascending &= !descends;
+        // An invalid one is NaN, which `min` and `max` pass over.
         self.earliest = self.earliest.min(timestamp);
         self.latest = self.latest.max(timestamp);
     }

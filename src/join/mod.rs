@@ -201,7 +201,7 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     });
     let mut begin = 0;
     for &end in &joined.group_ends {
-        joined.placed[begin as usize..end as usize].sort_by(|a, b| a.timestamp.total_cmp(&b.timestamp));
+        joined.placed[begin as usize..end as usize].sort_by(Placed::order);
         begin = end;
     }
     joined.build_index();

@@ -1,5 +1,7 @@
 //! A record in its place.
 
+use std::cmp::Ordering;
+
 use crate::decode::{Record, Span};
 
 /// A record in an employee's group. There are as many as records, so it is kept to 16 bytes.
@@ -31,6 +33,13 @@ impl Placed {
         let flags = flag(record.has_type(), HAS_TYPE) | flag(record.has_employee_id(), HAS_EMPLOYEE_ID);
         let unplaced = Self { timestamp: record.timestamp(), start: 0, length: 0, source: source << FLAGS | flags };
         unplaced.at(record.tail())
+    }
+
+    /// The order of a group: by time, ties in the order of the sources, then upstream order.
+    #[inline]
+    pub(super) fn order(&self, other: &Self) -> Ordering {
+        let place = |placed: &Self| (placed.source(), placed.start);
+        self.timestamp.total_cmp(&other.timestamp).then_with(|| place(self).cmp(&place(other)))
     }
 
     /// The same record with its tail elsewhere.

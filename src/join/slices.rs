@@ -6,16 +6,14 @@ use crate::decode::{Incidents, Record};
 const PER_SLICE: usize = 128;
 
 /// Calls `each` with the source, the index and the record, for all records: one slice of time after the other, in each the
-/// sources one after the other, in each its records in upstream order.
+/// sources one after the other, in each its records in upstream order. A record that comes late in its source's list comes
+/// late here too.
 ///
-/// Lists that are filled in this order are very nearly sorted, and sorting them stably costs little. Records of the same
-/// time come in the order of the sources, then upstream order. Where a source does not list its records by time, there is
-/// one slice.
+/// Lists that are filled in this order are very nearly sorted, and sorting them costs little.
 pub(super) fn for_each<'a>(sources: &[Option<&'a Incidents>], mut each: impl FnMut(usize, usize, &'a Record)) {
     let mut batches: Vec<_> = (0..).zip(sources).filter_map(|(source, batch)| Some((source, 0, (*batch)?))).collect();
     let records: usize = batches.iter().map(|(.., batch)| batch.records().len()).sum();
-    let ascending = batches.iter().all(|(.., batch)| batch.times().ascending);
-    let slices = if ascending { records / PER_SLICE + 1 } else { 1 };
+    let slices = records / PER_SLICE + 1;
     let earliest = batches.iter().map(|(.., batch)| batch.times().earliest).fold(f64::INFINITY, f64::min);
     let latest = batches.iter().map(|(.., batch)| batch.times().latest).fold(f64::NEG_INFINITY, f64::max);
     for slice in 1..=slices {
