@@ -9,6 +9,12 @@ use crate::snapshot::View;
 /// How many records are on their way.
 const COUNT: usize = 32;
 
+/// How many bytes come at once.
+const LINE: usize = 64;
+
+/// How many such lines of a record are asked for, beside its last: the processor foresees the others of a longer one.
+const LINES: usize = 4;
+
 /// The records that will be written soon.
 pub(super) struct Prefetch<'a> {
     view: &'a View,
@@ -28,10 +34,8 @@ impl<'a> Prefetch<'a> {
     /// To be called for each record that is written.
     #[inline]
     pub(super) fn step(&mut self) {
-        if let Some([first, .., last]) = self.rest.next().map(|placed| self.view.tail(placed)) {
-            fetch(first);
-            fetch(last);
-        }
+        let Some(tail) = self.rest.next().map(|placed| self.view.tail(placed)) else { return };
+        tail.iter().step_by(LINE).take(LINES).chain(tail.last()).for_each(fetch);
     }
 }
 
