@@ -10,6 +10,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::demo::Endpoint;
+use incident_gateway::demo::generate::Plan;
 use incident_gateway::memory::{Allocator, keep_heaps_small};
 use incident_gateway::render::compress::{Coding, compress};
 use incident_gateway::render::{self, Filter};
@@ -28,8 +30,6 @@ const SOURCES: [(&str, &str); 7] = [
     ("probing", "ip"),
     ("other", "identifier"),
 ];
-const PRIORITIES: [&str; 4] = ["low", "medium", "high", "critical"];
-
 struct Data {
     identities: Bytes,
     bodies: Vec<Bytes>,
@@ -37,32 +37,13 @@ struct Data {
     names: Arc<[Arc<str>]>,
 }
 
-/// Records in the shapes of the contract, one in a hundred employees' share of incidents each, sorted by time.
+/// The demo upstream's data: mostly sorted by time, two machines an employee, some of them with IPv6 addresses.
 fn data(records: usize) -> Data {
-    let mut rng = fastrand::Rng::with_seed(7);
-    let employees = (records / 70).max(10);
-    let address = |employee: usize| format!("17.{}.{}.{}", employee >> 16 & 255, employee >> 8 & 255, employee & 255);
-    let identities: Vec<String> =
-        (0..employees).map(|employee| format!("\"{}\": {}", address(employee), 100_000 + employee)).collect();
-    let bodies = SOURCES.iter().map(|(name, field)| {
-        let mut time = 1_629_939_474.0;
-        let records = (0..records / SOURCES.len()).map(|_| {
-            time += rng.f64();
-            let employee = rng.usize(..employees);
-            let by_address = field.ends_with("ip") || (*name == "other" && rng.bool());
-            let identity =
-                if by_address { format!("\"{}\"", address(employee)) } else { (100_000 + employee).to_string() };
-            let priority = PRIORITIES[rng.usize(..4)];
-            let extra = match *name {
-                "denial" | "intrusion" => format!(",\"source_ip\":\"{}\"", address(rng.usize(..1 << 24))),
-                _ => String::new(),
-            };
-            format!("{{\"priority\":\"{priority}\",\"{field}\":{identity},\"timestamp\":{time:.7}{extra}}}")
-        });
-        Bytes::from(format!("{{\"results\":[{}]}}", records.collect::<Vec<_>>().join(",")))
-    });
+    let incidents = records as u64;
+    let plan = Plan { incidents, employees: Plan::usual_employees(incidents), seed: 7 };
+    let mut bodies = Endpoint::ALL.map(|endpoint| Bytes::from(plan.body(endpoint))).into_iter();
     Data {
-        identities: Bytes::from(format!("{{{}}}", identities.join(","))),
+        identities: bodies.next().expect("identities are the first endpoint"),
         bodies: bodies.collect(),
         fields: SOURCES.iter().map(|(_, field)| SourceFields::new(&[(*field).to_owned()])).collect(),
         names: SOURCES.iter().map(|(name, _)| Arc::from(*name)).collect(),
