@@ -99,7 +99,13 @@ impl Source {
         self.arrived.as_ref().or(self.publishing.as_ref()).unwrap_or(&self.status)
     }
 
-    /// The same, to be changed.
+    /// Whether all that came from it is in the published view. It is not asked again before: three generations of its data
+    /// would stand side by side.
+    fn is_published(&self) -> bool {
+        self.publishing.is_none() && self.arrived.is_none()
+    }
+
+    /// The newest status, to be changed.
     fn latest(&mut self) -> &mut SourceStatus {
         self.arrived.as_mut().or(self.publishing.as_mut()).unwrap_or(&mut self.status)
     }
@@ -183,7 +189,9 @@ impl Refresh {
     fn start_due_calls(&mut self) {
         let now = Instant::now();
         let once = self.repeat == Repeat::Never;
-        let is_due = |source: &Source| !source.in_flight && source.due <= now && !(once && source.newest().settled);
+        let is_due = |source: &Source| {
+            !source.in_flight && source.is_published() && source.due <= now && !(once && source.newest().settled)
+        };
         let mut due: Vec<usize> = (0..self.sources.len()).filter(|&source| is_due(&self.sources[source])).collect();
         if due.is_empty() {
             return;
@@ -306,7 +314,8 @@ impl Refresh {
 
     /// When there is something to do, should no call end before.
     fn next_wake(&self) -> Instant {
-        let idle = self.sources.iter().filter(|source| self.repeat == Repeat::Always && !source.in_flight);
+        let may_be_asked = |source: &&Source| !source.in_flight && source.is_published();
+        let idle = self.sources.iter().filter(may_be_asked).filter(|_| self.repeat == Repeat::Always);
         let due = idle.map(|source| source.due);
         let expiry = self.sources.iter().filter_map(|source| {
             let status = source.newest();

@@ -86,8 +86,9 @@ impl Refresh {
             took_ms = u64::try_from(self.publish_cost.as_millis()).unwrap_or(u64::MAX),
             "snapshot published"
         );
-        self.snapshots.send_replace(snapshot);
+        let replaced = self.snapshots.send_replace(snapshot);
         self.cache.retire_all_but(id).await;
+        free(replaced).await;
     }
 
     /// Publishes the state of the sources with the view that is there.
@@ -101,6 +102,11 @@ impl Refresh {
     fn statuses(&self) -> Arc<[SourceStatus]> {
         self.sources.iter().map(|source| source.status.clone()).collect()
     }
+}
+
+/// Lets go of what may hold a great deal of memory: to give that back takes the kernel milliseconds.
+async fn free<T: Send + 'static>(value: T) {
+    spawn_heavy(|| drop(value)).await.expect("freeing does not panic");
 }
 
 /// Has the published view read from its document, where that is rendered, so that replaced bodies go before the next
@@ -117,6 +123,6 @@ pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Ca
             replaced = Some(mem::replace(snapshot, same));
         });
         // It frees all bodies of its view, for which those who read the snapshot must not wait.
-        drop(replaced);
+        free(replaced).await;
     }
 }

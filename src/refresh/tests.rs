@@ -146,9 +146,16 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
     assert!(!snapshot.is_loading() && complete(&snapshot));
     assert_eq!(snapshot.view.joined().incident_count(), 2);
     refresh.publish_when_due().await;
+    // All are due; that one waits until its second answer is published.
+    refresh.sources.iter_mut().for_each(|source| source.due = now);
+    refresh.start_due_calls();
+    assert_eq!(refresh.sources.iter().map(|source| source.in_flight).collect::<Vec<_>>(), [true, false, true]);
+    assert!(refresh.next_wake() > now, "waiting is not asking again and again");
     let view = refresh.publishing.as_mut().unwrap().await;
     refresh.published(view).await;
     assert!(snapshots.borrow().view.joined().employee("8").is_some());
+    refresh.start_due_calls();
+    assert!(refresh.sources[1].in_flight);
 }
 
 #[tokio::test(start_paused = true)]

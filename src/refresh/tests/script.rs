@@ -73,9 +73,10 @@ pub(super) fn fetched(source: usize, body: String, duration: Duration) -> Fetche
     Fetched { batch, duration }
 }
 
-/// Answers nothing.
+/// Answers nothing for an hour.
 pub(super) fn never() -> Arc<Script> {
-    Arc::new(Script { answers: Default::default(), calls: Mutex::default(), started: Instant::now() })
+    let answers = [(); 3].map(|()| Mutex::new([fail(3600, Outcome::Timeout)].into()));
+    Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() })
 }
 
 pub(super) fn seconds(seconds: u64) -> Duration {
