@@ -16,7 +16,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 #[allow(unsafe_code, reason = "the allocator's settings have no other interface")]
 pub fn keep_heaps_small() {
     const PATIENCE: libc::c_int = 256 << 10;
-    const HEAPS_A_CORE: usize = 4;
+    const HEAPS_A_CORE: usize = 2;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let heaps = libc::c_int::try_from(cores * HEAPS_A_CORE).unwrap_or(libc::c_int::MAX);
     // SAFETY: `mallopt` reads its two numbers and nothing else; it only changes how later allocations are made.

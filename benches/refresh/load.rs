@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::Gateway;
 use super::exchange::exchange;
@@ -61,14 +61,19 @@ impl Load {
     pub(crate) fn run(&self, address: SocketAddr, target: &str) -> Latencies {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let request = format!("GET {target} HTTP/1.1\r\nhost: gateway\r\naccept-encoding: {}\r\n\r\n", self.coding);
-        let callers = (0..self.connections).map(|_| call(address, request.clone(), self.every));
+        let callers = (0..self.connections).map(|caller| {
+            let begin = self.every.mul_f64(caller as f64 / self.connections as f64);
+            call(address, request.clone(), begin, self.every)
+        });
         let mut latencies = runtime.block_on(futures::future::join_all(callers)).concat();
         latencies.sort();
         Latencies(latencies)
     }
 }
 
-async fn call(address: SocketAddr, request: String, every: Duration) -> Vec<Duration> {
+/// The callers begin one after the other, so that they do not all wait for the same answer.
+async fn call(address: SocketAddr, request: String, begin: Duration, every: Duration) -> Vec<Duration> {
+    sleep(begin).await;
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut buffer = vec![0; 256 << 10];
