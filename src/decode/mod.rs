@@ -4,6 +4,7 @@
 //! the expected shape, or it is refused with the place of the fault. Nothing of it is copied.
 
 mod identities;
+mod ids;
 mod incidents;
 mod record;
 mod scanner;
@@ -15,8 +16,9 @@ mod window;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use identities::Identities;
 pub(crate) use identities::address;
-pub use identities::{EmployeeId, Identities};
+pub use ids::{EmployeeId, Ids};
 pub use incidents::{Incidents, Member, SourceFields};
 pub use record::{IdentityValue, Priority, Record, RecordFault, Span};
 use scanner::Scanner;

@@ -4,7 +4,7 @@
 
 mod by_time;
 mod employees;
-mod identity;
+mod order;
 mod placed;
 mod slices;
 
@@ -13,12 +13,12 @@ use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-pub use identity::{Meaning, OrderKey, resolve};
+pub use order::OrderKey;
 pub use placed::Placed;
 
 use self::by_time::ByTime;
 use self::employees::Employees;
-use crate::decode::{Identities, IdentityValue, Incidents, Priority, Record, RecordFault};
+use crate::decode::{EmployeeId, Identities, IdentityValue, Incidents, Priority, Record, RecordFault};
 
 /// Why a record stands among the unattributed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -141,8 +141,8 @@ const NO_SLOT: Slot = Slot::MAX;
 #[must_use]
 pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> Joined {
     let records = |source: usize| sources[source].map_or(&[][..], Incidents::records);
-    let mut employees = Employees::default();
-    let mut counts: Vec<u32> = Vec::new();
+    let mut employees = Employees::new(identities);
+    let mut counts: Vec<u32> = vec![0; employees.len() * 4];
     let mut tally = vec![[0; 4]; sources.len()];
     let mut unattributed = Vec::new();
     let mut slots = Vec::with_capacity((0..sources.len()).map(|source| records(source).len()).sum());
@@ -150,15 +150,15 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     for source in 0..sources.len() {
         first_slots.push(slots.len());
         let others: Vec<_> = match sources[source] {
-            Some(incidents) => incidents.other_identities().map(|value| employees.other(value, identities)).collect(),
+            Some(incidents) => incidents.other_identities().map(|value| employees.other(value)).collect(),
             None => Vec::new(),
         };
         for (index, record) in records(source).iter().enumerate() {
-            match place(record, &mut employees, identities, &others) {
+            match place(record, &mut employees, &others) {
                 Ok((employee, priority)) => {
                     let slot = employee * 4 + priority as Slot;
                     if slot as usize >= counts.len() {
-                        counts.resize(employees.ids.len() * 4, 0);
+                        counts.resize(employees.len() * 4, 0);
                     }
                     counts[slot as usize] += 1;
                     tally[source][priority as usize] += 1;
@@ -172,7 +172,7 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
             }
         }
     }
-    counts.resize(employees.ids.len() * 4, 0);
+    counts.resize(employees.len() * 4, 0);
 
     let ranked = employees.ranked(&counts);
     let mut joined = Joined { unattributed, tally, ..Joined::default() };
@@ -180,7 +180,10 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     joined.group_ends.reserve_exact(ranked.len() * 4);
     let mut end = 0;
     for &employee in &ranked {
-        joined.ids.push_str(&employees.ids[employee as usize]);
+        match employees.get(employee) {
+            EmployeeId::Number(number) => joined.ids.push_str(itoa::Buffer::new().format(*number)),
+            EmployeeId::Text(text) => joined.ids.push_str(text),
+        }
         joined.id_ends.push(narrow(joined.ids.len()));
         // Each count becomes where its group begins, which the scatter below moves on to its end.
         for count in &mut counts[employee as usize * 4..][..4] {
@@ -213,8 +216,7 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
 #[inline]
 fn place(
     record: &Record,
-    employees: &mut Employees,
-    identities: Option<&Identities>,
+    employees: &mut Employees<'_>,
     others: &[Result<u32, Reason>],
 ) -> Result<(u32, Priority), Reason> {
     if let Some(fault) = record.identity_fault() {
@@ -222,7 +224,7 @@ fn place(
     }
     let employee = match record.identity() {
         Some(IdentityValue::Number(number)) => employees.number(number),
-        Some(IdentityValue::V4(address)) => employees.v4(address, identities)?,
+        Some(IdentityValue::V4(address)) => employees.address(address.into())?,
         Some(IdentityValue::Other(index)) => others[index]?,
         None => return Err(Reason::MissingIdentity),
     };

@@ -1,39 +1,6 @@
-//! What an identity value means, and in which order employees stand.
+//! In which order employees stand.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::net::IpAddr;
-
-use crate::decode::{self, EmployeeId, Identities};
-
-/// Whom an identity value names.
-#[derive(Debug, Eq, PartialEq)]
-pub enum Meaning<'a> {
-    /// The employee of that id.
-    Employee(EmployeeId<'a>),
-    /// An address that the identities do not know.
-    UnknownAddress,
-    /// An address, while there are no identities to look it up in.
-    IdentitiesUnavailable,
-}
-
-/// Decides by the value alone: an IPv4 or IPv6 address is looked up, anything else is the employee's id itself.
-#[must_use]
-pub fn resolve<'a>(value: Cow<'a, str>, identities: Option<&'a Identities>) -> Meaning<'a> {
-    match decode::address(&value) {
-        None => Meaning::Employee(EmployeeId::Text(value)),
-        Some(address) => resolve_address(address, identities),
-    }
-}
-
-/// Looks a canonical address up.
-#[must_use]
-pub(super) fn resolve_address(address: IpAddr, identities: Option<&Identities>) -> Meaning<'_> {
-    match identities {
-        None => Meaning::IdentitiesUnavailable,
-        Some(identities) => identities.employee(address).map_or(Meaning::UnknownAddress, Meaning::Employee),
-    }
-}
 
 /// An employee id's place in the document: numeric ids (an optional minus sign and digits) first and by value, then the
 /// others by code point; equal values (`7`, `007`) by their text.
@@ -90,8 +57,6 @@ impl PartialOrd for OrderKey<'_> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
     #[test]
@@ -121,29 +86,5 @@ mod tests {
         shuffled.reverse();
         shuffled.sort_by_key(|text| OrderKey::new(text));
         assert_eq!(shuffled, ordered);
-    }
-
-    #[test]
-    fn addresses_are_compared_as_addresses() {
-        let identities = Identities::decode(Bytes::from_static(
-            br#"{"17.1.2.3": 7, "2001:DB8:0::1": "eight", "::ffff:17.9.9.9": "009", "17.0.0.1": null, "17.0.0.2": "17.1.2.3", "host": 5}"#,
-        ))
-        .unwrap();
-        let resolve = |value: &'static str| resolve(Cow::Borrowed(value), Some(&identities));
-        let employee = |id: &'static str| Meaning::Employee(EmployeeId::Text(Cow::Borrowed(id)));
-        for seven in ["17.1.2.3", "::ffff:17.1.2.3", "::FFFF:1101:203"] {
-            assert_eq!(resolve(seven), Meaning::Employee(EmployeeId::Number(7)), "{seven}");
-        }
-        assert_eq!(resolve("2001:db8::1"), employee("eight"));
-        assert_eq!(resolve("2001:0db8:0000:0000:0000:0000:0000:0001"), employee("eight"));
-        assert_eq!(resolve("17.9.9.9"), employee("009"));
-        for unknown in ["17.0.0.1", "17.0.0.2", "17.255.255.255", "::1"] {
-            assert_eq!(resolve(unknown), Meaning::UnknownAddress, "{unknown}");
-        }
-        for id in ["1234", "host", "17.1.2", "017.1.2.3", " 17.1.2.3", "17.1.2.3:80", "fe80::1%eth0", "::ffff:17.1.2"] {
-            assert_eq!(resolve(id), employee(id), "{id}");
-        }
-        assert_eq!(super::resolve(Cow::Borrowed("::1"), None), Meaning::IdentitiesUnavailable);
-        assert_eq!(super::resolve(Cow::Borrowed("1234"), None), employee("1234"));
     }
 }
