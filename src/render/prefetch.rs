@@ -3,6 +3,7 @@
 //! The places of an employee's records in the bodies follow no order that a processor could foresee; without this, writing
 //! each would wait for memory.
 
+use crate::fetch::fetch;
 use crate::join::Placed;
 use crate::snapshot::View;
 
@@ -38,15 +39,3 @@ impl<'a> Prefetch<'a> {
         tail.iter().step_by(LINE).take(LINES).chain(tail.last()).for_each(fetch);
     }
 }
-
-#[cfg(target_arch = "x86_64")]
-#[inline]
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "it is the place that counts")]
-fn fetch(byte: &u8) {
-    safe_arch::prefetch_t0(byte);
-}
-
-/// Elsewhere there is no safe way to ask for it.
-#[cfg(not(target_arch = "x86_64"))]
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "it is the place that counts")]
-fn fetch(_: &u8) {}
