@@ -4,12 +4,15 @@
 mod metronome;
 #[cfg(target_os = "linux")]
 mod priority;
+mod turns;
 
 use std::future::Future;
 use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, spawn_blocking};
+
+pub use turns::{RECORDS_A_TURN, give_way};
 
 /// A runtime of its own, blocking pool included, whose threads have a lower priority than others of the process.
 ///

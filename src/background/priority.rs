@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustix::process::{getpriority_process, setpriority_process};
 
 use super::metronome::{Heavy, Metronome};
+use super::turns;
 
 /// How much these threads yield, from 0, not at all, to 19. At 10 the kernel gives them about a tenth of a core that a
 /// thread of the ordinary kind wants too: a refresh still comes to its end under full load, and at full speed on cores that
@@ -24,6 +25,7 @@ pub(super) fn lower() -> impl Fn() + Send + Sync + 'static {
     let niceness = getpriority_process(None).map(|niceness| (niceness + NICENESS).min(19));
     move || {
         METRONOME.with(|own| drop(own.set(Arc::clone(&metronome))));
+        turns::begin();
         // On Linux this is the thread's own. A sandbox that forbids it costs latency and nothing else.
         if let Err(error) = niceness.and_then(|niceness| setpriority_process(None, niceness)) {
             tracing::debug!(%error, "the priority of a thread cannot be lowered");
@@ -50,6 +52,7 @@ mod tests {
         let before = niceness();
         let background = Background::start().unwrap();
         let work = async { (niceness(), spawn_heavy(niceness).await.unwrap()) };
+        assert!(background.spawn(async { spawn_heavy(turns::has_begun).await.unwrap() }).await.unwrap());
         let lower = (before + NICENESS).min(19);
         assert_eq!(background.spawn(work).await.unwrap(), (lower, lower));
         assert_eq!((niceness(), spawn_heavy(niceness).await.unwrap()), (before, before));

@@ -1,5 +1,6 @@
 //! Going through the records of all sources by and large in the order of time.
 
+use crate::background::give_way;
 use crate::decode::{Incidents, Record};
 
 /// How many records a slice of time has, about: so few that two of the same list are seldom in one.
@@ -17,6 +18,7 @@ pub(super) fn for_each<'a>(sources: &[Option<&'a Incidents>], mut each: impl FnM
     let earliest = batches.iter().map(|(.., batch)| batch.times().earliest).fold(f64::INFINITY, f64::min);
     let latest = batches.iter().map(|(.., batch)| batch.times().latest).fold(f64::NEG_INFINITY, f64::max);
     for slice in 1..=slices {
+        give_way();
         let end = if slice < slices {
             earliest + (latest - earliest) * (slice as f64 / slices as f64)
         } else {

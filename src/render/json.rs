@@ -3,6 +3,7 @@
 use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
 use super::prefetch::Prefetch;
 use super::{Filter, Target};
+use crate::background::give_way;
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
@@ -32,6 +33,7 @@ pub(super) fn write_employees<'a>(
     let begin = out.len();
     let mut writer = Writer::new(out, view, filter, prefetch);
     for employee in employees {
+        give_way();
         writer.member(&employee, begin);
     }
 }
