@@ -76,7 +76,7 @@ impl Format {
     #[must_use]
     pub fn render(self, view: &View, filter: &Filter) -> Vec<u8> {
         match self {
-            Self::Json if filter.is_empty() => render::document(view),
+            Self::Json if filter.is_empty() => render::incidents_by_all_cores(view),
             Self::Json => render::incidents(view, filter),
             Self::Ndjson => render::ndjson(view, filter),
             Self::Csv => render::csv(view, filter),

@@ -6,8 +6,9 @@ mod metronome;
 mod priority;
 mod turns;
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
+use std::panic::resume_unwind;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -48,6 +49,18 @@ impl Drop for Background {
     /// Nobody waits for what still runs.
     fn drop(&mut self) {
         self.0.take().into_iter().for_each(Runtime::shutdown_background);
+    }
+}
+
+/// What [`spawn_heavy`] comes to; a panic there goes on here.
+pub async fn heavy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_heavy(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            // The runtime is being shut down, and whoever waits here with it.
+            Err(_) => pending().await,
+        },
     }
 }
 

@@ -25,7 +25,6 @@ pub(super) fn lower() -> impl Fn() + Send + Sync + 'static {
     let niceness = getpriority_process(None).map(|niceness| (niceness + NICENESS).min(19));
     move || {
         METRONOME.with(|own| drop(own.set(Arc::clone(&metronome))));
-        turns::begin();
         // On Linux this is the thread's own. A sandbox that forbids it costs latency and nothing else.
         if let Err(error) = niceness.and_then(|niceness| setpriority_process(None, niceness)) {
             tracing::debug!(%error, "the priority of a thread cannot be lowered");
@@ -33,9 +32,14 @@ pub(super) fn lower() -> impl Fn() + Send + Sync + 'static {
     }
 }
 
-/// Has the thread, if it is one of the background's, preempted in time until the returned value is dropped.
+/// Has the thread, if it is one of the background's, take turns from now on, and preempted in time until the returned value
+/// is dropped.
 pub(super) fn preemptible() -> Option<Heavy> {
-    METRONOME.with(|own| own.get().map(|metronome| metronome.heavy()))
+    METRONOME.with(|own| {
+        let metronome = own.get()?;
+        turns::begin();
+        Some(metronome.heavy())
+    })
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ thread_local! {
     static BEGAN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// The calling thread gives way from now on.
+/// The calling thread's first turn begins.
 pub(super) fn begin() {
     BEGAN.set(Some(Instant::now()));
 }

@@ -19,7 +19,7 @@ pub use origin::{Fetched, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
 use self::debounce::Debounce;
-use crate::background::{give_way, spawn_heavy};
+use crate::background::{give_way, heavy};
 use crate::cache::Cache;
 use crate::metrics::Metrics;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
@@ -334,7 +334,7 @@ async fn is_same(a: Bytes, b: Bytes) -> bool {
         let mut pieces = a.chunks(PIECE).zip(b.chunks(PIECE)).inspect(|_| give_way());
         a.len() == b.len() && pieces.all(|(a, b)| a == b)
     };
-    spawn_heavy(is_same).await.expect("comparing does not panic")
+    heavy(is_same).await
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::Refresh;
-use crate::background::spawn_heavy;
+use crate::background::heavy;
 use crate::cache::{Batch, Cache};
 use crate::render;
 use crate::snapshot::{Snapshot, SourceStatus, View};
@@ -57,7 +57,7 @@ impl Refresh {
                 }
                 view
             };
-            let view = spawn_heavy(join).await.expect("joining does not panic");
+            let view = heavy(join).await;
             let view = Arc::new(view);
             cache.warm(&view, is_loading).await;
             view
@@ -106,7 +106,7 @@ impl Refresh {
 
 /// Lets go of what may hold a great deal of memory: to give that back takes the kernel milliseconds.
 async fn free<T: Send + 'static>(value: T) {
-    spawn_heavy(|| drop(value)).await.expect("freeing does not panic");
+    heavy(|| drop(value)).await;
 }
 
 /// Has the published view read from its document, where that is rendered, so that replaced bodies go before the next
@@ -114,8 +114,7 @@ async fn free<T: Send + 'static>(value: T) {
 pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Cache) {
     let view = Arc::clone(&snapshots.borrow().view);
     let Some(document) = cache.document(&view).await else { return };
-    let compacted =
-        spawn_heavy(move || render::compact(&view, &document)).await.expect("looking for records does not panic");
+    let compacted = heavy(move || render::compact(&view, &document)).await;
     if let Some(view) = compacted.map(Arc::new) {
         let mut replaced = None;
         snapshots.send_modify(|snapshot| {

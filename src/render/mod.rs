@@ -21,5 +21,5 @@ pub(crate) use json::line;
 pub use json::{employee, incidents, unattributed};
 pub(crate) use member::value;
 pub use ndjson::ndjson;
-pub use parts::document;
+pub use parts::incidents_by_all_cores;
 pub use summary::{BUSIEST, summary};

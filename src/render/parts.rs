@@ -17,7 +17,7 @@ const WORTH: usize = 50_000;
 
 /// The document of `/incidents`, as [`incidents`] gives it without a filter; a large one is written by a thread a core.
 #[must_use]
-pub fn document(view: &View) -> Vec<u8> {
+pub fn incidents_by_all_cores(view: &View) -> Vec<u8> {
     let records = view.joined().incident_count();
     let cores = if records < 2 * WORTH { 1 } else { thread::available_parallelism().map_or(1, Into::into) };
     match cores.min(records / WORTH) {
