@@ -13,7 +13,7 @@ use std::panic::resume_unwind;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-pub use turns::{RECORDS_A_TURN, give_way};
+pub use turns::{GIVE_WAY_EVERY, give_way};
 
 /// A runtime of its own, blocking pool included, whose threads have a lower priority than others of the process.
 ///

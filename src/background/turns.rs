@@ -21,8 +21,8 @@ pub(super) fn begin() {
     BEGAN.set(Some(Instant::now()));
 }
 
-/// So many records a loop may go over before it calls [`give_way`]: some microseconds.
-pub const RECORDS_A_TURN: usize = 64;
+/// In records: how many a loop may go over before it calls [`give_way`]: some microseconds.
+pub const GIVE_WAY_EVERY: usize = 64;
 
 /// Ends the thread's turn when it has been long enough, if the thread is one of the background's. For loops over what may
 /// be long.

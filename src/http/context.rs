@@ -66,10 +66,7 @@ impl Context {
 }
 
 /// The first value of each name. Requests have few headers: to go over them once costs less than to look each name up.
-pub(super) fn firsts<'a, const N: usize>(
-    headers: &'a HeaderMap,
-    names: [&HeaderName; N],
-) -> [Option<&'a HeaderValue>; N] {
+fn firsts<'a, const N: usize>(headers: &'a HeaderMap, names: [&HeaderName; N]) -> [Option<&'a HeaderValue>; N] {
     let mut values = [None; N];
     for (name, value) in headers {
         for (wanted, first) in names.iter().zip(&mut values) {

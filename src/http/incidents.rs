@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Gateway;
 use super::body::Body;
-use super::context::{Context, firsts};
+use super::context::Context;
 use super::freshness::{self, CacheResult};
 use super::negotiate::{self, Preferences};
 use super::problem::Problem;
@@ -58,14 +58,13 @@ impl Gateway {
             Route::Unattributed => Question::Unattributed,
             _ => return None,
         };
-        let [preference, known] = firsts(&request.headers, [&PREFER, &header::IF_NONE_MATCH]);
-        if request.uri.query().is_some() || preference.is_some() {
+        if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
             return None;
         }
         let coding = negotiate::coding(&request.headers);
         let (response, result) = self.prepared.get(&question, coding, &self.snapshots.borrow(), context.started)?;
         self.metrics.cache_request(result.as_str());
-        Some(if known.is_some() { unless_known(response, request) } else { response })
+        Some(unless_known(response, request))
     }
 
     /// `GET /incidents`

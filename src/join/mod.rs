@@ -18,7 +18,7 @@ pub use placed::Placed;
 
 use self::by_time::ByTime;
 use self::employees::Employees;
-use crate::background::{RECORDS_A_TURN, give_way};
+use crate::background::{GIVE_WAY_EVERY, give_way};
 use crate::decode::{EmployeeId, Identities, IdentityValue, Incidents, Priority, Record, RecordFault};
 use crate::fetch::fetch;
 
@@ -159,7 +159,7 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
             None => Vec::new(),
         };
         for (index, record) in records(source).iter().enumerate() {
-            if index.is_multiple_of(RECORDS_A_TURN) {
+            if index.is_multiple_of(GIVE_WAY_EVERY) {
                 give_way();
             }
             match place(record, &mut employees, &others) {
