@@ -36,8 +36,9 @@ impl<S: Subscriber> Layer<S> for JsonLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = LINE.take();
         line.bytes.clear();
-        line.write(event, SystemTime::now());
-        self.0.add(&line.bytes, *event.metadata().level() <= Level::WARN);
+        let now = SystemTime::now();
+        line.write(event, now);
+        self.0.add(&line.bytes, now, *event.metadata().level() <= Level::WARN);
         LINE.set(line);
     }
 }
