@@ -204,6 +204,23 @@ impl Cache {
         tokio::spawn(async move { cache.make(key, render).await }).await.unwrap_or(Err(RenderFailed))
     }
 
+    /// The same, rendered by the thread that asks: for what takes less than to have another thread do it.
+    pub async fn answer_at_once(
+        &self,
+        view: &View,
+        question: Question,
+        coding: Coding,
+        render: impl FnOnce() -> Vec<u8>,
+    ) -> Arc<Answer> {
+        let key = Key { view: view.id(), question, coding };
+        if let Some(answer) = self.answers.get(&key).await {
+            return answer;
+        }
+        let answer = Arc::new(Answer::new(compress(Bytes::from(render()), coding)));
+        self.answers.insert(key, Arc::clone(&answer)).await;
+        answer
+    }
+
     /// A view's whole document, plain, if it is rendered.
     pub async fn document(&self, view: &View) -> Option<Bytes> {
         let question = Question::Incidents(Format::Json);

@@ -1,6 +1,7 @@
-//! The floor of a cold start: a client that downloads the eight bodies, validates them, and keeps them.
+//! A client that downloads the eight bodies, validates them, and keeps them: the floor of a cold start, and of what a refresh
+//! costs callers.
 
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -17,6 +18,35 @@ pub(crate) fn time(how: &str, upstream: &Upstream) -> Duration {
         Command::new(std::env::current_exe().unwrap()).args(["floor", how, &upstream.address]).status().unwrap();
     assert!(status.success());
     started.elapsed()
+}
+
+/// A process of the gateway's background's niceness that downloads all at once and validates, again and again; ended when this is
+/// dropped.
+pub(crate) struct Refreshing(Child);
+
+impl Refreshing {
+    pub(crate) fn start(upstream: &Upstream) -> Self {
+        let program = std::env::current_exe().unwrap();
+        Self(Command::new(program).args(["keep-refreshing", &upstream.address]).spawn().unwrap())
+    }
+}
+
+impl Drop for Refreshing {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Begins to download and validate every `period`.
+pub(crate) fn keep_refreshing(address: &str, period: Duration) {
+    // Threads that are started from here on have it too.
+    rustix::process::setpriority_process(None, 10).unwrap();
+    loop {
+        let began = Instant::now();
+        run("concurrent", address);
+        std::thread::sleep(period.saturating_sub(began.elapsed()));
+    }
 }
 
 /// Downloads and validates, one body after another or all at once.

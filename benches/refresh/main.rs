@@ -18,12 +18,16 @@ use upstream::Upstream;
 
 const RECORDS: u64 = 700_000;
 
+/// How often refreshes begin while latency is measured.
+const PERIOD: Duration = Duration::from_millis(400);
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["serve-upstream", records] => upstream::serve(records.parse().unwrap()),
         ["floor", how, address] => floor::run(how, address),
+        ["keep-refreshing", address] => floor::keep_refreshing(address, PERIOD),
         ["cold"] => cold(),
         ["memory"] => memory(),
         ["latency"] => latency(""),
@@ -112,41 +116,43 @@ fn memory() {
     }
 }
 
-/// The 99th percentile of warm answers at rest, and while one refresh follows the other; in turn.
+/// The 99th percentile of warm answers at rest, while one refresh follows the other, and, the floor, while a bare client
+/// downloads and validates the same as often in a process of its own of the same niceness; in turn.
 fn latency(answers: &str) {
-    const ROUNDS: usize = 3;
+    const ROUNDS: usize = 5;
     let upstream = Upstream::start(RECORDS);
     println!("latency, {RECORDS} records, {:.1} MB, medians of {ROUNDS} rounds", upstream.megabytes());
-    println!("in ms: median, p99, longest; of p99, the ratio of each round");
-    println!("{:>22} | {:>24} | {:>24} | p99", "answers", "at rest", "during refreshes");
+    println!("in ms: median, p99, longest; then p99 beside that at rest, its median and each round's");
+    println!(
+        "{:>20} | {:>21} | {:>21} | {:>21} | refreshes, bare client",
+        "answers", "at rest", "during refreshes", "beside a bare client"
+    );
     for (name, load) in load::LOADS.into_iter().filter(|(name, _)| name.starts_with(answers)) {
-        let measure = |ttl| {
-            let gateway = Gateway::start(&upstream, ttl);
+        let measure = |ttl: Duration| {
+            let gateway = Gateway::start(&upstream, &format!("{}ms", ttl.as_millis()));
             let target = load.target(&gateway);
             // What is asked for is made ready, and kept ready.
             gateway.get(&target, load.coding);
             std::thread::sleep(Duration::from_millis(300));
-            let before = gateway.refreshes();
             let latencies = load.run(gateway.address(), &target);
-            ([50, 99, 100].map(|of_hundred| latencies.percentile(of_hundred)), gateway.refreshes() - before)
+            [50, 99, 100].map(|of_hundred| latencies.percentile(of_hundred))
         };
-        let rounds = [(); ROUNDS].map(|()| (measure("1h").0, measure("400ms")));
-        let [rest, during] = [rounds.map(|(rest, _)| rest), rounds.map(|(_, (during, _))| during)];
-        let figures = |rounds: [[Duration; 3]; ROUNDS]| {
-            let [half, p99, longest] =
-                [0, 1, 2].map(|figure| milliseconds(median(rounds.map(|round| round[figure]).into())));
-            format!("{half:>7.2} {p99:>7.2} {longest:>7.2}")
+        let rarely = Duration::from_hours(1);
+        let rounds = [(); ROUNDS].map(|()| {
+            let (rest, during) = (measure(rarely), measure(PERIOD));
+            let _refreshing = floor::Refreshing::start(&upstream);
+            [rest, during, measure(rarely)]
+        });
+        let figures = |what: usize| {
+            let figure = |figure: usize| milliseconds(median(rounds.map(|round| round[what][figure]).into()));
+            format!("{:>6.2} {:>6.2} {:>7.2}", figure(0), figure(1), figure(2))
         };
-        let mut ratios = rounds.map(|(rest, (during, _))| during[1].as_secs_f64() / rest[1].as_secs_f64());
-        ratios.sort_by(f64::total_cmp);
-        let refreshes: u64 = rounds.iter().map(|(_, (_, refreshes))| refreshes).sum();
-        println!(
-            "{name:>22} | {:>24} | {:>24} | {:.2} x ({}), {refreshes} refreshes",
-            figures(rest),
-            figures(during),
-            ratios[ROUNDS / 2],
-            ratios.map(|ratio| format!("{ratio:.2}")).join(", ")
-        );
+        let ratios = |what: usize| {
+            let mut ratios = rounds.map(|round| round[what][1].as_secs_f64() / round[0][1].as_secs_f64());
+            ratios.sort_by(f64::total_cmp);
+            format!("{:.2} ({})", ratios[ROUNDS / 2], ratios.map(|ratio| format!("{ratio:.1}")).join(" "))
+        };
+        println!("{name:>20} | {} | {} | {} | {}, {}", figures(0), figures(1), figures(2), ratios(1), ratios(2));
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Ask<R> {
     pub(super) question: Question,
     pub(super) content_type: &'static str,
     pub(super) vary: &'static str,
+    /// Whether to render it takes less than to have another thread do it.
+    pub(super) is_little: bool,
     pub(super) render: R,
 }
 
@@ -84,6 +86,7 @@ impl Gateway {
                 question,
                 content_type: format.content_type(),
                 vary: "Accept, Accept-Encoding, Prefer",
+                is_little: query.filter.is_little(&view),
                 render: move || format.render(&view, &query.filter),
             };
             self.reply(ask, found, &preferences, request, context).await
@@ -98,10 +101,12 @@ impl Gateway {
             let found = self.find(&preferences, context).await?;
             let view = Arc::clone(&found.snapshot.view);
             let rank = view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
+            let employee = view.joined().employee_at(rank);
             let ask = Ask {
                 question: Question::Other(format!("/incidents/{id} {:?}", query.filter).into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
+                is_little: render::is_little(&view, [employee].into_iter()),
                 render: move || render::employee(&view, &view.joined().employee_at(rank), &query.filter),
             };
             self.reply(ask, found, &preferences, request, context).await
@@ -120,6 +125,7 @@ impl Gateway {
                 question: Question::Unattributed,
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
+                is_little: false,
                 render: move || render::unattributed(&view),
             };
             self.reply(ask, found, &preferences, request, context).await
@@ -216,14 +222,19 @@ impl Gateway {
         request: &HeaderMap,
         context: &Context,
     ) -> Result<(Response<Body>, Instant), Problem> {
-        let Ask { question, content_type, vary, render } = ask;
+        let Ask { question, content_type, vary, is_little, render } = ask;
         let coding = negotiate::coding(request);
-        let rendered = self.cache.answer(&found.snapshot.view, question.clone(), coding, render);
-        let answer = match timeout_at(context.started + self.budget, rendered).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(RenderFailed)) => return Err(Problem::Internal),
-            // It is still being made, and will be there for the next caller.
-            Err(_) => return Err(Problem::Overloaded),
+        let view = &found.snapshot.view;
+        let answer = if is_little {
+            self.cache.answer_at_once(view, question.clone(), coding, render).await
+        } else {
+            let rendered = self.cache.answer(view, question.clone(), coding, render);
+            match timeout_at(context.started + self.budget, rendered).await {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(RenderFailed)) => return Err(Problem::Internal),
+                // It is still being made, and will be there for the next caller.
+                Err(_) => return Err(Problem::Overloaded),
+            }
         };
         let now = Instant::now();
         let mut headers = HeaderMap::with_capacity(HEADERS);

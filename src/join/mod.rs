@@ -113,6 +113,14 @@ pub struct Employee<'a> {
     pub groups: [&'a [Placed]; 4],
 }
 
+impl Employee<'_> {
+    /// How many incidents they have.
+    #[must_use]
+    pub fn incident_count(&self) -> usize {
+        self.groups.iter().map(|group| group.len()).sum()
+    }
+}
+
 /// All records of all sources, each in its place.
 #[derive(Debug, Default)]
 pub struct Joined {

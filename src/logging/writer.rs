@@ -172,7 +172,8 @@ fn in_order(batch: &[Lines]) -> Vec<IoSlice<'_>> {
         let until = others.filter_map(|(_, (_, ends, _))| ends.peek().map(|(time, _)| *time)).min();
         let (lines, ends, begin) = &mut heads[first];
         let mut end = *begin;
-        while let Some((_, next)) = ends.next_if(|(time, _)| end == *begin || until.is_none_or(|until| *time <= until)) {
+        while let Some((_, next)) = ends.next_if(|(time, _)| end == *begin || until.is_none_or(|until| *time <= until))
+        {
             end = *next;
         }
         pieces.push(IoSlice::new(&lines.bytes[*begin..end]));

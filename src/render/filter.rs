@@ -2,6 +2,25 @@
 
 use crate::decode::Priority;
 use crate::join::{Employee, Joined, Placed};
+use crate::snapshot::View;
+
+/// What is about no more incidents, and bytes of them, than this takes some ten microseconds to render.
+const FEW_INCIDENTS: usize = 256;
+const FEW_BYTES: usize = 64 << 10;
+
+/// Whether to render these employees' incidents takes less than to have another thread do it.
+#[must_use]
+pub fn is_little<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) -> bool {
+    let (mut incidents, mut bytes) = (0, 0);
+    for employee in employees {
+        incidents += employee.incident_count();
+        if incidents > FEW_INCIDENTS {
+            return false;
+        }
+        bytes += employee.groups.into_iter().flatten().map(|placed| view.tail(placed).len()).sum::<usize>();
+    }
+    bytes <= FEW_BYTES
+}
 
 /// The conditions of a question; an incident must meet all that are given.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -52,6 +71,16 @@ impl Filter {
         (0..count).map(move |index| joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index])))
     }
 
+    /// Whether answering it is little work, as far as the employees it names tell.
+    #[must_use]
+    pub fn is_little(&self, view: &View) -> bool {
+        let joined = view.joined();
+        match &self.employees {
+            Some(ids) => is_little(view, ids.iter().filter_map(|id| joined.employee(id))),
+            None => joined.incident_count() <= FEW_INCIDENTS && is_little(view, joined.employees()),
+        }
+    }
+
     /// The incidents that meet the filter, in the order of the document, where that is known at once: if they are all.
     #[must_use]
     pub fn foreseen<'a>(&self, joined: &'a Joined) -> &'a [Placed] {
@@ -72,5 +101,47 @@ impl Filter {
     #[inline]
     pub fn wants_source(&self, placed: &Placed) -> bool {
         self.sources.as_ref().is_none_or(|sources| sources.contains(&placed.source()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::decode::{Incidents, SourceFields};
+
+    /// A view of incidents by employee and length.
+    fn view(incidents: impl Iterator<Item = (usize, usize)>) -> View {
+        let record = |(who, length)| {
+            format!(r#"{{"who":{who},"priority":"low","timestamp":1,"text":"{}"}}"#, "x".repeat(length))
+        };
+        let body = format!(r#"{{"results":[{}]}}"#, incidents.map(record).collect::<Vec<_>>().join(","));
+        let incidents = Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()])).unwrap();
+        View::new(1, [Arc::from("denial")].into(), None, [Some(Arc::new(incidents))].into())
+    }
+
+    #[test]
+    fn little_is_few_incidents_of_few_bytes() {
+        let all = Filter::default();
+        let of =
+            |ids: &[&str]| Filter { employees: Some(ids.iter().map(ToString::to_string).collect()), ..all.clone() };
+        let few = view((0..FEW_INCIDENTS).map(|who| (who, 0)));
+        assert!(all.is_little(&few));
+        // One with many incidents, one with a long one, one with neither.
+        let many = view((0..=FEW_INCIDENTS).map(|_| (1, 0)).chain([(2, FEW_BYTES), (3, 0)]));
+        assert!(!all.is_little(&many));
+        for (ids, is_little) in [
+            (&["1"][..], false),
+            (&["2"], false),
+            (&["3"], true),
+            (&["1", "3"], false),
+            (&["2", "3"], false),
+            (&["4"], true),
+        ] {
+            assert_eq!(of(ids).is_little(&many), is_little, "{ids:?}");
+        }
     }
 }

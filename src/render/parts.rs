@@ -77,7 +77,7 @@ impl Part {
         let mut part = Self { ranks: 0..0, placed: 0..0 };
         for employee in joined.employees() {
             part.ranks.end += 1;
-            part.placed.end += employee.groups.iter().map(|group| group.len()).sum::<usize>();
+            part.placed.end += employee.incident_count();
             if part.placed.len() >= size {
                 let next = Self { ranks: part.ranks.end..part.ranks.end, placed: part.placed.end..part.placed.end };
                 split.push(std::mem::replace(&mut part, next));
