@@ -204,6 +204,32 @@ async fn a_slow_client_does_not_hold_up_the_exit_beyond_its_time() {
 }
 
 #[tokio::test]
+async fn a_log_that_nobody_reads_holds_nothing_up() {
+    const PIPE: usize = 64 << 10;
+    const LEAST_LINE: usize = 100;
+    let server = good_upstream().await;
+    let variables = [("CACHE__TTL", "200ms"), ("UPSTREAM__RETRIES", "0")];
+    let mut process = Process::serve_unread(&server.base_url(), &variables).await;
+    ready(&process).await;
+    let mut client = Client::connect(process.address).await.unwrap();
+    for _ in 0..2 * PIPE / LEAST_LINE {
+        assert_eq!(client.get("/sources", &[]).await.unwrap().status, 200);
+    }
+    // Failures are warnings, which are not kept waiting.
+    let denial = path(1);
+    let calls = || server.seen().iter().filter(|seen| seen.path == denial).count();
+    server.script(&denial, Script::status(500));
+    let (before, began) = (calls(), Instant::now());
+    while calls() < before + 4 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the refresh is held up");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(client.get("/incidents", &[]).await.unwrap().header("incident-completeness"), "stale");
+    process.signal(Signal::TERM);
+    assert_eq!(process.ends_within(Duration::from_secs(10)).await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn running_out_of_open_files_passes() {
     let server = good_upstream().await;
     let process = Process::serve_with_files(64, &server.base_url(), &[("CACHE__TTL", "100ms")]).await;

@@ -32,7 +32,7 @@ impl Drop for Log {
         if let Some(exporter) = &self.exporter {
             exporter.shut_down();
         }
-        self.lines.flush();
+        self.lines.finish();
     }
 }
 

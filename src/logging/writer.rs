@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,6 +22,9 @@ const BATCH: usize = 256 << 10;
 /// More than this of one shard is not kept for a reader that has stopped reading: a log must not hold up the server, nor fill
 /// its memory. The lines that are dropped are counted, and the count is written when the reader goes on.
 const MOST: usize = 1 << 20;
+
+/// How long the last lines may take to be written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// So many threads gather without sharing a lock.
 const SHARDS: usize = 8;
@@ -118,19 +121,32 @@ impl Gathering {
         batch.iter_mut().for_each(Lines::clear);
     }
 
-    /// Adds a line that was logged at `time`; one that is `urgent` is written at once, with those before it.
+    /// The same for the last time, if that is done within [`PATIENCE`]: nobody may be reading.
+    pub(super) fn finish(&self) {
+        let (done, is_done) = mpsc::channel();
+        let gathering = self.clone();
+        let last = move || {
+            gathering.flush();
+            // Nobody listens any more when it took too long.
+            let _ = done.send(());
+        };
+        // An error is one of time, after which there is nothing to do.
+        let _ = thread::Builder::new()
+            .name("last of the log".to_owned())
+            .spawn(last)
+            .map(|_| is_done.recv_timeout(PATIENCE));
+    }
+
+    /// Adds a line that was logged at `time`; after one that is `urgent` no more are waited for.
     pub(super) fn add(&self, line: &[u8], time: SystemTime, urgent: bool) {
         let gathered = {
             let mut lines = lock(&self.0.shards[SHARD.with(|shard| *shard)].0);
             lines.add(line, time);
             lines.bytes.len()
         };
-        if urgent {
-            self.flush();
-            return;
-        }
+        // Never by the calling thread, which would have to wait for whoever reads stderr.
         let is_news = |flag: &AtomicBool| !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed);
-        if is_news(&self.0.begun) | (gathered >= BATCH && is_news(&self.0.full)) {
+        if is_news(&self.0.begun) | ((urgent || gathered >= BATCH) && is_news(&self.0.full)) {
             self.0.writer.get().into_iter().for_each(Thread::unpark);
         }
     }

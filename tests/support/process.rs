@@ -18,12 +18,21 @@ pub struct Process {
     pub address: SocketAddr,
     pub admin_address: SocketAddr,
     child: Child,
+    /// Its log, where nobody reads that.
+    unread: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Process {
     /// Serves from `base_url` on free ports, with these variables (their names without the prefix) beside.
     pub async fn serve(base_url: &str, variables: &[(&str, &str)]) -> Self {
         Self::start(Command::new(BINARY), base_url, variables).await
+    }
+
+    /// The same with a log that nobody reads from its first line on.
+    pub async fn serve_unread(base_url: &str, variables: &[(&str, &str)]) -> Self {
+        let (mut process, log) = Self::listening(Command::new(BINARY), base_url, variables).await;
+        process.unread = Some(log);
+        process
     }
 
     /// The same, trusting the authorities in this file.
@@ -40,7 +49,18 @@ impl Process {
         Self::start(shell, base_url, variables).await
     }
 
-    async fn start(mut command: Command, base_url: &str, variables: &[(&str, &str)]) -> Self {
+    async fn start(command: Command, base_url: &str, variables: &[(&str, &str)]) -> Self {
+        let (process, mut log) = Self::listening(command, base_url, variables).await;
+        // Nobody wants the rest, but the process must be able to write it.
+        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
+        process
+    }
+
+    async fn listening(
+        mut command: Command,
+        base_url: &str,
+        variables: &[(&str, &str)],
+    ) -> (Self, Lines<BufReader<ChildStderr>>) {
         command.env_clear();
         command.env("ELEVATE_BASE_URL", base_url).env("ELEVATE_USERNAME", "reader").env("ELEVATE_PASSWORD", "secret");
         for (name, value) in variables.iter().chain(&[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0")]) {
@@ -49,10 +69,10 @@ impl Process {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let listening = timeout(Duration::from_secs(20), event(&mut log, "listening")).await.expect("it listens");
-        // Nobody reads the rest, but the process must be able to write it.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         let address = |field: &str| listening[field].as_str().unwrap().parse().unwrap();
-        Self { address: address("address"), admin_address: address("admin_address"), child }
+        let process =
+            Self { address: address("address"), admin_address: address("admin_address"), child, unread: None };
+        (process, log)
     }
 
     fn pid(&self) -> Pid {
