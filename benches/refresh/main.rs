@@ -2,7 +2,7 @@
 //!
 //! `cargo bench --bench refresh` runs all three; `-- cold`, `-- memory`, `-- latency` or `-- endurance` runs one. The gateway
 //! is the real binary, a process of its own; so is the upstream, this bench started again, which gives other data each
-//! time it is asked. The floor of the cold start is a bare client that downloads the same bodies and validates them.
+//! time it is asked. The floor is a bare client that downloads the same bodies and validates them.
 
 #[path = "../support/exchange.rs"]
 mod exchange;
@@ -134,14 +134,17 @@ fn latency(answers: &str) {
             // What is asked for is made ready, and kept ready.
             gateway.get(&target, load.coding);
             std::thread::sleep(Duration::from_millis(300));
+            let before = gateway.refreshes();
             let latencies = load.run(gateway.address(), &target);
-            [50, 99, 100].map(|of_hundred| latencies.percentile(of_hundred))
+            ([50, 99, 100].map(|of_hundred| latencies.percentile(of_hundred)), gateway.refreshes() - before)
         };
         let rarely = Duration::from_hours(1);
+        let mut refreshes = 0;
         let rounds = [(); ROUNDS].map(|()| {
-            let (rest, during) = (measure(rarely), measure(PERIOD));
+            let (rest, (during, count)) = (measure(rarely).0, measure(PERIOD));
+            refreshes += count;
             let _refreshing = floor::Refreshing::start(&upstream);
-            [rest, during, measure(rarely)]
+            [rest, during, measure(rarely).0]
         });
         let figures = |what: usize| {
             let figure = |figure: usize| milliseconds(median(rounds.map(|round| round[what][figure]).into()));
@@ -152,7 +155,8 @@ fn latency(answers: &str) {
             ratios.sort_by(f64::total_cmp);
             format!("{:.2} ({})", ratios[ROUNDS / 2], ratios.map(|ratio| format!("{ratio:.1}")).join(" "))
         };
-        println!("{name:>20} | {} | {} | {} | {}, {}", figures(0), figures(1), figures(2), ratios(1), ratios(2));
+        let [rest, during, floor] = [0, 1, 2].map(figures);
+        println!("{name:>20} | {rest} | {during} | {floor} | {}, {}; {refreshes} refreshes", ratios(1), ratios(2));
     }
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Ask<R> {
     pub(super) content_type: &'static str,
     pub(super) vary: &'static str,
     /// Whether to render it takes less than to have another thread do it.
-    pub(super) is_little: bool,
+    pub(super) is_small: bool,
     pub(super) render: R,
 }
 
@@ -86,7 +86,7 @@ impl Gateway {
                 question,
                 content_type: format.content_type(),
                 vary: "Accept, Accept-Encoding, Prefer",
-                is_little: query.filter.is_little(&view),
+                is_small: query.filter.is_small(&view),
                 render: move || format.render(&view, &query.filter),
             };
             self.reply(ask, found, &preferences, request, context).await
@@ -106,7 +106,7 @@ impl Gateway {
                 question: Question::Other(format!("/incidents/{id} {:?}", query.filter).into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
-                is_little: render::is_little(&view, [employee].into_iter()),
+                is_small: render::is_small(&view, [employee].into_iter()),
                 render: move || render::employee(&view, &view.joined().employee_at(rank), &query.filter),
             };
             self.reply(ask, found, &preferences, request, context).await
@@ -125,7 +125,7 @@ impl Gateway {
                 question: Question::Unattributed,
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
-                is_little: false,
+                is_small: false,
                 render: move || render::unattributed(&view),
             };
             self.reply(ask, found, &preferences, request, context).await
@@ -222,10 +222,10 @@ impl Gateway {
         request: &HeaderMap,
         context: &Context,
     ) -> Result<(Response<Body>, Instant), Problem> {
-        let Ask { question, content_type, vary, is_little, render } = ask;
+        let Ask { question, content_type, vary, is_small, render } = ask;
         let coding = negotiate::coding(request);
         let view = &found.snapshot.view;
-        let answer = if is_little {
+        let answer = if is_small {
             self.cache.answer_at_once(view, question.clone(), coding, render).await
         } else {
             let rendered = self.cache.answer(view, question.clone(), coding, render);

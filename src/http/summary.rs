@@ -24,7 +24,7 @@ impl Gateway {
                 question: Question::Other(format!("/summary {:?}", query.filter).into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
-                is_little: query.filter.is_little(&view),
+                is_small: query.filter.is_small(&view),
                 render: move || render::summary(&view, &query.filter),
             };
             self.reply(ask, found, &preferences, request, context).await

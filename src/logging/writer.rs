@@ -23,6 +23,9 @@ const BATCH: usize = 256 << 10;
 /// its memory. The lines that are dropped are counted, and the count is written when the reader goes on.
 const MOST: usize = 1 << 20;
 
+/// As long as a line is at least, about.
+const SHORT_LINE: usize = 100;
+
 /// How long the last lines may take to be written.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -173,6 +176,7 @@ impl Lines {
         self.ends.clear();
         // What a batch usually takes stays; what a reader that had stopped let grow goes.
         self.bytes.shrink_to(2 * BATCH);
+        self.ends.shrink_to(2 * BATCH / SHORT_LINE);
     }
 }
 
@@ -223,8 +227,8 @@ impl Write for Line {
         Ok(line.len())
     }
 
+    /// The line is gathered; when it is written is not for those who log to wait for.
     fn flush(&mut self) -> io::Result<()> {
-        self.gathering.flush();
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ const FEW_BYTES: usize = 64 << 10;
 
 /// Whether to render these employees' incidents takes less than to have another thread do it.
 #[must_use]
-pub fn is_little<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) -> bool {
+pub fn is_small<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) -> bool {
     let (mut incidents, mut bytes) = (0, 0);
     for employee in employees {
         incidents += employee.incident_count();
@@ -71,13 +71,13 @@ impl Filter {
         (0..count).map(move |index| joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index])))
     }
 
-    /// Whether answering it is little work, as far as the employees it names tell.
+    /// Whether answering it is small work, as far as the employees it names tell.
     #[must_use]
-    pub fn is_little(&self, view: &View) -> bool {
+    pub fn is_small(&self, view: &View) -> bool {
         let joined = view.joined();
         match &self.employees {
-            Some(ids) => is_little(view, ids.iter().filter_map(|id| joined.employee(id))),
-            None => joined.incident_count() <= FEW_INCIDENTS && is_little(view, joined.employees()),
+            Some(ids) => is_small(view, ids.iter().filter_map(|id| joined.employee(id))),
+            None => joined.incident_count() <= FEW_INCIDENTS && is_small(view, joined.employees()),
         }
     }
 
@@ -124,16 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn little_is_few_incidents_of_few_bytes() {
+    fn small_is_few_incidents_of_few_bytes() {
         let all = Filter::default();
         let of =
             |ids: &[&str]| Filter { employees: Some(ids.iter().map(ToString::to_string).collect()), ..all.clone() };
         let few = view((0..FEW_INCIDENTS).map(|who| (who, 0)));
-        assert!(all.is_little(&few));
+        assert!(all.is_small(&few));
         // One with many incidents, one with a long one, one with neither.
         let many = view((0..=FEW_INCIDENTS).map(|_| (1, 0)).chain([(2, FEW_BYTES), (3, 0)]));
-        assert!(!all.is_little(&many));
-        for (ids, is_little) in [
+        assert!(!all.is_small(&many));
+        for (ids, is_small) in [
             (&["1"][..], false),
             (&["2"], false),
             (&["3"], true),
@@ -141,7 +141,7 @@ mod tests {
             (&["2", "3"], false),
             (&["4"], true),
         ] {
-            assert_eq!(of(ids).is_little(&many), is_little, "{ids:?}");
+            assert_eq!(of(ids).is_small(&many), is_small, "{ids:?}");
         }
     }
 }

@@ -16,7 +16,7 @@ use target::Target;
 
 pub use compact::compact;
 pub use csv::csv;
-pub use filter::{Filter, is_little};
+pub use filter::{Filter, is_small};
 pub(crate) use json::line;
 pub use json::{employee, incidents, unattributed};
 pub(crate) use member::value;
