@@ -3,10 +3,14 @@
 mod support;
 mod web;
 
+use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
+use incident_gateway::config::{LogFormat, Otlp};
 use incident_gateway::http::Server;
+use incident_gateway::logging;
 use incident_gateway::snapshot::{Policy, Snapshot, View};
 use support::client::Client;
 use tokio::net::TcpListener;
@@ -39,4 +43,43 @@ async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
         site.snapshots.send_replace(Arc::clone(&good));
         assert_eq!(client.get("/incidents", &[]).await.unwrap().status, 200, "over the same connection");
     }
+}
+
+#[test]
+fn a_panic_is_a_line_of_the_log() {
+    // The hook is the whole process's, so this test starts itself again.
+    const IS_CHILD: &str = "IS_THE_CHILD_THAT_PANICS";
+    if std::env::var_os(IS_CHILD).is_some() {
+        panic_and_abort();
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_panic_is_a_line_of_the_log", "--nocapture"])
+        .envs([(IS_CHILD, "1"), ("RUST_BACKTRACE", "1")])
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(child.stderr).unwrap();
+    let lines: Vec<serde_json::Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).expect("all of the log is JSON")).collect();
+    let [line] = &lines[..] else { panic!("{stderr}") };
+    assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"panicked".into()));
+    assert_eq!((&line["panic"], &line["thread"]), (&"the 1st".into(), &"the thread".into()));
+    assert!(line["location"].as_str().unwrap().starts_with("tests/panics.rs:"), "{line}");
+    assert!(line["backtrace"].as_str().unwrap().lines().count() > 1, "{line}");
+}
+
+/// Panics, and aborts the process as soon as the panic has been told of: nothing is left for the log's own end to write.
+fn panic_and_abort() {
+    struct Aborts;
+    impl Drop for Aborts {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
+    }
+    let _log = logging::start(Some(LogFormat::Json), None, &Otlp::default()).unwrap();
+    let panics = || {
+        let _aborts = Aborts;
+        panic!("the {}st", 1);
+    };
+    // It does not come back.
+    let _ = thread::Builder::new().name("the thread".to_owned()).spawn(panics).unwrap().join();
 }

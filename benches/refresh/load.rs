@@ -11,7 +11,7 @@ use super::exchange::exchange;
 
 const LASTS: Duration = Duration::from_secs(5);
 
-/// So many connections, each of which asks for the target once in `every`.
+/// So many connections, each of which asks for the target once in `every`; where that is zero, one request after the other.
 pub(crate) struct Load {
     what: What,
     pub(crate) coding: &'static str,
@@ -25,7 +25,7 @@ enum What {
     Document,
 }
 
-pub(crate) const LOADS: [(&str, Load); 4] = [
+pub(crate) const LOADS: [(&str, Load); 6] = [
     (
         "healthz, 800/s",
         Load { what: What::Probe, coding: "identity", connections: 16, every: Duration::from_millis(20) },
@@ -42,6 +42,9 @@ pub(crate) const LOADS: [(&str, Load); 4] = [
         "document, 4/s",
         Load { what: What::Document, coding: "identity", connections: 1, every: Duration::from_millis(250) },
     ),
+    // As `--bench serving` has it. Of whole documents that would measure the load, which cannot read so many at once.
+    ("busy healthz, 64", Load { what: What::Probe, coding: "identity", connections: 64, every: Duration::ZERO }),
+    ("busy employee, 64", Load { what: What::Employee, coding: "identity", connections: 64, every: Duration::ZERO }),
 ];
 
 impl Load {
@@ -77,11 +80,15 @@ async fn call(address: SocketAddr, request: String, begin: Duration, every: Dura
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut buffer = vec![0; 256 << 10];
-    let mut ticks = interval(every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = (!every.is_zero()).then(|| interval(every));
+    if let Some(ticks) = &mut ticks {
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     let mut latencies = Vec::new();
     while started.elapsed() < LASTS {
-        ticks.tick().await;
+        if let Some(ticks) = &mut ticks {
+            ticks.tick().await;
+        }
         latencies.push(exchange(&mut stream, request.as_bytes(), &mut buffer).await);
     }
     latencies

@@ -2,6 +2,7 @@
 
 mod json;
 mod otlp;
+mod panics;
 mod writer;
 
 use std::io::IsTerminal as _;
@@ -61,7 +62,7 @@ impl std::fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
-/// Starts the log, and the export of traces where there is a collector. Must not be called on a runtime's thread.
+/// Starts the log, panics included, and the export of traces where there is a collector. Must not be called on a runtime's thread.
 ///
 /// `filter` is the value of `RUST_LOG`; info where there is none. Without a format, JSON where stderr is
 /// no terminal.
@@ -90,5 +91,6 @@ pub fn start(format: Option<LogFormat>, filter: Option<&str>, otlp: &Otlp) -> Re
     // Libraries' spans, the exporter's own calls among them, are none of ours.
     let traces = traces.map(|layer| layer.with_filter(filter_fn(|metadata| metadata.target().starts_with(CRATE))));
     tracing_subscriber::registry().with(lines).with(ours).with(filter).with(traces).init();
+    panics::log_panics(gathering.clone());
     Ok(Log { lines: gathering, exporter })
 }

@@ -124,7 +124,7 @@ impl Gathering {
         batch.iter_mut().for_each(Lines::clear);
     }
 
-    /// The same for the last time, if that is done within [`PATIENCE`]: nobody may be reading.
+    /// The same before what may be the end, if that is done within [`PATIENCE`]: nobody may be reading.
     pub(super) fn finish(&self) {
         let (done, is_done) = mpsc::channel();
         let gathering = self.clone();
