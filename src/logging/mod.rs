@@ -33,7 +33,7 @@ impl Drop for Log {
         if let Some(exporter) = &self.exporter {
             exporter.shut_down();
         }
-        self.lines.finish();
+        self.lines.flush_or_give_up();
     }
 }
 

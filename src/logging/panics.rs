@@ -10,7 +10,7 @@ pub(super) fn log_panics(lines: Gathering) {
     panic::set_hook(Box::new(move |panic| {
         log(panic);
         // What comes after it may be the end of the process.
-        lines.finish();
+        lines.flush_or_give_up();
     }));
 }
 

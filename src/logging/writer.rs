@@ -124,8 +124,8 @@ impl Gathering {
         batch.iter_mut().for_each(Lines::clear);
     }
 
-    /// The same before what may be the end, if that is done within [`PATIENCE`]: nobody may be reading.
-    pub(super) fn finish(&self) {
+    /// The same before what may be the end, given up after [`PATIENCE`]: nobody may be reading.
+    pub(super) fn flush_or_give_up(&self) {
         let (done, is_done) = mpsc::channel();
         let gathering = self.clone();
         let last = move || {
@@ -135,7 +135,7 @@ impl Gathering {
         };
         // An error is one of time, after which there is nothing to do.
         let _ = thread::Builder::new()
-            .name("last of the log".to_owned())
+            .name("flush of the log".to_owned())
             .spawn(last)
             .map(|_| is_done.recv_timeout(PATIENCE));
     }
