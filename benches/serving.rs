@@ -1,6 +1,6 @@
 //! Warm answers of the gateway beside a bare hyper server that sends the same bytes with the same headers.
 //!
-//! `cargo bench --bench serving` prints, for three sizes, two codings and two numbers of connections, what a request costs
+//! `cargo bench --bench serving` prints, for answers of 15 kB to 13 MB, two codings and two numbers of connections, what a request costs
 //! the gateway as a multiple of what it costs the bare server: processor time of the server's process, requests per second
 //! and the 99th percentile of latency, as medians of interleaved rounds. Each server is a process of its own, this bench
 //! started again; the load comes from this process, over loopback. Words such as `1000`, `gzip` or `64` after `--` select
@@ -125,7 +125,8 @@ fn is_wanted<T: ToString>(words: &[String], others: &[T], case: &T) -> bool {
 }
 
 async fn compare(words: &[String]) {
-    const RECORDS: [u64; 3] = [1_000, 10_000, 100_000];
+    // As JSON 0.1, 1, 10 and 74 MB; as gzip a sixth of it.
+    const RECORDS: [u64; 4] = [1_000, 10_000, 100_000, 700_000];
     const CODINGS: [&str; 2] = ["identity", "gzip"];
     const CONNECTIONS: [usize; 2] = [64, 256];
     println!(
@@ -135,6 +136,10 @@ async fn compare(words: &[String]) {
     for records in RECORDS.into_iter().filter(|records| is_wanted(words, &RECORDS, records)) {
         for coding in CODINGS.into_iter().filter(|coding| is_wanted(words, &CODINGS, coding)) {
             for connections in CONNECTIONS.into_iter().filter(|number| is_wanted(words, &CONNECTIONS, number)) {
+                if records == 700_000 && coding == "identity" {
+                    // Beyond what is wanted; here for its gzip.
+                    continue;
+                }
                 let (mut rounds, mut bytes) = (Vec::new(), 0);
                 for _ in 0..STARTS {
                     let gateway = Server::start(&["serve-gateway", &records.to_string()]);
