@@ -1,8 +1,9 @@
 //! Decode → join → render on one core, beside the floor of a pass that only validates the JSON.
 //!
-//! `cargo bench --bench engine` prints, for 7 thousand, 70 thousand and 700 thousand records, the throughput of each stage
-//! as a share of the floor's, as medians of interleaved rounds: the floor and the stages are timed in turn, so that a
-//! machine that slows down slows both. The document's other forms, NDJSON and CSV, are not part of the engine's total.
+//! `cargo bench --bench engine` prints, for 7 thousand, 70 thousand and 700 thousand records, the
+//! throughput of each stage as a share of the floor's, as medians of interleaved rounds: the floor
+//! and the stages are timed in turn, so that a machine that slows down slows both. The document's
+//! other forms, NDJSON and CSV, are not part of the engine's total.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -37,7 +38,8 @@ struct Data {
     names: Arc<[Arc<str>]>,
 }
 
-/// The demo upstream's data: mostly sorted by time, two machines an employee, some of them with IPv6 addresses.
+/// The demo upstream's data: mostly sorted by time, two machines an employee, some of them with
+/// IPv6 addresses.
 fn data(records: usize) -> Data {
     let incidents = records as u64;
     let plan = Plan { incidents, employees: Plan::usual_employees(incidents), seed: 7 };
@@ -45,7 +47,10 @@ fn data(records: usize) -> Data {
     Data {
         identities: bodies.next().expect("identities are the first endpoint"),
         bodies: bodies.collect(),
-        fields: SOURCES.iter().map(|(_, field)| SourceFields::new(&[(*field).to_owned()])).collect(),
+        fields: SOURCES
+            .iter()
+            .map(|(_, field)| SourceFields::new(&[(*field).to_owned()]))
+            .collect(),
         names: SOURCES.iter().map(|(name, _)| Arc::from(*name)).collect(),
     }
 }
@@ -59,12 +64,28 @@ fn floor(data: &Data) {
 fn decode(data: &Data) -> (Identities, Vec<Arc<Incidents>>) {
     let identities = Identities::decode(data.identities.clone()).unwrap();
     let batches = data.bodies.iter().zip(&data.fields);
-    (identities, batches.map(|(body, fields)| Arc::new(Incidents::decode(body.clone(), fields).unwrap())).collect())
+    (
+        identities,
+        batches
+            .map(|(body, fields)| Arc::new(Incidents::decode(body.clone(), fields).unwrap()))
+            .collect(),
+    )
 }
 
 fn join(data: &Data, (identities, batches): (Identities, Vec<Arc<Incidents>>)) -> View {
-    let view = View::new(1, Arc::clone(&data.names), Some(&identities), batches.into_iter().map(Some).collect());
-    view.with_fields(SOURCES.iter().map(|(_, field)| Arc::from(*field)).chain([Arc::from("source_ip")]).collect())
+    let view = View::new(
+        1,
+        Arc::clone(&data.names),
+        Some(&identities),
+        batches.into_iter().map(Some).collect(),
+    );
+    view.with_fields(
+        SOURCES
+            .iter()
+            .map(|(_, field)| Arc::from(*field))
+            .chain([Arc::from("source_ip")])
+            .collect(),
+    )
 }
 
 fn median(mut seconds: Vec<f64>) -> f64 {
@@ -77,9 +98,23 @@ fn main() {
     let only: Option<usize> = std::env::args().nth(1).and_then(|argument| argument.parse().ok());
     println!(
         "{:>8} {:>9} | {:>9} {:>8} {:>8} {:>8} {:>8} | {:>10} {:>7} {:>7} {:>7} {:>7}",
-        "records", "bytes", "floor", "decode", "join", "render", "engine", "ns/record", "ndjson", "csv", "gzip", "zstd"
+        "records",
+        "bytes",
+        "floor",
+        "decode",
+        "join",
+        "render",
+        "engine",
+        "ns/record",
+        "ndjson",
+        "csv",
+        "gzip",
+        "zstd"
     );
-    for records in [7_000, 70_000, 700_000].into_iter().filter(|records| only.is_none_or(|only| only == *records)) {
+    for records in [7_000, 70_000, 700_000]
+        .into_iter()
+        .filter(|records| only.is_none_or(|only| only == *records))
+    {
         let data = data(records);
         let bytes = data.bodies.iter().chain([&data.identities]).map(Bytes::len).sum::<usize>();
         let rounds = (30_000_000 / records).clamp(9, 301);
@@ -107,12 +142,18 @@ fn main() {
             lap(&mut times[5]);
             drop((black_box(table), view));
         }
-        let engine: Vec<f64> = (0..rounds).map(|round| times[1][round] + times[2][round] + times[3][round]).collect();
+        let engine: Vec<f64> =
+            (0..rounds).map(|round| times[1][round] + times[2][round] + times[3][round]).collect();
         let floor_time = median(times[0].clone());
         let share = |times: &[f64]| format!("{:.2}", floor_time / median(times.to_vec()));
         let view = join(&data, decode(&data));
         let document = Bytes::from(render::incidents(&view, &Filter::default()));
-        let coded = |coding| format!("{:.1}x", document.len() as f64 / compress(document.clone(), coding).len() as f64);
+        let coded = |coding| {
+            format!(
+                "{:.1}x",
+                document.len() as f64 / compress(document.clone(), coding).len() as f64
+            )
+        };
         println!(
             "{records:>8} {bytes:>9} | {:>6.0}MB/s {:>8} {:>8} {:>8} {:>8} | {:>10.1} {:>7} {:>7} {:>7} {:>7}",
             bytes as f64 / floor_time / 1e6,

@@ -1,10 +1,12 @@
 //! Filtered and small answers: what one costs as the snapshot grows and the answer does not.
 //!
-//! `cargo bench --bench filters` asks gateways with 7 thousand, 70 thousand and 700 thousand records the same questions, and
-//! prints the processor time of the server's process for an answer, what an answer of the largest snapshot costs as a
-//! multiple of the smallest's, and the same of the answers' bytes: a question costs by its result where the two are near.
-//! Whom a question names changes from request to request, and none is asked twice, so the answers come from no cache but
-//! where the table says `again`. The floor is `/healthz` over the same connection, in turn; figures are medians of rounds.
+//! `cargo bench --bench filters` asks gateways with 7 thousand, 70 thousand and 700 thousand
+//! records the same questions, and prints the processor time of the server's process for an answer,
+//! what an answer of the largest snapshot costs as a multiple of the smallest's, and the same of
+//! the answers' bytes: a question costs by its result where the two are near. Whom a question names
+//! changes from request to request, and none is asked twice, so the answers come from no cache but
+//! where the table says `again`. The floor is `/healthz` over the same connection, in turn; figures
+//! are medians of rounds.
 
 #[path = "support/exchange.rs"]
 mod exchange;
@@ -42,20 +44,31 @@ const HEALTHZ: Ask = |_, _| "/healthz".to_owned();
 
 const QUESTIONS: [(&str, Ask); 10] = [
     ("/incidents/{id}", |data, n| format!("/incidents/{}?since=-{n}", data.employee(n))),
-    ("/incidents?employee_id=", |data, n| format!("/incidents?employee_id={}&since=-{n}", data.employee(n))),
+    ("/incidents?employee_id=", |data, n| {
+        format!("/incidents?employee_id={}&since=-{n}", data.employee(n))
+    }),
     ("/incidents?employee_id=&employee_id=&priority=high&since=", |data, n| {
         let [one, another] = [n, n + 1].map(|n| data.employee(n));
-        format!("/incidents?employee_id={one}&employee_id={another}&priority=high&since={}", data.half_way(n))
+        format!(
+            "/incidents?employee_id={one}&employee_id={another}&priority=high&since={}",
+            data.half_way(n)
+        )
     }),
-    ("/summary?employee_id=", |data, n| format!("/summary?employee_id={}&since=-{n}", data.employee(n))),
+    ("/summary?employee_id=", |data, n| {
+        format!("/summary?employee_id={}&since=-{n}", data.employee(n))
+    }),
     ("/summary, again", |_, _| "/summary".to_owned()),
     ("/incidents?since= (the latest 70)", |data, n| format!("/incidents?since={}", data.latest(n))),
     ("/incidents?priority=critical&since= (the latest 70)", |data, n| {
         format!("/incidents?priority=critical&since={}", data.latest(n))
     }),
     ("/summary?since= (the latest 70)", |data, n| format!("/summary?since={}", data.latest(n))),
-    ("/incidents?priority=critical (a share of all)", |_, n| format!("/incidents?priority=critical&since=-{n}")),
-    ("/summary?priority=critical (the same share, counted)", |_, n| format!("/summary?priority=critical&since=-{n}")),
+    ("/incidents?priority=critical (a share of all)", |_, n| {
+        format!("/incidents?priority=critical&since=-{n}")
+    }),
+    ("/summary?priority=critical (the same share, counted)", |_, n| {
+        format!("/summary?priority=critical&since=-{n}")
+    }),
 ];
 
 fn main() {
@@ -92,7 +105,8 @@ struct Tally {
 
 impl Data {
     fn employee(&self, n: usize) -> &str {
-        // Neighbours in the document are not neighbours in the bodies, but a prime number apart leaves no doubt.
+        // Neighbours in the document are not neighbours in the bodies, but a prime number apart
+        // leaves no doubt.
         &self.employees[n * 7919 % self.employees.len()]
     }
 
@@ -133,7 +147,12 @@ impl Subject {
         stream.write_all(request("/summary").as_bytes()).await.unwrap();
         let Summary { total } = serde_json::from_slice(&read_answer(&mut stream).await.1).unwrap();
         let employees = document.into_keys().collect();
-        let data = Data { employees, incidents: total.count, earliest: total.earliest, until: total.latest };
+        let data = Data {
+            employees,
+            incidents: total.count,
+            earliest: total.earliest,
+            until: total.latest,
+        };
         Self { server, stream, buffer: vec![0; 256 << 10], data, asked: 0 }
     }
 
@@ -153,7 +172,8 @@ impl Subject {
         bytes as f64 / f64::from(SAMPLES)
     }
 
-    /// Asks for a round, one request after another; the processor time of an answer in microseconds.
+    /// Asks for a round, one request after another; the processor time of an answer in
+    /// microseconds.
     async fn round(&mut self, ask: Ask) -> f64 {
         let (before, started, first) = (self.server.cpu(), Instant::now(), self.asked);
         while started.elapsed() < ROUND {

@@ -1,10 +1,12 @@
-//! Warm answers of the gateway beside a bare hyper server that sends the same bytes with the same headers.
+//! Warm answers of the gateway beside a bare hyper server that sends the same bytes with the same
+//! headers.
 //!
-//! `cargo bench --bench serving` prints, for answers of 15 kB to 13 MB, two codings and two numbers of connections, what a request costs
-//! the gateway as a multiple of what it costs the bare server: processor time of the server's process, requests per second
-//! and the 99th percentile of latency, as medians of interleaved rounds. Each server is a process of its own, this bench
-//! started again; the load comes from this process, over loopback. Words such as `1000`, `gzip` or `64` after `--` select
-//! some of the cases.
+//! `cargo bench --bench serving` prints, for answers of 15 kB to 13 MB, two codings and two numbers
+//! of connections, what a request costs the gateway as a multiple of what it costs the bare server:
+//! processor time of the server's process, requests per second and the 99th percentile of latency,
+//! as medians of interleaved rounds. Each server is a process of its own, this bench started again;
+//! the load comes from this process, over loopback. Words such as `1000`, `gzip` or `64` after `--`
+//! select some of the cases.
 
 #[path = "support/exchange.rs"]
 mod exchange;
@@ -31,7 +33,8 @@ use tokio::net::{TcpListener, TcpStream};
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// Both servers are started anew so often: what memory a process was given moves its figures by up to a tenth.
+/// Both servers are started anew so often: what memory a process was given moves its figures by up
+/// to a tenth.
 const STARTS: usize = 5;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(500);
@@ -69,7 +72,10 @@ async fn serve_bare(origin: &str) {
                 std::future::ready(Ok::<_, Infallible>(response))
             });
             let mut builder = http1::Builder::new();
-            let _ = builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+            let _ = builder
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
         });
     }
 }
@@ -88,7 +94,8 @@ struct Cost {
 
 /// Keeps `connections` busy for a round, each with one request after another.
 async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost {
-    // All are connected before the clock starts: a full queue of the listener's would cost a second of waiting.
+    // All are connected before the clock starts: a full queue of the listener's would cost a second
+    // of waiting.
     let mut streams = Vec::new();
     for _ in 0..connections {
         streams.push(TcpStream::connect(server.address).await.unwrap());
@@ -99,7 +106,9 @@ async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost
             let (request, mut buffer) = (request(coding), vec![0; 256 << 10]);
             let mut latencies = Vec::new();
             while started.elapsed() < ROUND {
-                latencies.push(exchange(&mut stream, request.as_bytes(), &mut buffer).await.as_secs_f64());
+                latencies.push(
+                    exchange(&mut stream, request.as_bytes(), &mut buffer).await.as_secs_f64(),
+                );
             }
             latencies
         })
@@ -118,7 +127,8 @@ async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost
     }
 }
 
-/// Whether a case is wanted: by the words given, those that name another of the `others` rule it out.
+/// Whether a case is wanted: by the words given, those that name another of the `others` rule it
+/// out.
 fn is_wanted<T: ToString>(words: &[String], others: &[T], case: &T) -> bool {
     let names = |case: &T| words.contains(&case.to_string());
     names(case) || !others.iter().any(names)
@@ -135,7 +145,9 @@ async fn compare(words: &[String]) {
     );
     for records in RECORDS.into_iter().filter(|records| is_wanted(words, &RECORDS, records)) {
         for coding in CODINGS.into_iter().filter(|coding| is_wanted(words, &CODINGS, coding)) {
-            for connections in CONNECTIONS.into_iter().filter(|number| is_wanted(words, &CONNECTIONS, number)) {
+            for connections in
+                CONNECTIONS.into_iter().filter(|number| is_wanted(words, &CONNECTIONS, number))
+            {
                 if records == 700_000 && coding == "identity" {
                     // Beyond what is wanted; here for its gzip.
                     continue;
@@ -144,7 +156,8 @@ async fn compare(words: &[String]) {
                 for _ in 0..STARTS {
                     let gateway = Server::start(&["serve-gateway", &records.to_string()]);
                     bytes = warm(&gateway, coding).await;
-                    let bare = Server::start(&["serve-bare", &format!("{}/{coding}", gateway.address)]);
+                    let bare =
+                        Server::start(&["serve-bare", &format!("{}/{coding}", gateway.address)]);
                     for round in 0..ROUNDS {
                         // In turn, and not always the same one first.
                         let pair = if round % 2 == 0 {
@@ -163,7 +176,11 @@ async fn compare(words: &[String]) {
                     median(rounds.iter().map(|(ours, _)| ours.per_second)),
                     median(rounds.iter().map(|(_, bare)| bare.cpu_per_request)),
                     median(rounds.iter().map(|(ours, _)| ours.cpu_per_request)),
-                    median(rounds.iter().map(|(ours, bare)| ours.cpu_per_request / bare.cpu_per_request)),
+                    median(
+                        rounds
+                            .iter()
+                            .map(|(ours, bare)| ours.cpu_per_request / bare.cpu_per_request)
+                    ),
                     median(rounds.iter().map(|(ours, bare)| ours.per_second / bare.per_second)),
                     median(rounds.iter().map(|(ours, bare)| ours.p99 / bare.p99)),
                 );

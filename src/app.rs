@@ -61,7 +61,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Puts them together as `config` says; `seed` decides all jitter, `repeat` whether the refresh ever ends.
+    /// Puts them together as `config` says; `seed` decides all jitter, `repeat` whether the refresh
+    /// ever ends.
     ///
     /// # Errors
     ///
@@ -73,10 +74,14 @@ impl Engine {
         let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed)?);
         let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
         let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources);
-        let policy =
-            Policy { ttl: config.cache.ttl, grace: config.upstream.timeout, stale_for: config.cache.stale_for };
+        let policy = Policy {
+            ttl: config.cache.ttl,
+            grace: config.upstream.timeout,
+            stale_for: config.cache.stale_for,
+        };
         let settings = Settings { names, fields: fields(config), policy, seed, repeat };
-        let (refresh, snapshots) = Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
+        let (refresh, snapshots) =
+            Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
         Ok(Self { upstream, cache, metrics, snapshots, refresh })
     }
 }
@@ -88,8 +93,8 @@ pub struct Running {
     /// Where the admin listener is bound.
     pub admin_address: SocketAddr,
     phase: watch::Sender<Phase>,
-    /// The admin listener's own: it answers for as long as this value lives, so that probes during the drain are told 503
-    /// rather than refused.
+    /// The admin listener's own: it answers for as long as this value lives, so that probes during
+    /// the drain are told 503 rather than refused.
     admin_phase: watch::Sender<Phase>,
     refresh: JoinHandle<()>,
     /// Where the refresh runs; ends with this value.
@@ -98,8 +103,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts everything on the current runtime, but the refresh in the background and the admin listener on a thread of its
-    /// own.
+    /// Starts everything on the current runtime, but the refresh in the background and the admin
+    /// listener on a thread of its own.
     ///
     /// # Errors
     ///
@@ -118,11 +123,20 @@ impl Running {
         let gateway = Gateway::new(config, snapshots, cache, metrics, upstream, phases.clone());
         let gateway = Arc::new(gateway);
         let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
-        serve_admin(admin, Arc::clone(&gateway), config, admin_phases).map_err(StartError::System)?;
+        serve_admin(admin, Arc::clone(&gateway), config, admin_phases)
+            .map_err(StartError::System)?;
         let public = TcpListener::from_std(public).map_err(StartError::System)?;
         let server = Server::new(public, config.limits, phases);
         let public = tokio::spawn(server.run(move |request| Arc::clone(&gateway).answer(request)));
-        Ok(Self { address, admin_address, phase, admin_phase, refresh, _background: background, public })
+        Ok(Self {
+            address,
+            admin_address,
+            phase,
+            admin_phase,
+            refresh,
+            _background: background,
+            public,
+        })
     }
 
     /// Says at `/readyz` from now on that the process will stop.
@@ -157,7 +171,11 @@ impl Drop for Running {
 
 fn listen(key: &'static str, address: SocketAddr) -> Result<StdListener, StartError> {
     let bind = || {
-        let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+        let socket = socket2::Socket::new(
+            socket2::Domain::for_address(address),
+            socket2::Type::STREAM,
+            None,
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;

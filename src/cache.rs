@@ -1,7 +1,7 @@
 //! What is kept: each source's last good batch, and rendered answers.
 //!
-//! moka keeps time by its own clock, so that only bounds memory here: how old data may be served is decided from
-//! [`crate::snapshot::Policy`], by the time it was fetched.
+//! moka keeps time by its own clock, so that only bounds memory here: how old data may be served is
+//! decided from [`crate::snapshot::Policy`], by the time it was fetched.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,7 +115,10 @@ pub struct Answer {
 impl Answer {
     fn new(body: Bytes) -> Self {
         let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(&body));
-        Self { body, etag: HeaderValue::try_from(etag).expect("hexadecimal digits make a header value") }
+        Self {
+            body,
+            etag: HeaderValue::try_from(etag).expect("hexadecimal digits make a header value"),
+        }
     }
 }
 
@@ -123,7 +126,8 @@ impl Answer {
 #[derive(Clone, Copy, Debug)]
 pub struct RenderFailed;
 
-/// The whole documents that are rendered before a snapshot is published, when callers have asked for them lately.
+/// The whole documents that are rendered before a snapshot is published, when callers have asked
+/// for them lately.
 pub const DOCUMENTS: [Question; 4] = [
     Question::Incidents(Format::Json),
     Question::Incidents(Format::Ndjson),
@@ -142,18 +146,22 @@ const ENTRY_OVERHEAD: usize = 512;
 pub struct Cache {
     last_good: Moka<usize, Batch>,
     answers: Moka<Key, Arc<Answer>>,
-    /// When each document was last asked for in each coding, in milliseconds after `started`, plus one; 0 for never.
+    /// When each document was last asked for in each coding, in milliseconds after `started`, plus
+    /// one; 0 for never.
     wanted: [[AtomicU64; Coding::ALL.len()]; DOCUMENTS.len()],
     started: Instant,
 }
 
 impl Cache {
-    /// An empty cache: batches live `stale_for`, answers to narrow questions take at most `max_bytes` together. Whole
-    /// documents are not counted: there are few of them, and they go with their view.
+    /// An empty cache: batches live `stale_for`, answers to narrow questions take at most
+    /// `max_bytes` together. Whole documents are not counted: there are few of them, and they go
+    /// with their view.
     #[must_use]
     pub fn new(stale_for: Duration, max_bytes: u64) -> Self {
         let weight = |key: &Key, answer: &Arc<Answer>| match key.question {
-            Question::Other(_) => u32::try_from(answer.body.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX),
+            Question::Other(_) => {
+                u32::try_from(answer.body.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+            }
             Question::Incidents(_) | Question::Unattributed => 0,
         };
         Self {
@@ -182,8 +190,8 @@ impl Cache {
         self.last_good.run_pending_tasks().await;
     }
 
-    /// The answer to a question about a view. It is rendered once, however many ask, by a task that goes on when the
-    /// caller stops waiting.
+    /// The answer to a question about a view. It is rendered once, however many ask, by a task that
+    /// goes on when the caller stops waiting.
     ///
     /// # Errors
     ///
@@ -201,10 +209,13 @@ impl Cache {
             return Ok(answer);
         }
         let cache = Arc::clone(self);
-        tokio::spawn(async move { cache.make(key, render).await }).await.unwrap_or(Err(RenderFailed))
+        tokio::spawn(async move { cache.make(key, render).await })
+            .await
+            .unwrap_or(Err(RenderFailed))
     }
 
-    /// The same, rendered by the thread that asks: for what takes less than to have another thread do it.
+    /// The same, rendered by the thread that asks: for what takes less than to have another thread
+    /// do it.
     pub async fn answer_at_once(
         &self,
         view: &View,
@@ -224,7 +235,8 @@ impl Cache {
     /// A view's whole document, plain, if it is rendered.
     pub async fn document(&self, view: &View) -> Option<Bytes> {
         let question = Question::Incidents(Format::Json);
-        let answer = self.answers.get(&Key { view: view.id(), question, coding: Coding::Identity }).await?;
+        let answer =
+            self.answers.get(&Key { view: view.id(), question, coding: Coding::Identity }).await?;
         Some(answer.body.clone())
     }
 
@@ -236,11 +248,14 @@ impl Cache {
         let coding = key.coding;
         let plain = match coding {
             Coding::Identity => None,
-            Coding::Gzip | Coding::Zstd => self.answers.get(&Key { coding: Coding::Identity, ..key.clone() }).await,
+            Coding::Gzip | Coding::Zstd => {
+                self.answers.get(&Key { coding: Coding::Identity, ..key.clone() }).await
+            }
         };
         let made = async {
             let work = move || {
-                let plain = plain.map_or_else(|| Bytes::from(render()), |answer| answer.body.clone());
+                let plain =
+                    plain.map_or_else(|| Bytes::from(render()), |answer| answer.body.clone());
                 Arc::new(Answer::new(compress(plain, coding)))
             };
             spawn_heavy(work).await.map_err(|_| RenderFailed)
@@ -248,8 +263,9 @@ impl Cache {
         self.answers.try_get_with(key, made).await.map_err(|failed| *failed)
     }
 
-    /// Notes that a caller asks for this, before it waits for data: a snapshot that is published meanwhile then comes with
-    /// the answer rendered, and nothing is left to do when the caller's budget ends.
+    /// Notes that a caller asks for this, before it waits for data: a snapshot that is published
+    /// meanwhile then comes with the answer rendered, and nothing is left to do when the caller's
+    /// budget ends.
     pub fn want(&self, question: &Question, coding: Coding) {
         if let Some(document) = DOCUMENTS.iter().position(|document| document == question) {
             let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -257,8 +273,8 @@ impl Cache {
         }
     }
 
-    /// Renders the documents that callers have asked for lately, so that publishing the view costs none of them time. While
-    /// they wait for it, all cores do; else one is left to them.
+    /// Renders the documents that callers have asked for lately, so that publishing the view costs
+    /// none of them time. While they wait for it, all cores do; else one is left to them.
     pub async fn warm(self: &Arc<Self>, view: &Arc<View>, waited_for: bool) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let patience = u64::try_from(WANTED_FOR.as_millis()).unwrap_or(u64::MAX);
@@ -278,7 +294,8 @@ impl Cache {
 
     /// Lets go of all answers of other views.
     pub async fn retire_all_but(&self, view: u64) {
-        let retired: Vec<_> = self.answers.iter().filter(|(key, _)| key.view != view).map(|(key, _)| key).collect();
+        let retired: Vec<_> =
+            self.answers.iter().filter(|(key, _)| key.view != view).map(|(key, _)| key).collect();
         for key in retired {
             self.answers.invalidate(&*key).await;
         }
@@ -290,7 +307,9 @@ impl Cache {
 /// The bytes of a whole document.
 fn render_document(view: &View, question: &Question, waited_for: bool) -> Vec<u8> {
     match question {
-        Question::Incidents(Format::Json) if !waited_for => render::incidents(view, &Filter::default()),
+        Question::Incidents(Format::Json) if !waited_for => {
+            render::incidents(view, &Filter::default())
+        }
         Question::Incidents(format) => format.render(view, &Filter::default()),
         Question::Unattributed => render::unattributed(view),
         Question::Other(_) => unreachable!("only whole documents are made ahead"),

@@ -1,6 +1,7 @@
 //! incident-gateway: one document of security incidents by employee, from many slow sources.
 //!
-//! The stages, in the order in which data passes through them; a stage uses those before it, never one after it:
+//! The stages, in the order in which data passes through them; a stage uses those before it, never
+//! one after it:
 //!
 //! | stage | takes → gives |
 //! |---|---|
@@ -14,8 +15,8 @@
 //! | [`cache`] | keeps last good batches and rendered answers |
 //! | [`http`] | requests → answers |
 //!
-//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`], [`logging`], [`background`]
-//! and [`memory`].
+//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`],
+//! [`logging`], [`background`] and [`memory`].
 
 pub mod app;
 pub mod background;

@@ -1,17 +1,20 @@
-//! Memory for the few very large buffers that a refresh lives on: bodies, records, lists, documents.
+//! Memory for the few very large buffers that a refresh lives on: bodies, records, lists,
+//! documents.
 //!
-//! They are mapped by themselves, so that they are given back as soon as they are freed and no small neighbour holds them,
-//! and laid on huge pages where the system has some for those who ask (`madvise`, the usual setting). A refresh touches new
-//! memory by the hundred megabytes, and at 4 KiB a page the faults cost as much as decoding.
+//! They are mapped by themselves, so that they are given back as soon as they are freed and no
+//! small neighbour holds them, and laid on huge pages where the system has some for those who ask
+//! (`madvise`, the usual setting). A refresh touches new memory by the hundred megabytes, and at 4
+//! KiB a page the faults cost as much as decoding.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Has glibc give back what is free at the end of its heaps, and keep to few of them. Call it once, before other threads are
-/// started.
+/// Has glibc give back what is free at the end of its heaps, and keep to few of them. Call it once,
+/// before other threads are started.
 ///
-/// By default it has eight heaps a core and more patience with each the larger the buffers that were freed: after a thousand
-/// refreshes of 6 MB, 70 MB at rest; with this, half of it. Fewer heaps would save a megabyte and cost latency: threads that
-/// answer would share them with those of the background, which may be preempted for milliseconds while they hold one.
+/// By default it has eight heaps a core and more patience with each the larger the buffers that
+/// were freed: after a thousand refreshes of 6 MB, 70 MB at rest; with this, half of it. Fewer
+/// heaps would save a megabyte and cost latency: threads that answer would share them with those of
+/// the background, which may be preempted for milliseconds while they hold one.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "the allocator's settings have no other interface")]
 pub fn keep_heaps_small() {
@@ -19,7 +22,8 @@ pub fn keep_heaps_small() {
     const HEAPS_A_CORE: usize = 2;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let heaps = libc::c_int::try_from(cores * HEAPS_A_CORE).unwrap_or(libc::c_int::MAX);
-    // SAFETY: `mallopt` reads its two numbers and nothing else; it only changes how later allocations are made.
+    // SAFETY: `mallopt` reads its two numbers and nothing else; it only changes how later
+    // allocations are made.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, PATIENCE);
         libc::mallopt(libc::M_TRIM_THRESHOLD, PATIENCE);
@@ -36,7 +40,8 @@ pub fn keep_heaps_small() {}
 pub struct Allocator;
 
 #[allow(unsafe_code, reason = "an allocator has no other interface")]
-// SAFETY: a layout is large or not whatever happens, so that a buffer is freed where it was allocated.
+// SAFETY: a layout is large or not whatever happens, so that a buffer is freed where it was
+// allocated.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -63,7 +68,9 @@ unsafe impl GlobalAlloc for Allocator {
         let resized = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
         match (large::is(layout), large::is(resized)) {
             (false, false) => unsafe { System.realloc(start, layout, size) },
-            (true, true) if size <= layout.size() => unsafe { large::shrink(start, layout, resized) },
+            (true, true) if size <= layout.size() => unsafe {
+                large::shrink(start, layout, resized)
+            },
             _ => unsafe {
                 let moved = self.alloc(resized);
                 if !moved.is_null() {
@@ -96,7 +103,8 @@ mod large {
         layout.size() >= HUGE && layout.align() <= HUGE
     }
 
-    /// How much is mapped for a buffer. Its end gets a huge page too where that wastes no more than an eighth.
+    /// How much is mapped for a buffer. Its end gets a huge page too where that wastes no more than
+    /// an eighth.
     fn extent(layout: Layout) -> usize {
         let (size, whole) = (layout.size(), layout.size().next_multiple_of(HUGE));
         if whole - size <= size / 8 { whole } else { size.next_multiple_of(PAGE) }
@@ -110,7 +118,8 @@ mod large {
         unsafe {
             let flags = (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE);
             // One huge page more, so that the buffer can begin with one.
-            let Ok(mapped) = mmap_anonymous(ptr::null_mut(), extent + HUGE, flags.0, flags.1) else {
+            let Ok(mapped) = mmap_anonymous(ptr::null_mut(), extent + HUGE, flags.0, flags.1)
+            else {
                 return ptr::null_mut();
             };
             let before = mapped.cast::<u8>().align_offset(HUGE);
@@ -181,9 +190,20 @@ mod tests {
 
     #[test]
     fn what_is_in_a_buffer_stays_when_its_size_changes() {
-        let sizes =
-            [100, 2 * MIB - 1, 2 * MIB, 6 * MIB + 5, 16 * MIB - 7, 16 * MIB, 15 * MIB, 3 * MIB, 2 * MIB - 3, 10];
-        // SAFETY: each buffer is used within its size, and freed with the layout that it was last given.
+        let sizes = [
+            100,
+            2 * MIB - 1,
+            2 * MIB,
+            6 * MIB + 5,
+            16 * MIB - 7,
+            16 * MIB,
+            15 * MIB,
+            3 * MIB,
+            2 * MIB - 3,
+            10,
+        ];
+        // SAFETY: each buffer is used within its size, and freed with the layout that it was last
+        // given.
         unsafe {
             let mut start = Allocator.alloc_zeroed(layout(sizes[0]));
             start.write_bytes(7, 10);

@@ -88,19 +88,22 @@ pub struct Metrics {
     snapshot_age: FloatGauge,
     employees: Gauge,
     cache_requests: [(&'static str, Counter); 4],
-    /// The series that nearly all requests count in: looking them up takes a lock and a hash of the labels each.
+    /// The series that nearly all requests count in: looking them up takes a lock and a hash of the
+    /// labels each.
     usual: OnceLock<(Counter, Histogram)>,
 }
 
 /// The request that nearly all callers make.
 const USUAL: RequestLabels = RequestLabels { route: "/incidents", method: "GET", status: 200 };
 
-/// From a cached answer (tens of microseconds) to just past the response budget, where the bounds are dense.
+/// From a cached answer (tens of microseconds) to just past the response budget, where the bounds
+/// are dense.
 const HTTP_SECONDS: [f64; 14] =
     [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 1.5, 1.9, 2.5];
 
 /// Around the second and a half of a lone call, up to the usual deadline.
-const UPSTREAM_SECONDS: [f64; 12] = [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0];
+const UPSTREAM_SECONDS: [f64; 12] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0];
 
 fn http_histogram() -> Histogram {
     Histogram::new(HTTP_SECONDS)
@@ -111,22 +114,32 @@ fn upstream_histogram() -> Histogram {
 }
 
 impl Metrics {
-    /// All families, registered, with the series whose labels are known set to zero so that rates start right.
+    /// All families, registered, with the series whose labels are known set to zero so that rates
+    /// start right.
     #[must_use]
     pub fn new(sources: &[Arc<str>]) -> Self {
         let mut registry = Registry::with_prefix("incident_gateway");
         let build = Family::<BuildLabels, Gauge>::default();
         build
-            .get_or_create_owned(&BuildLabels { version: env!("CARGO_PKG_VERSION"), revision: crate::REVISION })
+            .get_or_create_owned(&BuildLabels {
+                version: env!("CARGO_PKG_VERSION"),
+                revision: crate::REVISION,
+            })
             .set(1);
-        registry.register("build_info", "The version and source revision of the running binary", build);
+        registry.register(
+            "build_info",
+            "The version and source revision of the running binary",
+            build,
+        );
 
         let cache_requests = Family::<ResultLabels, Counter>::default();
         let metrics = Self {
             http_requests: Family::default(),
             http_duration: Family::new_with_constructor(http_histogram as fn() -> Histogram),
             upstream_requests: Family::default(),
-            upstream_duration: Family::new_with_constructor(upstream_histogram as fn() -> Histogram),
+            upstream_duration: Family::new_with_constructor(
+                upstream_histogram as fn() -> Histogram,
+            ),
             upstream_retries: Family::default(),
             upstream_in_flight: Gauge::default(),
             upstream_limit: Gauge::default(),
@@ -138,12 +151,17 @@ impl Metrics {
             refresh_duration: upstream_histogram(),
             snapshot_age: FloatGauge::default(),
             employees: Gauge::default(),
-            cache_requests: ["hit", "stale", "miss", "collapsed"]
-                .map(|result| (result, cache_requests.get_or_create_owned(&ResultLabels { result }))),
+            cache_requests: ["hit", "stale", "miss", "collapsed"].map(|result| {
+                (result, cache_requests.get_or_create_owned(&ResultLabels { result }))
+            }),
             usual: OnceLock::new(),
             registry: Registry::default(),
         };
-        registry.register("http_requests", "Requests answered on the public listener", metrics.http_requests.clone());
+        registry.register(
+            "http_requests",
+            "Requests answered on the public listener",
+            metrics.http_requests.clone(),
+        );
         registry.register(
             "http_request_duration_seconds",
             "Time from a request's headers to its answer's headers",
@@ -164,7 +182,11 @@ impl Metrics {
             "Upstream calls that were made again after a failure",
             metrics.upstream_retries.clone(),
         );
-        registry.register("upstream_in_flight", "Upstream calls in flight", metrics.upstream_in_flight.clone());
+        registry.register(
+            "upstream_in_flight",
+            "Upstream calls in flight",
+            metrics.upstream_in_flight.clone(),
+        );
         registry.register(
             "upstream_concurrency_limit",
             "How many upstream calls may be in flight at once",
@@ -185,8 +207,16 @@ impl Metrics {
             "Records in the source's data; for identities, addresses",
             metrics.source_records.clone(),
         );
-        registry.register("incidents", "Incidents joined to an employee", metrics.incidents.clone());
-        registry.register("unattributed", "Records that no employee could be found for", metrics.unattributed.clone());
+        registry.register(
+            "incidents",
+            "Incidents joined to an employee",
+            metrics.incidents.clone(),
+        );
+        registry.register(
+            "unattributed",
+            "Records that no employee could be found for",
+            metrics.unattributed.clone(),
+        );
         registry.register(
             "refresh_duration_seconds",
             "Time from the first upstream call of a refresh to the end of its last",
@@ -197,13 +227,22 @@ impl Metrics {
             "Time since the oldest data in the served snapshot was fetched",
             metrics.snapshot_age.clone(),
         );
-        registry.register("employees", "Employees with at least one incident", metrics.employees.clone());
-        registry.register("cache_requests", "Requests for incidents by how the cache met them", cache_requests);
+        registry.register(
+            "employees",
+            "Employees with at least one incident",
+            metrics.employees.clone(),
+        );
+        registry.register(
+            "cache_requests",
+            "Requests for incidents by how the cache met them",
+            cache_requests,
+        );
 
         for source in sources {
             let labels = SourceLabels { source: Arc::clone(source) };
             for outcome in Outcome::ALL {
-                let labels = OutcomeLabels { source: Arc::clone(source), outcome: outcome.as_str() };
+                let labels =
+                    OutcomeLabels { source: Arc::clone(source), outcome: outcome.as_str() };
                 metrics.upstream_requests.get_or_create_owned(&labels);
             }
             metrics.upstream_duration.get_or_create_owned(&labels);
@@ -227,7 +266,13 @@ impl Metrics {
     }
 
     /// A request was answered.
-    pub fn http_request(&self, route: &'static str, method: &'static str, status: u16, took: Duration) {
+    pub fn http_request(
+        &self,
+        route: &'static str,
+        method: &'static str,
+        status: u16,
+        took: Duration,
+    ) {
         let labels = RequestLabels { route, method, status };
         let series = |labels| {
             let requests = self.http_requests.get_or_create_owned(labels);
@@ -244,7 +289,8 @@ impl Metrics {
         }
     }
 
-    /// An upstream call ended; `took` is `None` for calls that were not made ([`Outcome::CircuitOpen`]).
+    /// An upstream call ended; `took` is `None` for calls that were not made
+    /// ([`Outcome::CircuitOpen`]).
     pub fn upstream_request(&self, source: &Arc<str>, outcome: Outcome, took: Option<Duration>) {
         let labels = OutcomeLabels { source: Arc::clone(source), outcome: outcome.as_str() };
         self.upstream_requests.get_or_create_owned(&labels).inc();
@@ -256,7 +302,9 @@ impl Metrics {
 
     /// An upstream call is about to be made again.
     pub fn upstream_retry(&self, source: &Arc<str>) {
-        self.upstream_retries.get_or_create_owned(&SourceLabels { source: Arc::clone(source) }).inc();
+        self.upstream_retries
+            .get_or_create_owned(&SourceLabels { source: Arc::clone(source) })
+            .inc();
     }
 
     /// How many upstream calls are in flight, and how many may be.
@@ -267,7 +315,9 @@ impl Metrics {
 
     /// The state of a source's circuit breaker: 0 closed, 1 half-open, 2 open.
     pub fn circuit_state(&self, source: &Arc<str>, state: u8) {
-        self.circuit_state.get_or_create_owned(&SourceLabels { source: Arc::clone(source) }).set(state.into());
+        self.circuit_state
+            .get_or_create_owned(&SourceLabels { source: Arc::clone(source) })
+            .set(state.into());
     }
 
     /// A refresh has ended, this long after its first call began.
@@ -290,7 +340,9 @@ impl Metrics {
             let labels = SourceLabels { source: Arc::clone(&source.name) };
             self.source_records.get_or_create_owned(&labels).set(count(source.records));
             match source.age(now) {
-                Some(age) => drop(self.source_age.get_or_create_owned(&labels).set(age.as_secs_f64())),
+                Some(age) => {
+                    drop(self.source_age.get_or_create_owned(&labels).set(age.as_secs_f64()))
+                }
                 None => drop(self.source_age.remove(&labels)),
             }
         }
@@ -300,11 +352,13 @@ impl Metrics {
         }
         for ((name, tally), reasons) in view.names().iter().zip(joined.tally()).zip(&reasons) {
             for (priority, &incidents) in Priority::ALL.into_iter().zip(tally) {
-                let labels = IncidentLabels { r#type: Arc::clone(name), priority: priority.as_str() };
+                let labels =
+                    IncidentLabels { r#type: Arc::clone(name), priority: priority.as_str() };
                 self.incidents.get_or_create_owned(&labels).set(count(incidents));
             }
             for (reason, &records) in Reason::ALL.into_iter().zip(reasons) {
-                let labels = UnattributedLabels { source: Arc::clone(name), reason: reason.as_str() };
+                let labels =
+                    UnattributedLabels { source: Arc::clone(name), reason: reason.as_str() };
                 self.unattributed.get_or_create_owned(&labels).set(count(records));
             }
         }

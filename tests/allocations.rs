@@ -37,7 +37,8 @@ static ALLOCATOR: Counting = Counting;
 
 const EMPLOYEES: usize = 100;
 
-/// Records of two sources, by number and by address, about the same employees whatever their number.
+/// Records of two sources, by number and by address, about the same employees whatever their
+/// number.
 fn bodies(records: usize) -> [Bytes; 2] {
     let priorities = ["low", "medium", "high", "critical"];
     ["employee_id", "ip"].map(|field| {
@@ -56,14 +57,18 @@ fn bodies(records: usize) -> [Bytes; 2] {
 
 /// How many allocations decoding, joining and rendering so many records take.
 fn allocations(records: usize) -> usize {
-    let identities: Vec<String> = (0..EMPLOYEES).map(|employee| format!("\"17.0.0.{employee}\":{employee}")).collect();
-    let identities = Identities::decode(Bytes::from(format!("{{{}}}", identities.join(",")))).unwrap();
+    let identities: Vec<String> =
+        (0..EMPLOYEES).map(|employee| format!("\"17.0.0.{employee}\":{employee}")).collect();
+    let identities =
+        Identities::decode(Bytes::from(format!("{{{}}}", identities.join(",")))).unwrap();
     let bodies = bodies(records);
     let fields = ["employee_id", "ip"].map(|field| SourceFields::new(&[field.to_owned()]));
     let names: Arc<[Arc<str>]> = ["misuse", "probing"].map(Arc::from).into();
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     let batches = bodies.into_iter().zip(&fields);
-    let batches = batches.map(|(body, fields)| Some(Arc::new(Incidents::decode(body, fields).unwrap()))).collect();
+    let batches = batches
+        .map(|(body, fields)| Some(Arc::new(Incidents::decode(body, fields).unwrap())))
+        .collect();
     let view = View::new(1, names, Some(&identities), batches);
     let document = render::incidents(&view, &Filter::default());
     let after = ALLOCATIONS.load(Ordering::Relaxed);

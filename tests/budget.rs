@@ -1,4 +1,5 @@
-//! The budget: no answer is later, whatever the upstream does and whenever it is asked; and each says how true it is.
+//! The budget: no answer is later, whatever the upstream does and whenever it is asked; and each
+//! says how true it is.
 
 mod support;
 
@@ -30,7 +31,8 @@ async fn all_ask(
     headers: &'static [(&str, &str)],
 ) -> Vec<Answer> {
     let address = gateway.running.address;
-    let callers: Vec<_> = (0..callers).map(|_| tokio::spawn(get_with(address, path, headers))).collect();
+    let callers: Vec<_> =
+        (0..callers).map(|_| tokio::spawn(get_with(address, path, headers))).collect();
     let mut answers = Vec::new();
     for caller in callers {
         answers.push(caller.await.unwrap());
@@ -42,7 +44,9 @@ async fn all_ask(
 async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_budget() {
     // Two sources come too late for them.
     let late = [3, 6];
-    let server = upstream(|source| Duration::from_millis(if late.contains(&source) { 4000 } else { 300 })).await;
+    let server =
+        upstream(|source| Duration::from_millis(if late.contains(&source) { 4000 } else { 300 }))
+            .await;
     let mut config = quick(&server.base_url());
     config.response_budget = Duration::from_secs(1);
     config.cache.ttl = Duration::from_mins(1);
@@ -58,7 +62,11 @@ async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_b
     }
     gateway.until_complete("the refresh goes on").await;
     for answer in all_ask(&gateway, 500, "/incidents", &[]).await {
-        assert_eq!((answer.status, answer.text()), (200, &*whole), "the partial answer was not kept as whole");
+        assert_eq!(
+            (answer.status, answer.text()),
+            (200, &*whole),
+            "the partial answer was not kept as whole"
+        );
         assert_eq!(answer.header("incident-completeness"), "complete");
         assert!(answer.took < NOISE, "{:?}", answer.took);
     }
@@ -69,12 +77,15 @@ async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_b
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_is_not_given_the_answer_of_who_did_not() {
-    let server = upstream(|source| Duration::from_millis(if source == 3 { 20_000 } else { 0 })).await;
+    let server =
+        upstream(|source| Duration::from_millis(if source == 3 { 20_000 } else { 0 })).await;
     let mut config = quick(&server.base_url());
     config.response_budget = Duration::from_secs(1);
     let gateway = Gateway::start(&config);
     let is_fresh = |source: &&serde_json::Value| source["state"] == "fresh";
-    let fresh = |sources: &serde_json::Value| sources["sources"].as_array().unwrap().iter().filter(is_fresh).count();
+    let fresh = |sources: &serde_json::Value| {
+        sources["sources"].as_array().unwrap().iter().filter(is_fresh).count()
+    };
     gateway.until("all others have come", |sources| fresh(sources) == GOOD.len() - 1).await;
     let hasty = gateway.get_with("/incidents", &[("Prefer", "wait=0")]).await;
     assert!(hasty.status == 200 && hasty.took < NOISE, "{hasty:?}");
@@ -95,7 +106,9 @@ async fn warm_answers_come_at_once_while_a_refresh_hangs() {
     for source in 0..GOOD.len() {
         server.script(&path(source), Script::HangBeforeHeaders);
     }
-    gateway.until("the refresh is under way", |sources| sources["concurrency"]["in_flight"] == 8).await;
+    gateway
+        .until("the refresh is under way", |sources| sources["concurrency"]["in_flight"] == 8)
+        .await;
     for answer in all_ask(&gateway, 200, "/incidents", &[]).await {
         assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)));
         assert!(answer.took < NOISE, "{:?}", answer.took);
@@ -130,6 +143,9 @@ async fn a_kept_connection_has_the_budget_anew_for_each_request() {
         let began = Instant::now();
         assert_eq!(client.get("/incidents", &[]).await.unwrap().problem(), "no-data");
         let took = began.elapsed();
-        assert!(took > Duration::from_millis(200) && took < config.response_budget + NOISE, "{took:?}");
+        assert!(
+            took > Duration::from_millis(200) && took < config.response_budget + NOISE,
+            "{took:?}"
+        );
     }
 }

@@ -49,7 +49,9 @@ const NO_CREDENTIALS: &str = "no credentials for the upstream (neither user nor 
 
 #[test]
 fn missing_credentials_are_refused_wherever_the_upstream_is_called() {
-    for arguments in [&[][..], &["serve"], &["--listen", "127.0.0.1:0"], &["fetch"], &["check", "--connect"]] {
+    for arguments in
+        [&[][..], &["serve"], &["--listen", "127.0.0.1:0"], &["fetch"], &["check", "--connect"]]
+    {
         assert_eq!(refused(arguments, &[]), format!("error: {NO_CREDENTIALS}"));
     }
     let stderr = refused(&["serve"], &[("ELEVATE_USERNAME", "alice"), ("ELEVATE_PASSWORD", "")]);
@@ -81,9 +83,13 @@ fn a_missing_file_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("absent.yaml");
     let path = path.to_str().unwrap();
-    let problem = format!("cannot read {path}: there is no such file; give the path of a readable file\n");
+    let problem =
+        format!("cannot read {path}: there is no such file; give the path of a readable file\n");
     assert_eq!(refused(&["serve", "--config", path], &[]), format!("error: --config: {problem}"));
-    assert_eq!(refused(&["serve"], &[("CONFIG_PATH", path)]), format!("error: CONFIG_PATH: {problem}"));
+    assert_eq!(
+        refused(&["serve"], &[("CONFIG_PATH", path)]),
+        format!("error: CONFIG_PATH: {problem}")
+    );
     assert_eq!(
         refused(&["serve"], &[("ELEVATE_PASSWORD_FILE", path), ("ELEVATE_USERNAME", "alice")]),
         format!("error: ELEVATE_PASSWORD_FILE: {problem}")
@@ -117,7 +123,10 @@ fn a_password_in_the_base_url_is_refused_and_not_shown() {
     let (_directory, path) = file("upstream: { base_url: 'https://alice:hunter2@example.com' }\n");
     let path = path.to_str().unwrap();
     let held = "holds a user or a password before the `@`; set ELEVATE_USERNAME and ELEVATE_PASSWORD instead\n";
-    assert_eq!(refused(&["check", "--config", path], &[]), format!("error: {path}:1:23: upstream.base_url: {held}"));
+    assert_eq!(
+        refused(&["check", "--config", path], &[]),
+        format!("error: {path}:1:23: upstream.base_url: {held}")
+    );
     let variables = [("ELEVATE_BASE_URL", "https://alice:hunter2@example.com")];
     assert_eq!(refused(&["serve"], &variables), format!("error: ELEVATE_BASE_URL: {held}"));
 }
@@ -125,9 +134,13 @@ fn a_password_in_the_base_url_is_refused_and_not_shown() {
 #[test]
 fn check_prints_what_is_in_force_with_the_password_masked() {
     let (directory, path) = file("listen: 127.0.0.1:8000\n");
-    let variables =
-        [("ELEVATE_USERNAME", "alice"), ("ELEVATE_PASSWORD", "hunter2"), ("INCIDENT_GATEWAY__CACHE__TTL", "5s")];
-    let Ran { code, stdout, stderr } = run(&["check", "--config", path.to_str().unwrap()], &variables);
+    let variables = [
+        ("ELEVATE_USERNAME", "alice"),
+        ("ELEVATE_PASSWORD", "hunter2"),
+        ("INCIDENT_GATEWAY__CACHE__TTL", "5s"),
+    ];
+    let Ran { code, stdout, stderr } =
+        run(&["check", "--config", path.to_str().unwrap()], &variables);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(stdout.starts_with("listen: 127.0.0.1:8000\nadmin_listen: 0.0.0.0:9001\n"), "{stdout}");
     assert!(stdout.contains("\n  username: alice\n  password: \"********\"\n"), "{stdout}");
@@ -137,7 +150,8 @@ fn check_prints_what_is_in_force_with_the_password_masked() {
     // What it prints is a configuration, which says the same when it is checked.
     let printed = directory.path().join("printed.yaml");
     std::fs::write(&printed, &stdout).unwrap();
-    let again = run(&["check", "--config", printed.to_str().unwrap()], &[("ELEVATE_PASSWORD", "hunter2")]);
+    let again =
+        run(&["check", "--config", printed.to_str().unwrap()], &[("ELEVATE_PASSWORD", "hunter2")]);
     assert_eq!((again.code, again.stdout), (Some(0), stdout));
 }
 
@@ -154,13 +168,19 @@ fn an_output_that_cannot_be_written_is_refused_before_any_source_is_asked() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     upstream.set_nonblocking(true).unwrap();
     let base_url = format!("http://{}", upstream.local_addr().unwrap());
-    let variables = [("ELEVATE_BASE_URL", &*base_url), ("ELEVATE_USERNAME", "alice"), ("ELEVATE_PASSWORD", "hunter2")];
+    let variables = [
+        ("ELEVATE_BASE_URL", &*base_url),
+        ("ELEVATE_USERNAME", "alice"),
+        ("ELEVATE_PASSWORD", "hunter2"),
+    ];
     let directory = tempfile::tempdir().unwrap();
     let absent = directory.path().join("absent/out.json");
     let (absent, folder) = (absent.to_str().unwrap(), directory.path().to_str().unwrap());
     assert_eq!(
         refused(&["fetch", "--output", absent], &variables),
-        format!("error: --output: cannot write {absent}: there is no such folder; make it, or name a file elsewhere\n")
+        format!(
+            "error: --output: cannot write {absent}: there is no such folder; make it, or name a file elsewhere\n"
+        )
     );
     assert_eq!(
         refused(&["fetch", "--output", folder], &variables),
@@ -172,26 +192,41 @@ fn an_output_that_cannot_be_written_is_refused_before_any_source_is_asked() {
 
 #[test]
 fn bad_usage_exits_2_and_help_exits_0() {
-    for arguments in [&["--nonsense"][..], &["nonsense"], &["fetch", "--format", "xml"], &["check", "extra"]] {
+    for arguments in
+        [&["--nonsense"][..], &["nonsense"], &["fetch", "--format", "xml"], &["check", "extra"]]
+    {
         let stderr = refused(arguments, &[]);
         assert!(stderr.starts_with("error: "), "{stderr}");
     }
     let help = run(&["--help"], &[]);
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
-    for word in
-        ["serve", "fetch", "check", "healthcheck", "demo-upstream", "--config", "--listen", "--admin-listen", "--demo"]
-    {
+    for word in [
+        "serve",
+        "fetch",
+        "check",
+        "healthcheck",
+        "demo-upstream",
+        "--config",
+        "--listen",
+        "--admin-listen",
+        "--demo",
+    ] {
         assert!(help.stdout.contains(word), "{word}: {}", help.stdout);
     }
     let version = run(&["--version"], &[]);
     assert_eq!(version.code, Some(0));
-    assert!(version.stdout.starts_with(concat!("incident-gateway ", env!("CARGO_PKG_VERSION"))), "{}", version.stdout);
+    assert!(
+        version.stdout.starts_with(concat!("incident-gateway ", env!("CARGO_PKG_VERSION"))),
+        "{}",
+        version.stdout
+    );
 }
 
 #[test]
 fn a_reader_that_has_gone_is_no_failure() {
     for arguments in [&["check"][..], &["--help"], &["--version"]] {
-        let mut child = command(arguments, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            command(arguments, &[]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
@@ -218,11 +253,15 @@ fn healthcheck_exits_by_readyz_at_the_admin_address() {
     let ready = "HTTP/1.0 200 OK\r\n\r\nok\n";
     let draining = "HTTP/1.0 503 Service Unavailable\r\n\r\n{\"detail\":\"shutting down\"}";
 
-    let Ran { code, stdout, stderr } = run(&["healthcheck", "--url", &format!("http://{}", gateway(ready))], &[]);
+    let Ran { code, stdout, stderr } =
+        run(&["healthcheck", "--url", &format!("http://{}", gateway(ready))], &[]);
     assert_eq!((code, stdout.as_str(), stderr.as_str()), (Some(0), "", ""));
 
     let address = gateway(ready);
-    assert_eq!(run(&["healthcheck"], &[("INCIDENT_GATEWAY__ADMIN_LISTEN", &address)]).code, Some(0));
+    assert_eq!(
+        run(&["healthcheck"], &[("INCIDENT_GATEWAY__ADMIN_LISTEN", &address)]).code,
+        Some(0)
+    );
     let (_directory, path) = file(&format!("admin_listen: {}\ncolour: red\n", gateway(ready)));
     let by_file = run(&["healthcheck", "--config", path.to_str().unwrap()], &[]);
     assert_eq!(by_file.code, Some(0), "faults elsewhere do not matter: {}", by_file.stderr);
@@ -246,13 +285,21 @@ fn healthcheck_exits_by_readyz_at_the_admin_address() {
 #[test]
 fn healthcheck_refuses_what_it_cannot_ask() {
     let stderr = refused(&["healthcheck", "--url", "https://alice:hunter2@localhost"], &[]);
-    assert_eq!(stderr, "error: --url: only http is asked here; write it as http://127.0.0.1:9001/readyz\n");
+    assert_eq!(
+        stderr,
+        "error: --url: only http is asked here; write it as http://127.0.0.1:9001/readyz\n"
+    );
     let stderr = refused(&["healthcheck"], &[("INCIDENT_GATEWAY__ADMIN_LISTEN", "9001")]);
     assert!(
-        stderr.starts_with("error: INCIDENT_GATEWAY__ADMIN_LISTEN: `9001` is not an address and a port"),
+        stderr.starts_with(
+            "error: INCIDENT_GATEWAY__ADMIN_LISTEN: `9001` is not an address and a port"
+        ),
         "{stderr}"
     );
     // With a URL, a configuration that cannot be read does not matter.
     let url = format!("http://{}", gateway("HTTP/1.0 200 OK\r\n\r\n"));
-    assert_eq!(run(&["healthcheck", "--url", &url], &[("CONFIG_PATH", "/nonexistent")]).code, Some(0));
+    assert_eq!(
+        run(&["healthcheck", "--url", &url], &[("CONFIG_PATH", "/nonexistent")]).code,
+        Some(0)
+    );
 }

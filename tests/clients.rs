@@ -29,7 +29,10 @@ async fn gateway_with_limits(change: impl FnOnce(&mut Limits)) -> (ScriptedUpstr
 }
 
 /// A gateway that waits for data until the budget is spent, and so has requests in flight.
-async fn gateway_that_waits(budget: Duration, change: impl FnOnce(&mut Config)) -> (ScriptedUpstream, Gateway) {
+async fn gateway_that_waits(
+    budget: Duration,
+    change: impl FnOnce(&mut Config),
+) -> (ScriptedUpstream, Gateway) {
     let server = good_upstream().await;
     for source in 0..GOOD.len() {
         server.script(&path(source), Script::HangBeforeHeaders);
@@ -41,14 +44,17 @@ async fn gateway_that_waits(budget: Duration, change: impl FnOnce(&mut Config)) 
 
 #[tokio::test]
 async fn headers_that_drip_in_end_the_connection() {
-    let (_server, gateway) = gateway_with_limits(|limits| limits.header_timeout = Duration::from_millis(300)).await;
+    let (_server, gateway) =
+        gateway_with_limits(|limits| limits.header_timeout = Duration::from_millis(300)).await;
     let mut client = Client::connect(gateway.running.address).await.unwrap();
     // Also where a connection has been used well before.
     assert_eq!(client.get("/healthz", &[]).await.unwrap().status, 200);
     let began = Instant::now();
     client.send("GET /healthz HTTP/1.1\r\nX-Slow: ").await.unwrap();
     while began.elapsed() < AT_ONCE {
-        if client.send("z").await.is_err() || client.is_ended_within(Duration::from_millis(20)).await {
+        if client.send("z").await.is_err()
+            || client.is_ended_within(Duration::from_millis(20)).await
+        {
             break;
         }
     }
@@ -84,7 +90,10 @@ async fn pipelined_requests_are_answered_in_turn_however_long_the_first_takes() 
     })
     .await;
     let mut client = Client::connect(gateway.running.address).await.unwrap();
-    client.send(format!("GET /incidents HTTP/1.1\r\nHost: test\r\n\r\n{HEALTHZ}{HEALTHZ}GET /hea")).await.unwrap();
+    client
+        .send(format!("GET /incidents HTTP/1.1\r\nHost: test\r\n\r\n{HEALTHZ}{HEALTHZ}GET /hea"))
+        .await
+        .unwrap();
     assert_eq!(client.answer().await.unwrap().problem(), "no-data");
     assert_eq!(client.answer().await.unwrap().text(), "ok");
     assert_eq!(client.answer().await.unwrap().text(), "ok");
@@ -108,8 +117,16 @@ async fn what_is_no_request_or_too_large_is_refused_and_harms_nobody() {
         ("TLS", [&hello[..], &[0; 512]].concat(), &[400]),
         ("bad header name", b"GET / HTTP/1.1\r\nHost: test\r\nb\x01d: 1\r\n\r\n".to_vec(), &[400]),
         ("bad version", b"GET / HTTP/3.7\r\nHost: test\r\n\r\n".to_vec(), &[400]),
-        ("bad length", b"GET / HTTP/1.1\r\nHost: test\r\nContent-Length: -1\r\n\r\n".to_vec(), &[400]),
-        ("two lengths", b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_vec(), &[400]),
+        (
+            "bad length",
+            b"GET / HTTP/1.1\r\nHost: test\r\nContent-Length: -1\r\n\r\n".to_vec(),
+            &[400],
+        ),
+        (
+            "two lengths",
+            b"GET / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".to_vec(),
+            &[400],
+        ),
         ("HTTP/2 without asking", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), &[]),
     ];
     for (name, bytes, expected) in cases {
@@ -119,8 +136,11 @@ async fn what_is_no_request_or_too_large_is_refused_and_harms_nobody() {
         let answer = timeout(AT_ONCE, client.answer()).await.expect(name);
         match answer {
             Ok(answer) => assert!(expected.contains(&answer.status), "{name}: {}", answer.status),
-            // hyper closes on HTTP/2's first bytes without an answer, which would be in a protocol not spoken there.
-            Err(error) if expected.is_empty() => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{name}"),
+            // hyper closes on HTTP/2's first bytes without an answer, which would be in a protocol
+            // not spoken there.
+            Err(error) if expected.is_empty() => {
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{name}")
+            }
             // What was not read yet when the connection was closed turns the close into a reset.
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{name}"),
         }
@@ -148,11 +168,15 @@ async fn bodies_on_get_are_not_looked_at() {
     let (_server, gateway) = gateway_with(|_| ()).await;
     let address = gateway.running.address;
     let head = "GET /healthz HTTP/1.1\r\nHost: test\r\n";
-    for body in ["Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"] {
+    for body in [
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    ] {
         let mut client = Client::connect(address).await.unwrap();
         client.send(format!("{head}{body}")).await.unwrap();
         assert_eq!(client.answer().await.unwrap().text(), "ok", "{body}");
-        // What of the body was there with the headers is passed over; the next request is read as one.
+        // What of the body was there with the headers is passed over; the next request is read as
+        // one.
         client.send(HEALTHZ).await.unwrap();
         match client.answer().await {
             Ok(answer) => assert_eq!(answer.text(), "ok", "{body}"),
@@ -160,17 +184,26 @@ async fn bodies_on_get_are_not_looked_at() {
         }
     }
     // Bodies without end: answered at once, and not read on.
-    for announced in
-        ["Content-Length: 1000000000000", "Transfer-Encoding: chunked", "Content-Length: 9\r\nExpect: 100-continue"]
-    {
+    for announced in [
+        "Content-Length: 1000000000000",
+        "Transfer-Encoding: chunked",
+        "Content-Length: 9\r\nExpect: 100-continue",
+    ] {
         let mut client = Client::connect(address).await.unwrap();
         client.send(format!("{head}{announced}\r\n\r\n")).await.unwrap();
-        assert_eq!(timeout(AT_ONCE, client.answer()).await.unwrap().unwrap().text(), "ok", "{announced}");
+        assert_eq!(
+            timeout(AT_ONCE, client.answer()).await.unwrap().unwrap().text(),
+            "ok",
+            "{announced}"
+        );
         let flood = async { while client.send(&[b'1'; 4096]).await.is_ok() {} };
         assert!(timeout(AT_ONCE, flood).await.is_ok(), "{announced}: the connection ends");
     }
     let mut client = Client::connect(address).await.unwrap();
-    client.send("POST /incidents HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+    client
+        .send("POST /incidents HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n{}")
+        .await
+        .unwrap();
     let answer = client.answer().await.unwrap();
     assert_eq!((answer.status, answer.header("allow")), (405, "GET, HEAD"));
 }
@@ -183,7 +216,10 @@ async fn old_clients_are_served() {
     client.send("GET /incidents HTTP/1.0\r\n\r\n").await.unwrap();
     let answer = client.answer().await.unwrap();
     assert_eq!((answer.status, answer.header("incident-completeness")), (200, "complete"));
-    assert!(client.is_ended_within(AT_ONCE).await, "HTTP/1.0 keeps no connection that it did not ask to keep");
+    assert!(
+        client.is_ended_within(AT_ONCE).await,
+        "HTTP/1.0 keeps no connection that it did not ask to keep"
+    );
     let mut client = Client::connect(gateway.running.address).await.unwrap();
     for _ in 0..2 {
         client.send("GET /healthz HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await.unwrap();
@@ -212,14 +248,22 @@ async fn a_request_without_its_one_host_is_refused() {
         ] {
             client.send(format!("GET {path} HTTP/{version}\r\n{headers}\r\n")).await.unwrap();
             let answer = client.answer().await.unwrap();
-            assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid-host"), "{path}, {headers:?}");
+            assert_eq!(
+                (answer.status, answer.problem().as_str()),
+                (400, "invalid-host"),
+                "{path}, {headers:?}"
+            );
             assert_eq!(answer.json()["request_id"], answer.header("x-request-id"));
         }
         // A whole URL in the request line does not stand in for it.
         client.send(format!("GET http://test{path} HTTP/1.1\r\n\r\n")).await.unwrap();
         assert_eq!(client.answer().await.unwrap().problem(), "invalid-host", "{path}");
         client.send(format!("GET {path} HTTP/1.1\r\nhOST: [::1]:9000\r\n\r\n")).await.unwrap();
-        assert_eq!(client.answer().await.unwrap().status, if path == "/nowhere" { 404 } else { 200 }, "{path}");
+        assert_eq!(
+            client.answer().await.unwrap().status,
+            if path == "/nowhere" { 404 } else { 200 },
+            "{path}"
+        );
     }
 }
 
@@ -230,7 +274,10 @@ const LARGE: usize = 24 << 20;
 #[tokio::test]
 async fn a_client_that_does_not_read_is_dropped() {
     let server = good_upstream().await;
-    let record = format!(r#"{{"priority":"low","employee_id":1,"timestamp":1,"pad":"{}"}}"#, "p".repeat(LARGE));
+    let record = format!(
+        r#"{{"priority":"low","employee_id":1,"timestamp":1,"pad":"{}"}}"#,
+        "p".repeat(LARGE)
+    );
     server.script(&path(4), Script::json(format!(r#"{{"results":[{record}]}}"#)));
     let mut config = quick(&server.base_url());
     config.upstream.max_body = 64 << 20;
@@ -247,7 +294,8 @@ async fn a_client_that_does_not_read_is_dropped() {
     stream.try_write(b"GET /incidents HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     let began = Instant::now();
     stream.readable().await.unwrap();
-    // The kernel ends it without a word to the client, so what shows is that its place is free again.
+    // The kernel ends it without a word to the client, so what shows is that its place is free
+    // again.
     while get(gateway.running.address, "/sources").await.status == 503 {
         assert!(began.elapsed() < Duration::from_secs(20), "the client is still connected");
         sleep(Duration::from_millis(50)).await;
@@ -258,7 +306,8 @@ async fn a_client_that_does_not_read_is_dropped() {
 
 #[tokio::test]
 async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered() {
-    let (server, gateway) = gateway_that_waits(Duration::from_secs(3), |config| config.limits.max_requests = 4).await;
+    let (server, gateway) =
+        gateway_that_waits(Duration::from_secs(3), |config| config.limits.max_requests = 4).await;
     let address = gateway.running.address;
     let began = Instant::now();
     // The probing below may be there before one of them; each tries until it has its place.
@@ -288,7 +337,11 @@ async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered()
     for path in ["/healthz", "/metrics"] {
         assert_eq!(gateway.admin(path).await.status, 200, "{path}");
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "all that while the four wait: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "all that while the four wait: {:?}",
+        began.elapsed()
+    );
     for (source, (_, body)) in GOOD.iter().enumerate() {
         server.script(&path(source), Script::json(*body));
     }
@@ -301,7 +354,8 @@ async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered()
 
 #[tokio::test]
 async fn a_client_that_goes_away_gives_its_place_back() {
-    let (_server, gateway) = gateway_that_waits(Duration::from_secs(30), |config| config.limits.max_requests = 1).await;
+    let (_server, gateway) =
+        gateway_that_waits(Duration::from_secs(30), |config| config.limits.max_requests = 1).await;
     let address = gateway.running.address;
     let mut gone = Client::connect(address).await.unwrap();
     gone.send("GET /incidents HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
@@ -355,6 +409,14 @@ async fn with_every_spare_place_taken_connections_wait_for_their_turn() {
         silent.push(Client::connect(address).await.unwrap());
     }
     let waiting = tokio::spawn(get(address, "/healthz"));
-    assert_eq!(gateway.admin("/healthz").await.status, 200, "the admin listener has places of its own");
-    assert_eq!(timeout(AT_ONCE, waiting).await.unwrap().unwrap().text(), "ok", "silent clients are ended in time");
+    assert_eq!(
+        gateway.admin("/healthz").await.status,
+        200,
+        "the admin listener has places of its own"
+    );
+    assert_eq!(
+        timeout(AT_ONCE, waiting).await.unwrap().unwrap().text(),
+        "ok",
+        "silent clients are ended in time"
+    );
 }

@@ -1,14 +1,19 @@
-//! The demo upstream over real sockets: what it serves, to whom, and each way in which it misbehaves.
+//! The demo upstream over real sockets: what it serves, to whom, and each way in which it
+//! misbehaves.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use http::{HeaderValue, StatusCode};
 use incident_gateway::demo::generate::Plan;
-use incident_gateway::demo::{Data, Endpoint, Fault, Garbage, Options, PASSWORD, USERNAME, Upstream};
+use incident_gateway::demo::{
+    Data, Endpoint, Fault, Garbage, Options, PASSWORD, USERNAME, Upstream,
+};
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde::de::IgnoredAny;
 
@@ -24,7 +29,8 @@ fn with_fault(endpoint: Endpoint, fault: Fault) -> Options {
 fn client(configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     // Only the first call of all tests can succeed; the others find the provider set.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
+    let builder =
+        Client::builder().no_proxy().tls_certs_only([]).redirect(reqwest::redirect::Policy::none());
     configure(builder).build().unwrap()
 }
 
@@ -43,7 +49,10 @@ async fn get(upstream: &Upstream, endpoint: Endpoint) -> Response {
 }
 
 fn fixture(endpoint: Endpoint) -> Vec<u8> {
-    fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{endpoint}.json"))).unwrap()
+    fs::read(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(format!("{endpoint}.json")),
+    )
+    .unwrap()
 }
 
 #[tokio::test]
@@ -76,7 +85,10 @@ async fn only_the_right_user_with_the_right_password_gets_an_answer() {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), wanted, "{number}");
         let challenge = answer.headers().get(WWW_AUTHENTICATE).map(HeaderValue::as_bytes);
-        assert_eq!(challenge.is_some_and(|value| value.starts_with(b"Basic realm=")), wanted != StatusCode::OK);
+        assert_eq!(
+            challenge.is_some_and(|value| value.starts_with(b"Basic realm=")),
+            wanted != StatusCode::OK
+        );
     }
 }
 
@@ -84,7 +96,14 @@ async fn only_the_right_user_with_the_right_password_gets_an_answer() {
 async fn other_paths_and_methods_are_refused() {
     let upstream = Upstream::start(quick()).await.unwrap();
     let client = plain_client();
-    for path in ["/", "/identities", "/incidents/", "/incidents/denial", "/incidents/denial/x", "/incidents//denial/"] {
+    for path in [
+        "/",
+        "/identities",
+        "/incidents/",
+        "/incidents/denial",
+        "/incidents/denial/x",
+        "/incidents//denial/",
+    ] {
         let request = client.get(upstream.base_url() + path).basic_auth(USERNAME, Some(PASSWORD));
         assert_eq!(request.send().await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
     }
@@ -104,9 +123,13 @@ async fn gzip_is_served_where_it_is_on_and_accepted() {
     let zipping = client(|builder| builder);
     for (gzip, wanted) in [(true, Some("gzip")), (false, None)] {
         let upstream = Upstream::start(Options { gzip, ..quick() }).await.unwrap();
-        let raw = request(&plain_client(), &upstream, Endpoint::Denial).header("accept-encoding", "br, gzip");
+        let raw = request(&plain_client(), &upstream, Endpoint::Denial)
+            .header("accept-encoding", "br, gzip");
         let raw = raw.send().await.unwrap();
-        assert_eq!(raw.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes), wanted.map(str::as_bytes));
+        assert_eq!(
+            raw.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes),
+            wanted.map(str::as_bytes)
+        );
         assert_eq!(raw.bytes().await.unwrap().len() < fixture(Endpoint::Denial).len() / 2, gzip);
         for client in [&zipping, &plain_client()] {
             let answer = request(client, &upstream, Endpoint::Denial).send().await.unwrap();
@@ -119,16 +142,24 @@ async fn gzip_is_served_where_it_is_on_and_accepted() {
 async fn data_comes_from_a_directory_or_a_generator() {
     let directory = tempfile::tempdir().unwrap();
     for endpoint in Endpoint::ALL {
-        fs::write(directory.path().join(format!("{endpoint}.json")), format!("as it is: {endpoint}")).unwrap();
+        fs::write(
+            directory.path().join(format!("{endpoint}.json")),
+            format!("as it is: {endpoint}"),
+        )
+        .unwrap();
     }
     let data = Data::Directory(directory.path().to_owned());
     let upstream = Upstream::start(Options { data, ..quick() }).await.unwrap();
     assert_eq!(get(&upstream, Endpoint::Misuse).await.text().await.unwrap(), "as it is: misuse");
 
     let plan = Plan { incidents: 10_000, employees: 100, seed: 1 };
-    let upstream = Upstream::start(Options { data: Data::Generated(plan), ..quick() }).await.unwrap();
+    let upstream =
+        Upstream::start(Options { data: Data::Generated(plan), ..quick() }).await.unwrap();
     for endpoint in Endpoint::ALL {
-        assert!(get(&upstream, endpoint).await.bytes().await.unwrap() == plan.body(endpoint), "{endpoint}");
+        assert!(
+            get(&upstream, endpoint).await.bytes().await.unwrap() == plan.body(endpoint),
+            "{endpoint}"
+        );
     }
 }
 
@@ -203,14 +234,18 @@ async fn a_source_that_cuts_off_closes_the_connection_half_way() {
 async fn a_dripping_source_comes_to_its_end() {
     let drip = Fault::Drip(u32::MAX.try_into().unwrap());
     let upstream = Upstream::start(with_fault(Endpoint::Probing, drip)).await.unwrap();
-    assert!(get(&upstream, Endpoint::Probing).await.bytes().await.unwrap() == fixture(Endpoint::Probing));
+    assert!(
+        get(&upstream, Endpoint::Probing).await.bytes().await.unwrap()
+            == fixture(Endpoint::Probing)
+    );
 }
 
 #[tokio::test]
 async fn a_source_answers_with_the_status_it_is_told() {
     for code in [204, 401, 403, 404, 429, 500, 503] {
         let status = StatusCode::from_u16(code).unwrap();
-        let options = Options { retry_after: Some(7), ..with_fault(Endpoint::Misuse, Fault::Status(status)) };
+        let options =
+            Options { retry_after: Some(7), ..with_fault(Endpoint::Misuse, Fault::Status(status)) };
         let upstream = Upstream::start(options).await.unwrap();
         let answer = get(&upstream, Endpoint::Misuse).await;
         assert_eq!(answer.status(), status);
@@ -231,7 +266,8 @@ async fn a_source_redirects_where_it_is_told() {
     assert_eq!(answer.headers()[LOCATION], "http://127.0.0.2:1/elsewhere");
 
     let own = HeaderValue::from_static(Endpoint::Denial.path());
-    let upstream = Upstream::start(with_fault(Endpoint::Denial, Fault::Redirect(own))).await.unwrap();
+    let upstream =
+        Upstream::start(with_fault(Endpoint::Denial, Fault::Redirect(own))).await.unwrap();
     let following = client(|builder| builder.redirect(reqwest::redirect::Policy::limited(3)));
     let error = request(&following, &upstream, Endpoint::Denial).send().await.unwrap_err();
     assert!(error.is_redirect(), "{error:?}");
@@ -241,7 +277,8 @@ async fn a_source_redirects_where_it_is_told() {
 async fn garbage_is_no_answer_of_the_upstreams() {
     for endpoint in [Endpoint::Identities, Endpoint::Unauthorized] {
         let body = async |garbage| {
-            let upstream = Upstream::start(with_fault(endpoint, Fault::Garbage(garbage))).await.unwrap();
+            let upstream =
+                Upstream::start(with_fault(endpoint, Fault::Garbage(garbage))).await.unwrap();
             let answer = get(&upstream, endpoint).await;
             assert_eq!(answer.status(), StatusCode::OK);
             let content_type = answer.headers()[CONTENT_TYPE].to_str().unwrap().to_owned();
@@ -249,8 +286,13 @@ async fn garbage_is_no_answer_of_the_upstreams() {
         };
         let (content_type, page) = body(Garbage::Html).await;
         assert!(content_type.starts_with("text/html") && page.starts_with(b"<!doctype html>"));
-        assert!(serde_json::from_slice::<IgnoredAny>(&body(Garbage::Json).await.1).unwrap_err().is_eof());
-        let parsed = async |garbage| serde_json::from_slice::<serde_json::Value>(&body(garbage).await.1);
+        assert!(
+            serde_json::from_slice::<IgnoredAny>(&body(Garbage::Json).await.1)
+                .unwrap_err()
+                .is_eof()
+        );
+        let parsed =
+            async |garbage| serde_json::from_slice::<serde_json::Value>(&body(garbage).await.1);
         assert!(parsed(Garbage::Shape).await.unwrap().is_array());
         assert!(std::str::from_utf8(&body(Garbage::Utf8).await.1).is_err());
         let deep = parsed(Garbage::Deep).await.unwrap_err().to_string();
@@ -293,7 +335,8 @@ async fn a_bomb_is_small_until_it_is_decompressed() {
     let size = answer.bytes().await.unwrap().len();
     assert!(size < Fault::BOMB_SIZE / 150, "{size} bytes");
 
-    let answer = request(&client(|builder| builder), &upstream, Endpoint::Intrusion).send().await.unwrap();
+    let answer =
+        request(&client(|builder| builder), &upstream, Endpoint::Intrusion).send().await.unwrap();
     assert_eq!(read(answer, u64::MAX).await, Fault::BOMB_SIZE as u64);
 }
 

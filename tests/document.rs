@@ -1,5 +1,5 @@
-//! The documents against a simple reference: for any upstream bodies each record comes out exactly once, in its place,
-//! with its bytes as they came, and the same input gives the same bytes.
+//! The documents against a simple reference: for any upstream bodies each record comes out exactly
+//! once, in its place, with its bytes as they came, and the same input gives the same bytes.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,8 +12,11 @@ use incident_gateway::snapshot::View;
 use proptest::prelude::*;
 use serde_json::value::RawValue;
 
-const SOURCES: [(&str, &[&str]); 3] =
-    [("denial", &["reported_by"]), ("intrusion", &["internal_ip", "employee_id"]), ("other", &["identifier"])];
+const SOURCES: [(&str, &[&str]); 3] = [
+    ("denial", &["reported_by"]),
+    ("intrusion", &["internal_ip", "employee_id"]),
+    ("other", &["identifier"]),
+];
 const PRIORITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 
 /// The gateway's own way, from bodies to documents.
@@ -21,16 +24,22 @@ fn documents(identities: Option<&str>, bodies: &[Option<String>]) -> (String, St
     let names: Vec<Arc<str>> = SOURCES.iter().map(|(name, _)| Arc::from(*name)).collect();
     let batches = SOURCES.iter().zip(bodies).map(|((_, identity), body)| {
         let identity: Vec<String> = identity.iter().map(ToString::to_string).collect();
-        let decode =
-            |body: &String| Incidents::decode(Bytes::from(body.clone()), &SourceFields::new(&identity)).unwrap();
+        let decode = |body: &String| {
+            Incidents::decode(Bytes::from(body.clone()), &SourceFields::new(&identity)).unwrap()
+        };
         body.as_ref().map(|body| Arc::new(decode(body)))
     });
-    let identities = identities.map(|body| Identities::decode(Bytes::from(body.to_owned())).unwrap());
+    let identities =
+        identities.map(|body| Identities::decode(Bytes::from(body.to_owned())).unwrap());
     let view = View::new(1, names.into(), identities.as_ref(), batches.collect());
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let document = render::incidents(&view, &Filter::default());
     let compact = render::compact(&view, &document.clone().into()).unwrap();
-    assert_eq!(answers(&compact), answers(&view), "answers are the same from a view's own document");
+    assert_eq!(
+        answers(&compact),
+        answers(&view),
+        "answers are the same from a view's own document"
+    );
     assert!(render::compact(&compact, &Bytes::new()).is_none(), "once is enough");
     (text(document), text(render::unattributed(&view)))
 }
@@ -43,7 +52,8 @@ fn answers(view: &View) -> Vec<String> {
     answers.extend([&all, &lately].map(|filter| render::incidents(view, filter)));
     answers.extend([&all, &lately].map(|filter| render::ndjson(view, filter)));
     answers.extend([&all, &lately].map(|filter| render::csv(view, filter)));
-    answers.extend(view.joined().employees().map(|employee| render::employee(view, &employee, &all)));
+    answers
+        .extend(view.joined().employees().map(|employee| render::employee(view, &employee, &all)));
     answers.into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
 }
 
@@ -58,11 +68,16 @@ fn number(raw: &RawValue) -> Option<&str> {
     raw.get().starts_with(|first: char| first == '-' || first.is_ascii_digit()).then(|| raw.get())
 }
 
-fn employee(value: String, table: Option<&BTreeMap<IpAddr, String>>) -> Result<String, &'static str> {
+fn employee(
+    value: String,
+    table: Option<&BTreeMap<IpAddr, String>>,
+) -> Result<String, &'static str> {
     match (value.parse::<IpAddr>(), table) {
         (Err(_), _) => Ok(value),
         (Ok(_), None) => Err("identities_unavailable"),
-        (Ok(address), Some(table)) => table.get(&address.to_canonical()).cloned().ok_or("unknown_ip"),
+        (Ok(address), Some(table)) => {
+            table.get(&address.to_canonical()).cloned().ok_or("unknown_ip")
+        }
     }
 }
 
@@ -93,11 +108,17 @@ fn reference(identities: Option<&str>, bodies: &[Option<String>]) -> (String, St
             };
             let text = typed(name, record.get());
             let value = identity.iter().find_map(|field| fields.get(*field));
-            let named = value.and_then(|value| number(value).map(str::to_owned).or_else(|| string(value)));
-            let employee = named.ok_or("missing_identity").and_then(|value| employee(value, table.as_ref()));
+            let named =
+                value.and_then(|value| number(value).map(str::to_owned).or_else(|| string(value)));
+            let employee =
+                named.ok_or("missing_identity").and_then(|value| employee(value, table.as_ref()));
             let priority = fields.get("priority").and_then(|raw| string(raw));
-            let priority = priority.and_then(|name| PRIORITIES.iter().position(|known| *known == name));
-            let timestamp = fields.get("timestamp").and_then(|raw| number(raw)).and_then(|raw| raw.parse::<f64>().ok());
+            let priority =
+                priority.and_then(|name| PRIORITIES.iter().position(|known| *known == name));
+            let timestamp = fields
+                .get("timestamp")
+                .and_then(|raw| number(raw))
+                .and_then(|raw| raw.parse::<f64>().ok());
             let timestamp = timestamp.filter(|seconds| seconds.is_finite());
             match (employee, priority, timestamp) {
                 (Err(reason), _, _) => unattributed.push((name, reason, text)),
@@ -115,23 +136,34 @@ fn reference(identities: Option<&str>, bodies: &[Option<String>]) -> (String, St
         let groups = PRIORITIES.iter().zip(groups).map(|(priority, mut group)| {
             group.sort_by(|a, b| a.0.partial_cmp(&b.0).unwrap());
             let texts: Vec<String> = group.into_iter().map(|(_, text)| text).collect();
-            format!("\"{priority}\":{{\"count\":{},\"incidents\":[{}]}}", texts.len(), texts.join(","))
+            format!(
+                "\"{priority}\":{{\"count\":{},\"incidents\":[{}]}}",
+                texts.len(),
+                texts.join(",")
+            )
         });
-        format!("{}:{{{}}}", serde_json::to_string(&id).unwrap(), groups.collect::<Vec<_>>().join(","))
+        format!(
+            "{}:{{{}}}",
+            serde_json::to_string(&id).unwrap(),
+            groups.collect::<Vec<_>>().join(",")
+        )
     });
     let incidents = format!("{{{}}}", employees.collect::<Vec<_>>().join(","));
-    let items = unattributed
-        .iter()
-        .map(|(name, reason, text)| format!("{{\"source\":\"{name}\",\"reason\":\"{reason}\",\"incident\":{text}}}"));
+    let items = unattributed.iter().map(|(name, reason, text)| {
+        format!("{{\"source\":\"{name}\",\"reason\":\"{reason}\",\"incident\":{text}}}")
+    });
     let items: Vec<String> = items.collect();
     (incidents, format!("{{\"count\":{},\"incidents\":[{}]}}", items.len(), items.join(",")))
 }
 
-/// The record with its source's type first, and without members of that name in any of the generator's spellings.
+/// The record with its source's type first, and without members of that name in any of the
+/// generator's spellings.
 fn typed(name: &str, record: &str) -> String {
     let members = split_members(&record[1..record.len() - 1]);
     let is_type = |member: &str| {
-        ["\"type\"", "\"t\\u0079pe\"", "\"\\u0074ype\""].iter().any(|key| member.trim().starts_with(key))
+        ["\"type\"", "\"t\\u0079pe\"", "\"\\u0074ype\""]
+            .iter()
+            .any(|key| member.trim().starts_with(key))
     };
     let removed = members.iter().any(|member| is_type(member));
     let kept = members.into_iter().filter(|member| !is_type(member));
@@ -143,7 +175,8 @@ fn typed(name: &str, record: &str) -> String {
 
 /// Splits at the commas that are neither in a string nor in brackets.
 fn split_members(text: &str) -> Vec<&str> {
-    let (mut members, mut begin, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0, false, false);
+    let (mut members, mut begin, mut depth, mut quoted, mut escaped) =
+        (Vec::new(), 0, 0, false, false);
     for (index, character) in text.char_indices() {
         match character {
             _ if escaped => escaped = false,
@@ -234,8 +267,9 @@ fn record() -> impl Strategy<Value = String> {
 }
 
 fn body() -> impl Strategy<Value = Option<String>> {
-    let bodies = prop::collection::vec(record(), 0..40)
-        .prop_map(|records| Some(format!("{{\"next\": [null], \"results\":[{}] }}", records.join(", "))));
+    let bodies = prop::collection::vec(record(), 0..40).prop_map(|records| {
+        Some(format!("{{\"next\": [null], \"results\":[{}] }}", records.join(", ")))
+    });
     prop_oneof![9 => bodies, 1 => Just(None)]
 }
 
@@ -262,22 +296,28 @@ proptest! {
     }
 }
 
-/// Records as sources list them: by time, many at the same, and now and then one out of turn or without a valid time.
+/// Records as sources list them: by time, many at the same, and now and then one out of turn or
+/// without a valid time.
 fn long_body() -> impl Strategy<Value = Option<String>> {
     let records = prop::collection::vec((0..3_u32, 0..4_usize, 0..4_u32, 0..100_u32), 0..500);
     (records, any::<bool>()).prop_map(|(records, ascending)| {
         let mut second = 0;
-        let records = records.into_iter().enumerate().map(|(index, (employee, priority, step, odd))| {
-            second += step;
-            let timestamp = match odd {
-                0 if !ascending => format!("{}.25", second / 4 + 50),
-                1 => "null".to_owned(),
-                _ => format!("{}.25", second / 4),
-            };
-            let priority = PRIORITIES[priority];
-            let names = ["reported_by", "internal_ip", "identifier"].map(|field| format!("\"{field}\":{employee}"));
-            format!("{{{},\"priority\":\"{priority}\",\"timestamp\":{timestamp},\"n\":{index}}}", names.join(","))
-        });
+        let records =
+            records.into_iter().enumerate().map(|(index, (employee, priority, step, odd))| {
+                second += step;
+                let timestamp = match odd {
+                    0 if !ascending => format!("{}.25", second / 4 + 50),
+                    1 => "null".to_owned(),
+                    _ => format!("{}.25", second / 4),
+                };
+                let priority = PRIORITIES[priority];
+                let names = ["reported_by", "internal_ip", "identifier"]
+                    .map(|field| format!("\"{field}\":{employee}"));
+                format!(
+                    "{{{},\"priority\":\"{priority}\",\"timestamp\":{timestamp},\"n\":{index}}}",
+                    names.join(",")
+                )
+            });
         Some(format!("{{\"results\":[{}]}}", records.collect::<Vec<_>>().join(",")))
     })
 }
@@ -339,14 +379,17 @@ fn a_record_keeps_its_bytes_and_its_type_stands_first() {
 
 #[test]
 fn the_fixtures_give_the_expected_documents() {
-    let fixture = |name: &str| std::fs::read(format!("{}/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let fixture = |name: &str| {
+        std::fs::read(format!("{}/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    };
     let sources = incident_gateway::config::Config::default().sources;
     let batches = sources.iter().map(|source| {
         let fields = SourceFields::new(&source.identity);
         Some(Arc::new(Incidents::decode(Bytes::from(fixture(&source.name)), &fields).unwrap()))
     });
     let identities = Identities::decode(Bytes::from(fixture("identities"))).unwrap();
-    let names: Vec<Arc<str>> = sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
+    let names: Vec<Arc<str>> =
+        sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
     let view = View::new(1, names.into(), Some(&identities), batches.collect());
     assert!(render::incidents(&view, &Filter::default()) == fixture("expected/incidents"));
     assert!(render::unattributed(&view) == fixture("expected/unattributed"));

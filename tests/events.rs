@@ -42,7 +42,12 @@ impl Client {
         let response = site.ask(Method::GET, "/events", &headers).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let mut client = Self { body: response.into_body(), text: String::new(), id: String::new(), comments: 0 };
+        let mut client = Self {
+            body: response.into_body(),
+            text: String::new(),
+            id: String::new(),
+            comments: 0,
+        };
         // The task that makes events begins before anything is published.
         client.read(Duration::from_millis(10)).await;
         client
@@ -53,7 +58,9 @@ impl Client {
         let until = Instant::now() + within;
         loop {
             match tokio::time::timeout_at(until, self.body.frame()).await {
-                Ok(Some(frame)) => self.text.push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap()),
+                Ok(Some(frame)) => self
+                    .text
+                    .push_str(std::str::from_utf8(frame.unwrap().data_ref().unwrap()).unwrap()),
                 Ok(None) => return true,
                 Err(_) => return false,
             }
@@ -95,7 +102,8 @@ fn records(ids: impl IntoIterator<Item = u32>) -> String {
     let mut body = String::from(r#"{"results":["#);
     for id in ids {
         let comma = if body.ends_with('[') { "" } else { "," };
-        write!(body, r#"{comma}{{"employee_id":{id},"priority":"high","timestamp":{id}}}"#).unwrap();
+        write!(body, r#"{comma}{{"employee_id":{id},"priority":"high","timestamp":{id}}}"#)
+            .unwrap();
     }
     body + "]}"
 }
@@ -158,7 +166,11 @@ async fn a_view_without_its_batches_hides_no_news() {
     site.publish_named(&[("misuse", &records([1, 2]))]);
     let events = late.next().await;
     let named: Vec<_> = events.iter().map(|event| (&*event.name, &*event.data)).collect();
-    assert_eq!(named, [("reset", r#"{"reason":"lost"}"#)], "what is new cannot be told, and that is said");
+    assert_eq!(
+        named,
+        [("reset", r#"{"reason":"lost"}"#)],
+        "what is new cannot be told, and that is said"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -178,8 +190,9 @@ async fn a_client_goes_on_where_it_was() {
     sleep(Duration::from_mins(1)).await;
     let mut again = Client::connect(&site, Some(&events[0].id)).await;
     // Data has grown stale and fresh again meanwhile.
-    let incidents =
-        |events: Vec<Event>| -> Vec<Event> { events.into_iter().filter(|event| event.name == "incidents").collect() };
+    let incidents = |events: Vec<Event>| -> Vec<Event> {
+        events.into_iter().filter(|event| event.name == "incidents").collect()
+    };
     let told = incidents(again.next().await);
     assert_eq!(told[0], events[1]);
     assert_eq!((told.len(), told[1].json()["employee_id"].clone()), (2, json!("4")));
@@ -189,7 +202,10 @@ async fn a_client_goes_on_where_it_was() {
     for strange in ["", "x", "0-0", "0000000000000000-1", "99999999999999999999-1"] {
         let mut other = Client::connect(&site, Some(strange)).await;
         let told = other.next().await;
-        assert_eq!((told.len(), told[0].name.as_str(), told[0].json()), (1, "reset", json!({"reason": "unknown_id"})));
+        assert_eq!(
+            (told.len(), told[0].name.as_str(), told[0].json()),
+            (1, "reset", json!({"reason": "unknown_id"}))
+        );
     }
 
     // Long after the last client has gone nothing is kept, and a client that comes back is told.
@@ -216,17 +232,24 @@ async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
     site.publish(Some("{}"), all(None));
     let events = client.next().await;
     assert_eq!(events.len(), 7, "every source but the missing one: {events:?}");
-    assert_eq!(events[0].json(), json!({"name": "identities", "state": "fresh", "completeness": "partial"}));
+    assert_eq!(
+        events[0].json(),
+        json!({"name": "identities", "state": "fresh", "completeness": "partial"})
+    );
 
     site.publish(Some("{}"), all(Some(one)));
     let events = client.next().await;
     assert_eq!(events.len(), 1, "a first batch adds nothing: {events:?}");
-    assert_eq!(events[0].json(), json!({"name": "misuse", "state": "fresh", "completeness": "complete"}));
+    assert_eq!(
+        events[0].json(),
+        json!({"name": "misuse", "state": "fresh", "completeness": "complete"})
+    );
 
     site.publish_states(|source| {
         if &*source.name == "misuse" {
             source.consecutive_failures = 1;
-            source.last_error = Some(SourceError { kind: Outcome::Timeout, detail: "scripted".to_owned() });
+            source.last_error =
+                Some(SourceError { kind: Outcome::Timeout, detail: "scripted".to_owned() });
         }
     });
     let events = client.next().await;
@@ -246,7 +269,10 @@ async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
     sleep(Duration::from_mins(1)).await;
     let events = client.next().await;
     assert_eq!(events.len(), 8);
-    assert_eq!(events[7].json(), json!({"name": "other", "state": "stale", "completeness": "stale"}));
+    assert_eq!(
+        events[7].json(),
+        json!({"name": "other", "state": "stale", "completeness": "stale"})
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -313,7 +339,10 @@ async fn the_number_of_clients_is_bounded() {
     // They take no places from other requests, and HEAD takes none of theirs.
     assert_eq!(site.get("/incidents").await.status, StatusCode::OK);
     assert_eq!(site.ask(Method::HEAD, "/events", &[]).await.status(), StatusCode::OK);
-    assert_eq!(site.ask(Method::POST, "/events", &[]).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        site.ask(Method::POST, "/events", &[]).await.status(),
+        StatusCode::METHOD_NOT_ALLOWED
+    );
     clients.pop();
     assert_eq!(site.ask(Method::GET, "/events", &[]).await.status(), StatusCode::OK);
 }

@@ -1,7 +1,9 @@
-//! Every fault × every source (identities included) × cold and warm, against whole gateways over real sockets.
+//! Every fault × every source (identities included) × cold and warm, against whole gateways over
+//! real sockets.
 //!
-//! Each pair of fault and source has a gateway and an upstream of its own. The source fails from the start (cold), is
-//! mended, fails again (warm) and is mended again; the other sources answer well all the time.
+//! Each pair of fault and source has a gateway and an upstream of its own. The source fails from
+//! the start (cold), is mended, fails again (warm) and is mended again; the other sources answer
+//! well all the time.
 
 mod support;
 
@@ -52,7 +54,10 @@ fn faults(elsewhere: &str) -> Vec<Fault> {
         fault("hangs before headers", "timeout", |_| Script::HangBeforeHeaders),
         fault("hangs in headers", "timeout", |_| Script::HangInHeaders),
         fault("hangs in body", "timeout", |source| Script::HangInBody(good(source))),
-        fault("drips", "timeout", |source| Script::Drip { body: good(source), every: DEADLINE / 20 }),
+        fault("drips", "timeout", |source| Script::Drip {
+            body: good(source),
+            every: DEADLINE / 20,
+        }),
         fault("cut off", "body", |source| Script::CutOff(good(source))),
         fault("cut off in a chunk", "body", |source| Script::CutOffInChunk(good(source))),
         fault("wrong length", "decode", |source| Script::TooLong {
@@ -68,18 +73,26 @@ fn faults(elsewhere: &str) -> Vec<Fault> {
         fault("bad gzip", "decode", |_| Script::BadGzip),
         fault("cut off gzip", "decode", |source| Script::CutOffGzip(good(source))),
         fault("redirect loop", "status", |source| Script::redirect_loop(&path(source))),
-        fault("redirect elsewhere", "status", move |source| Script::Redirect(format!("{elsewhere}{}", path(source)))),
+        fault("redirect elsewhere", "status", move |source| {
+            Script::Redirect(format!("{elsewhere}{}", path(source)))
+        }),
         fault("empty", "decode", |_| Script::json("")),
         fault("half of the JSON", "decode", |source| Script::json(half(source))),
-        fault("more than the JSON", "decode", |source| Script::json([&good(source)[..], b"]"].concat())),
+        fault("more than the JSON", "decode", |source| {
+            Script::json([&good(source)[..], b"]"].concat())
+        }),
         fault("trailing comma", "decode", |source| {
             let body = String::from_utf8(good(source)).unwrap();
             Script::json(format!("{},}}", &body[..body.len() - 1]))
         }),
         fault("array", "decode", |_| Script::json("[]")),
         fault("null", "decode", |_| Script::json("null")),
-        fault("an error that says 200", "decode", |_| Script::json(r#"{"detail":"down for maintenance"}"#)),
-        fault("results that are an object", "decode", |_| Script::json(r#"{"results":{"17.0.0.1":1}}"#)),
+        fault("an error that says 200", "decode", |_| {
+            Script::json(r#"{"detail":"down for maintenance"}"#)
+        }),
+        fault("results that are an object", "decode", |_| {
+            Script::json(r#"{"results":{"17.0.0.1":1}}"#)
+        }),
         fault("invalid UTF-8", "decode", |source| {
             let mut body = good(source);
             let quote = body.iter().position(|byte| *byte == b'"').unwrap();
@@ -95,7 +108,9 @@ fn faults(elsewhere: &str) -> Vec<Fault> {
             })
         }),
         fault("HTML that says 200", "decode", |_| {
-            Reply::json("<!doctype html><title>Sign in</title>").header("X-Content-Type", "text/html").into()
+            Reply::json("<!doctype html><title>Sign in</title>")
+                .header("X-Content-Type", "text/html")
+                .into()
         }),
     ];
     for status in [204, 206, 304, 401, 403, 404, 429, 500, 502, 503] {
@@ -113,13 +128,19 @@ fn settings(server: &ScriptedUpstream, fault: &Fault) -> Config {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_reaches_beyond_its_source_or_outlasts_its_cause() {
     let elsewhere = good_upstream().await;
-    let pairs =
-        faults(&elsewhere.base_url()).into_iter().flat_map(|fault| (0..GOOD.len()).map(move |at| (fault.clone(), at)));
-    let played = stream::iter(pairs).map(|(fault, source)| tokio::spawn(play(fault, source))).buffer_unordered(AT_ONCE);
+    let pairs = faults(&elsewhere.base_url())
+        .into_iter()
+        .flat_map(|fault| (0..GOOD.len()).map(move |at| (fault.clone(), at)));
+    let played = stream::iter(pairs)
+        .map(|(fault, source)| tokio::spawn(play(fault, source)))
+        .buffer_unordered(AT_ONCE);
     let played: Vec<_> = played.collect().await;
     let failed: Vec<_> = played.iter().filter_map(|played| played.as_ref().err()).collect();
     assert!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), played.len());
-    assert!(elsewhere.seen().is_empty(), "credentials stay home: a redirect to another host is not followed");
+    assert!(
+        elsewhere.seen().is_empty(),
+        "credentials stay home: a redirect to another host is not followed"
+    );
 }
 
 async fn play(fault: Fault, source: usize) {
@@ -134,7 +155,9 @@ async fn play(fault: Fault, source: usize) {
         let sources = gateway
             .until(&name, |sources| {
                 let hit = &sources["sources"][source];
-                hit["consecutive_failures"].as_u64() > Some(0) && hit["state"] == standing && others_are_there(sources)
+                hit["consecutive_failures"].as_u64() > Some(0)
+                    && hit["state"] == standing
+                    && others_are_there(sources)
             })
             .await;
         check_sources(&name, &sources, source, fault.outcome);
@@ -150,20 +173,37 @@ async fn play(fault: Fault, source: usize) {
         }
         let item = format!("{};state={standing}", GOOD[source].0);
         let states = answer.header("incident-sources");
-        assert!(states.contains(&item) && states.contains(&format!(";error={}", fault.outcome)), "{name}: {states}");
+        assert!(
+            states.contains(&item) && states.contains(&format!(";error={}", fault.outcome)),
+            "{name}: {states}"
+        );
 
         server.script(&path(source), Script::json(GOOD[source].1));
         gateway.until_complete(&format!("{name}, mended")).await;
         let answer = gateway.get("/incidents").await;
-        assert_eq!((answer.text(), answer.header("incident-completeness")), (&*whole, "complete"), "{name}, mended");
+        assert_eq!(
+            (answer.text(), answer.header("incident-completeness")),
+            (&*whole, "complete"),
+            "{name}, mended"
+        );
     }
     check_metrics(&name, gateway.admin("/metrics").await.text(), source, fault.outcome);
     // What the sockets' buffers hold, but not what an endless body would make of it.
-    assert!(server.sent() < 256 << 20, "{name}: {} bytes were read of a body that may have 64 KiB", server.sent());
+    assert!(
+        server.sent() < 256 << 20,
+        "{name}: {} bytes were read of a body that may have 64 KiB",
+        server.sent()
+    );
 }
 
 fn others_are_there(sources: &Value) -> bool {
-    sources["sources"].as_array().unwrap().iter().filter(|source| source["state"] == "fresh").count() == GOOD.len() - 1
+    sources["sources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|source| source["state"] == "fresh")
+        .count()
+        == GOOD.len() - 1
 }
 
 fn check_sources(name: &str, sources: &Value, source: usize, outcome: &str) {
@@ -185,8 +225,10 @@ fn check_sources(name: &str, sources: &Value, source: usize, outcome: &str) {
 
 fn check_metrics(name: &str, page: &str, source: usize, expected: &str) {
     for (index, (other, _)) in GOOD.iter().enumerate() {
-        let prefix = format!("incident_gateway_upstream_requests_total{{source=\"{other}\",outcome=\"");
-        let outcomes = page.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once("\"} "));
+        let prefix =
+            format!("incident_gateway_upstream_requests_total{{source=\"{other}\",outcome=\"");
+        let outcomes =
+            page.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once("\"} "));
         for (outcome, calls) in outcomes {
             let calls: u64 = calls.parse().unwrap();
             let wanted = match outcome {
@@ -212,9 +254,15 @@ async fn an_upstream_that_cannot_be_reached_loses_nothing() {
         server.set_door(door).await;
         let gateway = Gateway::start(&quick(&server.base_url()));
         let all = |state: &'static str| {
-            move |sources: &Value| sources["sources"].as_array().unwrap().iter().all(|source| source["state"] == state)
+            move |sources: &Value| {
+                sources["sources"].as_array().unwrap().iter().all(|source| source["state"] == state)
+            }
         };
-        gateway.until("cold", |sources| sources["sources"][7]["consecutive_failures"].as_u64() > Some(0)).await;
+        gateway
+            .until("cold", |sources| {
+                sources["sources"][7]["consecutive_failures"].as_u64() > Some(0)
+            })
+            .await;
         let answer = gateway.get("/incidents").await;
         assert_eq!((answer.status, answer.problem().as_str()), (503, "no-data"), "{door:?}");
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
@@ -225,7 +273,11 @@ async fn an_upstream_that_cannot_be_reached_loses_nothing() {
         gateway.until("warm", all("stale")).await;
         let answer = gateway.get("/incidents").await;
         assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)), "{door:?}");
-        assert_eq!(gateway.get("/readyz").await.status, 200, "data stands in, so the process serves");
+        assert_eq!(
+            gateway.get("/readyz").await.status,
+            200,
+            "data stands in, so the process serves"
+        );
         server.set_door(Door::Open).await;
         gateway.until_complete("mended again").await;
     }
@@ -239,7 +291,12 @@ async fn a_flapping_source_never_shows_half_of_itself() {
     let whole = document(|_| true);
     for source in [0, 4, 7] {
         let good = Script::json(GOOD[source].1);
-        let bad = [Script::status(500), Script::CutOff(GOOD[source].1.into()), Script::json("[]"), Script::Close];
+        let bad = [
+            Script::status(500),
+            Script::CutOff(GOOD[source].1.into()),
+            Script::json("[]"),
+            Script::Close,
+        ];
         let flapping = bad.into_iter().flat_map(|bad| [bad, good.clone()]);
         server.script_each(&path(source), flapping);
     }

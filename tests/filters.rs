@@ -49,7 +49,9 @@ struct Wanted {
 
 impl Wanted {
     fn wants(&self, record: &Record) -> bool {
-        let among = |list: &Option<Vec<usize>>, value| list.as_ref().is_none_or(|list| list.contains(&value));
+        let among = |list: &Option<Vec<usize>>, value| {
+            list.as_ref().is_none_or(|list| list.contains(&value))
+        };
         among(&self.employees, record.employee)
             && among(&self.sources, record.source)
             && among(&self.priorities, record.priority)
@@ -62,16 +64,25 @@ impl Wanted {
         let mut query = String::new();
         let mut list = |key: &str, values: Option<Vec<String>>| {
             for value in values.into_iter().flatten() {
-                write!(query, "&{key}={}", value.replace(',', "%2C").replace('ë', "%C3%AB")).unwrap();
+                write!(query, "&{key}={}", value.replace(',', "%2C").replace('ë', "%C3%AB"))
+                    .unwrap();
             }
         };
         list(
             "type",
-            self.sources.as_ref().map(|list| vec![names(list, |index| config.sources[index].name.clone()).join(",")]),
+            self.sources.as_ref().map(|list| {
+                vec![names(list, |index| config.sources[index].name.clone()).join(",")]
+            }),
         );
-        list("priority", self.priorities.as_ref().map(|list| names(list, |index| PRIORITIES[index].to_owned())));
+        list(
+            "priority",
+            self.priorities.as_ref().map(|list| names(list, |index| PRIORITIES[index].to_owned())),
+        );
         // An id with a comma in it cannot be asked for by query.
-        list("employee_id", self.employees.as_ref().map(|list| names(list, |index| EMPLOYEES[index].to_owned())));
+        list(
+            "employee_id",
+            self.employees.as_ref().map(|list| names(list, |index| EMPLOYEES[index].to_owned())),
+        );
         for (key, halves) in [("since", self.since), ("until", self.until)] {
             if let Some(halves) = halves {
                 let seconds = f64::from(halves) / 2.0;
@@ -100,10 +111,16 @@ fn reference(config: &Config, records: &[Record], wanted: &Wanted) -> (String, V
             continue;
         }
         let groups = PRIORITIES.iter().enumerate().map(|(priority, name)| {
-            let group = kept.iter().filter(|record| record.employee == employee && record.priority == priority);
+            let group = kept
+                .iter()
+                .filter(|record| record.employee == employee && record.priority == priority);
             let group: Vec<String> = group
                 .map(|record| {
-                    format!(r#"{{"type":"{}",{}}}"#, config.sources[record.source].name, record.members(config))
+                    format!(
+                        r#"{{"type":"{}",{}}}"#,
+                        config.sources[record.source].name,
+                        record.members(config)
+                    )
                 })
                 .collect();
             format!(r#""{name}":{{"count":{},"incidents":[{}]}}"#, group.len(), group.join(","))
@@ -114,27 +131,33 @@ fn reference(config: &Config, records: &[Record], wanted: &Wanted) -> (String, V
     }
     out.push('}');
     let tally = |test: &dyn Fn(&Record) -> bool| {
-        let times: Vec<f64> = kept.iter().filter(|record| test(record)).map(|record| record.timestamp()).collect();
+        let times: Vec<f64> =
+            kept.iter().filter(|record| test(record)).map(|record| record.timestamp()).collect();
         json!({"count": times.len(), "earliest": times.first(), "latest": times.last()})
     };
     let by_priority = |test: &dyn Fn(&Record) -> bool| -> Value {
-        let tallies = PRIORITIES
-            .iter()
-            .enumerate()
-            .map(|(priority, name)| ((*name).to_owned(), tally(&|record| record.priority == priority && test(record))));
+        let tallies = PRIORITIES.iter().enumerate().map(|(priority, name)| {
+            ((*name).to_owned(), tally(&|record| record.priority == priority && test(record)))
+        });
         Value::Object(tallies.collect())
     };
-    let types = || config.sources.iter().enumerate().map(|(index, source)| (index, source.name.clone()));
+    let types =
+        || config.sources.iter().enumerate().map(|(index, source)| (index, source.name.clone()));
     let mut busy: Vec<(usize, Vec<usize>, f64)> = (0..EMPLOYEES.len())
         .filter_map(|employee| {
             let own: Vec<_> = kept.iter().filter(|record| record.employee == employee).collect();
-            let counts = (0..4).map(|priority| own.iter().filter(|record| record.priority == priority).count());
+            let counts = (0..4)
+                .map(|priority| own.iter().filter(|record| record.priority == priority).count());
             Some((employee, counts.collect(), own.last()?.timestamp()))
         })
         .collect();
     let employees = busy.len();
     busy.sort_by_key(|(employee, counts, _)| {
-        (-i64::try_from(counts.iter().sum::<usize>()).unwrap(), -i64::try_from(counts[3]).unwrap(), *employee)
+        (
+            -i64::try_from(counts.iter().sum::<usize>()).unwrap(),
+            -i64::try_from(counts[3]).unwrap(),
+            *employee,
+        )
     });
     let top = busy.iter().map(|(employee, counts, latest)| {
         json!({"employee_id": EMPLOYEES[*employee], "count": counts.iter().sum::<usize>(), "low": counts[0],
@@ -153,12 +176,9 @@ fn reference(config: &Config, records: &[Record], wanted: &Wanted) -> (String, V
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    (0..7_usize, 0..EMPLOYEES.len(), 0..4_usize, -6..40_i32).prop_map(|(source, employee, priority, halves)| Record {
-        source,
-        employee,
-        priority,
-        halves,
-    })
+    (0..7_usize, 0..EMPLOYEES.len(), 0..4_usize, -6..40_i32).prop_map(
+        |(source, employee, priority, halves)| Record { source, employee, priority, halves },
+    )
 }
 
 fn some(count: usize) -> impl Strategy<Value = Option<Vec<usize>>> {
@@ -169,7 +189,13 @@ fn wanted() -> impl Strategy<Value = Wanted> {
     let time = || prop::option::of(-6..40_i32);
     // The last employee's id has a comma, which a query would split.
     (some(EMPLOYEES.len() - 1), some(7), some(4), time(), time()).prop_map(
-        |(employees, sources, priorities, since, until)| Wanted { employees, sources, priorities, since, until },
+        |(employees, sources, priorities, since, until)| Wanted {
+            employees,
+            sources,
+            priorities,
+            since,
+            until,
+        },
     )
 }
 
@@ -217,10 +243,18 @@ async fn the_routes_filter_and_refuse() {
     let whole = site.get("/summary").await.json();
     let critical = site.get("/summary?priority=critical").await.json();
     assert_eq!(critical["total"], whole["by_priority"]["critical"]);
-    assert_eq!(critical["by_priority"]["low"], json!({"count": 0, "earliest": null, "latest": null}));
+    assert_eq!(
+        critical["by_priority"]["low"],
+        json!({"count": 0, "earliest": null, "latest": null})
+    );
     let denial = site.get("/incidents?type=denial&priority=high,low").await.json();
     let count = |priority: &str| -> u64 {
-        denial.as_object().unwrap().values().map(|employee| employee[priority]["count"].as_u64().unwrap()).sum()
+        denial
+            .as_object()
+            .unwrap()
+            .values()
+            .map(|employee| employee[priority]["count"].as_u64().unwrap())
+            .sum()
     };
     for priority in PRIORITIES {
         let expected = &whole["by_type_and_priority"]["denial"][priority]["count"];

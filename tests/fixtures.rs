@@ -1,4 +1,5 @@
-//! The fixtures are what the generator makes, and the expected documents what the independent reference says of them.
+//! The fixtures are what the generator makes, and the expected documents what the independent
+//! reference says of them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,11 @@ fn hold(path: &Path, wanted: &[u8]) {
     }
     let found = fs::read(path).unwrap();
     // Not assert_eq: it would print both files.
-    assert!(found == wanted, "{} is out of date; see fixtures/README.md, \"Changing them\"", path.display());
+    assert!(
+        found == wanted,
+        "{} is out of date; see fixtures/README.md, \"Changing them\"",
+        path.display()
+    );
 }
 
 #[test]
@@ -72,25 +77,38 @@ fn each_quirk_is_where_it_is_said_to_be() {
 #[test]
 fn the_data_is_small_enough_to_carry_in_the_binary_and_the_repository() {
     let size = |path: String| fs::metadata(fixtures().join(path)).unwrap().len();
-    let carried: u64 = Endpoint::ALL.into_iter().map(|endpoint| size(format!("{endpoint}.json"))).sum();
+    let carried: u64 =
+        Endpoint::ALL.into_iter().map(|endpoint| size(format!("{endpoint}.json"))).sum();
     assert!((100_000..150_000).contains(&carried), "{carried} bytes");
-    let expected: u64 = ["incidents", "unattributed"].map(|name| size(format!("expected/{name}.json"))).iter().sum();
+    let expected: u64 = ["incidents", "unattributed"]
+        .map(|name| size(format!("expected/{name}.json")))
+        .iter()
+        .sum();
     assert!(carried + expected < 300_000, "{} bytes", carried + expected);
 }
 
 #[test]
 fn the_expected_documents_are_those_of_the_independent_reference() {
     if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!("SKIPPED the_expected_documents_are_those_of_the_independent_reference: there is no python3");
+        eprintln!(
+            "SKIPPED the_expected_documents_are_those_of_the_independent_reference: there is no python3"
+        );
         return;
     }
     let out = tempfile::tempdir().unwrap();
-    let reference =
-        Command::new("python3").arg(fixtures().join("reference.py")).arg(fixtures()).arg(out.path()).output().unwrap();
+    let reference = Command::new("python3")
+        .arg(fixtures().join("reference.py"))
+        .arg(fixtures())
+        .arg(out.path())
+        .output()
+        .unwrap();
     assert!(reference.status.success(), "{}", String::from_utf8_lossy(&reference.stderr));
     for document in ["incidents.json", "unattributed.json"] {
         let wanted = fs::read(out.path().join(document)).unwrap();
         let found = fs::read(fixtures().join("expected").join(document)).unwrap();
-        assert!(found == wanted, "fixtures/expected/{document} is out of date; see fixtures/README.md");
+        assert!(
+            found == wanted,
+            "fixtures/expected/{document} is out of date; see fixtures/README.md"
+        );
     }
 }

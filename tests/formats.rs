@@ -93,13 +93,20 @@ fn lines_carry_type_and_employee_then_the_record_as_it_came() {
 
 #[test]
 fn a_table_has_a_column_a_known_field_and_the_rest_as_json() {
-    let record = |rest: &str| format!(r#"{{"identifier":5,"priority":"low","timestamp":-1.50{rest}}}"#);
+    let record =
+        |rest: &str| format!(r#"{{"identifier":5,"priority":"low","timestamp":-1.50{rest}}}"#);
     let view = view(&[
         record(r#","source_ip":"17.0.0.1""#),
         record(r#","source_ip":null,"type":"gone","employee_id":"5","note":"a,\"b\"" "#),
-        record(r#","employee_id":6,"ip":"=cmd|' /C calc'!A0","machine_ip":[1,"x"],"identifier":"5""#),
-        record(",\"reported_by\":\" +1\",\"internal_ip\":-5,\"source_ip\":\"-5\",\"a\":{\n},\"b\" :\n1"),
-        record(r#","source_ip":"\tx","ip":"a\nb","machine_ip":"\ud800","internal_ip":true,"reported_by":"@a,b""#),
+        record(
+            r#","employee_id":6,"ip":"=cmd|' /C calc'!A0","machine_ip":[1,"x"],"identifier":"5""#,
+        ),
+        record(
+            ",\"reported_by\":\" +1\",\"internal_ip\":-5,\"source_ip\":\"-5\",\"a\":{\n},\"b\" :\n1",
+        ),
+        record(
+            r#","source_ip":"\tx","ip":"a\nb","machine_ip":"\ud800","internal_ip":true,"reported_by":"@a,b""#,
+        ),
     ]);
     let expected = [
         HEADER.join(","),
@@ -146,20 +153,31 @@ fn record() -> impl Strategy<Value = String> {
         "\"\\u003d1\"",
         "\"'\"",
     ]);
-    let name =
-        any_of(&["ip", "source_ip", "source\\u005fip", "type", "employee_id", "note", "other", "", "reported_by"]);
+    let name = any_of(&[
+        "ip",
+        "source_ip",
+        "source\\u005fip",
+        "type",
+        "employee_id",
+        "note",
+        "other",
+        "",
+        "reported_by",
+    ]);
     let member = (name, value, any_of(&["", "", " ", "\r\n"]))
         .prop_map(|(name, value, space)| format!("{space}\"{name}\"{space}:{value}{space}"));
     let identifier = any_of(&["7", "\"7\"", "\"=evil\"", "\"a,b\"", "\"\\\"q\\\"\"", "-4"]);
-    (identifier, 0..9_u32, prop::collection::vec(member, 0..5)).prop_map(|(identifier, second, extra)| {
-        let mut members = vec![
-            format!("\"identifier\":{identifier}"),
-            "\"priority\":\"low\"".to_owned(),
-            format!("\"timestamp\":{second}"),
-        ];
-        members.extend(extra);
-        format!("{{{}}}", members.join(","))
-    })
+    (identifier, 0..9_u32, prop::collection::vec(member, 0..5)).prop_map(
+        |(identifier, second, extra)| {
+            let mut members = vec![
+                format!("\"identifier\":{identifier}"),
+                "\"priority\":\"low\"".to_owned(),
+                format!("\"timestamp\":{second}"),
+            ];
+            members.extend(extra);
+            format!("{{{}}}", members.join(","))
+        },
+    )
 }
 
 /// A record's members by name, in order; names may repeat.
@@ -173,7 +191,10 @@ impl<'de> serde::Deserialize<'de> for Members {
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
             }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Members, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
@@ -197,7 +218,11 @@ fn shown(raw: &str) -> String {
 fn disarmed(text: &str) -> String {
     let first = text.trim_start_matches(' ').chars().next();
     let number = text.parse::<f64>().is_ok() && !text.starts_with('+');
-    if first.is_some_and(|first| "=+-@\t\r".contains(first)) && !number { format!("'{text}") } else { text.to_owned() }
+    if first.is_some_and(|first| "=+-@\t\r".contains(first)) && !number {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
 }
 
 proptest! {
@@ -282,7 +307,8 @@ async fn formats_are_given_by_accept_with_filters_and_codings() {
     assert_eq!(zstd::bulk::decompress(&zstd.body, 1 << 24).unwrap(), table.body);
     let tags = [lines.header("etag"), table.header("etag"), zstd.header("etag")];
     assert!(tags[0] != tags[1] && tags[1] != tags[2]);
-    let unchanged = site.get_with(path, &[("accept", "text/csv"), ("if-none-match", tags[1])]).await;
+    let unchanged =
+        site.get_with(path, &[("accept", "text/csv"), ("if-none-match", tags[1])]).await;
     assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
     tokio::time::advance(Duration::from_secs(1)).await;
     let document = site.get("/incidents").await;
@@ -293,15 +319,18 @@ async fn formats_are_given_by_accept_with_filters_and_codings() {
 fn duckdb_reads_both() {
     let Some(python) = web::tool("duckdb_reads_both", "venv/bin/python") else { return };
     let config = Config::default();
-    let mut bodies: Vec<String> = config.sources.iter().map(|source| web::fixture(&source.name)).collect();
+    let mut bodies: Vec<String> =
+        config.sources.iter().map(|source| web::fixture(&source.name)).collect();
     bodies[3] = r#"{"results":[{"employee_id":5,"priority":"low","timestamp":1,"source_ip":"=1","note":"a\n\"b\",é",
         "more":[1,2]}]}"#
         .to_owned();
     let bodies: Vec<Option<&str>> = bodies.iter().map(|body| Some(body.as_str())).collect();
     let view = web::view(&config, 1, Some(&web::fixture("identities")), &bodies);
     let folder = tempfile::tempdir().unwrap();
-    let (lines, table) = (folder.path().join("incidents.ndjson"), folder.path().join("incidents.csv"));
-    // A record of `executable` has a member twice, which comes through as it came and which DuckDB refuses.
+    let (lines, table) =
+        (folder.path().join("incidents.ndjson"), folder.path().join("incidents.csv"));
+    // A record of `executable` has a member twice, which comes through as it came and which DuckDB
+    // refuses.
     let filter = Filter { sources: Some(vec![0, 1, 3, 4, 5, 6]), ..Filter::default() };
     std::fs::write(&lines, render::ndjson(&view, &filter)).unwrap();
     std::fs::write(&table, render::csv(&view, &filter)).unwrap();
@@ -314,7 +343,8 @@ one = duckdb.sql(f\"select employee_id, source_ip, other from read_csv('{sys.arg
 assert one == [('5', \"'=1\", '{\"note\":\"a\\\\n\\\\\"b\\\\\",é\",\"more\":[1,2]}')], one
 print(sum(row[2] for row in lines))
 ";
-    let output = Command::new(python).arg("-c").arg(script).args([&lines, &table]).output().unwrap();
+    let output =
+        Command::new(python).arg("-c").arg(script).args([&lines, &table]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let counted: usize = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
     let executables: usize = view.joined().tally()[2].iter().sum();

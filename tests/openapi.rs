@@ -20,7 +20,9 @@ fn conforms(document: &Value, path: &str, reply: &Reply) {
     match response["content"].as_object() {
         None => assert_eq!(given, "", "{path} {status}"),
         Some(content) => {
-            let known = content.keys().any(|kind| kind == given || given.strip_suffix("; charset=utf-8") == Some(kind));
+            let known = content
+                .keys()
+                .any(|kind| kind == given || given.strip_suffix("; charset=utf-8") == Some(kind));
             assert!(known, "{path} {status}: {given}");
         }
     }
@@ -45,13 +47,15 @@ async fn answers_are_as_documented() {
         assert_eq!(reply.status, StatusCode::OK, "{path}");
         conforms(&document, path, &reply);
         if filtered.contains(&path.as_str()) || fixed.contains(&path.as_str()) {
-            let again = site.get_with(&concrete(path), &[("if-none-match", reply.header("etag"))]).await;
+            let again =
+                site.get_with(&concrete(path), &[("if-none-match", reply.header("etag"))]).await;
             assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
             conforms(&document, path, &again);
         }
         if filtered.contains(&path.as_str()) || pages.contains(&path.as_str()) {
             for accept in ["*/*", "text/html"] {
-                let refused = site.get_with(&format!("{}?x=1", concrete(path)), &[("accept", accept)]).await;
+                let refused =
+                    site.get_with(&format!("{}?x=1", concrete(path)), &[("accept", accept)]).await;
                 assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}");
                 conforms(&document, path, &refused);
             }
@@ -63,7 +67,11 @@ async fn answers_are_as_documented() {
         conforms(&document, path, &unknown);
     }
     for accept in ["application/x-ndjson", "text/csv"] {
-        conforms(&document, "/incidents", &site.get_with("/incidents", &[("accept", accept)]).await);
+        conforms(
+            &document,
+            "/incidents",
+            &site.get_with("/incidents", &[("accept", accept)]).await,
+        );
     }
     let none = Site::new();
     none.publish_states(|source| source.settled = true);

@@ -40,7 +40,11 @@ fn take(mut stream: &TcpStream, bodies: &mpsc::Sender<Vec<u8>>) -> Option<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n").ok()?;
+    stream
+        .write_all(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n",
+        )
+        .ok()?;
     bodies.send(body).ok()
 }
 
@@ -74,7 +78,9 @@ fn spans_of_a_request_and_of_upstream_calls_reach_the_collector_in_the_callers_t
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.contains(&format!("traceparent: 00-{TRACE}-")), "{answer}");
 
-    let trace: Vec<u8> = (0..16).map(|byte| u8::from_str_radix(&TRACE[2 * byte..2 * byte + 2], 16).unwrap()).collect();
+    let trace: Vec<u8> = (0..16)
+        .map(|byte| u8::from_str_radix(&TRACE[2 * byte..2 * byte + 2], 16).unwrap())
+        .collect();
     let (mut request_seen, mut call_seen) = (false, false);
     while !(request_seen && call_seen) {
         let body = received.recv_timeout(Duration::from_secs(30)).expect("a batch of spans comes");

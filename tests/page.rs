@@ -25,7 +25,9 @@ impl Site {
 fn check(reply: &Reply) {
     assert_eq!(reply.header("content-type"), "text/html; charset=utf-8");
     assert!(
-        reply.header("content-security-policy").starts_with("default-src 'none'; style-src 'self'; script-src 'self';")
+        reply
+            .header("content-security-policy")
+            .starts_with("default-src 'none'; style-src 'self'; script-src 'self';")
     );
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
     assert_eq!(reply.header("referrer-policy"), "same-origin");
@@ -43,7 +45,11 @@ fn check(reply: &Reply) {
 /// Employees in the order in which the page lists them.
 fn listed(reply: &Reply) -> Vec<&str> {
     let employees = reply.text().split("class=\"employees\"").nth(1).unwrap_or_default();
-    employees.split("href=\"/employees/").skip(1).map(|link| link.split(['"', '?']).next().unwrap()).collect()
+    employees
+        .split("href=\"/employees/")
+        .skip(1)
+        .map(|link| link.split(['"', '?']).next().unwrap())
+        .collect()
 }
 
 fn records(records: &[(&str, &str, f64)]) -> String {
@@ -75,19 +81,21 @@ async fn who_needs_attention_comes_first() {
     let low = site.browse("/?priority=low&type=misuse&employee_id=&since=&until=99").await;
     check(&low);
     assert_eq!(listed(&low), ["old"]);
-    assert!(
-        low.text().contains(r#"href="/employees/old?type=misuse&#38;priority=low&#38;until=1970-01-01T00%3A01%3A39Z""#)
-    );
+    assert!(low.text().contains(
+        r#"href="/employees/old?type=misuse&#38;priority=low&#38;until=1970-01-01T00%3A01%3A39Z""#
+    ));
     assert!(low.text().contains(r#"name="priority" value="low" checked"#));
 }
 
 #[tokio::test(start_paused = true)]
 async fn nothing_that_the_upstream_sends_becomes_markup() {
     let evil = "<script>alert(1)</script>";
-    let record =
-        |id: &str, extra: &str| format!(r#"{{"employee_id":"{id}","priority":"critical","timestamp":1e9{extra}}}"#);
+    let record = |id: &str, extra: &str| {
+        format!(r#"{{"employee_id":"{id}","priority":"critical","timestamp":1e9{extra}}}"#)
+    };
     let id = format!("{evil}\\\"'><img src=x onerror=y>");
-    let extra = format!(r#","{evil}":"{evil}","x":["{evil}"],"y":"\" onclick=\"z","source_ip":"&lt;b>""#);
+    let extra =
+        format!(r#","{evil}":"{evil}","x":["{evil}"],"y":"\" onclick=\"z","source_ip":"&lt;b>""#);
     let body = format!(r#"{{"results":[{},"{evil}"]}}"#, record(&id, &extra));
     let site = Site::with(&[("misuse", &body)]);
     let overview = site.browse("/").await;
@@ -100,7 +108,9 @@ async fn nothing_that_the_upstream_sends_becomes_markup() {
     assert!(own.text().contains("&#60;script&#62;alert(1)&#60;/script&#62;"));
     for page in [&overview, &own] {
         assert!(
-            !page.text().contains("<script>") && !page.text().contains("<img") && !page.text().contains("onclick=\"")
+            !page.text().contains("<script>")
+                && !page.text().contains("<img")
+                && !page.text().contains("onclick=\"")
         );
         assert!(page.body.len() < MOST_BYTES);
     }
@@ -126,10 +136,16 @@ async fn stale_partial_and_absent_data_is_said_at_once() {
     assert_eq!(none.header("retry-after"), "5");
     check(&none);
     let plain = site.get("/").await;
-    assert_eq!((plain.status, plain.header("content-type")), (none.status, "application/problem+json"));
+    assert_eq!(
+        (plain.status, plain.header("content-type")),
+        (none.status, "application/problem+json")
+    );
 
     let empty = r#"{"results":[]}"#;
-    site.publish(None, vec![Some(empty), None, Some(empty), Some(empty), Some(empty), Some(empty), Some(empty)]);
+    site.publish(
+        None,
+        vec![Some(empty), None, Some(empty), Some(empty), Some(empty), Some(empty), Some(empty)],
+    );
     let partial = site.browse("/").await;
     check(&partial);
     assert!(partial.text().contains("there is no data from identities, intrusion."));
@@ -138,13 +154,15 @@ async fn stale_partial_and_absent_data_is_said_at_once() {
     site.publish_states(|source| {
         if &*source.name == "probing" {
             source.consecutive_failures = 2;
-            source.last_error = Some(SourceError { kind: Outcome::Connect, detail: "scripted".to_owned() });
+            source.last_error =
+                Some(SourceError { kind: Outcome::Connect, detail: "scripted".to_owned() });
         }
     });
     let stale = site.browse("/").await;
     check(&stale);
     assert!(
-        stale.text().contains("probing could not be refreshed") && stale.text().contains("class=\"error\">connect")
+        stale.text().contains("probing could not be refreshed")
+            && stale.text().contains("class=\"error\">connect")
     );
 }
 
@@ -154,21 +172,31 @@ async fn pages_stay_small_and_quick_with_many_employees() {
     for employee in 0..100_000_u32 {
         let priority = ["low", "medium", "high", "critical"][employee as usize % 4];
         let comma = if employee == 0 { "" } else { "," };
-        write!(body, r#"{comma}{{"employee_id":{employee},"priority":"{priority}","timestamp":{employee}}}"#).unwrap();
+        write!(
+            body,
+            r#"{comma}{{"employee_id":{employee},"priority":"{priority}","timestamp":{employee}}}"#
+        )
+        .unwrap();
     }
     let site = Site::with(&[("misuse", &(body + "]}"))]);
     let first = site.browse("/").await;
     check(&first);
     let employees = listed(&first);
     assert_eq!((employees.len(), employees[0], employees[49]), (50, "99999", "99803"));
-    assert!(first.text().contains(r#"rel="next" href="/?page=2""#) && !first.text().contains("rel=\"prev\""));
+    assert!(
+        first.text().contains(r#"rel="next" href="/?page=2""#)
+            && !first.text().contains("rel=\"prev\"")
+    );
     // The order is made once: another page of it costs next to nothing.
     let started = std::time::Instant::now();
     let last = site.browse("/?page=2000").await;
     let took = started.elapsed();
     check(&last);
     assert_eq!(listed(&last).last(), Some(&"0"));
-    assert!(last.text().contains("99951–100000 of 100000 employees") && !last.text().contains("rel=\"next\""));
+    assert!(
+        last.text().contains("99951–100000 of 100000 employees")
+            && !last.text().contains("rel=\"next\"")
+    );
     assert!(took < Duration::from_millis(250), "{took:?}");
     assert_eq!(listed(&site.browse("/?page=2001").await), Vec::<&str>::new());
     for path in [
@@ -187,11 +215,13 @@ async fn pages_stay_small_and_quick_with_many_employees() {
 
 #[tokio::test(start_paused = true)]
 async fn an_employee_has_a_page_of_all_incidents_in_order() {
-    let mut misuse: Vec<(&str, &str, f64)> = (0..120).map(|second| ("7", "low", f64::from(second))).collect();
+    let mut misuse: Vec<(&str, &str, f64)> =
+        (0..120).map(|second| ("7", "low", f64::from(second))).collect();
     misuse.push(("7", "critical", 60.5));
     let long = "x".repeat(5_000);
-    let extra =
-        format!(r#"{{"results":[{{"identifier":7,"priority":"high","timestamp":200,"note":"{long}","more":1}}]}}"#);
+    let extra = format!(
+        r#"{{"results":[{{"identifier":7,"priority":"high","timestamp":200,"note":"{long}","more":1}}]}}"#
+    );
     let site = Site::with(&[("misuse", &records(&misuse)), ("other", &extra)]);
     let first = site.browse("/employees/7").await;
     check(&first);
@@ -211,19 +241,32 @@ async fn an_employee_has_a_page_of_all_incidents_in_order() {
     let unknown = site.browse("/employees/nobody").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     check(&unknown);
-    assert_eq!(site.get("/employees/nobody").await.header("content-type"), "application/problem+json");
+    assert_eq!(
+        site.get("/employees/nobody").await.header("content-type"),
+        "application/problem+json"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_page_stays_small_whatever_the_records_are() {
-    let wide: Vec<String> = (0..40).map(|field| format!(r#""field{field}<>&":"{}""#, "<&\\\">".repeat(200))).collect();
+    let wide: Vec<String> =
+        (0..40).map(|field| format!(r#""field{field}<>&":"{}""#, "<&\\\">".repeat(200))).collect();
     let record = |id: usize| {
         let id = format!("{}{id}", "<".repeat(400));
-        format!(r#"{{"employee_id":"{id}","priority":"critical","timestamp":{},{}}}"#, id.len(), wide.join(","))
+        format!(
+            r#"{{"employee_id":"{id}","priority":"critical","timestamp":{},{}}}"#,
+            id.len(),
+            wide.join(",")
+        )
     };
-    let other: Vec<String> =
-        (1..61).map(|second| record(0).replace("\"timestamp\":", &format!("\"timestamp\":{second}"))).collect();
-    let body = format!(r#"{{"results":[{},{}]}}"#, (0..60).map(record).collect::<Vec<_>>().join(","), other.join(","));
+    let other: Vec<String> = (1..61)
+        .map(|second| record(0).replace("\"timestamp\":", &format!("\"timestamp\":{second}")))
+        .collect();
+    let body = format!(
+        r#"{{"results":[{},{}]}}"#,
+        (0..60).map(record).collect::<Vec<_>>().join(","),
+        other.join(",")
+    );
     let site = Site::with(&[("misuse", &body)]);
     check(&site.browse("/").await);
     let path = format!("/employees/{}0", "%3C".repeat(400));
@@ -237,7 +280,14 @@ async fn assets_and_methods_are_as_elsewhere() {
     let site = Site::with_fixtures();
     let page = site.browse("/").await;
     for kind in ["page.css", "page.js", "icon.svg"] {
-        let url = page.text().split(&format!("\"/assets/{kind}")).nth(1).unwrap().split('"').next().unwrap();
+        let url = page
+            .text()
+            .split(&format!("\"/assets/{kind}"))
+            .nth(1)
+            .unwrap()
+            .split('"')
+            .next()
+            .unwrap();
         let asset = site.get(&format!("/assets/{kind}{url}")).await;
         assert_eq!(asset.status, StatusCode::OK);
         let tag = asset.header("etag").to_owned();

@@ -27,13 +27,16 @@ async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
     tokio::spawn(server.run(move |request| Arc::clone(&gateway).answer(request)));
     let mut client = Client::connect(address).await.unwrap();
 
-    // Invalid snapshots, such as configuration and refresh never make: times that overflow when they are added, which
-    // panics in the handler; and a view whose sources have no names, which panics on the thread that renders.
+    // Invalid snapshots, such as configuration and refresh never make: times that overflow when
+    // they are added, which panics in the handler; and a view whose sources have no names, which
+    // panics on the thread that renders.
     let overflows = Policy { ttl: Duration::MAX, ..good.policy };
     let names: Arc<[Arc<str>]> = Arc::new([]);
     let nameless = View::new(u64::MAX, names, None, good.view.batches().into());
-    let bad =
-        [Snapshot { policy: overflows, ..(*good).clone() }, Snapshot { view: Arc::new(nameless), ..(*good).clone() }];
+    let bad = [
+        Snapshot { policy: overflows, ..(*good).clone() },
+        Snapshot { view: Arc::new(nameless), ..(*good).clone() },
+    ];
     for bad in bad {
         site.snapshots.send_replace(Arc::new(bad));
         let answer = client.get("/incidents", &[("X-Request-Id", "the-one")]).await.unwrap();
@@ -41,7 +44,11 @@ async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
         assert_eq!(answer.json()["request_id"], "the-one");
         assert_eq!(client.get("/healthz", &[]).await.unwrap().text(), "ok");
         site.snapshots.send_replace(Arc::clone(&good));
-        assert_eq!(client.get("/incidents", &[]).await.unwrap().status, 200, "over the same connection");
+        assert_eq!(
+            client.get("/incidents", &[]).await.unwrap().status,
+            200,
+            "over the same connection"
+        );
     }
 }
 
@@ -58,8 +65,10 @@ fn a_panic_is_a_line_of_the_log() {
         .output()
         .unwrap();
     let stderr = String::from_utf8(child.stderr).unwrap();
-    let lines: Vec<serde_json::Value> =
-        stderr.lines().map(|line| serde_json::from_str(line).expect("all of the log is JSON")).collect();
+    let lines: Vec<serde_json::Value> = stderr
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("all of the log is JSON"))
+        .collect();
     let [line] = &lines[..] else { panic!("{stderr}") };
     assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"panicked".into()));
     assert_eq!((&line["panic"], &line["thread"]), (&"the 1st".into(), &"the thread".into()));
@@ -67,7 +76,8 @@ fn a_panic_is_a_line_of_the_log() {
     assert!(line["backtrace"].as_str().unwrap().lines().count() > 1, "{line}");
 }
 
-/// Panics, and aborts the process as soon as the panic has been told of: nothing is left for the log's own end to write.
+/// Panics, and aborts the process as soon as the panic has been told of: nothing is left for the
+/// log's own end to write.
 fn panic_and_abort() {
     struct Aborts;
     impl Drop for Aborts {

@@ -17,7 +17,8 @@ async fn ready_from_the_first_data_until_the_stop_whatever_becomes_of_the_data()
     assert_eq!(site.get("/readyz").await.status, 503);
     site.publish_named(&[]);
     assert_eq!(site.get("/readyz").await.status, 200);
-    // All of it has grown too old: the answers say so, and readiness does not take every replica out at once.
+    // All of it has grown too old: the answers say so, and readiness does not take every replica
+    // out at once.
     site.publish(None, vec![None; site.config.sources.len()]);
     site.publish_states(|source| source.last_success = Some(SystemTime::now()));
     assert_eq!(site.get("/incidents").await.status, 503);
@@ -31,18 +32,25 @@ async fn ready_from_the_first_data_until_the_stop_whatever_becomes_of_the_data()
 async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
     let site = Site::new();
     let gateway = Arc::clone(&site.gateway);
-    let request =
-        http::Request::get("/incidents").header("host", "test").header("accept-encoding", "gzip").body(()).unwrap();
+    let request = http::Request::get("/incidents")
+        .header("host", "test")
+        .header("accept-encoding", "gzip")
+        .body(())
+        .unwrap();
     let waiting = tokio::spawn(async move { gateway.answer(request).await.status() });
     tokio::task::yield_now().await;
 
-    let view = site.unpublished(Some("{}"), &vec![Some(r#"{"results":[]}"#); site.config.sources.len()]);
+    let view =
+        site.unpublished(Some("{}"), &vec![Some(r#"{"results":[]}"#); site.config.sources.len()]);
     site.cache.warm(&view, false).await;
-    let ask = |coding| site.cache.answer(&view, Question::Incidents(Format::Json), coding, || b"late".to_vec());
+    let ask = |coding| {
+        site.cache.answer(&view, Question::Incidents(Format::Json), coding, || b"late".to_vec())
+    };
     let gzip_magic = [0x1f, 0x8b];
     let ready = ask(Coding::Gzip).await.unwrap();
     assert_eq!(ready.body[..2], gzip_magic);
-    // The plain document was not asked for, so it is made now; the compressed one is not made of that.
+    // The plain document was not asked for, so it is made now; the compressed one is not made of
+    // that.
     let plain = ask(Coding::Identity).await.unwrap();
     assert_eq!(plain.body, "late");
     let late = incident_gateway::render::compress::compress(plain.body.clone(), Coding::Gzip);

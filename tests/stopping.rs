@@ -70,12 +70,17 @@ async fn ask_until_refused(address: std::net::SocketAddr, load: Arc<Load>, whole
 
 async fn stops_under_load(signal: Signal) {
     let server = good_upstream().await;
-    let mut process =
-        Process::serve(&server.base_url(), &[("SHUTDOWN__DRAIN_DELAY", "700ms"), ("CACHE__TTL", "200ms")]).await;
+    let mut process = Process::serve(
+        &server.base_url(),
+        &[("SHUTDOWN__DRAIN_DELAY", "700ms"), ("CACHE__TTL", "200ms")],
+    )
+    .await;
     ready(&process).await;
     let (load, whole): (_, Arc<str>) = (Arc::new(Load::default()), document(|_| true).into());
     let clients: Vec<_> = (0..12)
-        .map(|_| tokio::spawn(ask_until_refused(process.address, Arc::clone(&load), Arc::clone(&whole))))
+        .map(|_| {
+            tokio::spawn(ask_until_refused(process.address, Arc::clone(&load), Arc::clone(&whole)))
+        })
         .collect();
     let mut kept = Client::connect(process.address).await.unwrap();
     assert_eq!(kept.get("/readyz", &[]).await.unwrap().status, 200);
@@ -100,9 +105,16 @@ async fn stops_under_load(signal: Signal) {
     let before = load.answered.load(Ordering::SeqCst);
     // A kept-alive connection that was idle is still answered.
     assert_eq!(kept.get("/incidents", &[]).await.unwrap().status, 200);
-    assert!(signalled.elapsed() < Duration::from_millis(600), "too slow a machine: {:?}", signalled.elapsed());
+    assert!(
+        signalled.elapsed() < Duration::from_millis(600),
+        "too slow a machine: {:?}",
+        signalled.elapsed()
+    );
     sleep(Duration::from_millis(650).saturating_sub(signalled.elapsed())).await;
-    assert!(load.answered.load(Ordering::SeqCst) > before, "new connections are served until the delay is over");
+    assert!(
+        load.answered.load(Ordering::SeqCst) > before,
+        "new connections are served until the delay is over"
+    );
     load.may_refuse.store(true, Ordering::SeqCst);
     let status = process.ends_within(Duration::from_secs(5)).await;
     assert_eq!(status.code(), Some(0));
@@ -146,7 +158,8 @@ async fn with_waiting_requests(
 #[tokio::test]
 async fn requests_in_flight_get_their_answer_whole() {
     let slow = |source: usize| Reply::json(GOOD[source].1).after(Duration::from_millis(900)).into();
-    let (_server, mut process, waiting) = with_waiting_requests(slow, &[("UPSTREAM__CONCURRENCY", "8")]).await;
+    let (_server, mut process, waiting) =
+        with_waiting_requests(slow, &[("UPSTREAM__CONCURRENCY", "8")]).await;
     process.signal(Signal::TERM);
     for waiting in waiting {
         let answer = waiting.await.unwrap().expect("an answer");
@@ -159,7 +172,8 @@ async fn requests_in_flight_get_their_answer_whole() {
 #[tokio::test]
 async fn a_request_longer_than_the_timeout_is_cut_and_the_exit_still_comes() {
     let variables = [("RESPONSE_BUDGET", "1m"), ("SHUTDOWN__TIMEOUT", "700ms")];
-    let (_server, mut process, waiting) = with_waiting_requests(|_| Script::HangBeforeHeaders, &variables).await;
+    let (_server, mut process, waiting) =
+        with_waiting_requests(|_| Script::HangBeforeHeaders, &variables).await;
     process.signal(Signal::TERM);
     let began = Instant::now();
     assert_eq!(process.ends_within(Duration::from_secs(5)).await.code(), Some(0));
@@ -176,7 +190,8 @@ async fn a_request_longer_than_the_timeout_is_cut_and_the_exit_still_comes() {
 async fn a_second_signal_ends_it_at_once() {
     for (second, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let variables = [("RESPONSE_BUDGET", "1m"), ("SHUTDOWN__DRAIN_DELAY", "1m")];
-        let (_server, mut process, _waiting) = with_waiting_requests(|_| Script::HangBeforeHeaders, &variables).await;
+        let (_server, mut process, _waiting) =
+            with_waiting_requests(|_| Script::HangBeforeHeaders, &variables).await;
         process.signal(Signal::TERM);
         while get(process.admin_address, "/readyz").await.problem() != "draining" {}
         let began = Instant::now();
@@ -189,7 +204,11 @@ async fn a_second_signal_ends_it_at_once() {
 #[tokio::test]
 async fn a_slow_client_does_not_hold_up_the_exit_beyond_its_time() {
     let server = good_upstream().await;
-    let variables = [("SHUTDOWN__TIMEOUT", "20s"), ("LIMITS__HEADER_TIMEOUT", "300ms"), ("LIMITS__IDLE_TIMEOUT", "1m")];
+    let variables = [
+        ("SHUTDOWN__TIMEOUT", "20s"),
+        ("LIMITS__HEADER_TIMEOUT", "300ms"),
+        ("LIMITS__IDLE_TIMEOUT", "1m"),
+    ];
     let mut process = Process::serve(&server.base_url(), &variables).await;
     let mut clients = Vec::new();
     for head in ["", "GET /incid"] {
@@ -224,7 +243,10 @@ async fn a_log_that_nobody_reads_holds_nothing_up() {
         assert!(began.elapsed() < Duration::from_secs(20), "the refresh is held up");
         sleep(Duration::from_millis(20)).await;
     }
-    assert_eq!(client.get("/incidents", &[]).await.unwrap().header("incident-completeness"), "stale");
+    assert_eq!(
+        client.get("/incidents", &[]).await.unwrap().header("incident-completeness"),
+        "stale"
+    );
     process.signal(Signal::TERM);
     assert_eq!(process.ends_within(Duration::from_secs(10)).await.code(), Some(0));
 }
@@ -232,25 +254,32 @@ async fn a_log_that_nobody_reads_holds_nothing_up() {
 #[tokio::test]
 async fn running_out_of_open_files_passes() {
     let server = good_upstream().await;
-    let process = Process::serve_with_files(64, &server.base_url(), &[("CACHE__TTL", "100ms")]).await;
+    let process =
+        Process::serve_with_files(64, &server.base_url(), &[("CACHE__TTL", "100ms")]).await;
     ready(&process).await;
     let mut clients = Vec::new();
     for _ in 0..100 {
         // The kernel makes the connection, whether or not the process can take it.
         clients.push(Client::connect(process.address).await.unwrap());
     }
-    assert_eq!(clients[0].get("/healthz", &[]).await.unwrap().text(), "ok", "those that were taken are served");
+    assert_eq!(
+        clients[0].get("/healthz", &[]).await.unwrap().text(),
+        "ok",
+        "those that were taken are served"
+    );
     drop(clients);
     ready(&process).await;
     assert_eq!(get(process.admin_address, "/healthz").await.text(), "ok");
 }
 
-/// A source's bounds are on what is kept of it, so memory is bounded by them and not by what the upstream sends.
+/// A source's bounds are on what is kept of it, so memory is bounded by them and not by what the
+/// upstream sends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_is_bounded_however_much_the_upstream_sends() {
     const MAX_BODY: usize = 2 << 20;
     let server = good_upstream().await;
-    let variables = [("CACHE__TTL", "200ms"), ("UPSTREAM__MAX_BODY", "2MiB"), ("UPSTREAM__CONCURRENCY", "8")];
+    let variables =
+        [("CACHE__TTL", "200ms"), ("UPSTREAM__MAX_BODY", "2MiB"), ("UPSTREAM__CONCURRENCY", "8")];
     let process = Process::serve(&server.base_url(), &variables).await;
     ready(&process).await;
     let at_rest = process.peak_memory();
@@ -266,7 +295,11 @@ async fn memory_is_bounded_however_much_the_upstream_sends() {
         }
         while server.seen().len() < before + 2 * GOOD.len() {
             let answer = get(process.address, "/incidents").await;
-            assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)), "last good data stands");
+            assert_eq!(
+                (answer.status, answer.text()),
+                (200, &*document(|_| true)),
+                "last good data stands"
+            );
             sleep(Duration::from_millis(20)).await;
         }
         for (source, (_, body)) in GOOD.iter().enumerate() {
@@ -275,6 +308,7 @@ async fn memory_is_bounded_however_much_the_upstream_sends() {
         ready(&process).await;
     }
     let grown = process.peak_memory() - at_rest;
-    // Each of eight bodies may fill its bound, twice over while a buffer grows; the decoders' windows come on top.
+    // Each of eight bodies may fill its bound, twice over while a buffer grows; the decoders'
+    // windows come on top.
     assert!(grown < 8 * MAX_BODY * 2 + (24 << 20), "{} MiB more than at rest", grown >> 20);
 }

@@ -1,5 +1,5 @@
-//! The adaptive concurrency limit, through the whole stack, against simulated upstreams on paused time.
-//! The scenarios are data: `tests/scenarios/`.
+//! The adaptive concurrency limit, through the whole stack, against simulated upstreams on paused
+//! time. The scenarios are data: `tests/scenarios/`.
 
 mod support;
 
@@ -52,14 +52,20 @@ struct Refresh {
     latencies: Vec<f64>,
 }
 
-fn upstream(sim: &SimulatedUpstream, concurrency: Concurrency, scenario: &Scenario, seed: u64) -> Upstream {
+fn upstream(
+    sim: &SimulatedUpstream,
+    concurrency: Concurrency,
+    scenario: &Scenario,
+    seed: u64,
+) -> Upstream {
     let settings = incident_gateway::config::Upstream {
         concurrency,
         max_concurrency: scenario.most,
         ..Config::default().upstream
     };
-    let endpoints: Vec<_> =
-        (0..scenario.sources).map(|i| Endpoint { name: format!("source{i}").into(), path: "/".into() }).collect();
+    let endpoints: Vec<_> = (0..scenario.sources)
+        .map(|i| Endpoint { name: format!("source{i}").into(), path: "/".into() })
+        .collect();
     let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
     Upstream::with_transport(&settings, &endpoints, sim, &Arc::new(Metrics::new(&names)), seed)
 }
@@ -90,7 +96,8 @@ async fn refreshes(upstream: &Upstream, sources: usize, count: usize) -> Vec<Ref
 }
 
 fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
-    let (sum, count) = values.into_iter().fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
+    let (sum, count) =
+        values.into_iter().fold((0.0, 0.0), |(sum, count), value| (sum + value, count + 1.0));
     sum / count
 }
 
@@ -109,7 +116,11 @@ async fn fixed(scenario: &Scenario, law: &Law) -> Vec<Vec<Refresh>> {
         let sim = SimulatedUpstream::new(law.clone(), 1);
         let upstream = upstream(&sim, Concurrency::Fixed(limit), scenario, 1);
         let refreshes = refreshes(&upstream, scenario.sources, 20).await;
-        assert!(sim.most_in_flight() <= limit, "a fixed limit of {limit} let {} through", sim.most_in_flight());
+        assert!(
+            sim.most_in_flight() <= limit,
+            "a fixed limit of {limit} let {} through",
+            sim.most_in_flight()
+        );
         all.push(refreshes);
     }
     all
@@ -138,7 +149,9 @@ async fn play(name: &str, scenario: &Scenario) -> Vec<String> {
             let refreshes = refreshes(&upstream, scenario.sources, phase.refreshes).await;
             let limits: Vec<_> = refreshes.iter().map(|refresh| refresh.limit).collect();
             for fault in judge(&phase.expect, &refreshes, fixed) {
-                faults.push(format!("{name}, phase {number}, seed {seed}: {fault}\n  limits {limits:?}"));
+                faults.push(format!(
+                    "{name}, phase {number}, seed {seed}: {fault}\n  limits {limits:?}"
+                ));
             }
         }
         if sim.most_in_flight() > scenario.most {
@@ -159,7 +172,9 @@ fn judge(expect: &Expect, refreshes: &[Refresh], fixed: &[Vec<Refresh>]) -> Vec<
         let best = fixed.iter().map(|refreshes| mean_took(refreshes)).fold(f64::INFINITY, f64::min);
         let ratio = mean_took(judged) / best;
         if ratio > most {
-            faults.push(format!("a refresh takes {ratio:.3} times the best fixed limit's {best:.2} s"));
+            faults.push(format!(
+                "a refresh takes {ratio:.3} times the best fixed limit's {best:.2} s"
+            ));
         }
     }
     if expect.latency_below_most {
@@ -181,7 +196,8 @@ async fn scenarios() {
         if path.extension().is_some_and(|extension| extension == "json") {
             let name = path.file_stem().unwrap().to_string_lossy().into_owned();
             let text = std::fs::read_to_string(&path).unwrap();
-            let scenario: Scenario = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let scenario: Scenario =
+                serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             println!("{name}: {}", scenario.about);
             faults.extend(play(&name, &scenario).await);
             played += 1;
@@ -194,11 +210,13 @@ async fn scenarios() {
 /// The figures that the contract reports of the upstream: what the scenarios stand on.
 #[tokio::test(start_paused = true)]
 async fn the_simulated_upstream_is_the_reported_one() {
-    for law in
-        [r#"{ "latency": 1.5, "factor": 0.0463, "power": 2 }"#, r#"{ "latency": 1.5, "factor": 0.278, "power": 1 }"#]
-    {
+    for law in [
+        r#"{ "latency": 1.5, "factor": 0.0463, "power": 2 }"#,
+        r#"{ "latency": 1.5, "factor": 0.278, "power": 1 }"#,
+    ] {
         let law: Law = serde_json::from_str(law).unwrap();
-        let scenario = Scenario { about: String::new(), sources: 7, most: 7, seeds: 1, phases: Vec::new() };
+        let scenario =
+            Scenario { about: String::new(), sources: 7, most: 7, seeds: 1, phases: Vec::new() };
         let sim = SimulatedUpstream::new(law, 0);
         for (limit, alone) in [(1, 1.5), (7, 4.0)] {
             let upstream = upstream(&sim, Concurrency::Fixed(limit), &scenario, 0);
@@ -212,7 +230,8 @@ async fn the_simulated_upstream_is_the_reported_one() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_gives_its_place_back() {
     let law: Law = serde_json::from_str(r#"{ "latency": 1.5, "hanging": [0, 1, 2] }"#).unwrap();
-    let scenario = Scenario { about: String::new(), sources: 8, most: 8, seeds: 1, phases: Vec::new() };
+    let scenario =
+        Scenario { about: String::new(), sources: 8, most: 8, seeds: 1, phases: Vec::new() };
     let sim = SimulatedUpstream::new(law, 0);
     let upstream = upstream(&sim, Concurrency::Fixed(3), &scenario, 0);
     for _ in 0..3 {

@@ -1,4 +1,5 @@
-//! Every fault of the upstream, over real sockets: each gives its outcome, and passes without a restart.
+//! Every fault of the upstream, over real sockets: each gives its outcome, and passes without a
+//! restart.
 
 mod support;
 
@@ -22,34 +23,96 @@ struct Fault {
 fn faults() -> Vec<Fault> {
     let big = || vec![b' '; 100 << 10];
     let good = || GOOD.as_bytes().to_vec();
-    let fault = |name, script, outcome, retryable, says| Fault { name, script, outcome, retryable, says };
+    let fault =
+        |name, script, outcome, retryable, says| Fault { name, script, outcome, retryable, says };
     let status = |code, retryable, says| {
         let name: &'static str = format!("{code}").leak();
         Fault { name, script: Script::status(code), outcome: Outcome::Status, retryable, says }
     };
     let dripping = Script::Drip { body: good(), every: Duration::from_millis(25) };
-    let headers_without_end = [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(200_000)].concat();
+    let headers_without_end =
+        [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(200_000)].concat();
     let unasked = Reply::json(GOOD).header("Content-Encoding", "compress");
     vec![
         fault("closes", Script::Close, Outcome::Body, true, "connection broke"),
-        fault("resets before headers", Script::ResetBeforeHeaders, Outcome::Body, true, "connection broke"),
+        fault(
+            "resets before headers",
+            Script::ResetBeforeHeaders,
+            Outcome::Body,
+            true,
+            "connection broke",
+        ),
         fault("resets in headers", Script::ResetInHeaders, Outcome::Body, true, "connection broke"),
-        fault("resets in body", Script::ResetInBody(good()), Outcome::Body, true, "connection broke"),
-        fault("hangs before headers", Script::HangBeforeHeaders, Outcome::Timeout, true, "within 1s"),
+        fault(
+            "resets in body",
+            Script::ResetInBody(good()),
+            Outcome::Body,
+            true,
+            "connection broke",
+        ),
+        fault(
+            "hangs before headers",
+            Script::HangBeforeHeaders,
+            Outcome::Timeout,
+            true,
+            "within 1s",
+        ),
         fault("hangs in headers", Script::HangInHeaders, Outcome::Timeout, true, "within 1s"),
         fault("hangs in body", Script::HangInBody(good()), Outcome::Timeout, true, "within 1s"),
         fault("drips", dripping, Outcome::Timeout, true, "within 1s"),
         fault("cut off", Script::CutOff(good()), Outcome::Body, true, "connection broke"),
-        fault("cut off in a chunk", Script::CutOffInChunk(good()), Outcome::Body, true, "connection broke"),
-        fault("no HTTP", Script::Raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_vec()), Outcome::Body, true, "not valid HTTP"),
-        fault("headers without end", Script::Raw(headers_without_end), Outcome::Body, true, "not valid HTTP"),
+        fault(
+            "cut off in a chunk",
+            Script::CutOffInChunk(good()),
+            Outcome::Body,
+            true,
+            "connection broke",
+        ),
+        fault(
+            "no HTTP",
+            Script::Raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_vec()),
+            Outcome::Body,
+            true,
+            "not valid HTTP",
+        ),
+        fault(
+            "headers without end",
+            Script::Raw(headers_without_end),
+            Outcome::Body,
+            true,
+            "not valid HTTP",
+        ),
         fault("too large", Script::json(big()), Outcome::TooLarge, false, "upstream.max_body"),
-        fault("announces too much", Script::Announce(1 << 60), Outcome::TooLarge, false, "upstream.max_body"),
+        fault(
+            "announces too much",
+            Script::Announce(1 << 60),
+            Outcome::TooLarge,
+            false,
+            "upstream.max_body",
+        ),
         fault("endless", Script::Endless, Outcome::TooLarge, false, "upstream.max_body"),
-        fault("gzip bomb", Script::GzipBomb(8 << 20), Outcome::TooLarge, false, "upstream.max_body"),
-        fault("zstd bomb", Script::ZstdBomb(8 << 20), Outcome::TooLarge, false, "upstream.max_body"),
+        fault(
+            "gzip bomb",
+            Script::GzipBomb(8 << 20),
+            Outcome::TooLarge,
+            false,
+            "upstream.max_body",
+        ),
+        fault(
+            "zstd bomb",
+            Script::ZstdBomb(8 << 20),
+            Outcome::TooLarge,
+            false,
+            "upstream.max_body",
+        ),
         fault("bad gzip", Script::BadGzip, Outcome::Decode, false, "could not be decompressed"),
-        fault("cut off gzip", Script::CutOffGzip(good()), Outcome::Decode, false, "could not be decompressed"),
+        fault(
+            "cut off gzip",
+            Script::CutOffGzip(good()),
+            Outcome::Decode,
+            false,
+            "could not be decompressed",
+        ),
         fault("a coding not asked for", unasked.into(), Outcome::Decode, false, "not asked for"),
         fault(
             "redirect loop",
@@ -120,7 +183,8 @@ async fn play(fault: Fault) {
     assert_eq!(source.upstream.load().in_flight, 0, "{}", fault.name);
 }
 
-/// The faults that end a call before a whole head came; the deadline cuts off later ones without looking.
+/// The faults that end a call before a whole head came; the deadline cuts off later ones without
+/// looking.
 fn before_headers(name: &str) -> bool {
     let others = ["no HTTP", "headers without end", "closes", "drips", "hangs in body"];
     name.ends_with("before headers") || name.ends_with("in headers") || others.contains(&name)
@@ -163,11 +227,16 @@ async fn a_connection_that_is_never_made_is_a_timeout() {
             socket
         })
         .collect();
-    let settings =
-        config::Upstream { connect_timeout: Duration::from_millis(400), ..settings(&format!("http://{address}")) };
+    let settings = config::Upstream {
+        connect_timeout: Duration::from_millis(400),
+        ..settings(&format!("http://{address}"))
+    };
     let began = Instant::now();
     let error = OneSource::new(&settings).fetch().await.unwrap_err();
-    assert_eq!((error.kind, error.detail.as_str()), (Outcome::Timeout, "no connection could be made in time"));
+    assert_eq!(
+        (error.kind, error.detail.as_str()),
+        (Outcome::Timeout, "no connection could be made in time")
+    );
     assert!(began.elapsed() < Duration::from_secs(5), "connect_timeout ends it, not the deadline");
     drop(full);
 }
@@ -176,18 +245,29 @@ async fn a_connection_that_is_never_made_is_a_timeout() {
 async fn a_name_that_does_not_resolve_is_a_failed_connection() {
     // A label is at most 63 characters, so no resolver asks anybody about this one.
     let host = "x".repeat(70);
-    let error = OneSource::new(&settings(&format!("http://{host}.invalid"))).fetch().await.unwrap_err();
+    let error =
+        OneSource::new(&settings(&format!("http://{host}.invalid"))).fetch().await.unwrap_err();
     assert_eq!(error.kind, Outcome::Connect);
-    assert!(error.detail.contains("could not be resolved") && !error.detail.contains("xxx"), "{error}");
+    assert!(
+        error.detail.contains("could not be resolved") && !error.detail.contains("xxx"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn takes_what_is_announced_and_no_more() {
     let (server, source) = one_source().await;
-    server.script(PATH, Script::TooLong { body: [GOOD, "and more"].concat().into(), announced: GOOD.len() });
+    server.script(
+        PATH,
+        Script::TooLong { body: [GOOD, "and more"].concat().into(), announced: GOOD.len() },
+    );
     assert_eq!(source.fetch().await.unwrap(), GOOD.as_bytes());
     server.script(PATH, Script::json(GOOD));
-    assert_eq!(source.fetch().await.unwrap(), GOOD.as_bytes(), "what was left over belongs to no other answer");
+    assert_eq!(
+        source.fetch().await.unwrap(),
+        GOOD.as_bytes(),
+        "what was left over belongs to no other answer"
+    );
 }
 
 #[tokio::test]
@@ -214,8 +294,11 @@ async fn a_body_takes_little_more_memory_than_its_length() {
     let body = vec![b'x'; (8 << 20) - 12345];
     let head = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", body.len());
     let chunked = [head.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
-    let settings =
-        config::Upstream { max_body: 64 << 20, timeout: Duration::from_secs(10), ..settings(&server.base_url()) };
+    let settings = config::Upstream {
+        max_body: 64 << 20,
+        timeout: Duration::from_secs(10),
+        ..settings(&server.base_url())
+    };
     let source = OneSource::new(&settings);
     for script in [Script::json(body.clone()), Script::Raw(chunked)] {
         server.script(PATH, script);
@@ -223,6 +306,11 @@ async fn a_body_takes_little_more_memory_than_its_length() {
         assert_eq!(kept, body);
         // Bytes that nobody shares give their buffer back, and with it what was reserved.
         let buffer = Vec::from(kept);
-        assert!(buffer.capacity() <= body.len() / 8 * 9, "{} for {}", buffer.capacity(), body.len());
+        assert!(
+            buffer.capacity() <= body.len() / 8 * 9,
+            "{} for {}",
+            buffer.capacity(),
+            body.len()
+        );
     }
 }

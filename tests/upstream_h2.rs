@@ -1,8 +1,8 @@
-//! HTTP/2 to the upstream, as a TLS handshake agrees on it: all sources share a connection, and what happens to one
-//! stream happens to no other.
+//! HTTP/2 to the upstream, as a TLS handshake agrees on it: all sources share a connection, and
+//! what happens to one stream happens to no other.
 //!
-//! Which authorities are trusted comes from the process's environment, so the gateway is the built binary, a process of
-//! its own that is told to trust the test's.
+//! Which authorities are trusted comes from the process's environment, so the gateway is the built
+//! binary, a process of its own that is told to trust the test's.
 
 mod support;
 
@@ -55,14 +55,22 @@ impl Site {
     async fn until(&self, what: &str, wanted: impl AsyncFn() -> bool) {
         let began = Instant::now();
         while !wanted().await {
-            assert!(began.elapsed() < Duration::from_secs(20), "never {what}: {:#}", self.sources().await);
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "never {what}: {:#}",
+                self.sources().await
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
 
     async fn until_complete(&self, what: &str) {
         self.until(what, async || self.sources().await["completeness"] == "complete").await;
-        assert_eq!(get(self.gateway.address, "/incidents").await.text(), document(|_| true), "{what}");
+        assert_eq!(
+            get(self.gateway.address, "/incidents").await.text(),
+            document(|_| true),
+            "{what}"
+        );
     }
 
     async fn sources(&self) -> Value {
@@ -76,7 +84,11 @@ impl Site {
     }
 
     async fn retries(&self) -> u64 {
-        self.metric(&format!("incident_gateway_upstream_retries_total{{source=\"{}\"}} ", GOOD[SOURCE].0)).await
+        self.metric(&format!(
+            "incident_gateway_upstream_retries_total{{source=\"{}\"}} ",
+            GOOD[SOURCE].0
+        ))
+        .await
     }
 
     async fn metric(&self, series: &str) -> u64 {
@@ -95,7 +107,10 @@ async fn all_sources_share_one_connection() {
     let site = Site::start("0").await;
     let barrier = Arc::new(Barrier::new(GOOD.len()));
     for (source, (_, body)) in GOOD.iter().enumerate() {
-        site.server.script(&path(source), [Act::AnswerTogether(Arc::clone(&barrier), body), Act::Answer(body)]);
+        site.server.script(
+            &path(source),
+            [Act::AnswerTogether(Arc::clone(&barrier), body), Act::Answer(body)],
+        );
     }
     let before = site.server.seen().len();
     site.until("refreshed", async || site.server.seen().len() >= before + 3 * GOOD.len()).await;
@@ -105,7 +120,11 @@ async fn all_sources_share_one_connection() {
         assert_eq!(its, connection, "{path}");
     }
     for (source, (name, _)) in GOOD.iter().enumerate() {
-        assert_eq!(site.calls(source, "timeout").await, 0, "{name} waits for all the others to be in flight");
+        assert_eq!(
+            site.calls(source, "timeout").await,
+            0,
+            "{name} waits for all the others to be in flight"
+        );
     }
 }
 
@@ -130,14 +149,23 @@ async fn what_happens_to_a_stream_happens_to_no_other() {
         site.until_complete(name).await;
         assert_eq!(site.connection(), connection, "{name}");
     }
-    // What came of a body before it was too much must not be held against the connection: four times it would be full.
-    site.server.script(&path(SOURCE), [Act::Endless, Act::Endless, Act::Endless, Act::Endless, Act::Answer(good)]);
+    // What came of a body before it was too much must not be held against the connection: four
+    // times it would be full.
+    site.server.script(
+        &path(SOURCE),
+        [Act::Endless, Act::Endless, Act::Endless, Act::Endless, Act::Answer(good)],
+    );
     site.until("endless", async || site.calls(SOURCE, "too_large").await == 5).await;
     site.until_complete("after all").await;
     assert_eq!(site.connection(), connection);
     for (source, (name, _)) in GOOD.iter().enumerate() {
-        for outcome in ["timeout", "connect", "status", "body", "decode", "too_large", "circuit_open"] {
-            assert!(source == SOURCE || site.calls(source, outcome).await == 0, "{name}: {outcome}");
+        for outcome in
+            ["timeout", "connect", "status", "body", "decode", "too_large", "circuit_open"]
+        {
+            assert!(
+                source == SOURCE || site.calls(source, outcome).await == 0,
+                "{name}: {outcome}"
+            );
         }
     }
 }

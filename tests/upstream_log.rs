@@ -11,7 +11,8 @@ use support::scripted_upstream::{Script, ScriptedUpstream};
 use tokio::sync::Mutex;
 use tracing::Level;
 
-/// Which events are wanted is settled when each is first met, for all threads at once: two tests would disturb each other.
+/// Which events are wanted is settled when each is first met, for all threads at once: two tests
+/// would disturb each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
@@ -28,13 +29,17 @@ async fn each_call_is_one_event() {
     log.clear();
 
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let caller =
-        Caller { request_id: Some("req-7".into()), trace: TraceContext::parse(traceparent), ..Caller::default() };
+    let caller = Caller {
+        request_id: Some("req-7".into()),
+        trace: TraceContext::parse(traceparent),
+        ..Caller::default()
+    };
     server.script_each(PATH, [Script::status(503), Script::json(GOOD)]);
     let _ = source.upstream.fetch(0, &caller).await.unwrap().accept();
     let _ = source.upstream.fetch(0, &caller).await.unwrap().refuse("it is not JSON");
 
-    let events: Vec<Value> = log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<Value> =
+        log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let told: Vec<_> = events
         .iter()
         .map(|event| {
@@ -71,8 +76,12 @@ async fn no_secret_at_any_level() {
     let _logging = log.capture(Level::TRACE);
     let server = ScriptedUpstream::start().await;
     let source = OneSource::new(&settings(&server.base_url()));
-    for script in [Script::json(GOOD), Script::status(401), Script::Close, Script::Redirect("http://other/".to_owned())]
-    {
+    for script in [
+        Script::json(GOOD),
+        Script::status(401),
+        Script::Close,
+        Script::Redirect("http://other/".to_owned()),
+    ] {
         server.script(PATH, script);
         let _ = source.fetch().await;
     }

@@ -38,20 +38,28 @@ async fn memory_is_bounded_by_max_body_times_the_calls_in_flight() {
         max_body: MAX_BODY as u64,
         ..Config::default().upstream
     };
-    let endpoints: Vec<_> =
-        (0..SOURCES).map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}") }).collect();
+    let endpoints: Vec<_> = (0..SOURCES)
+        .map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}") })
+        .collect();
     let upstream = Upstream::new(&settings, &endpoints, &Arc::new(Metrics::new(&[])), 1).unwrap();
 
     let zeros = gzip(&vec![0; 256 << 20]);
     let bomb = |coding: &str, body: &[u8]| {
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         Script::Raw([head.as_bytes(), body].concat())
     };
-    let endless_zeros = zstd::stream::encode_all(std::io::Read::take(std::io::repeat(0), 1 << 30), 3).unwrap();
+    let endless_zeros =
+        zstd::stream::encode_all(std::io::Read::take(std::io::repeat(0), 1 << 30), 3).unwrap();
     let most = vec![b'x'; MAX_BODY + 1];
-    let chunked =
-        [format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", most.len()).as_bytes(), &most]
-            .concat();
+    let chunked = [
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n", most.len())
+            .as_bytes(),
+        &most,
+    ]
+    .concat();
     let hostile = [
         ("endless", Script::Endless),
         ("gzip bomb", bomb("gzip", &zeros)),

@@ -1,4 +1,5 @@
-//! What the upstream is asked, with which headers, and what is made of a good answer, over real sockets.
+//! What the upstream is asked, with which headers, and what is made of a good answer, over real
+//! sockets.
 
 mod support;
 
@@ -15,8 +16,12 @@ use support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
 async fn a_body_of_exactly_the_limit_is_taken() {
     let (server, source) = one_source().await;
     let most = vec![b'x'; 64 << 10];
-    let chunked =
-        [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n", &most[..], b"\r\n0\r\n\r\n"].concat();
+    let chunked = [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n",
+        &most[..],
+        b"\r\n0\r\n\r\n",
+    ]
+    .concat();
     let packed = Reply { body: gzip(&most), ..Reply::json("") }.header("Content-Encoding", "gzip");
     for script in [Script::json(most.clone()), Script::Raw(chunked), packed.into()] {
         server.script(PATH, script);
@@ -24,23 +29,31 @@ async fn a_body_of_exactly_the_limit_is_taken() {
         assert_eq!(fetched.body().len(), 64 << 10);
         let _ = fetched.accept();
     }
-    for empty in [Script::json(""), Script::Raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec())] {
+    for empty in
+        [Script::json(""), Script::Raw(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n".to_vec())]
+    {
         server.script(PATH, empty);
-        assert_eq!(source.fetch().await.unwrap(), b"", "whether that will do is for the next stage to say");
+        assert_eq!(
+            source.fetch().await.unwrap(),
+            b"",
+            "whether that will do is for the next stage to say"
+        );
     }
 }
 
 #[tokio::test]
 async fn asks_for_compression_and_undoes_it() {
     let brotli = [
-        0x1b, 0x8b, 0x01, 0xf8, 0x1d, 0x07, 0x76, 0x0c, 0xf9, 0x07, 0x71, 0x38, 0x68, 0x9e, 0x36, 0xb5, 0xc8, 0xde,
-        0x56, 0xdf, 0x64, 0x7b, 0xbb, 0x6b, 0x16, 0x9d, 0xae, 0x3e, 0x5d, 0x89, 0x26, 0xae, 0xf0, 0xa6, 0x44, 0xe8,
-        0x85, 0x88, 0xcb, 0x3f, 0x09, 0x69, 0xc3, 0x37,
+        0x1b, 0x8b, 0x01, 0xf8, 0x1d, 0x07, 0x76, 0x0c, 0xf9, 0x07, 0x71, 0x38, 0x68, 0x9e, 0x36,
+        0xb5, 0xc8, 0xde, 0x56, 0xdf, 0x64, 0x7b, 0xbb, 0x6b, 0x16, 0x9d, 0xae, 0x3e, 0x5d, 0x89,
+        0x26, 0xae, 0xf0, 0xa6, 0x44, 0xe8, 0x85, 0x88, 0xcb, 0x3f, 0x09, 0x69, 0xc3, 0x37,
     ];
     let plain = format!(r#"{{"results":[{}{{}}]}}"#, r#"{"priority":"low"},"#.repeat(20));
     let zstd = zstd::stream::encode_all(plain.as_bytes(), 3).unwrap();
     let (server, source) = one_source().await;
-    for (coding, body) in [("gzip", gzip(plain.as_bytes())), ("br", brotli.to_vec()), ("zstd", zstd)] {
+    for (coding, body) in
+        [("gzip", gzip(plain.as_bytes())), ("br", brotli.to_vec()), ("zstd", zstd)]
+    {
         server.script(PATH, Reply { body, ..Reply::json("") }.header("Content-Encoding", coding));
         assert_eq!(source.fetch().await.unwrap(), plain.as_bytes(), "{coding}");
     }
@@ -67,7 +80,10 @@ async fn credentials_go_to_the_base_url_and_nowhere_else() {
         server.script(PATH, Script::Redirect(to.clone()));
         let error = source.fetch().await.unwrap_err();
         assert_eq!(error.kind, Outcome::Status, "{to}");
-        assert!(error.detail.contains(says) && error.detail.contains("not followed"), "{to}: {error}");
+        assert!(
+            error.detail.contains(says) && error.detail.contains("not followed"),
+            "{to}: {error}"
+        );
         server.script(PATH, Script::json(GOOD));
         source.fetch().await.unwrap();
     }
@@ -76,7 +92,11 @@ async fn credentials_go_to_the_base_url_and_nowhere_else() {
     for to in ["/moved/".to_owned(), format!("{}/moved/", server.base_url())] {
         server.script(PATH, Script::Redirect(to));
         server.script("/moved/", Script::json(GOOD));
-        assert_eq!(source.fetch().await.unwrap(), GOOD.as_bytes(), "within its origin a redirect is followed");
+        assert_eq!(
+            source.fetch().await.unwrap(),
+            GOOD.as_bytes(),
+            "within its origin a redirect is followed"
+        );
     }
     let expected = format!("Basic {SECRET_ENCODED}");
     assert!(server.seen().iter().all(|seen| seen.header("authorization") == Some(&expected)));
@@ -95,15 +115,25 @@ async fn sends_what_an_upstream_may_expect() {
     let server = ScriptedUpstream::start().await;
     server.script("/api/v1/incidents/denial/", Script::json(GOOD));
     for base in ["/api/v1", "/api/v1/"] {
-        let settings = config::Upstream { username: None, password: None, ..settings(&(server.base_url() + base)) };
+        let settings = config::Upstream {
+            username: None,
+            password: None,
+            ..settings(&(server.base_url() + base))
+        };
         assert_eq!(OneSource::new(&settings).fetch().await.unwrap(), GOOD.as_bytes(), "{base}");
     }
     for seen in server.seen() {
         assert_eq!(seen.method, "GET");
         assert_eq!(seen.header("authorization"), None, "none are configured");
-        assert_eq!(seen.header("user-agent"), Some(concat!("incident-gateway/", env!("CARGO_PKG_VERSION"))));
+        assert_eq!(
+            seen.header("user-agent"),
+            Some(concat!("incident-gateway/", env!("CARGO_PKG_VERSION")))
+        );
         assert_eq!(seen.header("accept"), Some("application/json"));
-        assert!(seen.header("traceparent").and_then(TraceContext::parse).is_some(), "a trace of its own");
+        assert!(
+            seen.header("traceparent").and_then(TraceContext::parse).is_some(),
+            "a trace of its own"
+        );
         assert_eq!(seen.header("referer"), None);
     }
 }
@@ -116,7 +146,11 @@ async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
     server.script_each(PATH, [good(), good(), good(), Script::ResetBeforeHeaders, good()]);
     let source = OneSource::new(&config::Upstream { retries: 2, ..settings(&server.base_url()) });
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let caller = Caller { request_id: Some("r1".into()), trace: TraceContext::parse(parent), ..Caller::default() };
+    let caller = Caller {
+        request_id: Some("r1".into()),
+        trace: TraceContext::parse(parent),
+        ..Caller::default()
+    };
     let mut attempts = Vec::new();
     for _ in 0..4 {
         let fetched = source.upstream.fetch(0, &caller).await.unwrap();
@@ -124,7 +158,8 @@ async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
         let _ = fetched.accept();
     }
     assert_eq!(attempts, [1, 1, 1, 2]);
-    let sent: Vec<_> = server.seen().iter().map(|seen| seen.header("traceparent").unwrap().to_owned()).collect();
+    let sent: Vec<_> =
+        server.seen().iter().map(|seen| seen.header("traceparent").unwrap().to_owned()).collect();
     assert!(sent.iter().all(|sent| TraceContext::parse(sent) == caller.trace), "{sent:?}");
     let spans: BTreeSet<_> = sent.iter().map(String::as_str).chain([parent]).collect();
     assert_eq!(spans.len(), 6, "five tries and the caller: {spans:?}");
@@ -135,7 +170,8 @@ async fn a_path_that_makes_no_address_below_the_base_url_is_refused() {
     for path in ["", "incidents/", "@elsewhere.example/"] {
         let endpoints = [Endpoint { name: "denial".into(), path: path.to_owned() }];
         let metrics = Arc::new(Metrics::new(&[]));
-        let error = Upstream::new(&settings("http://127.0.0.1:1"), &endpoints, &metrics, 1).unwrap_err();
+        let error =
+            Upstream::new(&settings("http://127.0.0.1:1"), &endpoints, &metrics, 1).unwrap_err();
         assert!(error.to_string().contains("source denial: path"), "{error}");
     }
 }

@@ -1,4 +1,5 @@
-//! How the layers of the upstream stage work together, on paused time, over a transport that does as it is told.
+//! How the layers of the upstream stage work together, on paused time, over a transport that does
+//! as it is told.
 
 mod support;
 
@@ -11,11 +12,14 @@ use futures::future::join_all;
 use http::StatusCode;
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics::Metrics;
-use incident_gateway::upstream::{Answer, Attempt, BreakerState, Caller, Endpoint, Outcome, Upstream, UpstreamError};
+use incident_gateway::upstream::{
+    Answer, Attempt, BreakerState, Caller, Endpoint, Outcome, Upstream, UpstreamError,
+};
 use support::metrics_page::{calls, value};
 use tokio::time::{Instant, advance, sleep, timeout};
 
-const OUTCOMES: [&str; 8] = ["ok", "timeout", "connect", "status", "body", "decode", "too_large", "circuit_open"];
+const OUTCOMES: [&str; 8] =
+    ["ok", "timeout", "connect", "status", "body", "decode", "too_large", "circuit_open"];
 
 #[derive(Clone, Copy)]
 enum Act {
@@ -48,18 +52,21 @@ async fn act(act: Act) -> Result<Answer, UpstreamError> {
             sleep(Duration::from_secs(1)).await;
             Err(UpstreamError::new(Outcome::Body, "broken"))
         }
-        Act::Status(code) => {
-            Err(UpstreamError::new(Outcome::Status, "status").with_status(StatusCode::from_u16(code).unwrap()))
-        }
+        Act::Status(code) => Err(UpstreamError::new(Outcome::Status, "status")
+            .with_status(StatusCode::from_u16(code).unwrap())),
         Act::Hang => std::future::pending().await,
     }
 }
 
-fn bench_with(change: impl FnOnce(&mut config::Upstream), acts: impl IntoIterator<Item = Act>) -> Bench {
+fn bench_with(
+    change: impl FnOnce(&mut config::Upstream),
+    acts: impl IntoIterator<Item = Act>,
+) -> Bench {
     let mut settings = Config::default().upstream;
     settings.concurrency = Concurrency::Fixed(8);
     change(&mut settings);
-    let endpoints: Vec<_> = (0..8).map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}/") }).collect();
+    let endpoints: Vec<_> =
+        (0..8).map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}/") }).collect();
     let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
     let metrics = Arc::new(Metrics::new(&names));
     let acts = Arc::new(Mutex::new(acts.into_iter().collect::<VecDeque<_>>()));
@@ -86,7 +93,8 @@ impl Bench {
 
     /// What the metrics count for a source, by outcome, without the zeros.
     fn counted(&self, source: &str) -> Vec<(&'static str, u64)> {
-        let all = OUTCOMES.into_iter().map(|outcome| (outcome, calls(&self.metrics, source, outcome)));
+        let all =
+            OUTCOMES.into_iter().map(|outcome| (outcome, calls(&self.metrics, source, outcome)));
         all.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -112,7 +120,10 @@ async fn a_failed_call_is_made_again() {
     let _ = fetched.accept();
     assert_eq!(bench.counted("s3"), [("ok", 2), ("status", 1), ("body", 1)]);
     assert_eq!(value(&bench.metrics, "upstream_retries_total{source=\"s3\"}"), "2");
-    assert_eq!(value(&bench.metrics, "upstream_request_duration_seconds_count{source=\"s3\"}"), "4");
+    assert_eq!(
+        value(&bench.metrics, "upstream_request_duration_seconds_count{source=\"s3\"}"),
+        "4"
+    );
     assert_eq!(bench.upstream.breaker(3), BreakerState::Closed);
 }
 
@@ -153,7 +164,14 @@ async fn no_place_is_held_while_backing_off_or_judging() {
     let (first, second) = tokio::join!(first, second);
     let first = first.unwrap();
     assert_eq!(first.attempts(), 2);
-    let order: Vec<_> = bench.made.lock().unwrap().iter().skip(8).map(|made| (made.endpoint, made.number)).collect();
+    let order: Vec<_> = bench
+        .made
+        .lock()
+        .unwrap()
+        .iter()
+        .skip(8)
+        .map(|made| (made.endpoint, made.number))
+        .collect();
     assert_eq!(order, [(0, 1), (1, 1), (0, 2)], "the other went in while the first backed off");
     assert_eq!(bench.upstream.load().in_flight, 0, "two bodies are waiting for their verdict");
     assert_eq!(value(&bench.metrics, "upstream_in_flight"), "0");
@@ -168,7 +186,10 @@ async fn the_deadline_is_for_one_try_and_ends_it() {
     bench.acts.lock().unwrap().extend([Act::Hang, Act::Hang]);
     let began = Instant::now();
     let error = bench.fetch(0).await.unwrap_err();
-    assert_eq!((error.kind, error.detail.as_str()), (Outcome::Timeout, "no whole answer came within 10s"));
+    assert_eq!(
+        (error.kind, error.detail.as_str()),
+        (Outcome::Timeout, "no whole answer came within 10s")
+    );
     let took = began.elapsed();
     assert!(took >= Duration::from_secs(20) && took < Duration::from_secs(21), "{took:?}");
     assert_eq!(bench.counted("s0"), [("ok", 1), ("timeout", 2)]);
@@ -181,9 +202,16 @@ async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
     for refusal in 1..=5 {
         assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
         let fetched = bench.upstream.fetch(0, &bench.caller).await.unwrap();
-        assert_eq!(bench.counted("s0").iter().map(|(_, count)| count).sum::<u64>(), refusal - 1, "not yet judged");
+        assert_eq!(
+            bench.counted("s0").iter().map(|(_, count)| count).sum::<u64>(),
+            refusal - 1,
+            "not yet judged"
+        );
         let error = fetched.refuse("the body is not JSON");
-        assert_eq!((error.kind, error.status, error.retryable), (Outcome::Decode, Some(StatusCode::OK), false));
+        assert_eq!(
+            (error.kind, error.status, error.retryable),
+            (Outcome::Decode, Some(StatusCode::OK), false)
+        );
         assert_eq!(bench.counted("s0"), [("decode", refusal)]);
     }
     assert_eq!(bench.upstream.breaker(0), BreakerState::Open);
@@ -196,7 +224,10 @@ async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
     assert!(wait <= Duration::from_secs(30));
     assert_eq!(bench.made.lock().unwrap().len(), 5, "the upstream did not see it");
     assert_eq!(bench.counted("s0"), [("decode", 5), ("circuit_open", 1)]);
-    assert_eq!(value(&bench.metrics, "upstream_request_duration_seconds_count{source=\"s0\"}"), "5");
+    assert_eq!(
+        value(&bench.metrics, "upstream_request_duration_seconds_count{source=\"s0\"}"),
+        "5"
+    );
     bench.fetch(1).await.expect("the other sources are let through");
 
     advance(wait).await;
@@ -230,12 +261,19 @@ async fn a_probe_that_is_given_up_or_never_judged_does_not_wedge_the_circuit() {
     let wait = bench.fetch(0).await.unwrap_err().retry_after.unwrap();
     advance(wait).await;
     bench.acts.lock().unwrap().push_back(Act::Hang);
-    assert!(timeout(Duration::from_secs(1), bench.fetch(0)).await.is_err(), "given up while it hangs");
+    assert!(
+        timeout(Duration::from_secs(1), bench.fetch(0)).await.is_err(),
+        "given up while it hangs"
+    );
     drop(bench.upstream.fetch(0, &bench.caller).await.unwrap());
     assert_eq!(bench.upstream.breaker(0), BreakerState::HalfOpen);
     bench.fetch(0).await.unwrap();
     assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
     let expected = [("ok", 2), ("status", 5), ("circuit_open", 1)];
-    assert_eq!(bench.counted("s0"), expected, "a body without a verdict came whole; a call given up counts not at all");
+    assert_eq!(
+        bench.counted("s0"),
+        expected,
+        "a body without a verdict came whole; a call given up counts not at all"
+    );
     assert_eq!(bench.upstream.load().in_flight, 0);
 }

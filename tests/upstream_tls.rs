@@ -1,7 +1,7 @@
 //! HTTPS: what is trusted, what is said where it is not, and what is offered.
 //!
-//! Which authorities are trusted comes from the process's environment, so each case runs in a process of its own: this
-//! binary again, told to run the one ignored test, [`child`].
+//! Which authorities are trusted comes from the process's environment, so each case runs in a
+//! process of its own: this binary again, told to run the one ignored test, [`child`].
 
 mod support;
 
@@ -73,13 +73,24 @@ async fn trusts_whom_the_environment_names() {
     let now = std::time::SystemTime::now();
     let cases = [
         (authority.server(HTTP_1, &["127.0.0.1"], |_| {}), GOOD),
-        (another.server(HTTP_1, &["127.0.0.1"], |_| {}), "signed by no known authority; SSL_CERT_FILE"),
-        (authority.server(HTTP_1, &["example.test"], |_| {}), "its certificate is for another host name"),
         (
-            authority.server(HTTP_1, &["127.0.0.1"], |params| params.not_after = (now - day).into()),
+            another.server(HTTP_1, &["127.0.0.1"], |_| {}),
+            "signed by no known authority; SSL_CERT_FILE",
+        ),
+        (
+            authority.server(HTTP_1, &["example.test"], |_| {}),
+            "its certificate is for another host name",
+        ),
+        (
+            authority
+                .server(HTTP_1, &["127.0.0.1"], |params| params.not_after = (now - day).into()),
             "its certificate has expired",
         ),
-        (authority.server(HTTP_1, &["127.0.0.1"], |params| params.not_before = (now + day).into()), "not valid yet"),
+        (
+            authority
+                .server(HTTP_1, &["127.0.0.1"], |params| params.not_before = (now + day).into()),
+            "not valid yet",
+        ),
     ];
     for (config, expected) in cases {
         let server = ScriptedUpstream::start_tls(config).await;
@@ -87,7 +98,11 @@ async fn trusts_whom_the_environment_names() {
         let result = call(&server.base_url(), &trusted).await;
         assert!(result.contains(expected), "{result:?} does not say {expected:?}");
         assert!(result == GOOD || result.starts_with("connect: "), "{result}");
-        assert_eq!(server.alpn_offered(), [b"h2".to_vec(), b"http/1.1".to_vec()], "HTTP/2 where it is offered");
+        assert_eq!(
+            server.alpn_offered(),
+            [b"h2".to_vec(), b"http/1.1".to_vec()],
+            "HTTP/2 where it is offered"
+        );
     }
 }
 

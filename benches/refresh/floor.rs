@@ -1,5 +1,5 @@
-//! A client that downloads the eight bodies, validates them, and keeps them: the floor of a cold start, and of what a refresh
-//! costs callers.
+//! A client that downloads the eight bodies, validates them, and keeps them: the floor of a cold
+//! start, and of what a refresh costs callers.
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -14,14 +14,16 @@ use super::Upstream;
 /// From exec to exit.
 pub(crate) fn time(how: &str, upstream: &Upstream) -> Duration {
     let started = Instant::now();
-    let status =
-        Command::new(std::env::current_exe().unwrap()).args(["floor", how, &upstream.address]).status().unwrap();
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["floor", how, &upstream.address])
+        .status()
+        .unwrap();
     assert!(status.success());
     started.elapsed()
 }
 
-/// A process of the gateway's background's niceness that downloads all at once and validates, again and again; ended when this is
-/// dropped.
+/// A process of the gateway's background's niceness that downloads all at once and validates, again
+/// and again; ended when this is dropped.
 pub(crate) struct Refreshing(Child);
 
 impl Refreshing {

@@ -58,14 +58,17 @@ impl Gateway {
     /// How many refreshes have ended.
     pub(crate) fn refreshes(&self) -> u64 {
         let page = String::from_utf8(get(self.admin, "/metrics", "").body).unwrap();
-        let count = page.lines().find_map(|line| line.strip_prefix("incident_gateway_refresh_duration_seconds_count "));
+        let count = page
+            .lines()
+            .find_map(|line| line.strip_prefix("incident_gateway_refresh_duration_seconds_count "));
         count.map_or(0, |count| count.parse().unwrap())
     }
 
     /// A line of `/proc/<pid>/status`, in bytes.
     pub(crate) fn memory(&self, line: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).unwrap();
+        let line =
+            status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':')).unwrap();
         line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 }

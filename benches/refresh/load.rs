@@ -11,7 +11,8 @@ use super::exchange::exchange;
 
 const LASTS: Duration = Duration::from_secs(5);
 
-/// So many connections, each of which asks for the target once in `every`; where that is zero, one request after the other.
+/// So many connections, each of which asks for the target once in `every`; where that is zero, one
+/// request after the other.
 pub(crate) struct Load {
     what: What,
     pub(crate) coding: &'static str,
@@ -28,23 +29,50 @@ enum What {
 pub(crate) const LOADS: [(&str, Load); 6] = [
     (
         "healthz, 800/s",
-        Load { what: What::Probe, coding: "identity", connections: 16, every: Duration::from_millis(20) },
+        Load {
+            what: What::Probe,
+            coding: "identity",
+            connections: 16,
+            every: Duration::from_millis(20),
+        },
     ),
     (
         "employee, 800/s",
-        Load { what: What::Employee, coding: "identity", connections: 16, every: Duration::from_millis(20) },
+        Load {
+            what: What::Employee,
+            coding: "identity",
+            connections: 16,
+            every: Duration::from_millis(20),
+        },
     ),
     (
         "document gzip, 10/s",
-        Load { what: What::Document, coding: "gzip", connections: 2, every: Duration::from_millis(200) },
+        Load {
+            what: What::Document,
+            coding: "gzip",
+            connections: 2,
+            every: Duration::from_millis(200),
+        },
     ),
     (
         "document, 4/s",
-        Load { what: What::Document, coding: "identity", connections: 1, every: Duration::from_millis(250) },
+        Load {
+            what: What::Document,
+            coding: "identity",
+            connections: 1,
+            every: Duration::from_millis(250),
+        },
     ),
-    // As `--bench serving` has it. Of whole documents that would measure the load, which cannot read so many at once.
-    ("busy healthz, 64", Load { what: What::Probe, coding: "identity", connections: 64, every: Duration::ZERO }),
-    ("busy employee, 64", Load { what: What::Employee, coding: "identity", connections: 64, every: Duration::ZERO }),
+    // As `--bench serving` has it. Of whole documents that would measure the load, which cannot
+    // read so many at once.
+    (
+        "busy healthz, 64",
+        Load { what: What::Probe, coding: "identity", connections: 64, every: Duration::ZERO },
+    ),
+    (
+        "busy employee, 64",
+        Load { what: What::Employee, coding: "identity", connections: 64, every: Duration::ZERO },
+    ),
 ];
 
 impl Load {
@@ -63,7 +91,10 @@ impl Load {
 
     pub(crate) fn run(&self, address: SocketAddr, target: &str) -> Latencies {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let request = format!("GET {target} HTTP/1.1\r\nhost: gateway\r\naccept-encoding: {}\r\n\r\n", self.coding);
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nhost: gateway\r\naccept-encoding: {}\r\n\r\n",
+            self.coding
+        );
         let callers = (0..self.connections).map(|caller| {
             let begin = self.every.mul_f64(caller as f64 / self.connections as f64);
             call(address, request.clone(), begin, self.every)
@@ -75,7 +106,12 @@ impl Load {
 }
 
 /// The callers begin one after the other, so that they do not all wait for the same answer.
-async fn call(address: SocketAddr, request: String, begin: Duration, every: Duration) -> Vec<Duration> {
+async fn call(
+    address: SocketAddr,
+    request: String,
+    begin: Duration,
+    every: Duration,
+) -> Vec<Duration> {
     sleep(begin).await;
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).await.unwrap();

@@ -1,8 +1,10 @@
-//! What a large refresh costs: the way from start to the first whole answer, memory, and the latency of callers meanwhile.
+//! What a large refresh costs: the way from start to the first whole answer, memory, and the
+//! latency of callers meanwhile.
 //!
-//! `cargo bench --bench refresh` runs all three; `-- cold`, `-- memory`, `-- latency` or `-- endurance` runs one. The gateway
-//! is the real binary, a process of its own; so is the upstream, this bench started again, which gives other data each
-//! time it is asked. The floor is a bare client that downloads the same bodies and validates them.
+//! `cargo bench --bench refresh` runs all three; `-- cold`, `-- memory`, `-- latency` or `--
+//! endurance` runs one. The gateway is the real binary, a process of its own; so is the upstream,
+//! this bench started again, which gives other data each time it is asked. The floor is a bare
+//! client that downloads the same bodies and validates them.
 
 #[path = "../support/exchange.rs"]
 mod exchange;
@@ -22,7 +24,8 @@ const RECORDS: u64 = 700_000;
 const PERIOD: Duration = Duration::from_millis(400);
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["serve-upstream", records] => upstream::serve(records.parse().unwrap()),
@@ -38,7 +41,9 @@ fn main() {
             memory();
             latency("");
         }
-        _ => panic!("cold, memory, latency, endurance, or nothing for the first three; after latency, which answers"),
+        _ => panic!(
+            "cold, memory, latency, endurance, or nothing for the first three; after latency, which answers"
+        ),
     }
 }
 
@@ -79,7 +84,8 @@ fn cold() {
     );
 }
 
-/// Peak and rest, as multiples of the upstream's data, for several sets of documents that callers use.
+/// Peak and rest, as multiples of the upstream's data, for several sets of documents that callers
+/// use.
 fn memory() {
     const TTL: Duration = Duration::from_secs(1);
     const JSON: &str = "application/json";
@@ -87,15 +93,31 @@ fn memory() {
         ("JSON", &[(JSON, "identity")]),
         ("JSON as gzip", &[(JSON, "gzip")]),
         ("JSON plain, gzip, zstd", &[(JSON, "identity"), (JSON, "gzip"), (JSON, "zstd")]),
-        ("JSON, NDJSON, CSV", &[(JSON, "identity"), ("application/x-ndjson", "identity"), ("text/csv", "identity")]),
-        ("all three, as gzip", &[(JSON, "gzip"), ("application/x-ndjson", "gzip"), ("text/csv", "gzip")]),
+        (
+            "JSON, NDJSON, CSV",
+            &[(JSON, "identity"), ("application/x-ndjson", "identity"), ("text/csv", "identity")],
+        ),
+        (
+            "all three, as gzip",
+            &[(JSON, "gzip"), ("application/x-ndjson", "gzip"), ("text/csv", "gzip")],
+        ),
     ];
     let upstream = Upstream::start(RECORDS);
-    println!("memory, {RECORDS} records, {:.1} MB, all of it new in each refresh", upstream.megabytes());
-    println!("{:>24} | {:>14} {:>14} {:>14}", "documents in use", "cold peak", "later peak", "rest");
+    println!(
+        "memory, {RECORDS} records, {:.1} MB, all of it new in each refresh",
+        upstream.megabytes()
+    );
+    println!(
+        "{:>24} | {:>14} {:>14} {:>14}",
+        "documents in use", "cold peak", "later peak", "rest"
+    );
     for (name, documents) in mixes {
         let gateway = Gateway::start(&upstream, "1s");
-        let ask = || documents.iter().for_each(|(accept, coding)| drop(gateway.get_as("/incidents", accept, coding)));
+        let ask = || {
+            documents
+                .iter()
+                .for_each(|(accept, coding)| drop(gateway.get_as("/incidents", accept, coding)))
+        };
         ask();
         let cold = gateway.memory("VmHWM");
         let until = gateway.refreshes() + 6;
@@ -110,19 +132,30 @@ fn memory() {
             gateway.memory("VmRSS")
         });
         let rest = samples.min().unwrap();
-        let shown =
-            |bytes: usize| format!("{:.0} MB {:.2} x", bytes as f64 / 1e6, bytes as f64 / 1e6 / upstream.megabytes());
+        let shown = |bytes: usize| {
+            format!(
+                "{:.0} MB {:.2} x",
+                bytes as f64 / 1e6,
+                bytes as f64 / 1e6 / upstream.megabytes()
+            )
+        };
         println!("{name:>24} | {:>14} {:>14} {:>14}", shown(cold), shown(peak), shown(rest));
     }
 }
 
-/// The 99th percentile of warm answers at rest, while one refresh follows the other, and, the floor, while a bare client
-/// downloads and validates the same as often in a process of its own of the same niceness; in turn.
+/// The 99th percentile of warm answers at rest, while one refresh follows the other, and, the
+/// floor, while a bare client downloads and validates the same as often in a process of its own of
+/// the same niceness; in turn.
 fn latency(answers: &str) {
     const ROUNDS: usize = 5;
     let upstream = Upstream::start(RECORDS);
-    println!("latency, {RECORDS} records, {:.1} MB, medians of {ROUNDS} rounds", upstream.megabytes());
-    println!("in ms: median, p99, longest; then p99 beside that at rest, its median and each round's");
+    println!(
+        "latency, {RECORDS} records, {:.1} MB, medians of {ROUNDS} rounds",
+        upstream.megabytes()
+    );
+    println!(
+        "in ms: median, p99, longest; then p99 beside that at rest, its median and each round's"
+    );
     println!(
         "{:>20} | {:>21} | {:>21} | {:>21} | refreshes, bare client",
         "answers", "at rest", "during refreshes", "beside a bare client"
@@ -136,7 +169,10 @@ fn latency(answers: &str) {
             std::thread::sleep(Duration::from_millis(300));
             let before = gateway.refreshes();
             let latencies = load.run(gateway.address(), &target);
-            ([50, 99, 100].map(|of_hundred| latencies.percentile(of_hundred)), gateway.refreshes() - before)
+            (
+                [50, 99, 100].map(|of_hundred| latencies.percentile(of_hundred)),
+                gateway.refreshes() - before,
+            )
         };
         let rarely = Duration::from_hours(1);
         let mut refreshes = 0;
@@ -147,16 +183,27 @@ fn latency(answers: &str) {
             [rest, during, measure(rarely).0]
         });
         let figures = |what: usize| {
-            let figure = |figure: usize| milliseconds(median(rounds.map(|round| round[what][figure]).into()));
+            let figure = |figure: usize| {
+                milliseconds(median(rounds.map(|round| round[what][figure]).into()))
+            };
             format!("{:>6.2} {:>6.2} {:>7.2}", figure(0), figure(1), figure(2))
         };
         let ratios = |what: usize| {
-            let mut ratios = rounds.map(|round| round[what][1].as_secs_f64() / round[0][1].as_secs_f64());
+            let mut ratios =
+                rounds.map(|round| round[what][1].as_secs_f64() / round[0][1].as_secs_f64());
             ratios.sort_by(f64::total_cmp);
-            format!("{:.2} ({})", ratios[ROUNDS / 2], ratios.map(|ratio| format!("{ratio:.1}")).join(" "))
+            format!(
+                "{:.2} ({})",
+                ratios[ROUNDS / 2],
+                ratios.map(|ratio| format!("{ratio:.1}")).join(" ")
+            )
         };
         let [rest, during, floor] = [0, 1, 2].map(figures);
-        println!("{name:>20} | {rest} | {during} | {floor} | {}, {}; {refreshes} refreshes", ratios(1), ratios(2));
+        println!(
+            "{name:>20} | {rest} | {during} | {floor} | {}, {}; {refreshes} refreshes",
+            ratios(1),
+            ratios(2)
+        );
     }
 }
 
@@ -165,7 +212,11 @@ fn endurance() {
     const EACH: u64 = 100;
     let upstream = Upstream::start(RECORDS / 10);
     let gateway = Gateway::start(&upstream, "50ms");
-    println!("resident memory over refreshes, {} records, {:.1} MB", RECORDS / 10, upstream.megabytes());
+    println!(
+        "resident memory over refreshes, {} records, {:.1} MB",
+        RECORDS / 10,
+        upstream.megabytes()
+    );
     for hundred in 0..=10 {
         while gateway.refreshes() < hundred * EACH + 5 {
             drop(gateway.get("/incidents", "identity"));
@@ -177,6 +228,9 @@ fn endurance() {
         });
         let rest = samples.min().unwrap();
         let [rest, peak] = [rest, gateway.memory("VmHWM")].map(|bytes| bytes as f64 / 1e6);
-        println!("{:>5} refreshes: {rest:.1} MB at rest, {peak:.1} MB at the peak", gateway.refreshes());
+        println!(
+            "{:>5} refreshes: {rest:.1} MB at rest, {peak:.1} MB at the peak",
+            gateway.refreshes()
+        );
     }
 }

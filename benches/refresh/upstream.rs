@@ -73,7 +73,10 @@ pub(crate) fn serve(records: u64) {
 }
 
 fn answer(body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
     [head.as_bytes(), body].concat()
 }
 
@@ -86,7 +89,8 @@ fn converse(mut stream: &TcpStream, sources: &[Source]) {
             rest.split(' ').next().unwrap().clone_into(&mut path);
         }
         if line.is_empty() {
-            let source = sources.iter().find(|source| source.path == path).expect("an endpoint's path");
+            let source =
+                sources.iter().find(|source| source.path == path).expect("an endpoint's path");
             let turn = source.asked.fetch_add(1, Ordering::Relaxed) % source.answers.len();
             if stream.write_all(&source.answers[turn]).is_err() {
                 return;

@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Sends the request and reads the answer to its end into the buffer, from its beginning again when it is full; returns how
-/// long that took.
-pub(crate) async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> Duration {
+/// Sends the request and reads the answer to its end into the buffer, from its beginning again when
+/// it is full; returns how long that took.
+pub(crate) async fn exchange(
+    stream: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut [u8],
+) -> Duration {
     let asked = Instant::now();
     stream.write_all(request).await.unwrap();
     let mut read = stream.read(buffer).await.unwrap();

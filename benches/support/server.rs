@@ -1,4 +1,5 @@
-//! A server in a process of its own, which is the bench started again, and what its answers and its processor time are.
+//! A server in a process of its own, which is the bench started again, and what its answers and its
+//! processor time are.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -15,8 +16,11 @@ use tokio::net::TcpStream;
 
 /// The gateway over a demo upstream without delay, with its log and metrics as they are in service.
 pub(crate) async fn serve_gateway(records: u64) {
-    let plan =
-        demo::generate::Plan { incidents: records, employees: demo::generate::Plan::usual_employees(records), seed: 7 };
+    let plan = demo::generate::Plan {
+        incidents: records,
+        employees: demo::generate::Plan::usual_employees(records),
+        seed: 7,
+    };
     let options = demo::Options {
         data: demo::Data::Generated(plan),
         latency: Duration::ZERO,
@@ -54,14 +58,19 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let program = std::env::current_exe().unwrap();
-        let mut child =
-            Command::new(program).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { child, address: line.trim().parse().unwrap() }
     }
 
-    /// Processor time of its threads so far, user and system, in nanoseconds; what ended threads took is not in it.
+    /// Processor time of its threads so far, user and system, in nanoseconds; what ended threads
+    /// took is not in it.
     pub(crate) fn cpu(&self) -> u64 {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let times = threads.map(|thread| {

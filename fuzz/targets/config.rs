@@ -10,7 +10,10 @@ fuzz_target!(|text: &str| {
             assert!(!config.sources.is_empty());
             assert!(config.cache.ttl <= config.cache.stale_for);
             assert!(config.upstream.base_url.password().is_none());
-            assert!(from_yaml("printed.yaml", &config.to_yaml()).is_ok(), "what `check` prints is a configuration");
+            assert!(
+                from_yaml("printed.yaml", &config.to_yaml()).is_ok(),
+                "what `check` prints is a configuration"
+            );
         }
         Err(errors) => assert!(errors.to_string().contains("fuzz.yaml")),
     }

@@ -43,7 +43,9 @@ fn address(text: &str) -> Option<IpAddr> {
 /// The employee that a value names.
 fn employee(value: &RawValue) -> Option<String> {
     match value.get().as_bytes()[0] {
-        b'"' => serde_json::from_str::<String>(value.get()).ok().filter(|text| address(text).is_none()),
+        b'"' => {
+            serde_json::from_str::<String>(value.get()).ok().filter(|text| address(text).is_none())
+        }
         b'-' | b'0'..=b'9' => Some(value.get().to_owned()),
         _ => None,
     }
@@ -51,12 +53,18 @@ fn employee(value: &RawValue) -> Option<String> {
 
 fuzz_target!(|body: &[u8]| {
     let decoded = Identities::decode(Bytes::copy_from_slice(body));
-    let reference = std::str::from_utf8(body).ok().and_then(|text| serde_json::from_str::<Members<'_>>(text).ok());
+    let reference = std::str::from_utf8(body)
+        .ok()
+        .and_then(|text| serde_json::from_str::<Members<'_>>(text).ok());
     let identities = match (decoded, &reference) {
         (Ok(identities), _) => identities,
         (Err(error), Some(Members(members))) => {
-            let foreign = !members.is_empty() && members.iter().all(|(name, _)| address(name).is_none());
-            assert!(foreign || error.fault.contains("too deep"), "refused what serde_json takes: {error}");
+            let foreign =
+                !members.is_empty() && members.iter().all(|(name, _)| address(name).is_none());
+            assert!(
+                foreign || error.fault.contains("too deep"),
+                "refused what serde_json takes: {error}"
+            );
             return;
         }
         (Err(_), None) => return,
@@ -73,7 +81,9 @@ fuzz_target!(|body: &[u8]| {
     }
     assert_eq!(identities.len(), table.len());
     for (address, employee) in table {
-        let found = identities.employee(address).map(|place| identities.ids().list()[place as usize].to_string());
+        let found = identities
+            .employee(address)
+            .map(|place| identities.ids().list()[place as usize].to_string());
         assert_eq!(found.as_deref(), Some(&*employee));
     }
 });

@@ -1,4 +1,5 @@
-//! Decoding, joining and rendering an incident endpoint's body; what is JSON is decided as by `serde_json`.
+//! Decoding, joining and rendering an incident endpoint's body; what is JSON is decided as by
+//! `serde_json`.
 #![no_main]
 
 use std::sync::Arc;
@@ -33,14 +34,20 @@ fuzz_target!(|body: &[u8]| {
     };
     serde_json::from_slice::<IgnoredAny>(body).expect("what is taken is JSON");
     if let Some(reference) = &reference {
-        let ours: Vec<&[u8]> = incidents.records().iter().map(|record| incidents.bytes(record)).collect();
-        let theirs: Vec<&[u8]> = reference.results.iter().map(|record| record.get().as_bytes()).collect();
+        let ours: Vec<&[u8]> =
+            incidents.records().iter().map(|record| incidents.bytes(record)).collect();
+        let theirs: Vec<&[u8]> =
+            reference.results.iter().map(|record| record.get().as_bytes()).collect();
         assert_eq!(ours, theirs);
     }
     let records = incidents.records().len();
     let names: Arc<[Arc<str>]> = Arc::new(["fuzz".into()]);
     let view = View::new(1, names, None, [Some(Arc::new(incidents))].into());
-    assert_eq!(view.joined().incident_count() + view.joined().unattributed().len(), records, "every record once");
+    assert_eq!(
+        view.joined().incident_count() + view.joined().unattributed().len(),
+        records,
+        "every record once"
+    );
     let [document, unattributed, lines, table] = answers(&view);
     for rendered in [&document, &unattributed] {
         serde_json::from_slice::<IgnoredAny>(rendered).expect("what is rendered is JSON");
@@ -48,11 +55,21 @@ fuzz_target!(|body: &[u8]| {
     for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         serde_json::from_slice::<IgnoredAny>(line).expect("each line is JSON");
     }
-    let compact = render::compact(&view, &Bytes::from(document.clone())).expect("the document is the view's own");
-    assert_eq!(answers(&compact), [document, unattributed, lines, table], "answers are the same from the document");
+    let compact = render::compact(&view, &Bytes::from(document.clone()))
+        .expect("the document is the view's own");
+    assert_eq!(
+        answers(&compact),
+        [document, unattributed, lines, table],
+        "answers are the same from the document"
+    );
 });
 
 fn answers(view: &View) -> [Vec<u8>; 4] {
     let all = Filter::default();
-    [render::incidents(view, &all), render::unattributed(view), render::ndjson(view, &all), render::csv(view, &all)]
+    [
+        render::incidents(view, &all),
+        render::unattributed(view),
+        render::ndjson(view, &all),
+        render::csv(view, &all),
+    ]
 }

@@ -11,11 +11,13 @@ use incident_gateway::snapshot::View;
 use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 
-const BODY: &str =
-    r#"{"results":[{"priority":"low","who":1,"timestamp":1.5},{"priority":"high","who":"é","timestamp":-1e9}]}"#;
+const BODY: &str = r#"{"results":[{"priority":"low","who":1,"timestamp":1.5},{"priority":"high","who":"é","timestamp":-1e9}]}"#;
 
 static VIEW: LazyLock<View> = LazyLock::new(|| {
-    let incidents = Incidents::decode(Bytes::from_static(BODY.as_bytes()), &SourceFields::new(&["who".to_owned()]));
+    let incidents = Incidents::decode(
+        Bytes::from_static(BODY.as_bytes()),
+        &SourceFields::new(&["who".to_owned()]),
+    );
     let names: Arc<[Arc<str>]> = Arc::new(["denial".into(), "other".into()]);
     View::new(1, names, None, [incidents.ok().map(Arc::new), None].into())
 });
@@ -27,7 +29,9 @@ fuzz_target!(|query: &str| {
                 let document = render::incidents(&VIEW, &query.filter);
                 serde_json::from_slice::<IgnoredAny>(&document).expect("what is rendered is JSON");
             }
-            Err(Problem::InvalidQuery(detail)) => assert!(detail.len() < 1000, "quotes too much: {detail}"),
+            Err(Problem::InvalidQuery(detail)) => {
+                assert!(detail.len() < 1000, "quotes too much: {detail}")
+            }
             Err(other) => panic!("{other:?} for a query"),
         }
     }

@@ -1,10 +1,11 @@
 //! Interrupts while heavy work runs, so that it is preempted in time.
 //!
-//! A kernel may let a thread that computes go on until it next enters the kernel, even when one of higher priority has become
-//! ready for its core: at worst until the timer's tick, up to 4 ms later. A thread that sleeps on that core for a short time
-//! brings it into the kernel when the sleep ends. That is for work whose loops are not ours, as in compressing; ours take
-//! turns (`turns.rs`). Measured, two cores, small answers during refreshes of 700,000 records: p99 of 3.2 ms without, 1.0 ms
-//! with it.
+//! A kernel may let a thread that computes go on until it next enters the kernel, even when one of
+//! higher priority has become ready for its core: at worst until the timer's tick, up to 4 ms
+//! later. A thread that sleeps on that core for a short time brings it into the kernel when the
+//! sleep ends. That is for work whose loops are not ours, as in compressing; ours take turns
+//! (`turns.rs`). Measured, two cores, small answers during refreshes of 700,000 records: p99 of 3.2
+//! ms without, 1.0 ms with it.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-/// What a caller's request may have to wait for a core, about. The interrupts take a hundredth of the core.
+/// What a caller's request may have to wait for a core, about. The interrupts take a hundredth of
+/// the core.
 const BEAT: Duration = Duration::from_micros(250);
 
 /// With more cores than this, one of them is idle nearly always.
@@ -50,7 +52,8 @@ impl Shared {
         }
         loop {
             let idle = |state: &mut State| state.heavy == 0 && !state.stopped;
-            let state = self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
+            let state =
+                self.changed.wait_while(self.state(), idle).unwrap_or_else(PoisonError::into_inner);
             if state.stopped {
                 return;
             }
@@ -68,7 +71,9 @@ impl Metronome {
         let cores: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&core| allowed.is_set(core)).collect();
         for core in cores.iter().copied().filter(|_| cores.len() <= MOST_CORES) {
             let shared = Arc::clone(&shared);
-            if let Err(error) = thread::Builder::new().name("metronome".to_owned()).spawn(move || shared.beat(core)) {
+            if let Err(error) =
+                thread::Builder::new().name("metronome".to_owned()).spawn(move || shared.beat(core))
+            {
                 tracing::debug!(%error, core, "no thread for the beat of a core");
             }
         }

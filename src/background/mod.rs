@@ -15,7 +15,8 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 pub use turns::{GIVE_WAY_EVERY, give_way};
 
-/// A runtime of its own, blocking pool included, whose threads have a lower priority than others of the process.
+/// A runtime of its own, blocking pool included, whose threads have a lower priority than others of
+/// the process.
 ///
 /// That is so on Linux; elsewhere it is only a runtime.
 #[derive(Debug)]
@@ -64,8 +65,8 @@ pub async fn heavy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
     }
 }
 
-/// Runs what computes for long on a thread of the blocking pool of the runtime that calls this; if that is the
-/// [`Background`]'s, requests go first.
+/// Runs what computes for long on a thread of the blocking pool of the runtime that calls this; if
+/// that is the [`Background`]'s, requests go first.
 pub fn spawn_heavy<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     spawn_blocking(|| {
         #[cfg(target_os = "linux")]

@@ -24,7 +24,8 @@ pub struct Args {
 ///
 /// The faults of the configuration; with `--connect`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
-    let config = config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;
+    let config =
+        config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;
     let credentials = config.require_credentials();
     if args.connect {
         credentials?;

@@ -1,4 +1,5 @@
-//! One fan-out, for the commands that read every source once: every source is asked, and what comes is joined.
+//! One fan-out, for the commands that read every source once: every source is asked, and what comes
+//! is joined.
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use crate::refresh::Repeat;
 use crate::snapshot::Snapshot;
 use crate::upstream::SetupError;
 
-/// Points the configuration at a demo upstream that is started here, and serves until it is dropped.
+/// Points the configuration at a demo upstream that is started here, and serves until it is
+/// dropped.
 pub(super) async fn start_demo(config: &mut Config) -> std::io::Result<demo::Upstream> {
     let upstream = demo::Upstream::start(demo::Options::default()).await?;
     config.upstream.base_url = upstream.base_url().parse().map_err(std::io::Error::other)?;
@@ -18,9 +20,14 @@ pub(super) async fn start_demo(config: &mut Config) -> std::io::Result<demo::Ups
     Ok(upstream)
 }
 
-/// Asks every source once, retries included, and gives the snapshot of what came; `progress` sees each on the way.
-pub(super) async fn fan_out(config: &Config, mut progress: impl FnMut(&Snapshot)) -> Result<Arc<Snapshot>, SetupError> {
-    let Engine { mut snapshots, refresh, .. } = Engine::new(config, fastrand::u64(..), Repeat::Never)?;
+/// Asks every source once, retries included, and gives the snapshot of what came; `progress` sees
+/// each on the way.
+pub(super) async fn fan_out(
+    config: &Config,
+    mut progress: impl FnMut(&Snapshot),
+) -> Result<Arc<Snapshot>, SetupError> {
+    let Engine { mut snapshots, refresh, .. } =
+        Engine::new(config, fastrand::u64(..), Repeat::Never)?;
     let refresh = tokio::spawn(refresh.run());
     while snapshots.changed().await.is_ok() {
         progress(&snapshots.borrow_and_update());

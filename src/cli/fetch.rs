@@ -52,7 +52,8 @@ pub enum Format {
 ///
 /// The faults of the configuration; without `--demo`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
-    let config = config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;
+    let config =
+        config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;
     if !args.demo {
         config.require_credentials()?;
     }
@@ -76,8 +77,14 @@ fn fetch(mut config: Config, demo: bool, output: Option<&Path>, format: Format) 
     };
     let mut progress = Progress::new();
     let fetched = runtime.block_on(async {
-        let _demo = if demo { Some(start_demo(&mut config).await.map_err(|error| error.to_string())?) } else { None };
-        fan_out(&config, |snapshot| progress.draw(snapshot)).await.map_err(|error| error.to_string())
+        let _demo = if demo {
+            Some(start_demo(&mut config).await.map_err(|error| error.to_string())?)
+        } else {
+            None
+        };
+        fan_out(&config, |snapshot| progress.draw(snapshot))
+            .await
+            .map_err(|error| error.to_string())
     });
     runtime.shutdown_background();
     let snapshot = match fetched {

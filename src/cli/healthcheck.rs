@@ -1,7 +1,7 @@
 //! `healthcheck`: is the gateway on this machine ready? For Docker's `HEALTHCHECK` and exec probes.
 //!
-//! Plain sockets and one HTTP/1.0 request: a probe that runs every few seconds should cost a container nothing, and
-//! HTTP/1.0 answers come unchunked and end with the connection.
+//! Plain sockets and one HTTP/1.0 request: a probe that runs every few seconds should cost a
+//! container nothing, and HTTP/1.0 answers come unchunked and end with the connection.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -33,7 +33,8 @@ pub struct Args {
     pub url: Option<String>,
 }
 
-/// Exit code 0 if the gateway says that it is ready; else 1, and one line on stderr that says why not.
+/// Exit code 0 if the gateway says that it is ready; else 1, and one line on stderr that says why
+/// not.
 ///
 /// # Errors
 ///
@@ -60,16 +61,22 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
 }
 
 /// The URL to ask by the configuration, or why it names none.
-fn at_admin_listen(file: Option<PathBuf>, environment: &Environment) -> Result<Result<Url, String>, ConfigErrors> {
+fn at_admin_listen(
+    file: Option<PathBuf>,
+    environment: &Environment,
+) -> Result<Result<Url, String>, ConfigErrors> {
     let overrides = Overrides { config: file, ..Overrides::default() };
     let address = reachable(config::admin_listen(&overrides, environment)?);
     let url = Url::parse(&format!("http://{address}/readyz")).ok().filter(|_| address.port() != 0);
-    Ok(url.ok_or_else(|| format!("`admin_listen` ({address}) is no address to ask; give one with --url")))
+    Ok(url.ok_or_else(|| {
+        format!("`admin_listen` ({address}) is no address to ask; give one with --url")
+    }))
 }
 
 /// The URL to ask; one without a path means `/readyz`.
 fn target(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text).map_err(|error| format!("{error}; write it as http://127.0.0.1:9001/readyz"))?;
+    let mut url = Url::parse(text)
+        .map_err(|error| format!("{error}; write it as http://127.0.0.1:9001/readyz"))?;
     if url.scheme() != "http" {
         return Err("only http is asked here; write it as http://127.0.0.1:9001/readyz".to_owned());
     }
@@ -107,10 +114,15 @@ impl fmt::Display for Illness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unresolved(reason) => write!(f, "no such host ({reason})"),
-            Self::Refused => write!(f, "connection refused; is the gateway running, and is this its admin address?"),
+            Self::Refused => write!(
+                f,
+                "connection refused; is the gateway running, and is this its admin address?"
+            ),
             Self::Timeout(limit) => write!(f, "no answer within {limit:?}"),
             Self::Broken(reason) => write!(f, "the connection broke ({reason})"),
-            Self::NotHttp => write!(f, "what answers there is not HTTP; is this the admin address?"),
+            Self::NotHttp => {
+                write!(f, "what answers there is not HTTP; is this the admin address?")
+            }
             Self::Status { line, detail: None } => write!(f, "{line}"),
             Self::Status { line, detail: Some(detail) } => write!(f, "{line}: {detail}"),
         }
@@ -130,7 +142,8 @@ fn probe(url: &Url, limit: Duration) -> Result<(), Illness> {
         kind => Illness::Broken(kind.to_string()),
     };
 
-    let addresses = url.socket_addrs(|| None).map_err(|error| Illness::Unresolved(error.to_string()))?;
+    let addresses =
+        url.socket_addrs(|| None).map_err(|error| Illness::Unresolved(error.to_string()))?;
     let mut connected = Err(Illness::Unresolved("it has no address".to_owned()));
     for address in addresses {
         connected = TcpStream::connect_timeout(&address, left()?).map_err(failed);
@@ -182,7 +195,10 @@ fn judge(answer: &[u8]) -> Result<(), Illness> {
         return Ok(());
     }
     let line = status_line(answer).ok_or(Illness::NotHttp)?;
-    let body = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(&[][..], |head| &answer[head + 4..]);
+    let body = answer
+        .windows(4)
+        .position(|bytes| bytes == b"\r\n\r\n")
+        .map_or(&[][..], |head| &answer[head + 4..]);
     Err(Illness::Status { line: one_line(line), detail: detail(body) })
 }
 

@@ -1,7 +1,8 @@
 //! The command line: what may be typed, and which command it runs.
 //!
-//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration; `fetch` adds 3, see [`fetch`]. Values of settings are not
-//! read here but in [`crate::config`], so that the faults of flags, file and environment come in one report.
+//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration; `fetch` adds 3, see [`fetch`].
+//! Values of settings are not read here but in [`crate::config`], so that the faults of flags, file
+//! and environment come in one report.
 
 pub mod check;
 pub mod demo_upstream;
@@ -106,7 +107,9 @@ fn print(text: &str) -> ExitCode {
 fn print_bytes(bytes: &[u8]) -> Result<(), String> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(format!("cannot write to stdout: {error}")),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("cannot write to stdout: {error}"))
+        }
         _ => Ok(()),
     }
 }
@@ -114,7 +117,8 @@ fn print_bytes(bytes: &[u8]) -> Result<(), String> {
 /// Starts the log as `RUST_LOG` says, or says what is wrong with that.
 fn start_log(config: &Config, environment: &Environment) -> Result<Log, ExitCode> {
     let filter = environment.get("RUST_LOG").map(|filter| filter.to_string_lossy());
-    logging::start(config.log_format, filter.as_deref(), &config.otlp).map_err(|error| refuse(&error.to_string()))
+    logging::start(config.log_format, filter.as_deref(), &config.otlp)
+        .map_err(|error| refuse(&error.to_string()))
 }
 
 #[cfg(test)]
@@ -138,7 +142,9 @@ mod tests {
         let flags = "--config c.yaml --listen :1 --admin-listen :2 --demo";
         let without = parse(flags).unwrap();
         assert!(without.command.is_none());
-        let Some(Command::Serve(with)) = parse(&format!("serve {flags}")).unwrap().command else { panic!() };
+        let Some(Command::Serve(with)) = parse(&format!("serve {flags}")).unwrap().command else {
+            panic!()
+        };
         assert_eq!(without.serve, with);
         assert!(with.demo);
         assert_eq!(with.listen.as_deref(), Some(":1"));
@@ -162,7 +168,14 @@ mod tests {
 
     #[test]
     fn bad_usage_is_refused() {
-        for line in ["--nonsense", "nonsense", "fetch --format xml", "serve extra", "--demo check", "check --demo"] {
+        for line in [
+            "--nonsense",
+            "nonsense",
+            "fetch --format xml",
+            "serve extra",
+            "--demo check",
+            "check --demo",
+        ] {
             assert!(parse(line).is_err(), "{line}");
         }
     }

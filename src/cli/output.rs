@@ -13,7 +13,9 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
     let beside = match Place::of(path) {
         Place::AsItIs => return Ok(()),
         Place::Beside(beside) => beside,
-        Place::Folder => return Err(format!("{} names a folder; name a file in it", path.display())),
+        Place::Folder => {
+            return Err(format!("{} names a folder; name a file in it", path.display()));
+        }
     };
     let checked = File::create(&beside).and_then(|_| fs::remove_file(&beside));
     checked.map_err(|error| cannot_write(path, &error))
@@ -27,10 +29,13 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
 pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let written = match Place::of(path) {
         Place::AsItIs | Place::Folder => fs::write(path, bytes),
-        Place::Beside(beside) => fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
-            // What could not be written whole is not left behind; the error that is told is the first.
-            let _ = fs::remove_file(&beside);
-        }),
+        Place::Beside(beside) => {
+            fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
+                // What could not be written whole is not left behind; the error that is told is the
+                // first.
+                let _ = fs::remove_file(&beside);
+            })
+        }
     };
     written.map_err(|error| cannot_write(path, &error))
 }
@@ -62,7 +67,9 @@ impl Place {
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
     let why = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such folder; make it, or name a file elsewhere".to_owned(),
+        io::ErrorKind::NotFound => {
+            "there is no such folder; make it, or name a file elsewhere".to_owned()
+        }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             format!("{}; name a file in a folder that this user may write to", error.kind())
         }
@@ -106,7 +113,10 @@ mod tests {
             (at("file/out.json"), "name a file elsewhere"),
         ] {
             let refusal = check(&path).unwrap_err();
-            assert!(refusal.contains(&path.display().to_string()) && refusal.ends_with(why), "{refusal}");
+            assert!(
+                refusal.contains(&path.display().to_string()) && refusal.ends_with(why),
+                "{refusal}"
+            );
             assert!(!refusal.contains('\n'));
             assert!(write(&path, b"x").is_err(), "{refusal}");
         }

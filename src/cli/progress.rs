@@ -36,7 +36,9 @@ impl Progress {
 
     /// Says what failed, where no lines were drawn that say it.
     pub(super) fn conclude(&self, snapshot: &Snapshot) {
-        for source in snapshot.sources.iter().filter(|source| !self.terminal && source.last_error.is_some()) {
+        for source in
+            snapshot.sources.iter().filter(|source| !self.terminal && source.last_error.is_some())
+        {
             super::say(&line(source));
         }
     }
@@ -44,13 +46,20 @@ impl Progress {
 
 /// `denial         ok            200 records       17.9 kB   1.501 s`
 pub(super) fn line(source: &SourceStatus) -> String {
-    let seconds = source.last_duration.map_or_else(String::new, |took| format!("{:.3} s", took.as_secs_f64()));
+    let seconds = source
+        .last_duration
+        .map_or_else(String::new, |took| format!("{:.3} s", took.as_secs_f64()));
     let name = &source.name;
     match &source.last_error {
-        Some(error) => format!("{name:<14} {:<13} {seconds:>9}   {}", error.kind.as_str(), error.detail),
+        Some(error) => {
+            format!("{name:<14} {:<13} {seconds:>9}   {}", error.kind.as_str(), error.detail)
+        }
         None if source.fetched_at.is_some() => {
             let kilobytes = source.bytes.div_ceil(1000);
-            format!("{name:<14} {:<13} {seconds:>9}   {} records, {kilobytes} kB", "ok", source.records)
+            format!(
+                "{name:<14} {:<13} {seconds:>9}   {} records, {kilobytes} kB",
+                "ok", source.records
+            )
         }
         None => format!("{name:<14} waiting"),
     }

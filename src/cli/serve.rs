@@ -36,7 +36,8 @@ pub struct Args {
 ///
 /// The faults of the configuration; without `--demo`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
-    let overrides = Overrides { config: args.config, listen: args.listen, admin_listen: args.admin_listen };
+    let overrides =
+        Overrides { config: args.config, listen: args.listen, admin_listen: args.admin_listen };
     let config = config::load(&overrides, environment)?;
     if !args.demo {
         config.require_credentials()?;
@@ -57,19 +58,24 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     Ok(code)
 }
 
-/// File descriptors that are needed beside those of callers' connections: upstream calls, listeners, the runtime.
+/// File descriptors that are needed beside those of callers' connections: upstream calls,
+/// listeners, the runtime.
 const OWN_FILES: u64 = 128;
 
-/// Allows as many open files as the system lets this process have: the usual soft limit, 1024, is there for `select`, which
-/// is not used here, and is less than `limits.max_connections`.
+/// Allows as many open files as the system lets this process have: the usual soft limit, 1024, is
+/// there for `select`, which is not used here, and is less than `limits.max_connections`.
 fn raise_file_limit(config: &Config) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+    if current != maximum
+        && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err()
+    {
         tracing::debug!("the limit of open files cannot be raised");
     }
     let connections = config.limits.max_connections as u64;
-    if let Some(files) = getrlimit(Resource::Nofile).current.filter(|files| *files < connections + OWN_FILES) {
+    if let Some(files) =
+        getrlimit(Resource::Nofile).current.filter(|files| *files < connections + OWN_FILES)
+    {
         tracing::warn!(
             files,
             connections,
@@ -86,7 +92,10 @@ struct Signals {
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     /// The name of the next signal, and the exit code that says a process was ended by it.

@@ -15,14 +15,18 @@ impl Environment {
         std::env::vars_os().collect()
     }
 
-    /// A variable's value. An empty one counts as not set, as compose files and shells pass on what they do not have.
+    /// A variable's value. An empty one counts as not set, as compose files and shells pass on what
+    /// they do not have.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
     }
 
     /// The variables whose name begins with `prefix`, by name, empty ones included.
-    pub(super) fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (String, &'a OsStr)> {
+    pub(super) fn with_prefix<'a>(
+        &'a self,
+        prefix: &'a str,
+    ) -> impl Iterator<Item = (String, &'a OsStr)> {
         self.0.iter().filter_map(move |(name, value)| {
             let name = name.to_string_lossy();
             name.starts_with(prefix).then(|| (name.into_owned(), value.as_os_str()))

@@ -4,7 +4,8 @@
 
 use std::fmt;
 
-/// All faults of one configuration, in the order of the layers: file, environment, flags, then what they make together.
+/// All faults of one configuration, in the order of the layers: file, environment, flags, then what
+/// they make together.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigErrors {
     /// The faults; at least one.
@@ -204,7 +205,8 @@ impl Found {
     /// Makes `text` fit to be shown.
     #[must_use]
     pub fn new(text: &str) -> Self {
-        let mut shown: String = text.chars().take(Self::LONGEST).flat_map(char::escape_debug).collect();
+        let mut shown: String =
+            text.chars().take(Self::LONGEST).flat_map(char::escape_debug).collect();
         if text.chars().nth(Self::LONGEST).is_some() {
             shown.push('…');
         }
@@ -243,40 +245,65 @@ impl fmt::Display for Problem {
             Self::Unreadable { path, reason } => {
                 write!(f, "cannot read {path}: {reason}; give the path of a readable file")
             }
-            Self::TooLarge { path, limit } => write!(f, "{path} is larger than {limit} bytes; is it the right file?"),
+            Self::TooLarge { path, limit } => {
+                write!(f, "{path} is larger than {limit} bytes; is it the right file?")
+            }
             Self::FileNotUtf8 { path } => write!(f, "{path} is not UTF-8 text; save it as UTF-8"),
             Self::VariableNotUtf8 => write!(f, "the value is not UTF-8 text"),
             Self::EmptySecretFile { path } => write!(f, "{path} is empty; write the value into it"),
             Self::Syntax(reason) => write!(f, "this is not YAML: {reason}"),
-            Self::SecondDocument => write!(f, "a second document begins here; keep one, without another `---`"),
+            Self::SecondDocument => {
+                write!(f, "a second document begins here; keep one, without another `---`")
+            }
             Self::Tag => write!(f, "YAML tags (`!…`) mean nothing here; remove it"),
             Self::AliasBomb => write!(f, "the aliases (`*…`) copy too much; write the values out"),
-            Self::AliasOfItself => write!(f, "the alias (`*…`) stands inside what it names; write the value out"),
+            Self::AliasOfItself => {
+                write!(f, "the alias (`*…`) stands inside what it names; write the value out")
+            }
             Self::KeyNotText => write!(f, "a key must be plain text, not a list or a map"),
             Self::DuplicateKey { key, first_line } => {
-                write!(f, "{key} stands here for the second time (first on line {first_line}); keep one")
+                write!(
+                    f,
+                    "{key} stands here for the second time (first on line {first_line}); keep one"
+                )
             }
-            Self::UnknownKey { nearest: None, known } => write!(f, "unknown key; known here: {known}"),
+            Self::UnknownKey { nearest: None, known } => {
+                write!(f, "unknown key; known here: {known}")
+            }
             Self::UnknownKey { nearest, .. } => write!(f, "unknown key{}", did_you_mean(nearest)),
             Self::UnknownVariable { nearest: None } => {
                 write!(f, "unknown variable; unset it, or see docs/CONFIGURATION.md for the names")
             }
-            Self::UnknownVariable { nearest } => write!(f, "unknown variable{}", did_you_mean(nearest)),
+            Self::UnknownVariable { nearest } => {
+                write!(f, "unknown variable{}", did_you_mean(nearest))
+            }
             Self::Contradiction { other } => write!(f, "{other} sets the same; unset one of them"),
             Self::WrongShape { expected, found } => write!(f, "needs {expected}, not {found}"),
             Self::NoUnit { found } => {
-                write!(f, "`{found}` has no unit; write `{found}s` for seconds, `{found}ms` for milliseconds")
+                write!(
+                    f,
+                    "`{found}` has no unit; write `{found}s` for seconds, `{found}ms` for milliseconds"
+                )
             }
             Self::Unparsable { found, expected } => write!(f, "{found} is not {expected}"),
-            Self::OutOfRange { found, from, to } => write!(f, "{found} is out of range; give {from} to {to}"),
+            Self::OutOfRange { found, from, to } => {
+                write!(f, "{found} is out of range; give {from} to {to}")
+            }
             Self::TooMany { found, most } => write!(f, "has {found} items; give at most {most}"),
             Self::Empty { expected } => write!(f, "is empty; give {expected}"),
             Self::MissingKey { key } => write!(f, "lacks the key `{key}`; add it"),
             Self::NotAUrl(reason) => {
-                write!(f, "is not a URL ({reason}); write it as https://host:port (not shown: it may hold a password)")
+                write!(
+                    f,
+                    "is not a URL ({reason}); write it as https://host:port (not shown: it may hold a password)"
+                )
             }
-            Self::UrlScheme => write!(f, "is not a web address; write it as https://host:port or http://host:port"),
-            Self::UrlCredentials { mend } => write!(f, "holds a user or a password before the `@`; {mend}"),
+            Self::UrlScheme => {
+                write!(f, "is not a web address; write it as https://host:port or http://host:port")
+            }
+            Self::UrlCredentials { mend } => {
+                write!(f, "holds a user or a password before the `@`; {mend}")
+            }
             Self::UrlQuery => write!(f, "holds a query (`?`) or a fragment (`#`); remove it"),
             Self::UsernameColon => {
                 write!(
@@ -285,12 +312,22 @@ impl fmt::Display for Problem {
                 )
             }
             Self::ControlCharacter => {
-                write!(f, "holds a control character, such as a line break, which Basic auth forbids (RFC 7617)")
+                write!(
+                    f,
+                    "holds a control character, such as a line break, which Basic auth forbids (RFC 7617)"
+                )
             }
-            Self::DuplicateSource { name } => write!(f, "another source is called `{name}` already; names are unique"),
-            Self::ReservedSource => write!(f, "`identities` is the identity table's own name; choose another"),
+            Self::DuplicateSource { name } => {
+                write!(f, "another source is called `{name}` already; names are unique")
+            }
+            Self::ReservedSource => {
+                write!(f, "`identities` is the identity table's own name; choose another")
+            }
             Self::SameListener { admin } => {
-                write!(f, "both listeners cannot have one port (`admin_listen` is {admin}); give each its own")
+                write!(
+                    f,
+                    "both listeners cannot have one port (`admin_listen` is {admin}); give each its own"
+                )
             }
             Self::StaleBelowTtl { stale_for, ttl } => write!(
                 f,
@@ -307,7 +344,8 @@ impl fmt::Display for Problem {
 }
 
 impl fmt::Display for Fault {
-    /// One line: where it was written, the key, and the value with what is wrong with it, unless that may be a secret.
+    /// One line: where it was written, the key, and the value with what is wrong with it, unless
+    /// that may be a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;

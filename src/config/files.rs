@@ -23,7 +23,11 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
         Problem::Unreadable { path: shown(), reason }
     };
     let mut bytes = Vec::new();
-    File::open(path).map_err(unreadable)?.take(limit + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    File::open(path)
+        .map_err(unreadable)?
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
     if bytes.len() as u64 > limit {
         return Err(Problem::TooLarge { path: shown(), limit });
     }

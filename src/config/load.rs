@@ -1,4 +1,5 @@
-//! Defaults, then the file, then the environment, then flags: all layers into one [`Config`], all faults into one report.
+//! Defaults, then the file, then the environment, then flags: all layers into one [`Config`], all
+//! faults into one report.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -22,7 +23,8 @@ pub struct Overrides {
     pub admin_listen: Option<String>,
 }
 
-/// The variables with names of their own, the settings that they stand for, and whether `…_FILE` may name a file instead.
+/// The variables with names of their own, the settings that they stand for, and whether `…_FILE`
+/// may name a file instead.
 const ALIASES: [(&str, &str, bool); 4] = [
     ("ELEVATE_BASE_URL", "upstream.base_url", false),
     ("ELEVATE_USERNAME", "upstream.username", true),
@@ -30,36 +32,52 @@ const ALIASES: [(&str, &str, bool); 4] = [
     ("ELEVATE_TIMEOUT", "upstream.timeout", false),
 ];
 
-/// Reads the configuration: later layers win, and a fault in any layer is a fault, overridden or not.
+/// Reads the configuration: later layers win, and a fault in any layer is a fault, overridden or
+/// not.
 ///
-/// Reads files (the configuration's and those that `…_FILE` variables name), but no environment other than `environment`.
+/// Reads files (the configuration's and those that `…_FILE` variables name), but no environment
+/// other than `environment`.
 ///
 /// # Errors
 ///
 /// Every fault found, in one report.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
     let loader = Loader::run(overrides, environment);
-    if loader.faults.is_empty() { Ok(loader.config) } else { Err(ConfigErrors { faults: loader.faults }) }
+    if loader.faults.is_empty() {
+        Ok(loader.config)
+    } else {
+        Err(ConfigErrors { faults: loader.faults })
+    }
 }
 
-/// The admin listener's address, for the health check: faults elsewhere in the configuration do not matter to it.
+/// The admin listener's address, for the health check: faults elsewhere in the configuration do not
+/// matter to it.
 ///
 /// # Errors
 ///
 /// The faults in `admin_listen` itself, and those that keep the file from being read at all.
-pub fn admin_listen(overrides: &Overrides, environment: &Environment) -> Result<SocketAddr, ConfigErrors> {
+pub fn admin_listen(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<SocketAddr, ConfigErrors> {
     let Loader { config, mut faults, .. } = Loader::run(overrides, environment);
     faults.retain(|fault| match fault.setting {
-        Some(setting) => setting == "admin_listen" && !matches!(fault.problem, Problem::SameListener { .. }),
+        Some(setting) => {
+            setting == "admin_listen" && !matches!(fault.problem, Problem::SameListener { .. })
+        }
         None => matches!(
             fault.problem,
-            Problem::Unreadable { .. } | Problem::TooLarge { .. } | Problem::FileNotUtf8 { .. } | Problem::Syntax(_)
+            Problem::Unreadable { .. }
+                | Problem::TooLarge { .. }
+                | Problem::FileNotUtf8 { .. }
+                | Problem::Syntax(_)
         ),
     });
     if faults.is_empty() { Ok(config.admin_listen) } else { Err(ConfigErrors { faults }) }
 }
 
-/// Reads the configuration from the text of a file alone, over the defaults; `name` is the file's name in messages.
+/// Reads the configuration from the text of a file alone, over the defaults; `name` is the file's
+/// name in messages.
 ///
 /// # Errors
 ///
@@ -68,7 +86,11 @@ pub fn from_yaml(name: &str, text: &str) -> Result<Config, ConfigErrors> {
     let mut loader = Loader::default();
     loader.text(name, text);
     loader.check_together();
-    if loader.faults.is_empty() { Ok(loader.config) } else { Err(ConfigErrors { faults: loader.faults }) }
+    if loader.faults.is_empty() {
+        Ok(loader.config)
+    } else {
+        Err(ConfigErrors { faults: loader.faults })
+    }
 }
 
 #[derive(Default)]
@@ -89,7 +111,9 @@ enum Origin<'a> {
 impl Origin<'_> {
     fn place(self, at: At) -> Place {
         match self {
-            Self::File(name) => Place::File { name: name.to_owned(), line: at.line, column: at.column },
+            Self::File(name) => {
+                Place::File { name: name.to_owned(), line: at.line, column: at.column }
+            }
             Self::Variable(name) => Place::Variable(name.to_owned()),
         }
     }
@@ -139,7 +163,12 @@ impl Loader {
     fn yaml(&mut self, text: &str, path: &str, origin: Origin<'_>) {
         let yaml::Document { root, faults } = yaml::parse(text);
         for (at, problem) in faults {
-            self.faults.push(Fault { place: Some(origin.place(at)), setting: None, path: None, problem });
+            self.faults.push(Fault {
+                place: Some(origin.place(at)),
+                setting: None,
+                path: None,
+                problem,
+            });
         }
         if let Some(root) = root {
             match settings::find(path) {
@@ -149,20 +178,28 @@ impl Loader {
         }
     }
 
-    /// Everything below `path`, a section's or the root's (which is empty). Nothing there means defaults.
+    /// Everything below `path`, a section's or the root's (which is empty). Nothing there means
+    /// defaults.
     fn section(&mut self, node: &Node, path: &str, origin: Origin<'_>) {
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
             _ if node.is_null() => &[],
             _ => {
-                let problem = Problem::WrongShape { expected: "a map of settings", found: node.kind() };
+                let problem =
+                    Problem::WrongShape { expected: "a map of settings", found: node.kind() };
                 let path = Some(path.to_owned()).filter(|path| !path.is_empty());
-                self.faults.push(Fault { place: Some(origin.place(node.at)), setting: None, path, problem });
+                self.faults.push(Fault {
+                    place: Some(origin.place(node.at)),
+                    setting: None,
+                    path,
+                    problem,
+                });
                 return;
             }
         };
         for entry in entries {
-            let key = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
+            let key =
+                if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
             match settings::find(&key) {
                 Some(setting) => self.write(setting, &entry.node, origin),
                 None if settings::is_section(&key) => self.section(&entry.node, &key, origin),
@@ -191,7 +228,12 @@ impl Loader {
                 Ok(()) => Vec::new(),
                 Err(problem) => {
                     let path = Some(setting.key.to_owned());
-                    self.faults.push(Fault { place: Some(place), setting: Some(setting.key), path, problem });
+                    self.faults.push(Fault {
+                        place: Some(place),
+                        setting: Some(setting.key),
+                        path,
+                        problem,
+                    });
                     return;
                 }
             },
@@ -218,7 +260,8 @@ impl Loader {
         self.places.insert(setting.key, place);
     }
 
-    /// The variables with our prefix: a setting's holds its value, a section's or a list's holds YAML.
+    /// The variables with our prefix: a setting's holds its value, a section's or a list's holds
+    /// YAML.
     fn variables(&mut self, environment: &Environment) {
         // A section's name is a prefix of its settings' names, so that it comes first and they win.
         for (name, text) in environment.with_prefix(PREFIX) {
@@ -232,8 +275,12 @@ impl Loader {
             };
             match (setting, text.to_str()) {
                 (_, Some("")) => {}
-                (_, None) => self.fault(place, setting.map(|setting| setting.key), Problem::VariableNotUtf8),
-                (Some(setting), Some(text)) if setting.is_scalar() => self.write_text(setting, place, text),
+                (_, None) => {
+                    self.fault(place, setting.map(|setting| setting.key), Problem::VariableNotUtf8)
+                }
+                (Some(setting), Some(text)) if setting.is_scalar() => {
+                    self.write_text(setting, place, text)
+                }
                 (_, Some(text)) => self.yaml(text, key, Origin::Variable(&name)),
             }
         }
@@ -262,8 +309,10 @@ impl Loader {
     }
 
     fn flags(&mut self, overrides: &Overrides) {
-        let flags =
-            [("--listen", "listen", &overrides.listen), ("--admin-listen", "admin_listen", &overrides.admin_listen)];
+        let flags = [
+            ("--listen", "listen", &overrides.listen),
+            ("--admin-listen", "admin_listen", &overrides.admin_listen),
+        ];
         for (flag, key, text) in flags {
             if let (Some(text), Some(setting)) = (text, settings::find(key)) {
                 self.write_text(setting, Place::Flag(flag), text);
@@ -271,22 +320,31 @@ impl Loader {
         }
     }
 
-    /// What values that are right by themselves must be to each other. A setting with a fault of its own is left out.
+    /// What values that are right by themselves must be to each other. A setting with a fault of
+    /// its own is left out.
     fn check_together(&mut self) {
         let faulty: BTreeSet<&str> = self.faults.iter().filter_map(|fault| fault.setting).collect();
         let sound = |keys: [&str; 2]| keys.iter().all(|key| !faulty.contains(key));
         let mut found = Vec::new();
         let Config { listen, admin_listen, cache, .. } = &self.config;
         if sound(["admin_listen", "listen"]) && collide(*listen, *admin_listen) {
-            found.push((["admin_listen", "listen"], Problem::SameListener { admin: admin_listen.to_string() }));
+            found.push((
+                ["admin_listen", "listen"],
+                Problem::SameListener { admin: admin_listen.to_string() },
+            ));
         }
         if sound(["cache.stale_for", "cache.ttl"]) && cache.stale_for < cache.ttl {
-            let (stale_for, ttl) = (value::show_duration(cache.stale_for), value::show_duration(cache.ttl));
-            found.push((["cache.stale_for", "cache.ttl"], Problem::StaleBelowTtl { stale_for, ttl }));
+            let (stale_for, ttl) =
+                (value::show_duration(cache.stale_for), value::show_duration(cache.ttl));
+            found.push((
+                ["cache.stale_for", "cache.ttl"],
+                Problem::StaleBelowTtl { stale_for, ttl },
+            ));
         }
         for (keys, problem) in found {
             // At least one of the two was written by the user: the defaults agree.
-            let written = keys.into_iter().find(|key| self.places.contains_key(key)).unwrap_or(keys[0]);
+            let written =
+                keys.into_iter().find(|key| self.places.contains_key(key)).unwrap_or(keys[0]);
             let place = self.places.get(written).cloned();
             let path = matches!(place, Some(Place::File { .. })).then(|| written.to_owned());
             self.faults.push(Fault { place, setting: Some(written), path, problem });
@@ -323,28 +381,34 @@ fn alias(
 /// What an unknown key was meant to be: a neighbour misspelt, or a key that belongs elsewhere.
 fn meant(key: &str, section: &str) -> Option<String> {
     let neighbour = nearest::nearest(key, settings::names_below(section));
-    let elsewhere = || SETTINGS.iter().map(|s| s.key).find(|path| path.rsplit('.').next() == Some(key));
+    let elsewhere =
+        || SETTINGS.iter().map(|s| s.key).find(|path| path.rsplit('.').next() == Some(key));
     neighbour.or_else(elsewhere).map(ToOwned::to_owned)
 }
 
-/// What an unknown variable was meant to be: one misspelt, one whose value holds what the name goes on to say, or the
-/// one that names a file.
+/// What an unknown variable was meant to be: one misspelt, one whose value holds what the name goes
+/// on to say, or the one that names a file.
 fn meant_variable(name: &str) -> Option<String> {
     let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
     let file = || {
         let setting = name.strip_suffix("_FILE")?;
-        ALIASES.iter().find(|(_, key, may_be_file)| *may_be_file && settings::variable(key) == setting)
+        ALIASES
+            .iter()
+            .find(|(_, key, may_be_file)| *may_be_file && settings::variable(key) == setting)
     };
     if let Some((alias, ..)) = file() {
         return Some(format!("{alias}_FILE"));
     }
-    let whole = || known.iter().map(String::as_str).find(|known| name.starts_with(&format!("{known}__")));
+    let whole =
+        || known.iter().map(String::as_str).find(|known| name.starts_with(&format!("{known}__")));
     nearest::nearest(name, known.iter().map(String::as_str)).or_else(whole).map(ToOwned::to_owned)
 }
 
 /// Whether the second listener could not be bound beside the first. `[::]` takes IPv4 in as well.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let takes = |any: SocketAddr, other: SocketAddr| any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4());
+    let takes = |any: SocketAddr, other: SocketAddr| {
+        any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4())
+    };
     a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || takes(a, b) || takes(b, a))
 }
 

@@ -1,6 +1,7 @@
 //! What the gateway can be told: every setting, its type and its default.
 //!
-//! A [`Config`] is built by [`load`] alone, which validates it; the rest of the program never sees an invalid one.
+//! A [`Config`] is built by [`load`] alone, which validates it; the rest of the program never sees
+//! an invalid one.
 
 mod environment;
 mod error;
@@ -52,7 +53,8 @@ pub struct Config {
 /// How the upstream is reached and how hard it may be pressed.
 #[derive(Clone, Debug)]
 pub struct Upstream {
-    /// Scheme, host, port and an optional path prefix; `http` or `https`, without user information, query or fragment.
+    /// Scheme, host, port and an optional path prefix; `http` or `https`, without user information,
+    /// query or fragment.
     pub base_url: reqwest::Url,
     /// The Basic auth user; `None` only where no call is made with it.
     pub username: Option<String>,
@@ -88,17 +90,20 @@ pub struct Identities {
     pub path: String,
 }
 
-/// The name under which the identities endpoint appears among the sources; no incident source may take it.
+/// The name under which the identities endpoint appears among the sources; no incident source may
+/// take it.
 pub const IDENTITIES: &str = "identities";
 
 /// One incident endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
-    /// What the records' `type` says: a lower-case letter, then lower-case letters, digits, `_` or `-`; unique.
+    /// What the records' `type` says: a lower-case letter, then lower-case letters, digits, `_` or
+    /// `-`; unique.
     pub name: String,
     /// Its path below the base URL; begins with `/`.
     pub path: String,
-    /// The record's fields that may name the employee; the first that is present decides. At least one.
+    /// The record's fields that may name the employee; the first that is present decides. At least
+    /// one.
     pub identity: Vec<String>,
 }
 
@@ -107,7 +112,8 @@ pub struct Source {
 pub struct Cache {
     /// How old an answer may be before it is refreshed.
     pub ttl: Duration,
-    /// How long a failing source's last good data stands in, counted from when it was fetched; at least `ttl`.
+    /// How long a failing source's last good data stands in, counted from when it was fetched; at
+    /// least `ttl`.
     pub stale_for: Duration,
     /// How many bytes of rendered answers to questions (filtered documents) are kept.
     pub max_bytes: u64,
@@ -167,7 +173,9 @@ impl Config {
             (Some(_), None) => "a user, but no password",
         };
         let problem = Problem::MissingCredentials { missing };
-        Err(ConfigErrors { faults: vec![Fault { place: None, setting: None, path: None, problem }] })
+        Err(ConfigErrors {
+            faults: vec![Fault { place: None, setting: None, path: None, problem }],
+        })
     }
 }
 
@@ -206,7 +214,11 @@ impl Default for Config {
                 source("probing", "ip"),
                 source("other", "identifier"),
             ],
-            cache: Cache { ttl: Duration::from_secs(30), stale_for: Duration::from_hours(1), max_bytes: 64 << 20 },
+            cache: Cache {
+                ttl: Duration::from_secs(30),
+                stale_for: Duration::from_hours(1),
+                max_bytes: 64 << 20,
+            },
             limits: Limits {
                 max_connections: 4096,
                 max_requests: 1024,

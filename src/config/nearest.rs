@@ -1,7 +1,11 @@
 //! What a misspelt name was probably meant to be.
 
-/// The candidate closest to `name`, if it is close enough to be worth asking about: at most a third of the letters off.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+/// The candidate closest to `name`, if it is close enough to be worth asking about: at most a third
+/// of the letters off.
+pub(super) fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let most = name.chars().count().div_ceil(3).min(4);
     candidates
         .into_iter()
@@ -33,7 +37,9 @@ mod tests {
 
     #[test]
     fn counts_letters_put_in_taken_out_and_changed() {
-        for (a, b, expected) in [("", "", 0), ("ttl", "ttl", 0), ("tll", "ttl", 1), ("", "ttl", 3), ("TTL", "ttl", 0)] {
+        for (a, b, expected) in
+            [("", "", 0), ("ttl", "ttl", 0), ("tll", "ttl", 1), ("", "ttl", 3), ("TTL", "ttl", 0)]
+        {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
         assert_eq!(distance("kitten", "sitting"), 3);

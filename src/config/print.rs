@@ -4,7 +4,8 @@ use super::Config;
 use super::settings::SETTINGS;
 
 impl Config {
-    /// The whole configuration as YAML that loads again; a password is masked, and a mask loads as none.
+    /// The whole configuration as YAML that loads again; a password is masked, and a mask loads as
+    /// none.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let mut yaml = String::new();

@@ -1,7 +1,7 @@
 //! Every setting in one table: its key, how it is read and how it is shown.
 //!
-//! The file's keys, the variables' names, the suggestions, the printed configuration and the test of the documentation
-//! all come from here.
+//! The file's keys, the variables' names, the suggestions, the printed configuration and the test
+//! of the documentation all come from here.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use secrecy::SecretString;
 use super::error::{Found, Problem};
 use super::sources::{self, Mistake};
 use super::value::{
-    address, count, duration, path, show_address, show_duration, show_size, show_text, size, text, url,
+    address, count, duration, path, show_address, show_duration, show_size, show_text, size, text,
+    url,
 };
 use super::yaml::Node;
 use super::{Concurrency, Config, LogFormat};
@@ -106,7 +107,11 @@ pub(super) fn names_below(section: &str) -> Vec<&'static str> {
 /// The table, in the order in which it is printed.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::scalar("listen", |c, v| put(&mut c.listen, address(v)), |c| show_address(c.listen)),
-    Setting::scalar("admin_listen", |c, v| put(&mut c.admin_listen, address(v)), |c| show_address(c.admin_listen)),
+    Setting::scalar(
+        "admin_listen",
+        |c, v| put(&mut c.admin_listen, address(v)),
+        |c| show_address(c.admin_listen),
+    ),
     Setting::scalar(
         "response_budget",
         |c, v| put(&mut c.response_budget, duration(v, MS..=HOUR)),
@@ -114,7 +119,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
     Setting::scalar(
         "upstream.base_url",
-        |c, v| put(&mut c.upstream.base_url, url(v, "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead")),
+        |c, v| {
+            put(
+                &mut c.upstream.base_url,
+                url(v, "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead"),
+            )
+        },
         |c| show_url(&c.upstream.base_url),
     ),
     Setting::scalar(
@@ -161,7 +171,11 @@ pub(super) static SETTINGS: &[Setting] = &[
         |c, v| put(&mut c.upstream.max_body, size(v, 1..=u64::from(u32::MAX))),
         |c| show_size(c.upstream.max_body),
     ),
-    Setting::scalar("identities.path", |c, v| put(&mut c.identities.path, path(v)), |c| show_text(&c.identities.path)),
+    Setting::scalar(
+        "identities.path",
+        |c, v| put(&mut c.identities.path, path(v)),
+        |c| show_text(&c.identities.path),
+    ),
     Setting {
         key: "sources",
         write: Write::Tree(|c, v| {
@@ -170,7 +184,11 @@ pub(super) static SETTINGS: &[Setting] = &[
         }),
         show: |c| sources::show(&c.sources),
     },
-    Setting::scalar("cache.ttl", |c, v| put(&mut c.cache.ttl, duration(v, MS..=YEAR)), |c| show_duration(c.cache.ttl)),
+    Setting::scalar(
+        "cache.ttl",
+        |c, v| put(&mut c.cache.ttl, duration(v, MS..=YEAR)),
+        |c| show_duration(c.cache.ttl),
+    ),
     Setting::scalar(
         "cache.stale_for",
         |c, v| put(&mut c.cache.stale_for, duration(v, MS..=YEAR)),
@@ -227,7 +245,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
     Setting::scalar(
         "otlp.endpoint",
-        |c, v| put(&mut c.otlp.endpoint, if v.is_null() { Ok(None) } else { url(v, "leave them out").map(Some) }),
+        |c, v| {
+            put(
+                &mut c.otlp.endpoint,
+                if v.is_null() { Ok(None) } else { url(v, "leave them out").map(Some) },
+            )
+        },
         |c| optional(c.otlp.endpoint.as_ref().map(show_url)),
     ),
 ];

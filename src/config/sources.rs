@@ -6,8 +6,10 @@ use super::yaml::{At, Entry, Node, Value};
 use super::{IDENTITIES, Source};
 
 const LIST: &str = "a list of sources, such as `- { name: denial, path: /incidents/denial/, identity: reported_by }`";
-const NAME: &str = "a source's name (a lower-case letter, then at most 63 lower-case letters, digits, `_` or `-`)";
-const IDENTITY: &str = "the record's field that names the employee, such as `employee_id`, or a list of such fields";
+const NAME: &str =
+    "a source's name (a lower-case letter, then at most 63 lower-case letters, digits, `_` or `-`)";
+const IDENTITY: &str =
+    "the record's field that names the employee, such as `employee_id`, or a list of such fields";
 const KEYS: [&str; 3] = ["name", "path", "identity"];
 
 /// Far beyond what one upstream has; what is kept for each record has 14 bits for its source.
@@ -110,7 +112,10 @@ impl Reader<'_> {
 fn name(node: &Node) -> Result<String, Problem> {
     let text = text(node, NAME)?;
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
-    if !text.starts_with(|c: char| c.is_ascii_lowercase()) || !text.chars().all(rest) || text.len() > 64 {
+    if !text.starts_with(|c: char| c.is_ascii_lowercase())
+        || !text.chars().all(rest)
+        || text.len() > 64
+    {
         return Err(Problem::Unparsable { found: Found::new(text), expected: NAME });
     }
     if text == IDENTITIES {

@@ -11,7 +11,8 @@ use super::yaml::{Node, Value};
 
 const DURATION: &str = "a duration, such as `1500ms`, `30s` or `1h`";
 const SIZE: &str = "a size, such as `64MiB` or a number of bytes";
-const ADDRESS: &str = "an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, `localhost:9000` or `:9000`";
+const ADDRESS: &str =
+    "an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, `localhost:9000` or `:9000`";
 
 /// The units of sizes: powers of 1024 and of 1000.
 const UNITS: [(&str, u64); 9] = [
@@ -46,8 +47,11 @@ pub(super) fn duration(node: &Node, range: RangeInclusive<Duration>) -> Result<D
     if text.bytes().filter(u8::is_ascii_digit).count() > 15 {
         return Err(unparsable());
     }
-    let value =
-        if is_number(text) { Duration::ZERO } else { humantime::parse_duration(text).map_err(|_| unparsable())? };
+    let value = if is_number(text) {
+        Duration::ZERO
+    } else {
+        humantime::parse_duration(text).map_err(|_| unparsable())?
+    };
     let value = Duration::new(value.as_secs(), value.subsec_micros() * 1000);
     within(value, range, text, show_duration)
 }
@@ -60,7 +64,9 @@ pub(super) fn seconds(text: &str) -> String {
 
 fn is_number(text: &str) -> bool {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    [whole, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    [whole, fraction]
+        .iter()
+        .all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A size in bytes, within `range`.
@@ -70,7 +76,10 @@ pub(super) fn size(node: &Node, range: RangeInclusive<u64>) -> Result<u64, Probl
     let (number, unit) = text.split_at(digits);
     let factor = match unit.trim_start() {
         "" => Some(1),
-        unit => UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|&(_, factor)| factor),
+        unit => UNITS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+            .map(|&(_, factor)| factor),
     };
     let (Ok(number), Some(factor)) = (number.parse::<u128>(), factor) else {
         return Err(Problem::Unparsable { found: Found::new(text), expected: SIZE });
@@ -80,7 +89,11 @@ pub(super) fn size(node: &Node, range: RangeInclusive<u64>) -> Result<u64, Probl
 }
 
 /// A whole number, within `range`.
-pub(super) fn count(node: &Node, range: RangeInclusive<usize>, expected: &'static str) -> Result<usize, Problem> {
+pub(super) fn count(
+    node: &Node,
+    range: RangeInclusive<usize>,
+    expected: &'static str,
+) -> Result<usize, Problem> {
     let text = text(node, expected)?.trim();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::Unparsable { found: Found::new(text), expected });
@@ -98,7 +111,11 @@ fn within<T: PartialOrd + Copy>(
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(Problem::OutOfRange { found: Found::new(text), from: show(*range.start()), to: show(*range.end()) })
+    Err(Problem::OutOfRange {
+        found: Found::new(text),
+        from: show(*range.start()),
+        to: show(*range.end()),
+    })
 }
 
 /// An address to listen on: `IP:PORT`, `localhost:PORT` (IPv4), or `:PORT` (every IPv4 address).
@@ -114,10 +131,14 @@ pub(super) fn address(node: &Node) -> Result<SocketAddr, Problem> {
         let all_digits = port.bytes().all(|byte| byte.is_ascii_digit());
         Some(SocketAddr::new(ip(host)?, port.parse().ok().filter(|_| all_digits)?))
     };
-    text.parse().ok().or_else(short).ok_or_else(|| Problem::Unparsable { found: Found::new(text), expected: ADDRESS })
+    text.parse()
+        .ok()
+        .or_else(short)
+        .ok_or_else(|| Problem::Unparsable { found: Found::new(text), expected: ADDRESS })
 }
 
-/// A URL of `http` or `https` that holds no user, password, query or fragment. Faults never show the URL.
+/// A URL of `http` or `https` that holds no user, password, query or fragment. Faults never show
+/// the URL.
 pub(super) fn url(node: &Node, mend: &'static str) -> Result<Url, Problem> {
     let text = text(node, "a URL, such as `https://host:port`")?.trim();
     let url = Url::parse(text).map_err(|error| Problem::NotAUrl(error.to_string()))?;
@@ -137,8 +158,7 @@ pub(super) fn url(node: &Node, mend: &'static str) -> Result<Url, Problem> {
 
 /// The path of an endpoint below the base URL.
 pub(super) fn path(node: &Node) -> Result<String, Problem> {
-    const EXPECTED: &str =
-        "a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
+    const EXPECTED: &str = "a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
     let text = text(node, EXPECTED)?;
     // `//host` and `/\host` would lead to another host, and the credentials with them.
     let leads_away = text.starts_with("//") || text.contains('\\');
@@ -177,7 +197,11 @@ pub(super) fn show_text(text: &str) -> String {
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     let word = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
     let ends = !text.ends_with(':');
-    if begins && ends && text.chars().all(plain) && !word.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+    if begins
+        && ends
+        && text.chars().all(plain)
+        && !word.iter().any(|word| text.eq_ignore_ascii_case(word))
+    {
         return text.to_owned();
     }
     let escaped = |c| match c {

@@ -1,8 +1,10 @@
-//! YAML text → a tree whose every node knows where it stands, and all that is wrong with the text itself.
+//! YAML text → a tree whose every node knows where it stands, and all that is wrong with the text
+//! itself.
 //!
-//! The parser's events are read directly rather than through serde: a typed deserializer stops at the first fault, and
-//! one report is to hold them all. Scalars stay text; what a text means is decided by the setting that it is for, so
-//! that `password: 0123` is four characters and `source: no` is a word.
+//! The parser's events are read directly rather than through serde: a typed deserializer stops at
+//! the first fault, and one report is to hold them all. Scalars stay text; what a text means is
+//! decided by the setting that it is for, so that `password: 0123` is four characters and `source:
+//! no` is a word.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -79,7 +81,9 @@ impl Node {
         1 + match &self.value {
             Value::Scalar { text, .. } => text.len(),
             Value::List(items) => items.iter().map(Self::weight).sum(),
-            Value::Map(entries) => entries.iter().map(|entry| entry.key.len() + entry.node.weight()).sum(),
+            Value::Map(entries) => {
+                entries.iter().map(|entry| entry.key.len() + entry.node.weight()).sum()
+            }
         }
     }
 }
@@ -109,7 +113,8 @@ pub(super) fn parse(text: &str) -> Document {
                 let mark = error.marker();
                 let at = At { line: mark.line(), column: mark.col() + 1 };
                 builder.document.faults.push((at, Problem::Syntax(error.info())));
-                // What came before the fault is not judged: it may mean something else once the fault is mended.
+                // What came before the fault is not judged: it may mean something else once the
+                // fault is mended.
                 builder.document.root = None;
                 break;
             }
@@ -163,7 +168,10 @@ impl Builder {
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
-                self.finish(Node { at, value: Value::Scalar { text: text.into_owned(), plain } }, anchor)?;
+                self.finish(
+                    Node { at, value: Value::Scalar { text: text.into_owned(), plain } },
+                    anchor,
+                )?;
             }
             Event::SequenceStart(_, anchor, _) => {
                 self.open.push(Open { at, anchor, kind: OpenKind::List(Vec::new()) });
@@ -229,7 +237,10 @@ impl Builder {
                 Key::Refused => {}
                 Key::Known(name, key_at) => {
                     if let Some(first) = entries.iter().find(|entry| entry.key == name) {
-                        let problem = Problem::DuplicateKey { key: Found::new(&name), first_line: first.key_at.line };
+                        let problem = Problem::DuplicateKey {
+                            key: Found::new(&name),
+                            first_line: first.key_at.line,
+                        };
                         self.document.faults.push((key_at, problem));
                     } else {
                         entries.push(Entry { key: name, key_at, node });
@@ -241,7 +252,9 @@ impl Builder {
 
     fn check_tag(&mut self, tag: Option<&Tag>, span: Span) {
         let core = |tag: &Tag| {
-            ["str", "int", "float", "bool", "null", "seq", "map"].iter().any(|name| tag.is_yaml_core_schema_tag(name))
+            ["str", "int", "float", "bool", "null", "seq", "map"]
+                .iter()
+                .any(|name| tag.is_yaml_core_schema_tag(name))
         };
         if tag.is_some_and(|tag| !core(tag)) {
             self.document.faults.push((At::from(span.tag_span().unwrap_or(span)), Problem::Tag));

@@ -11,9 +11,9 @@ use super::{DecodeError, document, employee_text, swar, unescape};
 
 /// Which employee an address belongs to.
 ///
-/// Addresses are compared as addresses; `::ffff:a.b.c.d` is `a.b.c.d` (RFC 4291, section 2.5.5.2). Entries whose name
-/// is no address, or whose value is neither a number nor a string that is no address, map nothing. Of entries for the
-/// same address the last counts.
+/// Addresses are compared as addresses; `::ffff:a.b.c.d` is `a.b.c.d` (RFC 4291, section 2.5.5.2).
+/// Entries whose name is no address, or whose value is neither a number nor a string that is no
+/// address, map nothing. Of entries for the same address the last counts.
 #[derive(Debug)]
 pub struct Identities {
     body: Bytes,
@@ -72,10 +72,15 @@ fn read(scanner: &mut Scanner<'_>) -> Result<Tables, DecodeError> {
 
 impl Tables {
     /// The employee that a value names; `None` where it is no id.
-    fn employee(&mut self, scanner: &Scanner<'_>, value: &Value) -> Result<Option<u32>, DecodeError> {
+    fn employee(
+        &mut self,
+        scanner: &Scanner<'_>,
+        value: &Value,
+    ) -> Result<Option<u32>, DecodeError> {
         let quote = usize::from(value.kind == Scalar::String);
         if value.kind != Scalar::Other
-            && let Some(number) = swar::small_number(scanner.bytes(), value.start + quote, value.end - quote)
+            && let Some(number) =
+                swar::small_number(scanner.bytes(), value.start + quote, value.end - quote)
         {
             return Ok(Some(self.ids.number(number)));
         }
@@ -89,8 +94,9 @@ impl Identities {
     ///
     /// # Errors
     ///
-    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, no object, or an object
-    /// with members of which none is named by an address: that is some other document, such as an error's.
+    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, no
+    /// object, or an object with members of which none is named by an address: that is some other
+    /// document, such as an error's.
     pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
         let tables = document(&body, read)?;
         Ok(Self { body, tables })

@@ -126,13 +126,22 @@ mod tests {
     #[test]
     fn an_id_has_one_place_however_it_came() {
         let mut ids = Ids::default();
-        assert_eq!([ids.number(7), ids.intern("007"), ids.intern("7"), ids.intern("x")], [0, 1, 0, 2]);
-        assert_eq!([ids.intern("12345678"), ids.number(12_345_678), ids.intern("123456789")], [3, 3, 4]);
+        assert_eq!(
+            [ids.number(7), ids.intern("007"), ids.intern("7"), ids.intern("x")],
+            [0, 1, 0, 2]
+        );
+        assert_eq!(
+            [ids.intern("12345678"), ids.number(12_345_678), ids.intern("123456789")],
+            [3, 3, 4]
+        );
         assert_eq!(
             [ids.intern("+7"), ids.intern("-7"), ids.intern(""), ids.intern("0"), ids.number(0)],
             [5, 6, 7, 8, 8]
         );
-        assert_eq!((ids.find("7"), ids.find_number(8), ids.find("x"), ids.find("y")), (Some(0), None, Some(2), None));
+        assert_eq!(
+            (ids.find("7"), ids.find_number(8), ids.find("x"), ids.find("y")),
+            (Some(0), None, Some(2), None)
+        );
         let spelled: Vec<_> = ids.list().iter().map(ToString::to_string).collect();
         assert_eq!(spelled, ["7", "007", "x", "12345678", "123456789", "+7", "-7", "", "0"]);
         let many: Vec<_> = (0..100).map(|text| ids.intern(&format!("id {text}"))).collect();

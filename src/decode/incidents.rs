@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::record::{
-    HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4, NO_PRIORITY, NOT_AN_OBJECT,
-    Priority, Record, Span,
+    HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4, NO_PRIORITY,
+    NOT_AN_OBJECT, Priority, Record, Span,
 };
 use super::scanner::{Number, Scalar, Scanner, Value};
 use super::times::Times;
@@ -16,7 +16,8 @@ use super::window::Prefix;
 use super::{DecodeError, document, employee_text, offset, swar, unescape};
 use crate::background::{GIVE_WAY_EVERY, give_way};
 
-/// What the decoder must know about a source: which fields may name the employee, in order of precedence.
+/// What the decoder must know about a source: which fields may name the employee, in order of
+/// precedence.
 #[derive(Clone, Debug)]
 pub struct SourceFields {
     identity: Box<[String]>,
@@ -83,8 +84,8 @@ impl Incidents {
     ///
     /// # Errors
     ///
-    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or has not exactly one
-    /// array `results`.
+    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or
+    /// has not exactly one array `results`.
     pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
         let mut reader = Reader {
             fields,
@@ -124,8 +125,8 @@ impl Incidents {
         found.map_or(Span { start, length: 0 }, |index| self.records[index].tail())
     }
 
-    /// A copy of some of its records, with no more text than theirs. It cannot be joined: identity values that are neither
-    /// small numbers nor IPv4 addresses stay behind.
+    /// A copy of some of its records, with no more text than theirs. It cannot be joined: identity
+    /// values that are neither small numbers nor IPv4 addresses stay behind.
     #[must_use]
     pub fn only(&self, records: impl IntoIterator<Item = usize>) -> Self {
         let mut text = Vec::new();
@@ -143,8 +144,9 @@ impl Incidents {
         &self.body
     }
 
-    /// The distinct identity values that are neither small numbers nor IPv4 addresses, as [`super::IdentityValue::Other`] numbers
-    /// them: a number as spelled, a string unescaped, `None` for a string that is no Unicode text.
+    /// The distinct identity values that are neither small numbers nor IPv4 addresses, as
+    /// [`super::IdentityValue::Other`] numbers them: a number as spelled, a string unescaped,
+    /// `None` for a string that is no Unicode text.
     pub fn other_identities(&self) -> impl ExactSizeIterator<Item = Option<Cow<'_, str>>> {
         self.tokens.iter().map(|token| {
             let bytes = token.span.of(&self.body);
@@ -154,8 +156,8 @@ impl Incidents {
     }
 }
 
-/// What leads to each value of a record: all between the value before, or the record's begin, and this one. Records of one
-/// source repeat it, down to the spaces.
+/// What leads to each value of a record: all between the value before, or the record's begin, and
+/// this one. Records of one source repeat it, down to the spaces.
 #[derive(Default)]
 struct Shape([Option<(Prefix, Members)>; 8]);
 
@@ -195,7 +197,11 @@ impl Reader<'_> {
                 scanner.skip_whitespace();
             }
         }
-        if found { Ok(()) } else { Err(DecodeError { offset: 0, fault: "no `results` in the document" }) }
+        if found {
+            Ok(())
+        } else {
+            Err(DecodeError { offset: 0, fault: "no `results` in the document" })
+        }
     }
 
     /// Reads the records, and returns where they end.
@@ -224,7 +230,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Makes room for as many records as are to come if they are as long as those before, and a few more.
+    /// Makes room for as many records as are to come if they are as long as those before, and a few
+    /// more.
     #[cold]
     fn make_room(&mut self, read: usize, all: usize) {
         let expected = self.records.len() as f64 * (all - read) as f64 / read as f64;
@@ -258,7 +265,11 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn members(&mut self, scanner: &mut Scanner<'_>, record: &mut Record) -> Result<(), DecodeError> {
+    fn members(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        record: &mut Record,
+    ) -> Result<(), DecodeError> {
         let mut identity_rank = usize::MAX;
         for index in 0.. {
             let members = match self.shape.0.get(index) {
@@ -295,9 +306,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads up to a member's value, and remembers what led there for the next record; `None` when the record ends.
+    /// Reads up to a member's value, and remembers what led there for the next record; `None` when
+    /// the record ends.
     #[cold]
-    fn lead(&mut self, scanner: &mut Scanner<'_>, index: usize) -> Result<Option<Members>, DecodeError> {
+    fn lead(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        index: usize,
+    ) -> Result<Option<Members>, DecodeError> {
         let start = scanner.position();
         if index == 0 {
             scanner.expect(b'{', "expected an object")?;
@@ -320,7 +336,8 @@ impl Reader<'_> {
             None => Members { fixed: None, identity: None },
         };
         if let Some(place) = self.shape.0.get_mut(index) {
-            *place = Prefix::new(&scanner.bytes()[start..scanner.position()]).map(|lead| (lead, members));
+            *place = Prefix::new(&scanner.bytes()[start..scanner.position()])
+                .map(|lead| (lead, members));
         }
         Ok(Some(members))
     }
@@ -357,7 +374,8 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
         Prefix::new(b"\"critical\"").unwrap(),
     ];
     let start = scanner.position();
-    // One comparison instead of four whose outcome no processor could foresee: the names differ in three bits.
+    // One comparison instead of four whose outcome no processor could foresee: the names differ in
+    // three bits.
     let likely = match scanner.bytes().get(start + 1).copied().unwrap_or_default() & 7 {
         0 => Priority::High,
         3 => Priority::Critical,
@@ -369,8 +387,11 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
         return Ok(Value { kind: Scalar::String, start, end: scanner.position() });
     }
     let value = scanner.value(3)?;
-    let name =
-        if value.kind == Scalar::String { unescape(scanner.text(value.start + 1, value.end - 1)?) } else { None };
+    let name = if value.kind == Scalar::String {
+        unescape(scanner.text(value.start + 1, value.end - 1)?)
+    } else {
+        None
+    };
     let named = name.and_then(|name| Priority::from_name(&name));
     record.priority = named.map_or(NO_PRIORITY, |priority| priority as u8);
     Ok(value)

@@ -1,7 +1,8 @@
 //! Bytes → records: spans into the body, plus the three values the join needs.
 //!
-//! A body is taken whole or not at all: it is valid UTF-8, one strict JSON document (RFC 8259) of bounded depth and of
-//! the expected shape, or it is refused with the place of the fault. Nothing of it is copied.
+//! A body is taken whole or not at all: it is valid UTF-8, one strict JSON document (RFC 8259) of
+//! bounded depth and of the expected shape, or it is refused with the place of the fault. Nothing
+//! of it is copied.
 
 mod identities;
 mod ids;
@@ -43,7 +44,10 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 /// Reads a body as one strict JSON document, of which `read` knows the shape.
-fn document<T>(body: &[u8], read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+fn document<T>(
+    body: &[u8],
+    read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
     // Spans are 32 bits wide; configuration keeps `upstream.max_body` below this.
     if u32::try_from(body.len()).is_err() {
         return Err(DecodeError { offset: 0, fault: "the body is larger than 4 GiB" });
@@ -71,8 +75,9 @@ fn utf8(body: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// The text of a scalar that can name an employee: a number as it is spelled, or a string unescaped. `None` for other
-/// scalars, and for strings that are no Unicode text (a lone surrogate).
+/// The text of a scalar that can name an employee: a number as it is spelled, or a string
+/// unescaped. `None` for other scalars, and for strings that are no Unicode text (a lone
+/// surrogate).
 fn employee_text(kind: Scalar, raw: &str) -> Option<Cow<'_, str>> {
     match kind {
         Scalar::Number => Some(Cow::Borrowed(raw)),

@@ -1,4 +1,5 @@
-//! One record of an incident endpoint's answer: where it is, and the three values that the join needs.
+//! One record of an incident endpoint's answer: where it is, and the three values that the join
+//! needs.
 
 use std::net::Ipv4Addr;
 
@@ -42,7 +43,8 @@ impl Priority {
 pub enum RecordFault {
     /// It is no JSON object.
     NotAnObject,
-    /// None of the source's identity fields is present, or the first that is holds no number or string.
+    /// None of the source's identity fields is present, or the first that is holds no number or
+    /// string.
     MissingIdentity,
     /// `priority` is absent or none of the four.
     InvalidPriority,
@@ -73,7 +75,8 @@ pub(super) const IDENTITY_NUMBER: u8 = 8;
 pub(super) const IDENTITY_V4: u8 = 16;
 pub(super) const IDENTITY_OTHER: u8 = 8 | 16;
 
-/// A record's identity value. Nearly all are small numbers or IPv4 addresses, which need no text to be compared.
+/// A record's identity value. Nearly all are small numbers or IPv4 addresses, which need no text to
+/// be compared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum IdentityValue {
     /// A whole number of up to eight digits without leading zeros, as number or as string.
@@ -158,7 +161,8 @@ impl Record {
         Span { start: self.start, length: self.length }
     }
 
-    /// Where all that it has after its first byte (an object's opening brace) stands in the batch's body.
+    /// Where all that it has after its first byte (an object's opening brace) stands in the batch's
+    /// body.
     #[must_use]
     #[inline]
     pub fn tail(&self) -> Span {

@@ -1,7 +1,8 @@
 //! A strict JSON scanner (RFC 8259) that finds where values begin and end without building them.
 //!
-//! It reads a body about as fast as a parser that throws everything away, because it does little more than that. It
-//! does not recurse, so that depth is bounded by [`MAX_DEPTH`] and not by the stack.
+//! It reads a body about as fast as a parser that throws everything away, because it does little
+//! more than that. It does not recurse, so that depth is bounded by [`MAX_DEPTH`] and not by the
+//! stack.
 #![expect(
     clippy::inline_always,
     reason = "the steps of a record's loop; called instead, they cost a tenth of the throughput"
@@ -51,8 +52,8 @@ pub(super) struct Number {
 
 /// A position in a body.
 ///
-/// The steps of a record's loop are all inline, and what is seldom needed works on a copy ([`Scanner::apart`]): so the
-/// position is in a register of the processor all the while.
+/// The steps of a record's loop are all inline, and what is seldom needed works on a copy
+/// ([`Scanner::apart`]): so the position is in a register of the processor all the while.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
@@ -77,7 +78,8 @@ impl<'a> Scanner<'a> {
     /// The text between two positions that values gave; a fault where it is no UTF-8.
     #[inline(always)]
     pub(super) fn text(&self, start: usize, end: usize) -> Result<&'a str, DecodeError> {
-        std::str::from_utf8(&self.bytes[start..end]).map_err(|_| DecodeError { offset: start, fault: "invalid UTF-8" })
+        std::str::from_utf8(&self.bytes[start..end])
+            .map_err(|_| DecodeError { offset: start, fault: "invalid UTF-8" })
     }
 
     /// Whether what was scanned is ASCII. It is when this says so; it may be when it does not.
@@ -87,7 +89,8 @@ impl<'a> Scanner<'a> {
 
     #[inline(always)]
     pub(super) fn fault<T>(&self, fault: &'static str) -> Result<T, DecodeError> {
-        let fault = if self.position >= self.bytes.len() { "the body ends too soon" } else { fault };
+        let fault =
+            if self.position >= self.bytes.len() { "the body ends too soon" } else { fault };
         Err(DecodeError { offset: self.position, fault })
     }
 
@@ -132,7 +135,11 @@ impl<'a> Scanner<'a> {
     /// Nothing but whitespace may follow the document.
     pub(super) fn end(&mut self) -> Result<(), DecodeError> {
         self.skip_whitespace();
-        if self.position == self.bytes.len() { Ok(()) } else { self.fault("text after the document") }
+        if self.position == self.bytes.len() {
+            Ok(())
+        } else {
+            self.fault("text after the document")
+        }
     }
 
     /// A member's name and the colon after it: the raw text between the quotes.
@@ -234,7 +241,11 @@ impl<'a> Scanner<'a> {
                 break;
             }
         }
-        if self.position == start { self.fault("expected a digit") } else { Ok(self.position - start) }
+        if self.position == start {
+            self.fault("expected a digit")
+        } else {
+            Ok(self.position - start)
+        }
     }
 
     #[inline(always)]
@@ -278,7 +289,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An array or an object with all that is in it. The open ones are a stack of bits: 1 for an object.
+    /// An array or an object with all that is in it. The open ones are a stack of bits: 1 for an
+    /// object.
     fn container(&mut self, depth: usize) -> Result<(), DecodeError> {
         let mut objects = [0_u64; MAX_DEPTH / 64];
         let mut open = 0;
@@ -311,7 +323,8 @@ impl<'a> Scanner<'a> {
                 b'-' | b'0'..=b'9' => drop(self.number()?),
                 _ => self.other(depth)?,
             }
-            // A value has ended, or an empty container is about to: close what closes, go on after a comma.
+            // A value has ended, or an empty container is about to: close what closes, go on after
+            // a comma.
             loop {
                 let object = objects[(open - 1) / 64] & (1 << ((open - 1) % 64)) != 0;
                 self.skip_whitespace();
@@ -323,7 +336,10 @@ impl<'a> Scanner<'a> {
                     }
                     break;
                 }
-                self.expect(if object { b'}' } else { b']' }, "expected a comma or a closing bracket")?;
+                self.expect(
+                    if object { b'}' } else { b']' },
+                    "expected a comma or a closing bracket",
+                )?;
                 open -= 1;
                 if open == 0 {
                     return Ok(());
@@ -343,8 +359,9 @@ pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str::<String>(&format!("\"{raw}\"")).ok().map(Cow::Owned)
 }
 
-/// The members of an object that a decoder accepted, of which `tail` is all after the opening brace: each name (unescaped,
-/// unless it is no Unicode text) with the bytes from its opening quote to the end of its value.
+/// The members of an object that a decoder accepted, of which `tail` is all after the opening
+/// brace: each name (unescaped, unless it is no Unicode text) with the bytes from its opening quote
+/// to the end of its value.
 pub fn members(tail: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
     let mut scanner = Scanner::new(tail);
     let mut more = true;

@@ -1,7 +1,9 @@
-//! Reading short texts eight or sixteen bytes at a time (SIMD within a register): small numbers, IPv4 addresses, times.
+//! Reading short texts eight or sixteen bytes at a time (SIMD within a register): small numbers,
+//! IPv4 addresses, times.
 //!
-//! Each function reads a window of the body that begins at the text and may reach beyond it; near the body's end, where
-//! there is no whole window, and for what it does not cover, it says so by `None` and the caller takes the usual way.
+//! Each function reads a window of the body that begins at the text and may reach beyond it; near
+//! the body's end, where there is no whole window, and for what it does not cover, it says so by
+//! `None` and the caller takes the usual way.
 
 use super::window::Window;
 
@@ -21,7 +23,8 @@ fn digits(bytes: [u8; 8], count: usize) -> u64 {
 /// Whether all of them are digits.
 #[inline]
 fn are_digits(digits: u64) -> bool {
-    // A digit is 0–9; adding 0x76 carries any greater value into the high bit, unless that is set already.
+    // A digit is 0–9; adding 0x76 carries any greater value into the high bit, unless that is set
+    // already.
     (digits.wrapping_add(LOW * 0x76) | digits) & HIGH == 0
 }
 
@@ -67,7 +70,8 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     let window = Window::of(&text, 0);
     let within = (1 << length) - 1;
     let (digits, dots) = (window.digits() & within, window.places(b'.') & within);
-    // A leading zero would make an octet octal to some readers: one at the beginning or after a dot, before a digit.
+    // A leading zero would make an octet octal to some readers: one at the beginning or after a
+    // dot, before a digit.
     let leading_zeros = window.places(b'0') & (dots << 1 | 1) & digits >> 1;
     if digits | dots != within || leading_zeros != 0 || dots.count_ones() != 3 {
         return None;
@@ -81,7 +85,8 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
         valid &= (1..=3).contains(&count);
         // Moved to the end, with zeros before them.
         let first = begin as usize % 16;
-        let octet = u32::from_le_bytes([text[first], text[first + 1], text[first + 2], text[first + 3]]);
+        let octet =
+            u32::from_le_bytes([text[first], text[first + 1], text[first + 2], text[first + 3]]);
         let digits = (octet ^ 0x3030_3030).wrapping_shl(32_u32.wrapping_sub(8 * count));
         let octet = (digits >> 8 & 0xff) * 100 + (digits >> 16 & 0xff) * 10 + (digits >> 24);
         valid &= octet <= 255;
@@ -91,12 +96,14 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     valid.then_some(address)
 }
 
-/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent: `whole` (up to 15) digits
-/// before the point, which make no less than the power of ten of the `places` after it.
+/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent:
+/// `whole` (up to 15) digits before the point, which make no less than the power of ten of the
+/// `places` after it.
 ///
-/// The sum rounds as the decimal would, though the quotient may be off by 2^-54: with 2^e the greatest power of two in the
-/// decimal, what is half-way between two floats is a multiple of 2^(e-53), from which the decimal, a multiple of 10^-places,
-/// differs by at least 10^-places × 2^(e-53), or not at all, and then the quotient is exact. That is more than 2^-54, since
+/// The sum rounds as the decimal would, though the quotient may be off by 2^-54: with 2^e the
+/// greatest power of two in the decimal, what is half-way between two floats is a multiple of
+/// 2^(e-53), from which the decimal, a multiple of 10^-places, differs by at least 10^-places ×
+/// 2^(e-53), or not at all, and then the quotient is exact. That is more than 2^-54, since
 /// 10^places is less than 2^(e+1).
 #[inline]
 pub(super) fn decimal(body: &[u8], start: usize, whole: usize, places: usize) -> Option<f64> {
@@ -198,7 +205,17 @@ mod tests {
         ] {
             assert_eq!(with(text, decimal), Some(text.parse().unwrap()), "{text}");
         }
-        for text in ["9.25", "1.0", "0.5", "1e3", "-1.5", "", "9007199254740993", "4503599627370497.5", ".5"] {
+        for text in [
+            "9.25",
+            "1.0",
+            "0.5",
+            "1e3",
+            "-1.5",
+            "",
+            "9007199254740993",
+            "4503599627370497.5",
+            ".5",
+        ] {
             assert_eq!(with(text, decimal), None, "{text}");
         }
     }

@@ -23,21 +23,25 @@ fn record(text: &str) -> (Record, Option<String>) {
     let identity = record.identity().and_then(|identity| match identity {
         IdentityValue::Number(number) => Some(number.to_string()),
         IdentityValue::V4(address) => Some(address.to_string()),
-        IdentityValue::Other(index) => incidents.other_identities().nth(index).unwrap().map(Cow::into_owned),
+        IdentityValue::Other(index) => {
+            incidents.other_identities().nth(index).unwrap().map(Cow::into_owned)
+        }
     });
     (record, identity)
 }
 
 #[test]
 fn records_are_spans_with_their_values() {
-    let (plain, identity) = record(r#"{"employee_id":12,"priority":"high","timestamp":1629939474.1346128}"#);
+    let (plain, identity) =
+        record(r#"{"employee_id":12,"priority":"high","timestamp":1629939474.1346128}"#);
     assert_eq!(identity.as_deref(), Some("12"));
     assert_eq!(plain.priority(), Some(Priority::High));
     assert!((plain.timestamp() - 1_629_939_474.134_612_8).abs() < f64::EPSILON);
     assert!(!plain.has_type() && plain.has_employee_id() && plain.is_object());
     assert_eq!((plain.identity_fault(), plain.value_fault()), (None, None));
 
-    let escaped = r#"{"\u0069p":"\u0031\u0032","priorit\u0079":"l\u006fw","timestamp":-0,"typ\u0065":1}"#;
+    let escaped =
+        r#"{"\u0069p":"\u0031\u0032","priorit\u0079":"l\u006fw","timestamp":-0,"typ\u0065":1}"#;
     let (escaped, identity) = record(escaped);
     assert_eq!(identity.as_deref(), Some("12"));
     assert_eq!(escaped.priority(), Some(Priority::Low));
@@ -76,13 +80,20 @@ fn faults_of_records_stay_with_the_record() {
         (r#"{"ip":1,"priority":"low"}"#, None, Some(InvalidTimestamp)),
     ] {
         let (record, _) = record(text);
-        assert_eq!((record.identity_fault(), record.value_fault()), (identity_fault, value_fault), "{text}");
+        assert_eq!(
+            (record.identity_fault(), record.value_fault()),
+            (identity_fault, value_fault),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn a_body_is_taken_whole_or_not_at_all() {
-    assert_eq!(decode(" {\"next\":[{}], \"r\\u0065sults\" : [ ] , \"n\":1} \n").unwrap().records().len(), 0);
+    assert_eq!(
+        decode(" {\"next\":[{}], \"r\\u0065sults\" : [ ] , \"n\":1} \n").unwrap().records().len(),
+        0
+    );
     for (body, fault) in [
         ("", "the body ends too soon"),
         ("null", "expected an object with `results`"),
@@ -105,7 +116,8 @@ fn a_body_is_taken_whole_or_not_at_all() {
     ] {
         assert_eq!(refused(body), fault, "{body}");
     }
-    let invalid = Incidents::decode(Bytes::from_static(b"{\"results\":[\"\xff\"]}"), &SourceFields::new(&[]));
+    let invalid =
+        Incidents::decode(Bytes::from_static(b"{\"results\":[\"\xff\"]}"), &SourceFields::new(&[]));
     assert_eq!(invalid.unwrap_err(), DecodeError { offset: 13, fault: "invalid UTF-8" });
 }
 
@@ -116,10 +128,19 @@ fn a_body_that_is_no_utf8_is_refused_wherever_that_shows() {
         for name in ["id", "priority", "timestamp", "17.0.0.1"] {
             let member = format!("\"{name}{text}\"");
             let member = if member.contains(':') { member } else { format!("{member}:1") };
-            let bytes = |body: String| -> Vec<u8> { body.bytes().map(|b| if b == b'@' { 0xff } else { b }).collect() };
+            let bytes = |body: String| -> Vec<u8> {
+                body.bytes().map(|b| if b == b'@' { 0xff } else { b }).collect()
+            };
             let body = bytes(format!("{{\"results\":[{{{member}}}]}}"));
-            let invalid = DecodeError { offset: body.iter().position(|b| *b == 0xff).unwrap(), fault: "invalid UTF-8" };
-            assert_eq!(Incidents::decode(Bytes::from(body), &fields).err().as_ref(), Some(&invalid), "{member}");
+            let invalid = DecodeError {
+                offset: body.iter().position(|b| *b == 0xff).unwrap(),
+                fault: "invalid UTF-8",
+            };
+            assert_eq!(
+                Incidents::decode(Bytes::from(body), &fields).err().as_ref(),
+                Some(&invalid),
+                "{member}"
+            );
             let body = bytes(format!("{{\"17.0.0.2\":1,{member}}}"));
             let refused = Identities::decode(Bytes::from(body)).unwrap_err();
             assert_eq!(refused.fault, "invalid UTF-8", "{member}");
@@ -129,7 +150,8 @@ fn a_body_that_is_no_utf8_is_refused_wherever_that_shows() {
 
 #[test]
 fn depth_is_bounded() {
-    let nested = |depth: usize| format!("{{\"results\":[{}{}]}}", "[".repeat(depth), "]".repeat(depth));
+    let nested =
+        |depth: usize| format!("{{\"results\":[{}{}]}}", "[".repeat(depth), "]".repeat(depth));
     assert!(decode(&nested(MAX_DEPTH - 2)).is_ok());
     for depth in [MAX_DEPTH - 1, 10_000, 1_000_000] {
         assert_eq!(refused(&nested(depth)), "arrays and objects nest too deep");
@@ -139,9 +161,13 @@ fn depth_is_bounded() {
 #[test]
 fn identities_are_one_flat_object() {
     let decode = |body: &str| Identities::decode(Bytes::from(body.to_owned()));
-    let table = decode(r#"{"17.0.0.1":1,"17.0.0.1":2,"::ffff:17.0.0.2":"x","::1":3,"host":4,"17.0.0.3":[]}"#).unwrap();
+    let table = decode(
+        r#"{"17.0.0.1":1,"17.0.0.1":2,"::ffff:17.0.0.2":"x","::1":3,"host":4,"17.0.0.3":[]}"#,
+    )
+    .unwrap();
     assert_eq!(table.len(), 3);
-    let employee = |address: [u8; 4]| Some(&table.ids().list()[table.employee(address.into())? as usize]);
+    let employee =
+        |address: [u8; 4]| Some(&table.ids().list()[table.employee(address.into())? as usize]);
     assert_eq!(employee([17, 0, 0, 1]), Some(&EmployeeId::Number(2)));
     assert_eq!(employee([17, 0, 0, 2]), Some(&EmployeeId::Text("x".into())));
     assert_eq!(employee([17, 0, 0, 3]), None);
@@ -154,9 +180,13 @@ fn identities_are_one_flat_object() {
 #[test]
 fn members_are_found_as_they_stand() {
     let tail = br#" "a" : 1 ,"\u0062":{"a":[2]}, "\ud800":"," }"#;
-    let found: Vec<_> = members(tail).map(|(name, span)| (name, std::str::from_utf8(span).unwrap())).collect();
+    let found: Vec<_> =
+        members(tail).map(|(name, span)| (name, std::str::from_utf8(span).unwrap())).collect();
     let name = |name: &'static str| Some(Cow::Borrowed(name));
-    assert_eq!(found, [(name("a"), "\"a\" : 1"), (name("b"), r#""\u0062":{"a":[2]}"#), (None, r#""\ud800":",""#)]);
+    assert_eq!(
+        found,
+        [(name("a"), "\"a\" : 1"), (name("b"), r#""\u0062":{"a":[2]}"#), (None, r#""\ud800":",""#)]
+    );
     assert_eq!(members(b" }").count(), 0);
 }
 
@@ -172,9 +202,11 @@ fn nearly_json() -> impl Strategy<Value = String> {
     ];
     leaf.prop_recursive(5, 60, 6, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(|items| format!("[{}]", items.join(", "))),
+            prop::collection::vec(inner.clone(), 0..6)
+                .prop_map(|items| format!("[{}]", items.join(", "))),
             prop::collection::vec(("[a-z]{0,9}", inner), 0..6).prop_map(|members| {
-                let members: Vec<_> = members.iter().map(|(name, value)| format!("\"{name}\" :{value}")).collect();
+                let members: Vec<_> =
+                    members.iter().map(|(name, value)| format!("\"{name}\" :{value}")).collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]

@@ -1,4 +1,5 @@
-//! Identity values that are neither small numbers nor IPv4 addresses: each once, found again by their bytes.
+//! Identity values that are neither small numbers nor IPv4 addresses: each once, found again by
+//! their bytes.
 
 use std::hash::BuildHasher as _;
 
@@ -32,13 +33,20 @@ impl Tokens {
         let bytes_of = |known: u32| list[known as usize].span.of(body);
         let bytes = &body[start..end];
         let hash = hasher.hash_one(bytes);
-        let entry = index.entry(hash, |&known| bytes_of(known) == bytes, |&known| hasher.hash_one(bytes_of(known)));
+        let entry = index.entry(
+            hash,
+            |&known| bytes_of(known) == bytes,
+            |&known| hasher.hash_one(bytes_of(known)),
+        );
         match entry {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
                 let new = offset(list.len());
                 vacant.insert(new);
-                list.push(Token { span: Span { start: offset(start), length: offset(end - start) }, kind });
+                list.push(Token {
+                    span: Span { start: offset(start), length: offset(end - start) },
+                    kind,
+                });
                 new
             }
         }

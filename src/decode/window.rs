@@ -1,12 +1,17 @@
-//! Sixteen bytes of a body at once (SIMD): where a run of one kind of byte ends, and whether certain bytes come next.
-#![expect(clippy::inline_always, reason = "a few instructions each, in the steps of a record's loop")]
+//! Sixteen bytes of a body at once (SIMD): where a run of one kind of byte ends, and whether
+//! certain bytes come next.
+#![expect(
+    clippy::inline_always,
+    reason = "a few instructions each, in the steps of a record's loop"
+)]
 
 use wide::u8x16;
 
 /// How many bytes a window has.
 pub(super) const WIDTH: usize = 16;
 
-/// The bytes of a body from some place on; beyond the body's end they are zero, which JSON text never is.
+/// The bytes of a body from some place on; beyond the body's end they are zero, which JSON text
+/// never is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window(u8x16);
 
@@ -33,13 +38,14 @@ impl Window {
         self.0
     }
 
-    /// How many bytes come before the first that ends or interrupts plain string content: a quote, a backslash or a
-    /// control character.
+    /// How many bytes come before the first that ends or interrupts plain string content: a quote,
+    /// a backslash or a control character.
     #[inline(always)]
     pub(super) fn plain_run(self) -> usize {
         let bytes = self.0;
         let controls = bytes.simd_eq(bytes.min(u8x16::splat(0x1f)));
-        let stops = bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')) | controls;
+        let stops =
+            bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')) | controls;
         (stops.to_bitmask() | 1 << WIDTH).trailing_zeros() as usize
     }
 
@@ -63,7 +69,8 @@ impl Window {
     }
 }
 
-/// A text of at most 32 bytes, made ready for comparison: that is then a few instructions, whatever its length.
+/// A text of at most 32 bytes, made ready for comparison: that is then a few instructions, whatever
+/// its length.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prefix {
     halves: [u8x16; 2],

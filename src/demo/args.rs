@@ -35,7 +35,8 @@ pub struct Args {
     /// Serve N generated records, spread over the seven sources, instead of the built-in data
     #[arg(long, value_name = "N")]
     incidents: Option<u64>,
-    /// How many employees the generated records are about, 1 to 900000 [default: by the number of records]
+    /// How many employees the generated records are about, 1 to 900000 [default: by the number of
+    /// records]
     #[arg(long, value_name = "N", requires = "incidents", value_parser = clap::value_parser!(u64).range(1..=Plan::MOST_EMPLOYEES))]
     employees: Option<u64>,
     /// Another seed gives other data, jitter and failures
@@ -105,7 +106,11 @@ impl Args {
     /// What to give `curl -u`. A password of the caller's is not ours to print; curl asks for it.
     pub(super) fn curl_user(&self) -> String {
         let has_known_password = self.password.expose_secret() == PASSWORD;
-        if has_known_password { format!("{}:{PASSWORD}", self.username) } else { self.username.clone() }
+        if has_known_password {
+            format!("{}:{PASSWORD}", self.username)
+        } else {
+            self.username.clone()
+        }
     }
 }
 
@@ -185,19 +190,26 @@ fn plain(source: &str, fault: Fault) -> Result<Placed, UnknownSource> {
 
 fn drip(text: &str) -> Result<Placed, String> {
     let (source, bytes) = text.split_once('=').unwrap_or((text, "100"));
-    let per_second = bytes.parse().map_err(|_| format!("{bytes:?} is no number of bytes a second"))?;
+    let per_second =
+        bytes.parse().map_err(|_| format!("{bytes:?} is no number of bytes a second"))?;
     placed(source, Fault::Drip(per_second))
 }
 
 fn status(text: &str) -> Result<Placed, String> {
     let (source, code) = text.split_once('=').ok_or("a status is wanted, as in denial=503")?;
-    let status = code.parse().ok().filter(|status| (201..600).contains(&StatusCode::as_u16(status)));
-    placed(source, Fault::Status(status.ok_or_else(|| format!("{code:?} is no status from 201 to 599"))?))
+    let status =
+        code.parse().ok().filter(|status| (201..600).contains(&StatusCode::as_u16(status)));
+    placed(
+        source,
+        Fault::Status(status.ok_or_else(|| format!("{code:?} is no status from 201 to 599"))?),
+    )
 }
 
 fn redirect(text: &str) -> Result<Placed, String> {
-    let (source, url) = text.split_once('=').ok_or("a URL is wanted, as in denial=http://127.0.0.1:9/")?;
-    let url = HeaderValue::from_str(url).map_err(|_| format!("{url:?} cannot stand in a header"))?;
+    let (source, url) =
+        text.split_once('=').ok_or("a URL is wanted, as in denial=http://127.0.0.1:9/")?;
+    let url =
+        HeaderValue::from_str(url).map_err(|_| format!("{url:?} cannot stand in a header"))?;
     placed(source, Fault::Redirect(url))
 }
 
@@ -217,7 +229,10 @@ fn factor(text: &str) -> Result<f64, &'static str> {
 }
 
 fn share(text: &str) -> Result<f64, &'static str> {
-    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or("a number from 0 to 1 is wanted")
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or("a number from 0 to 1 is wanted")
 }
 
 #[cfg(test)]

@@ -28,14 +28,16 @@ pub(super) fn stalled(bytes: &Bytes) -> Body {
 /// The first half of the bytes, then an error, on which the server closes the connection.
 pub(super) fn cut_off(bytes: &Bytes) -> Body {
     let broken = async {
-        // The half must be on its way before the server hears of the error, which drops what it has not flushed.
+        // The half must be on its way before the server hears of the error, which drops what it has
+        // not flushed.
         tokio::task::yield_now().await;
         Err(io::Error::other("cut off on purpose"))
     };
     streamed(stream::iter([Ok(first_half(bytes))]).chain(stream::once(broken)))
 }
 
-/// The bytes, this many a second, a tenth of them each tenth of a second; less than ten a second come one by one.
+/// The bytes, this many a second, a tenth of them each tenth of a second; less than ten a second
+/// come one by one.
 pub(super) fn dripping(bytes: Bytes, per_second: NonZeroU32) -> Body {
     let (drop, pause) = match per_second.get() {
         few @ ..10 => (1, Duration::from_secs(1) / few),
@@ -54,10 +56,14 @@ pub(super) fn dripping(bytes: Bytes, per_second: NonZeroU32) -> Body {
 /// The start of any of the upstream's bodies, then spaces without end.
 pub(super) fn endless() -> Body {
     let spaces = Bytes::from(vec![b' '; 64 << 10]);
-    streamed(stream::iter([Ok(Bytes::from_static(b"{"))]).chain(stream::repeat_with(move || Ok(spaces.clone()))))
+    streamed(
+        stream::iter([Ok(Bytes::from_static(b"{"))])
+            .chain(stream::repeat_with(move || Ok(spaces.clone()))),
+    )
 }
 
-/// A gzip body of [`Fault::BOMB_SIZE`] spaces. One member: clients that take only the first are common.
+/// A gzip body of [`Fault::BOMB_SIZE`] spaces. One member: clients that take only the first are
+/// common.
 pub(super) fn bomb() -> Bytes {
     gzip(&vec![b' '; Fault::BOMB_SIZE])
 }

@@ -1,13 +1,15 @@
 //! How calls slow each other down.
 //!
-//! What is known of the real upstream: a lone call takes about 1.5 s, seven at once about 4 s each. The law here fits both
-//! with one factor `F`: with `n` calls in flight each of them works at the rate `1 / (1 + F·(n−1)²)`, so a call that is
-//! alone takes `latency`, and `n` that start together take `latency × (1 + F·(n−1)²)`. The law is convex because a shared
-//! resource that thrashes is: a few calls at once gain throughput, many lose it, so that there is a best number of calls
-//! (about five with the default factor) for a client to find.
+//! What is known of the real upstream: a lone call takes about 1.5 s, seven at once about 4 s each.
+//! The law here fits both with one factor `F`: with `n` calls in flight each of them works at the
+//! rate `1 / (1 + F·(n−1)²)`, so a call that is alone takes `latency`, and `n` that start together
+//! take `latency × (1 + F·(n−1)²)`. The law is convex because a shared resource that thrashes is: a
+//! few calls at once gain throughput, many lose it, so that there is a best number of calls (about
+//! five with the default factor) for a client to find.
 //!
-//! Calls come and go, so the rate changes under way. A virtual clock keeps that simple: it runs at the rate of the moment,
-//! and a call is done when the clock has moved on by the call's work since it started.
+//! Calls come and go, so the rate changes under way. A virtual clock keeps that simple: it runs at
+//! the rate of the moment, and a call is done when the clock has moved on by the call's work since
+//! it started.
 
 use std::time::Duration;
 
@@ -34,12 +36,17 @@ struct Clock {
 }
 
 impl Contention {
-    /// A resource that one call has for itself, and that further calls slow down by `factor` (finite, not negative).
+    /// A resource that one call has for itself, and that further calls slow down by `factor`
+    /// (finite, not negative).
     pub(super) fn new(factor: f64) -> Self {
-        Self { factor, clock: watch::Sender::new(Clock { in_flight: 0, worked: 0.0, at: Instant::now() }) }
+        Self {
+            factor,
+            clock: watch::Sender::new(Clock { in_flight: 0, worked: 0.0, at: Instant::now() }),
+        }
     }
 
-    /// Resolves when `work`, the time it takes alone, is done. Dropping the future gives its place up.
+    /// Resolves when `work`, the time it takes alone, is done. Dropping the future gives its place
+    /// up.
     pub(super) async fn work(&self, work: Duration) {
         let mut clock = self.clock.subscribe();
         let done = self.enter() + work.as_secs_f64();
@@ -164,8 +171,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_comes_later_slows_the_first_only_from_then_on() {
-        // Two calls run at 1 / (1 + 1) of the speed. The first has 0.5 s of work behind it when the second starts, so
-        // 0.5 s are left, which take 1 s. By then the second has done 0.5 s, and does the rest alone in 0.5 s.
+        // Two calls run at 1 / (1 + 1) of the speed. The first has 0.5 s of work behind it when the
+        // second starts, so 0.5 s are left, which take 1 s. By then the second has done 0.5 s, and
+        // does the rest alone in 0.5 s.
         let contention = Contention::new(1.0);
         let work = Duration::from_secs(1);
         let second = async {

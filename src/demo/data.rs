@@ -34,8 +34,12 @@ impl Data {
                 fs::read(&path).map(Bytes::from).map_err(|error| {
                     // What the caller asked for cannot be had; which of the two hardly matters.
                     let path = path.display();
-                    let mend = "the directory must hold one <source>.json for each of the eight endpoints";
-                    io::Error::new(io::ErrorKind::InvalidInput, format!("cannot read {path}: {error}; {mend}"))
+                    let mend =
+                        "the directory must hold one <source>.json for each of the eight endpoints";
+                    io::Error::new(
+                        io::ErrorKind::InvalidInput,
+                        format!("cannot read {path}: {error}; {mend}"),
+                    )
                 })
             }
             Self::Generated(plan) => Ok(plan.body(endpoint).into()),
@@ -64,7 +68,10 @@ mod tests {
     fn the_binary_carries_the_fixtures() {
         let bodies = Data::Fixtures.bodies().unwrap();
         for endpoint in Endpoint::ALL {
-            assert!(bodies[endpoint.index()] == crate::demo::generate::fixture(endpoint), "{endpoint}");
+            assert!(
+                bodies[endpoint.index()] == crate::demo::generate::fixture(endpoint),
+                "{endpoint}"
+            );
         }
     }
 

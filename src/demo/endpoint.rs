@@ -25,7 +25,8 @@ pub enum Endpoint {
 }
 
 impl Endpoint {
-    /// Every endpoint: identities, then the sources in the order of the gateway's default configuration.
+    /// Every endpoint: identities, then the sources in the order of the gateway's default
+    /// configuration.
     pub const ALL: [Self; 8] = [
         Self::Identities,
         Self::Denial,
@@ -88,7 +89,10 @@ impl FromStr for Endpoint {
     type Err = UnknownSource;
 
     fn from_str(name: &str) -> Result<Self, UnknownSource> {
-        Self::ALL.into_iter().find(|endpoint| endpoint.name() == name).ok_or_else(|| UnknownSource(name.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|endpoint| endpoint.name() == name)
+            .ok_or_else(|| UnknownSource(name.to_owned()))
     }
 }
 
@@ -98,7 +102,12 @@ pub struct UnknownSource(String);
 
 impl fmt::Display for UnknownSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown source {:?}; the sources are {}", self.0, Endpoint::ALL.map(Endpoint::name).join(", "))
+        write!(
+            f,
+            "unknown source {:?}; the sources are {}",
+            self.0,
+            Endpoint::ALL.map(Endpoint::name).join(", ")
+        )
     }
 }
 
@@ -112,8 +121,9 @@ mod tests {
     #[test]
     fn names_paths_and_order_are_those_of_the_default_configuration() {
         let config = Config::default();
-        let wanted = std::iter::once((IDENTITIES, config.identities.path.as_str()))
-            .chain(config.sources.iter().map(|source| (source.name.as_str(), source.path.as_str())));
+        let wanted = std::iter::once((IDENTITIES, config.identities.path.as_str())).chain(
+            config.sources.iter().map(|source| (source.name.as_str(), source.path.as_str())),
+        );
         assert!(wanted.eq(Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), endpoint.path()))));
     }
 

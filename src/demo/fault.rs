@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use http::{HeaderValue, StatusCode};
 
-/// What an endpoint does instead of answering. It shows after the call's latency, for calls with the right credentials.
+/// What an endpoint does instead of answering. It shows after the call's latency, for calls with
+/// the right credentials.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// Nothing comes, not even a status.
@@ -27,7 +28,8 @@ pub enum Fault {
     Empty,
     /// The body begins, and goes on for ever (with spaces, as fast as the client reads).
     Endless,
-    /// Less than 2 MB of gzip, whatever the client accepts, that decompresses to [`Fault::BOMB_SIZE`].
+    /// Less than 2 MB of gzip, whatever the client accepts, that decompresses to
+    /// [`Fault::BOMB_SIZE`].
     Bomb,
     /// Every second call is answered 500, the first one among them.
     Flap,
@@ -96,7 +98,12 @@ pub struct UnknownGarbage(String);
 
 impl fmt::Display for UnknownGarbage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unknown kind {:?}; the kinds are {}", self.0, Garbage::ALL.map(|(name, _)| name).join(", "))
+        write!(
+            f,
+            "unknown kind {:?}; the kinds are {}",
+            self.0,
+            Garbage::ALL.map(|(name, _)| name).join(", ")
+        )
     }
 }
 

@@ -31,7 +31,8 @@ pub struct Options {
     pub data: Data,
     /// What a lone call takes.
     pub latency: Duration,
-    /// How much calls slow each other down: `n` at once take `latency × (1 + contention × (n − 1)²)` each.
+    /// How much calls slow each other down: `n` at once take `latency × (1 + contention × (n −
+    /// 1)²)` each.
     pub contention: f64,
     /// How far each call's latency strays to either side, as a share of it, 0 to 1.
     pub jitter: f64,
@@ -72,7 +73,10 @@ impl Options {
     pub(super) fn check(&self) -> io::Result<()> {
         let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         if !(self.contention.is_finite() && self.contention >= 0.0) {
-            return refuse(format!("contention is {}; it must be a number from 0 up", self.contention));
+            return refuse(format!(
+                "contention is {}; it must be a number from 0 up",
+                self.contention
+            ));
         }
         for (name, share) in [("jitter", self.jitter), ("fail", self.fail)] {
             if !(0.0..=1.0).contains(&share) {
@@ -82,7 +86,10 @@ impl Options {
         if let Data::Generated(generate::Plan { employees, .. }) = self.data
             && !(1..=generate::Plan::MOST_EMPLOYEES).contains(&employees)
         {
-            return refuse(format!("employees are {employees}; from 1 to {} will do", generate::Plan::MOST_EMPLOYEES));
+            return refuse(format!(
+                "employees are {employees}; from 1 to {} will do",
+                generate::Plan::MOST_EMPLOYEES
+            ));
         }
         Ok(())
     }

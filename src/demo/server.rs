@@ -28,15 +28,20 @@ impl Upstream {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::InvalidInput`] if an option is out of range or a file of [`super::Data::Directory`] cannot be
-    /// read, naming it; else what binding gave, naming the address.
+    /// [`io::ErrorKind::InvalidInput`] if an option is out of range or a file of
+    /// [`super::Data::Directory`] cannot be read, naming it; else what binding gave, naming the
+    /// address.
     pub async fn start(options: Options) -> io::Result<Self> {
         let wanted = options.listen;
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"));
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"))
+        };
         // Before the data, which can be large: a port in use is told at once.
         let listener = TcpListener::bind(wanted).await.map_err(named)?;
         let address = listener.local_addr().map_err(named)?;
-        let service = tokio::task::spawn_blocking(|| Service::new(options)).await.map_err(io::Error::other)??;
+        let service = tokio::task::spawn_blocking(|| Service::new(options))
+            .await
+            .map_err(io::Error::other)??;
         let mut server = JoinSet::new();
         server.spawn(accept(listener, Arc::new(service)));
         Ok(Self { address, _server: server })
@@ -71,7 +76,8 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
                     connections.spawn(serve(stream, service.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely; trying again at once would only burn the CPU.
+                    // Out of file descriptors, most likely; trying again at once would only burn
+                    // the CPU.
                     tracing::warn!(%error, "demo upstream cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -88,8 +94,8 @@ async fn serve(stream: TcpStream, service: Arc<Service>) {
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.answer(request.into_parts().0).await) }
     });
-    // No timer: an idle connection stays open, since closing one just as a client uses it again would be a fault that
-    // nobody asked for.
+    // No timer: an idle connection stays open, since closing one just as a client uses it again
+    // would be a fault that nobody asked for.
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await {
         tracing::debug!(%error, "demo upstream lost a connection");
     }
@@ -112,7 +118,8 @@ mod tests {
 
         let mut client = TcpStream::connect(address).await.unwrap();
         // demo:demo
-        let request = "GET /identities/ HTTP/1.1\r\nhost: demo\r\nauthorization: Basic ZGVtbzpkZW1v\r\n\r\n";
+        let request =
+            "GET /identities/ HTTP/1.1\r\nhost: demo\r\nauthorization: Basic ZGVtbzpkZW1v\r\n\r\n";
         client.write_all(request.as_bytes()).await.unwrap();
         service.wait_for_in_flight(1).await;
         drop(client);

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use headers::authorization::{Authorization, Basic};
 use headers::{HeaderMap, HeaderMapExt as _};
 use http::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER, VARY,
-    WWW_AUTHENTICATE,
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER,
+    VARY, WWW_AUTHENTICATE,
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
 use secrecy::ExposeSecret as _;
@@ -24,7 +24,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"demo upstream\", charset=\"UTF-8\"");
+const CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"demo upstream\", charset=\"UTF-8\"");
 
 /// Everything that an answer depends on.
 pub(super) struct Service {
@@ -52,14 +53,23 @@ impl Service {
     pub(super) fn new(options: Options) -> io::Result<Self> {
         options.check()?;
         let plain = options.data.bodies()?;
-        let gzip = if options.gzip { plain.iter().map(|bytes| body::gzip(bytes)).collect() } else { Vec::new() };
-        let bomb = if options.faults.values().any(|fault| *fault == Fault::Bomb) { body::bomb() } else { Bytes::new() };
+        let gzip = if options.gzip {
+            plain.iter().map(|bytes| body::gzip(bytes)).collect()
+        } else {
+            Vec::new()
+        };
+        let bomb = if options.faults.values().any(|fault| *fault == Fault::Bomb) {
+            body::bomb()
+        } else {
+            Bytes::new()
+        };
         let contention = Contention::new(options.contention);
         let chance = Mutex::new(fastrand::Rng::with_seed(options.seed));
         Ok(Self { options, plain, gzip, bomb, contention, chance, well: Default::default() })
     }
 
-    /// Answers one request. Dropping the future, as the server does when the client goes, ends the work on it.
+    /// Answers one request. Dropping the future, as the server does when the client goes, ends the
+    /// work on it.
     pub(super) async fn answer(&self, request: request::Parts) -> Response<Body> {
         let Some(endpoint) = Endpoint::at(request.uri.path()) else {
             return text(StatusCode::NOT_FOUND, "the demo upstream has no such path\n");
@@ -74,11 +84,17 @@ impl Service {
         let (work, fails) = self.draw();
         self.contention.work(work).await;
         let answer = match self.options.faults.get(&endpoint) {
-            _ if fails => text(StatusCode::INTERNAL_SERVER_ERROR, "failing at random, on purpose\n"),
+            _ if fails => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, "failing at random, on purpose\n")
+            }
             Some(fault) => self.faulty(endpoint, fault, &request.headers).await,
             None => self.sound(endpoint, &request.headers),
         };
-        tracing::debug!(source = endpoint.name(), status = answer.status().as_u16(), "demo upstream answers");
+        tracing::debug!(
+            source = endpoint.name(),
+            status = answer.status().as_u16(),
+            "demo upstream answers"
+        );
         answer
     }
 
@@ -90,7 +106,8 @@ impl Service {
 
     fn is_authorized(&self, headers: &HeaderMap) -> bool {
         headers.typed_get::<Authorization<Basic>>().is_some_and(|given| {
-            given.username() == self.options.username && given.password() == self.options.password.expose_secret()
+            given.username() == self.options.username
+                && given.password() == self.options.password.expose_secret()
         })
     }
 
@@ -107,7 +124,9 @@ impl Service {
 
     fn payload(&self, endpoint: Endpoint, headers: &HeaderMap) -> Payload {
         match self.gzip.get(endpoint.index()) {
-            Some(bytes) if accepts_gzip(headers) => Payload { bytes: bytes.clone(), encoding: Some(GZIP) },
+            Some(bytes) if accepts_gzip(headers) => {
+                Payload { bytes: bytes.clone(), encoding: Some(GZIP) }
+            }
             _ => Payload { bytes: self.plain[endpoint.index()].clone(), encoding: None },
         }
     }
@@ -116,7 +135,12 @@ impl Service {
         self.payload(endpoint, headers).answer(body::whole)
     }
 
-    async fn faulty(&self, endpoint: Endpoint, fault: &Fault, headers: &HeaderMap) -> Response<Body> {
+    async fn faulty(
+        &self,
+        endpoint: Endpoint,
+        fault: &Fault,
+        headers: &HeaderMap,
+    ) -> Response<Body> {
         match fault {
             Fault::Hang => std::future::pending().await,
             Fault::Stall => self.payload(endpoint, headers).answer(|bytes| body::stalled(&bytes)),
@@ -126,15 +150,22 @@ impl Service {
             }
             Fault::Status(status) => self.status(*status),
             Fault::Garbage(garbage) => self.garbage(endpoint, *garbage),
-            Fault::Redirect(to) => with(text(StatusCode::FOUND, "elsewhere, on purpose\n"), LOCATION, to.clone()),
+            Fault::Redirect(to) => {
+                with(text(StatusCode::FOUND, "elsewhere, on purpose\n"), LOCATION, to.clone())
+            }
             Fault::Empty => Payload::plain(Bytes::new()).answer(body::whole),
             Fault::Endless => with(Response::new(body::endless()), CONTENT_TYPE, JSON),
-            Fault::Bomb => Payload { bytes: self.bomb.clone(), encoding: Some(GZIP) }.answer(body::whole),
+            Fault::Bomb => {
+                Payload { bytes: self.bomb.clone(), encoding: Some(GZIP) }.answer(body::whole)
+            }
             Fault::Flap => {
                 if self.well[endpoint.index()].fetch_not(Ordering::Relaxed) {
                     self.sound(endpoint, headers)
                 } else {
-                    text(StatusCode::INTERNAL_SERVER_ERROR, "failing every second time, on purpose\n")
+                    text(
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "failing every second time, on purpose\n",
+                    )
                 }
             }
         }
@@ -154,7 +185,12 @@ impl Service {
             _ => text(status, "this status, on purpose\n"),
         };
         match self.options.retry_after {
-            Some(seconds) if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+            Some(seconds)
+                if matches!(
+                    status,
+                    StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+                ) =>
+            {
                 with(answer, RETRY_AFTER, seconds.into())
             }
             _ => answer,
@@ -165,15 +201,20 @@ impl Service {
         let plain = &self.plain[endpoint.index()];
         let bytes = match garbage {
             Garbage::Html => {
-                let page =
-                    Bytes::from_static(b"<!doctype html>\n<title>Sign in</title>\n<p>Please sign in to go on.\n");
+                let page = Bytes::from_static(
+                    b"<!doctype html>\n<title>Sign in</title>\n<p>Please sign in to go on.\n",
+                );
                 return with(Response::new(body::whole(page)), CONTENT_TYPE, HTML);
             }
             Garbage::Json => plain.slice(..plain.len() / 2),
-            Garbage::Shape => Bytes::from_static(b"[\"neither a table\",\"nor a list of results\"]"),
+            Garbage::Shape => {
+                Bytes::from_static(b"[\"neither a table\",\"nor a list of results\"]")
+            }
             // Right for either kind of endpoint, if it were not for the two bytes.
             Garbage::Utf8 => Bytes::from_static(b"{\"results\":[],\"note\":\"\xff\xfe\"}"),
-            Garbage::Deep => ["{\"results\":", &"[".repeat(10_000), &"]".repeat(10_000), "}"].concat().into(),
+            Garbage::Deep => {
+                ["{\"results\":", &"[".repeat(10_000), &"]".repeat(10_000), "}"].concat().into()
+            }
         };
         Payload::plain(bytes).answer(body::whole)
     }
@@ -201,7 +242,8 @@ impl Payload {
 
 /// Whether one of the codings is gzip, with a weight other than 0 (RFC 9110, 12.5.3).
 fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+    let values =
+        headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
         let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());

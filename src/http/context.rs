@@ -30,13 +30,14 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Reads what the caller brings. An id that is too long, or has more than visible ASCII, is replaced: it goes into
-    /// logs and headers.
+    /// Reads what the caller brings. An id that is too long, or has more than visible ASCII, is
+    /// replaced: it goes into logs and headers.
     #[must_use]
     pub(super) fn new(headers: &HeaderMap) -> Self {
         let [given, traceparent] = firsts(headers, [&REQUEST_ID, &TRACEPARENT]);
-        let given =
-            given.filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+        let given = given.filter(|id| {
+            (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+        });
         let trace = traceparent.and_then(|value| TraceContext::parse(value.to_str().ok()?));
         let traced = trace.is_some();
         let trace = trace.unwrap_or_else(|| TraceContext::new(fastrand::u128(..), 0));
@@ -65,8 +66,12 @@ impl Context {
     }
 }
 
-/// The first value of each name. Requests have few headers: to go over them once costs less than to look each name up.
-fn firsts<'a, const N: usize>(headers: &'a HeaderMap, names: [&HeaderName; N]) -> [Option<&'a HeaderValue>; N] {
+/// The first value of each name. Requests have few headers: to go over them once costs less than to
+/// look each name up.
+fn firsts<'a, const N: usize>(
+    headers: &'a HeaderMap,
+    names: [&HeaderName; N],
+) -> [Option<&'a HeaderValue>; N] {
     let mut values = [None; N];
     for (name, value) in headers {
         for (wanted, first) in names.iter().zip(&mut values) {

@@ -79,16 +79,21 @@ pub(super) struct Description {
 
 impl Description {
     pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
-        let value = |text: String| HeaderValue::try_from(text).expect("words and numbers make a header value");
+        let value = |text: String| {
+            HeaderValue::try_from(text).expect("words and numbers make a header value")
+        };
         let completeness = snapshot.completeness(now);
         let remaining = remaining(snapshot, now);
         let cache_control = if completeness == Completeness::Partial {
             // Not even for a while: a shared or private cache would pass it on as if it were whole.
             "private, max-age=0".to_owned()
         } else {
-            let (revalidate, error) = (snapshot.policy.ttl.as_secs(), snapshot.policy.stale_for.as_secs());
+            let (revalidate, error) =
+                (snapshot.policy.ttl.as_secs(), snapshot.policy.stale_for.as_secs());
             let max_age = remaining.max(0);
-            format!("private, max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={error}")
+            format!(
+                "private, max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={error}"
+            )
         };
         Self {
             completeness: HeaderValue::from_static(completeness.as_str()),
@@ -115,7 +120,9 @@ impl Description {
         let cache_status = match result {
             CacheResult::Hit | CacheResult::Stale => self.cache_status.clone(),
             CacheResult::Miss => HeaderValue::from_static("incident-gateway; fwd=miss"),
-            CacheResult::Collapsed => HeaderValue::from_static("incident-gateway; fwd=miss; collapsed"),
+            CacheResult::Collapsed => {
+                HeaderValue::from_static("incident-gateway; fwd=miss; collapsed")
+            }
         };
         headers.insert(CACHE_STATUS, cache_status);
     }
@@ -148,8 +155,11 @@ impl Descriptions {
         }
         drop(last);
         let description = Arc::new(Description::new(snapshot, now));
-        let described =
-            Described { snapshot: Arc::downgrade(snapshot), at: now, description: Arc::clone(&description) };
+        let described = Described {
+            snapshot: Arc::downgrade(snapshot),
+            at: now,
+            description: Arc::clone(&description),
+        };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(described);
         description
     }
@@ -165,7 +175,9 @@ fn sources_field(snapshot: &Snapshot, now: Instant) -> String {
         let mut item = list.bare_item(name).parameter(key_ref("state"), token(state.as_str()));
         if state != Freshness::Missing {
             let age = source.age(now).unwrap_or_default().as_secs();
-            item = item.parameter(key_ref("age"), integer(age)).parameter(key_ref("records"), integer(source.records));
+            item = item
+                .parameter(key_ref("age"), integer(age))
+                .parameter(key_ref("records"), integer(source.records));
         }
         if let Some(error) = source.last_error.as_ref().filter(|_| state != Freshness::Fresh) {
             let _ = item.parameter(key_ref("error"), token(error.kind.as_str()));
@@ -199,7 +211,12 @@ pub(super) fn problem_sources(snapshot: &Snapshot, now: Instant) -> Vec<ProblemS
 /// When asking again may find more: at the next attempt at a source that is not fresh.
 #[must_use]
 pub(super) fn retry_after(snapshot: &Snapshot, now: Instant) -> Duration {
-    let waiting = snapshot.sources.iter().filter(|source| snapshot.freshness(source, now) != Freshness::Fresh);
-    let next = waiting.map(|source| source.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(now)));
+    let waiting = snapshot
+        .sources
+        .iter()
+        .filter(|source| snapshot.freshness(source, now) != Freshness::Fresh);
+    let next = waiting.map(|source| {
+        source.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
+    });
     next.min().unwrap_or_default().max(Duration::from_secs(1))
 }

@@ -1,7 +1,8 @@
 //! A connection that ends when a request's headers drip in (slowloris).
 //!
-//! hyper's own timer runs from the end of the last answer to the end of the next headers, so it has to be as patient as
-//! a kept-alive connection may idle. This one runs only while part of a request has come.
+//! hyper's own timer runs from the end of the last answer to the end of the next headers, so it has
+//! to be as patient as a kept-alive connection may idle. This one runs only while part of a request
+//! has come.
 
 use std::io;
 use std::pin::Pin;
@@ -33,8 +34,8 @@ pub(super) struct HeadDeadline {
     done: HeadDone,
     /// Whether bytes of a request have come whose headers are not whole yet.
     begun: bool,
-    /// Set once a read finds nothing while a request has begun. Until then a pipelined request may be waiting here for
-    /// the answer to the one before, which is no fault of the client's.
+    /// Set once a read finds nothing while a request has begun. Until then a pipelined request may
+    /// be waiting here for the answer to the one before, which is no fault of the client's.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -67,7 +68,11 @@ impl AsyncRead for HeadDeadline {
 }
 
 impl AsyncWrite for HeadDeadline {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 

@@ -1,13 +1,14 @@
-//! The `Host` header, which nothing here looks at and the protocol demands all the same (RFC 9112, section 3.2): what one
-//! server on the way takes for the host and another does not is how requests are smuggled past them.
+//! The `Host` header, which nothing here looks at and the protocol demands all the same (RFC 9112,
+//! section 3.2): what one server on the way takes for the host and another does not is how requests
+//! are smuggled past them.
 
 use std::net::Ipv6Addr;
 
 use http::header::{self, HeaderMap};
 use http::{HeaderValue, Version};
 
-/// Whether a request says for whom it is as its version demands: once in HTTP/1.1, at most once in HTTP/1.0, where it may
-/// be left out, as it may in HTTP/2, which has `:authority`.
+/// Whether a request says for whom it is as its version demands: once in HTTP/1.1, at most once in
+/// HTTP/1.0, where it may be left out, as it may in HTTP/2, which has `:authority`.
 pub(super) fn is_lawful(version: Version, headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::HOST).iter();
     match (lines.next(), lines.next()) {
@@ -17,7 +18,8 @@ pub(super) fn is_lawful(version: Version, headers: &HeaderMap) -> bool {
     }
 }
 
-/// A name or an address, with or without a port. An empty value is a host too (RFC 3986, section 3.2.2).
+/// A name or an address, with or without a port. An empty value is a host too (RFC 3986, section
+/// 3.2.2).
 fn is_host(value: &HeaderValue) -> bool {
     let value = value.as_bytes();
     let after_host = match value {
@@ -71,8 +73,8 @@ mod tests {
             assert!(lawful(Version::HTTP_11, &[host]), "{host:?}");
         }
         for host in [
-            "a b", "a/b", "a@b", "http://a", "a?b", "a#b", "a:b", "a:1:2", "::1", "[::1", "[::1]9", "[a]", "a\\b",
-            "a,b:c", "<a>",
+            "a b", "a/b", "a@b", "http://a", "a?b", "a#b", "a:b", "a:1:2", "::1", "[::1", "[::1]9",
+            "[a]", "a\\b", "a,b:c", "<a>",
         ] {
             assert!(!lawful(Version::HTTP_11, &[host]), "{host:?}");
         }

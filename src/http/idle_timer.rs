@@ -1,7 +1,9 @@
-//! The timer by which hyper ends a connection that idles: set anew for each request, and nearly never due.
+//! The timer by which hyper ends a connection that idles: set anew for each request, and nearly
+//! never due.
 //!
-//! tokio's own would be entered into the runtime's timers and taken out again each time, under a lock that all threads
-//! share. This one stays in; when it is due before the deadline of the time, it is set to that.
+//! tokio's own would be entered into the runtime's timers and taken out again each time, under a
+//! lock that all threads share. This one stays in; when it is due before the deadline of the time,
+//! it is set to that.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -71,7 +73,8 @@ mod tests {
     async fn every_wait_ends_at_its_own_deadline() {
         let (timer, start) = (IdleTimer::new(), Instant::now());
         let seconds = Duration::from_secs;
-        // One that is given up, as hyper does when a request has come; a later one; and one that is earlier than that.
+        // One that is given up, as hyper does when a request has come; a later one; and one that is
+        // earlier than that.
         let given_up = timer.sleep(seconds(10));
         assert!(tokio::time::timeout(seconds(4), given_up).await.is_err());
         timer.sleep(seconds(10)).await;

@@ -1,4 +1,5 @@
-//! `/incidents` and its kin: wait as long as it helps, render as the caller prefers, say how true the answer is.
+//! `/incidents` and its kin: wait as long as it helps, render as the caller prefers, say how true
+//! the answer is.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,9 +53,15 @@ pub(super) struct Ask<R> {
 }
 
 impl Gateway {
-    /// The answer to a request for a whole document that asks for nothing else, if this moment's is there. It needs no
-    /// more: what an answer waits for, and what callers want, is seen to whenever one is made.
-    pub(super) fn again(&self, route: &Route, request: &Parts, context: &Context) -> Option<Response<Body>> {
+    /// The answer to a request for a whole document that asks for nothing else, if this moment's is
+    /// there. It needs no more: what an answer waits for, and what callers want, is seen to
+    /// whenever one is made.
+    pub(super) fn again(
+        &self,
+        route: &Route,
+        request: &Parts,
+        context: &Context,
+    ) -> Option<Response<Body>> {
         let question = match route {
             Route::Incidents => Question::Incidents(negotiate::format(&request.headers)),
             Route::Unattributed => Question::Unattributed,
@@ -64,7 +71,8 @@ impl Gateway {
             return None;
         }
         let coding = negotiate::coding(&request.headers);
-        let (response, result) = self.prepared.get(&question, coding, &self.snapshots.borrow(), context.started)?;
+        let (response, result) =
+            self.prepared.get(&question, coding, &self.snapshots.borrow(), context.started)?;
         self.metrics.cache_request(result.as_str());
         Some(unless_known(response, request))
     }
@@ -95,7 +103,12 @@ impl Gateway {
     }
 
     /// `GET /incidents/{employee_id}`
-    pub(super) async fn employee(&self, id: &str, request: &Parts, context: &Context) -> Response<Body> {
+    pub(super) async fn employee(
+        &self,
+        id: &str,
+        request: &Parts,
+        context: &Context,
+    ) -> Response<Body> {
         let answer = async {
             let (query, preferences) = self.read(request, Keys::OfEmployee)?;
             let found = self.find(&preferences, context).await?;
@@ -107,7 +120,9 @@ impl Gateway {
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
                 is_small: render::is_small(&view, [employee].into_iter()),
-                render: move || render::employee(&view, &view.joined().employee_at(rank), &query.filter),
+                render: move || {
+                    render::employee(&view, &view.joined().employee_at(rank), &query.filter)
+                },
             };
             self.reply(ask, found, &preferences, request, context).await
         };
@@ -153,7 +168,8 @@ impl Gateway {
         Ok((query, Asked { preferences, strict }))
     }
 
-    /// The snapshot to answer from: the present one, unless data has yet to come and may within the budget.
+    /// The snapshot to answer from: the present one, unless data has yet to come and may within the
+    /// budget.
     pub(super) async fn find(&self, asked: &Asked, context: &Context) -> Result<Found, Problem> {
         let mut snapshot = self.snapshot();
         let mut waited = false;
@@ -246,7 +262,9 @@ impl Gateway {
         headers.insert(header::VARY, HeaderValue::from_static(vary));
         self.descriptions.of(&found.snapshot, now).whole(&mut headers, found.result);
         // Those who come later wait no more than this one did.
-        if matches!(found.result, CacheResult::Hit | CacheResult::Stale) && !may_improve(&found.snapshot, false) {
+        if matches!(found.result, CacheResult::Hit | CacheResult::Stale)
+            && !may_improve(&found.snapshot, false)
+        {
             self.prepared.keep(&question, coding, found, now, &answer, &headers);
         }
         let mut response = Response::new(Body::full(answer.body.clone()));
@@ -263,15 +281,19 @@ impl Gateway {
     ) -> Response<Body> {
         answer.unwrap_or_else(|problem| {
             let (snapshot, now) = (self.snapshot(), Instant::now());
-            let of_data =
-                matches!(problem, Problem::NoData { .. } | Problem::Incomplete { .. } | Problem::UnknownEmployee);
+            let of_data = matches!(
+                problem,
+                Problem::NoData { .. } | Problem::Incomplete { .. } | Problem::UnknownEmployee
+            );
             if !of_data {
                 return problem.response(context.id(), &[]);
             }
-            let mut response = problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
+            let mut response =
+                problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
             let headers = response.headers_mut();
             self.descriptions.of(&snapshot, now).state(headers);
-            headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
+            headers
+                .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
             if let Ok((_, asked)) = self.read(request, Keys::All) {
                 asked.preferences.describe(headers);
             }
@@ -287,11 +309,14 @@ pub(super) struct Asked {
     strict: bool,
 }
 
-/// The value of `Server-Timing`: milliseconds to the microsecond, without the cost of formatting floats.
+/// The value of `Server-Timing`: milliseconds to the microsecond, without the cost of formatting
+/// floats.
 pub(super) fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
     let mut text = String::with_capacity(64);
     let rendered = total.saturating_sub(waited);
-    for (name, duration) in [("wait;dur=", waited), (", render;dur=", rendered), (", total;dur=", total)] {
+    for (name, duration) in
+        [("wait;dur=", waited), (", render;dur=", rendered), (", total;dur=", total)]
+    {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         text.push_str(name);
         text.push_str(itoa::Buffer::new().format(micros / 1000));
@@ -304,14 +329,19 @@ pub(super) fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
 
 /// Whether waiting may bring what is asked for: a source that was never heard of yet is under way.
 fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
-    let wanting =
-        if strict { snapshot.completeness(Instant::now()) != Completeness::Complete } else { !snapshot.has_data() };
+    let wanting = if strict {
+        snapshot.completeness(Instant::now()) != Completeness::Complete
+    } else {
+        !snapshot.has_data()
+    };
     snapshot.is_loading() || (wanting && snapshot.is_fetching_missing())
 }
 
 /// An answer without what the caller has already.
 fn unless_known(mut response: Response<Body>, request: &Parts) -> Response<Body> {
-    if request.headers.contains_key(header::IF_NONE_MATCH) && is_known(response.headers(), &request.headers) {
+    if request.headers.contains_key(header::IF_NONE_MATCH)
+        && is_known(response.headers(), &request.headers)
+    {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         *response.body_mut() = Body::empty();
         response.headers_mut().remove(header::CONTENT_TYPE);

@@ -1,4 +1,5 @@
-//! What a caller prefers: content codings and formats by quality (RFC 9110, section 12), and `Prefer` (RFC 7240).
+//! What a caller prefers: content codings and formats by quality (RFC 9110, section 12), and
+//! `Prefer` (RFC 7240).
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::cache::Format;
 use crate::render::compress::Coding;
 
-/// Shows the items of a comma-separated header, over all its lines, with their `q`. Items whose `q` is no quality are passed
-/// over.
+/// Shows the items of a comma-separated header, over all its lines, with their `q`. Items whose `q`
+/// is no quality are passed over.
 fn qualities(headers: &HeaderMap, name: HeaderName, mut show: impl FnMut(&[u8], f32)) {
     for line in headers.get_all(name) {
         for item in line.as_bytes().split(|byte| *byte == b',') {
@@ -16,26 +17,33 @@ fn qualities(headers: &HeaderMap, name: HeaderName, mut show: impl FnMut(&[u8], 
             let name = parts.next().unwrap_or_default().trim_ascii();
             let quality = parts.find_map(|parameter| {
                 let equals = parameter.iter().position(|byte| *byte == b'=')?;
-                let (key, value) = (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
-                key.eq_ignore_ascii_case(b"q").then(|| str::from_utf8(value).ok()?.parse::<f32>().ok())
+                let (key, value) =
+                    (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
+                key.eq_ignore_ascii_case(b"q")
+                    .then(|| str::from_utf8(value).ok()?.parse::<f32>().ok())
             });
             match quality.unwrap_or(Some(1.0)) {
-                Some(quality) if !name.is_empty() && (0.0..=1.0).contains(&quality) => show(name, quality),
+                Some(quality) if !name.is_empty() && (0.0..=1.0).contains(&quality) => {
+                    show(name, quality)
+                }
                 _ => {}
             }
         }
     }
 }
 
-/// The coding the caller likes best of those we have; of equals zstd, which is the smallest and cheapest, then gzip.
-/// Identity when nothing else is acceptable, even if the caller excludes it: an answer helps more than a 406.
+/// The coding the caller likes best of those we have; of equals zstd, which is the smallest and
+/// cheapest, then gzip. Identity when nothing else is acceptable, even if the caller excludes it:
+/// an answer helps more than a 406.
 #[must_use]
 pub fn coding(headers: &HeaderMap) -> Coding {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
     qualities(headers, header::ACCEPT_ENCODING, |name, quality| {
         let slot = match name {
             _ if name.eq_ignore_ascii_case(b"zstd") => &mut zstd,
-            _ if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => &mut gzip,
+            _ if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => {
+                &mut gzip
+            }
             _ if name.eq_ignore_ascii_case(b"identity") => &mut identity,
             b"*" => &mut any,
             _ => return,
@@ -44,7 +52,8 @@ pub fn coding(headers: &HeaderMap) -> Coding {
     });
     let quality = |named: Option<f32>| named.or(any).unwrap_or(0.0);
     let (zstd, gzip) = (quality(zstd), quality(gzip));
-    // Unless it is named, identity is acceptable but never preferred to a coding that the caller named.
+    // Unless it is named, identity is acceptable but never preferred to a coding that the caller
+    // named.
     let identity = identity.unwrap_or(0.0);
     if zstd > 0.0 && zstd >= gzip && zstd >= identity {
         Coding::Zstd
@@ -98,14 +107,16 @@ pub struct Preferences {
 }
 
 impl Preferences {
-    /// Reads the header's lines; what is unknown or malformed is ignored, as RFC 7240 asks, and of repeated preferences
-    /// the first counts.
+    /// Reads the header's lines; what is unknown or malformed is ignored, as RFC 7240 asks, and of
+    /// repeated preferences the first counts.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut preferences = Self::default();
         let lines = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
         for preference in lines.flat_map(|line| line.split(',')) {
-            let Some((name, value)) = preference.split(';').next().unwrap_or_default().split_once('=') else {
+            let Some((name, value)) =
+                preference.split(';').next().unwrap_or_default().split_once('=')
+            else {
                 continue;
             };
             let (name, value) = (name.trim(), value.trim().trim_matches('"'));
@@ -123,11 +134,13 @@ impl Preferences {
         preferences
     }
 
-    /// The value of `Preference-Applied`: all of them are honoured, since an answer within the budget comes within any
-    /// longer wait too.
+    /// The value of `Preference-Applied`: all of them are honoured, since an answer within the
+    /// budget comes within any longer wait too.
     #[must_use]
     pub fn applied(&self) -> Option<String> {
-        let handling = self.strict.map(|strict| if strict { "handling=strict" } else { "handling=lenient" }.to_owned());
+        let handling = self
+            .strict
+            .map(|strict| if strict { "handling=strict" } else { "handling=lenient" }.to_owned());
         let wait = self.wait.map(|wait| format!("wait={}", wait.as_secs()));
         let applied: Vec<String> = handling.into_iter().chain(wait).collect();
         (!applied.is_empty()).then(|| applied.join(", "))
@@ -136,7 +149,8 @@ impl Preferences {
     /// Puts `Preference-Applied` on an answer, where there is something to say.
     pub fn describe(&self, headers: &mut HeaderMap) {
         if let Some(applied) = self.applied() {
-            let applied = HeaderValue::try_from(applied).expect("words and numbers make a header value");
+            let applied =
+                HeaderValue::try_from(applied).expect("words and numbers make a header value");
             headers.insert("preference-applied", applied);
         }
     }
@@ -196,10 +210,19 @@ mod tests {
         let read = |values: &[&'static str]| Preferences::from_headers(&headers("prefer", values));
         let wait = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(read(&["handling=strict"]), Preferences { strict: Some(true), wait: None });
-        assert_eq!(read(&["wait=1, Handling=\"lenient\""]), Preferences { strict: Some(false), wait: wait(1) });
-        assert_eq!(read(&["respond-async", "wait = 3; x=y", "wait=9"]), Preferences { strict: None, wait: wait(3) });
+        assert_eq!(
+            read(&["wait=1, Handling=\"lenient\""]),
+            Preferences { strict: Some(false), wait: wait(1) }
+        );
+        assert_eq!(
+            read(&["respond-async", "wait = 3; x=y", "wait=9"]),
+            Preferences { strict: None, wait: wait(3) }
+        );
         assert_eq!(read(&["wait=-1, handling=maybe, wait"]), Preferences::default());
-        assert_eq!(read(&["wait=2, handling=strict"]).applied().as_deref(), Some("handling=strict, wait=2"));
+        assert_eq!(
+            read(&["wait=2, handling=strict"]).applied().as_deref(),
+            Some("handling=strict, wait=2")
+        );
         assert_eq!(read(&["return=minimal"]).applied(), None);
     }
 }

@@ -15,10 +15,15 @@ pub(super) fn openapi(request: &HeaderMap) -> Response<Body> {
 }
 
 /// An answer that changes only with the binary.
-pub(super) fn fixed(content: &'static str, content_type: &'static str, request: &HeaderMap) -> Response<Body> {
+pub(super) fn fixed(
+    content: &'static str,
+    content_type: &'static str,
+    request: &HeaderMap,
+) -> Response<Body> {
     let tag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(content.as_bytes()));
     let etag: ETag = tag.parse().expect("hexadecimal digits in quotes make an entity tag");
-    let unchanged = request.typed_get::<IfNoneMatch>().is_some_and(|tags| !tags.precondition_passes(&etag));
+    let unchanged =
+        request.typed_get::<IfNoneMatch>().is_some_and(|tags| !tags.precondition_passes(&etag));
     let mut response = Response::new(if unchanged { Body::empty() } else { Body::full(content) });
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;

@@ -1,7 +1,7 @@
 //! Whole documents with the headers that all answers of one moment share, ready to be sent again.
 //!
-//! Nearly all requests ask for one of these, and all that is left to do is to put what differs from answer to answer (ids)
-//! on a copy.
+//! Nearly all requests ask for one of these, and all that is left to do is to put what differs from
+//! answer to answer (ids) on a copy.
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -38,7 +38,8 @@ impl Prepared {
         Some(&self.0[document][coding as usize])
     }
 
-    /// The answer to a question about a snapshot, and how the cache met it, if it was made this moment.
+    /// The answer to a question about a snapshot, and how the cache met it, if it was made this
+    /// moment.
     pub(super) fn get(
         &self,
         question: &Question,
@@ -48,7 +49,8 @@ impl Prepared {
     ) -> Option<(Response<Body>, CacheResult)> {
         let slot = self.slot(question, coding)?.read().unwrap_or_else(PoisonError::into_inner);
         let made = slot.as_ref().filter(|made| {
-            Weak::as_ptr(&made.snapshot) == Arc::as_ptr(snapshot) && now.saturating_duration_since(made.at) < MOMENT
+            Weak::as_ptr(&made.snapshot) == Arc::as_ptr(snapshot)
+                && now.saturating_duration_since(made.at) < MOMENT
         })?;
         let mut response = Response::new(Body::full(made.answer.upgrade()?.body.clone()));
         response.headers_mut().clone_from(&made.headers);
@@ -67,7 +69,8 @@ impl Prepared {
     ) {
         let Some(slot) = self.slot(question, coding) else { return };
         let mut headers = headers.clone();
-        // Nothing is waited for or rendered; what finding it takes, about a microsecond, is not worth another clock.
+        // Nothing is waited for or rendered; what finding it takes, about a microsecond, is not
+        // worth another clock.
         headers.insert(SERVER_TIMING, server_timing(Duration::ZERO, Duration::ZERO));
         // Places for what every answer gets: without them, each copy's table would have to grow.
         for name in [REQUEST_ID, TRACEPARENT] {

@@ -1,4 +1,5 @@
-//! Errors as callers see them: the one place that knows statuses, in the form of RFC 9457 (problem+json).
+//! Errors as callers see them: the one place that knows statuses, in the form of RFC 9457
+//! (problem+json).
 
 use std::time::Duration;
 
@@ -87,9 +88,11 @@ impl Problem {
             Self::NotFound | Self::UnknownEmployee => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::InvalidHost | Self::InvalidQuery(_) => StatusCode::BAD_REQUEST,
-            Self::NoData { .. } | Self::Incomplete { .. } | Self::Overloaded | Self::NotReady | Self::Draining => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NoData { .. }
+            | Self::Incomplete { .. }
+            | Self::Overloaded
+            | Self::NotReady
+            | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -124,7 +127,9 @@ impl Problem {
             Self::InvalidQuery(detail) => detail,
             Self::UnknownEmployee => "no incident in the present data names this employee",
             Self::NoData { .. } => "no source has answered yet; see /sources for why",
-            Self::Incomplete { .. } => "a complete answer was asked for, and not every source is fresh; see `sources`",
+            Self::Incomplete { .. } => {
+                "a complete answer was asked for, and not every source is fresh; see `sources`"
+            }
             Self::Overloaded => "the server has more to do than it can at once; try again shortly",
             Self::NotReady => "no source has answered yet",
             Self::Draining => "the process has been asked to stop",

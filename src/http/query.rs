@@ -54,7 +54,11 @@ impl Query {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (key, value) = (decode(key)?, decode(value)?);
             if !keys.names().contains(&key.as_str()) {
-                return refuse(format!("unknown key `{}`; there are {}", brief(&key), keys.names().join(", ")));
+                return refuse(format!(
+                    "unknown key `{}`; there are {}",
+                    brief(&key),
+                    keys.names().join(", ")
+                ));
             }
             let filter = &mut parsed.filter;
             match key.as_str() {
@@ -64,12 +68,19 @@ impl Query {
                 })?,
                 "type" => add(&mut filter.sources, &value, |name| {
                     sources.iter().position(|source| **source == *name).ok_or_else(|| {
-                        invalid(format!("unknown type `{}`; there are {}", brief(name), sources.join(", ")))
+                        invalid(format!(
+                            "unknown type `{}`; there are {}",
+                            brief(name),
+                            sources.join(", ")
+                        ))
                     })
                 })?,
                 "priority" => add(&mut filter.priorities, &value, |name| {
                     Priority::from_name(name).ok_or_else(|| {
-                        invalid(format!("unknown priority `{}`; there are low, medium, high, critical", brief(name)))
+                        invalid(format!(
+                            "unknown priority `{}`; there are low, medium, high, critical",
+                            brief(name)
+                        ))
                     })
                 })?,
                 "since" => once(&mut filter.since, "since", time("since", &value)?)?,
@@ -107,7 +118,8 @@ fn decode(text: &str) -> Result<String, Problem> {
     }
 }
 
-/// Adds a comma-separated list's values to a condition, sorted and each once, so that equal questions are equal.
+/// Adds a comma-separated list's values to a condition, sorted and each once, so that equal
+/// questions are equal.
 fn add<T: Ord>(
     condition: &mut Option<Vec<T>>,
     list: &str,
@@ -140,14 +152,18 @@ fn boolean(value: &str) -> Result<bool, Problem> {
 /// Seconds since the epoch, from such seconds or an RFC 3339 time.
 fn time(key: &str, value: &str) -> Result<f64, Problem> {
     // Only a number's characters: Rust would take `inf` and `nan` too.
-    if value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ' | b'e' | b'E'))
+    if value
+        .bytes()
+        .all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ' | b'e' | b'E'))
         && let Ok(seconds) = value.replace(' ', "+").parse::<f64>()
         && seconds.is_finite()
     {
         return Ok(seconds + 0.0);
     }
     // A `+` of the offset that was not percent-encoded has become a space.
-    let text = value.rsplit_once(' ').map_or_else(|| value.to_owned(), |(time, offset)| format!("{time}+{offset}"));
+    let text = value
+        .rsplit_once(' ')
+        .map_or_else(|| value.to_owned(), |(time, offset)| format!("{time}+{offset}"));
     match text.parse::<jiff::Timestamp>() {
         Ok(timestamp) => Ok(timestamp.as_duration().as_secs_f64()),
         Err(_) => refuse(format!(
@@ -180,7 +196,10 @@ mod tests {
         assert_eq!(query, Ok(Query { filter, complete: Some(true) }));
         assert_eq!(parse(""), Ok(Query::default()));
         assert_eq!(parse("since=-5").map(|query| query.filter.since), Ok(Some(-5.0)));
-        assert_eq!(parse("since=2021-08-26T00:57:54.25Z").map(|query| query.filter.since), Ok(Some(1_629_939_474.25)));
+        assert_eq!(
+            parse("since=2021-08-26T00:57:54.25Z").map(|query| query.filter.since),
+            Ok(Some(1_629_939_474.25))
+        );
     }
 
     #[test]
@@ -204,7 +223,9 @@ mod tests {
         ];
         for (query, expected) in cases {
             match parse(query) {
-                Err(Problem::InvalidQuery(detail)) => assert!(detail.contains(expected), "{query}: {detail}"),
+                Err(Problem::InvalidQuery(detail)) => {
+                    assert!(detail.contains(expected), "{query}: {detail}")
+                }
                 other => panic!("{query}: {other:?}"),
             }
         }

@@ -1,4 +1,5 @@
-//! Which path is answered by what, and what every request has in common: id, trace, limits, log, metrics, panics.
+//! Which path is answered by what, and what every request has in common: id, trace, limits, log,
+//! metrics, panics.
 
 use std::future::{Ready, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,7 +61,8 @@ impl Route {
     /// The routes with a parameter: one non-empty segment.
     fn named(path: &str) -> Option<Self> {
         let segment = |prefix: &str| {
-            let segment = path.strip_prefix(prefix).filter(|name| !name.is_empty() && !name.contains('/'))?;
+            let segment =
+                path.strip_prefix(prefix).filter(|name| !name.is_empty() && !name.contains('/'))?;
             Some(percent_decode_str(segment).decode_utf8().ok()?.into_owned())
         };
         segment("/incidents/")
@@ -144,7 +146,8 @@ impl Route {
 }
 
 impl Gateway {
-    /// Answers a request to the public listener: at once where nothing has to be waited for, as is nearly always so.
+    /// Answers a request to the public listener: at once where nothing has to be waited for, as is
+    /// nearly always so.
     pub fn answer<B>(
         self: Arc<Self>,
         request: Request<B>,
@@ -156,7 +159,8 @@ impl Gateway {
         }
         let route = Route::public(request.uri.path());
         let span = if logging::is_exporting() {
-            let span = tracing::info_span!("request", route = route.label(), request_id = context.id());
+            let span =
+                tracing::info_span!("request", route = route.label(), request_id = context.id());
             context.trace.join(&span, context.span);
             span
         } else {
@@ -170,17 +174,21 @@ impl Gateway {
             let response = Problem::Overloaded.response(context.id(), &[]);
             return Either::Left(ready(self.send(response, &route, &request, context)));
         };
-        // A panic ends its own request alone: what requests share is never left half-changed, because snapshots are
-        // immutable and the cache's and the metrics' operations are whole.
+        // A panic ends its own request alone: what requests share is never left half-changed,
+        // because snapshots are immutable and the cache's and the metrics' operations are whole.
         let at_once = catch_unwind(AssertUnwindSafe(|| self.again(&route, &request, &context)));
-        if let Some(response) = at_once.unwrap_or_else(|_| Some(Problem::Internal.response(context.id(), &[]))) {
+        if let Some(response) =
+            at_once.unwrap_or_else(|_| Some(Problem::Internal.response(context.id(), &[])))
+        {
             let response = response.map(|body| body.holding(place));
             return Either::Left(ready(self.send(response, &route, &request, context)));
         }
         drop(in_span);
         let answering = async move {
-            let response = AssertUnwindSafe(self.resource(&route, &request, &context)).catch_unwind().await;
-            let response = response.unwrap_or_else(|_| Problem::Internal.response(context.id(), &[]));
+            let response =
+                AssertUnwindSafe(self.resource(&route, &request, &context)).catch_unwind().await;
+            let response =
+                response.unwrap_or_else(|_| Problem::Internal.response(context.id(), &[]));
             let response = response.map(|body| body.holding(place));
             self.send(response, &route, &request, context)
         };
@@ -197,7 +205,11 @@ impl Gateway {
         if !host::is_lawful(request.version, &request.headers) {
             Some(Problem::InvalidHost.response(context.id(), &[]))
         } else if request.method != Method::GET && request.method != Method::HEAD {
-            let problem = if *route == Route::Unknown { Problem::NotFound } else { Problem::MethodNotAllowed };
+            let problem = if *route == Route::Unknown {
+                Problem::NotFound
+            } else {
+                Problem::MethodNotAllowed
+            };
             Some(problem.response(context.id(), &[]))
         } else if route.is_probe() {
             Some(self.probe(route, context))
@@ -229,7 +241,12 @@ impl Gateway {
         response
     }
 
-    async fn resource(&self, route: &Route, request: &http::request::Parts, context: &Context) -> Response<Body> {
+    async fn resource(
+        &self,
+        route: &Route,
+        request: &http::request::Parts,
+        context: &Context,
+    ) -> Response<Body> {
         match route {
             Route::Incidents => self.incidents(request, context).await,
             Route::Employee(id) => self.employee(id, request, context).await,
@@ -268,7 +285,9 @@ impl Gateway {
         match route {
             Route::Healthz => text("text/plain; charset=utf-8", "ok"),
             Route::Readyz if self.is_draining() => Problem::Draining.response(context.id(), &[]),
-            Route::Readyz if !self.snapshot().has_had_data() => Problem::NotReady.response(context.id(), &[]),
+            Route::Readyz if !self.snapshot().has_had_data() => {
+                Problem::NotReady.response(context.id(), &[])
+            }
             Route::Readyz => text("text/plain; charset=utf-8", "ready"),
             Route::Metrics => text(OPENMETRICS, self.scrape()),
             _ => Problem::NotFound.response(context.id(), &[]),
@@ -283,7 +302,13 @@ impl Gateway {
         self.metrics.encode()
     }
 
-    fn observe(&self, route: &Route, request: &http::request::Parts, response: &Response<Body>, context: &Context) {
+    fn observe(
+        &self,
+        route: &Route,
+        request: &http::request::Parts,
+        response: &Response<Body>,
+        context: &Context,
+    ) {
         let took = context.started.elapsed();
         // Methods that nobody has defined share a label, lest callers make up series without end.
         let method = match request.method {

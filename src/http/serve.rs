@@ -26,13 +26,14 @@ use crate::config::Limits;
 /// The most bytes of a request's line and headers.
 const HEADER_BYTES: usize = 64 << 10;
 
-/// How much of an answer the kernel takes at once, about (`SO_SNDBUF`; Linux grants twice that, up to twice
-/// `net.core.wmem_max`). Left to itself it grows to several megabytes, and large answers leave more slowly: see
-/// docs/PERFORMANCE.md.
+/// How much of an answer the kernel takes at once, about (`SO_SNDBUF`; Linux grants twice that, up
+/// to twice `net.core.wmem_max`). Left to itself it grows to several megabytes, and large answers
+/// leave more slowly: see docs/PERFORMANCE.md.
 const SEND_BUFFER: usize = 512 << 10;
 
-/// How long a kept-alive connection may still bring a request once the listener has closed. Its answer says
-/// `Connection: close`; closing the connection at once could lose a request that is on its way.
+/// How long a kept-alive connection may still bring a request once the listener has closed. Its
+/// answer says `Connection: close`; closing the connection at once could lose a request that is on
+/// its way.
 const LINGER: Duration = Duration::from_millis(500);
 
 /// How long to wait when the process has no file descriptors left for another connection.
@@ -44,7 +45,8 @@ const SPARE_CONNECTIONS: usize = 64;
 /// How long a connection beyond the limit may take to ask.
 const SPARE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Marks a request over a connection beyond `limits.max_connections`: only probes are answered there, and no second one.
+/// Marks a request over a connection beyond `limits.max_connections`: only probes are answered
+/// there, and no second one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BeyondLimit;
 
@@ -108,8 +110,13 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    fn spawn<H, F>(&mut self, connections: &mut JoinSet<()>, stream: TcpStream, place: Place, handler: H)
-    where
+    fn spawn<H, F>(
+        &mut self,
+        connections: &mut JoinSet<()>,
+        stream: TcpStream,
+        place: Place,
+        handler: H,
+    ) where
         H: Fn(Request<Incoming>) -> F + Send + 'static,
         F: Future<Output = Response<Body>> + Send + 'static,
     {
@@ -119,7 +126,8 @@ impl Server {
         let mut builder = http1::Builder::new();
         let Limits { header_timeout, idle_timeout, .. } = self.limits;
         let is_beyond_limit = place.ordinary.is_none();
-        let patience = if is_beyond_limit { SPARE_PATIENCE.min(idle_timeout) } else { idle_timeout };
+        let patience =
+            if is_beyond_limit { SPARE_PATIENCE.min(idle_timeout) } else { idle_timeout };
         builder.timer(IdleTimer::new()).header_read_timeout(patience).max_buf_size(HEADER_BYTES);
         builder.max_header_size(HEADER_BYTES);
         let head_done = HeadDone::default();
@@ -134,8 +142,10 @@ impl Server {
         let mut phase = self.phase.clone();
         connections.spawn(async move {
             let _place = place;
-            let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-            // How a connection ends is the client's affair: resets, timeouts and garbage are no fault of ours.
+            let mut connection =
+                std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+            // How a connection ends is the client's affair: resets, timeouts and garbage are no
+            // fault of ours.
             tokio::select! {
                 biased;
                 _ = connection.as_mut() => return,
@@ -151,8 +161,9 @@ impl Server {
     }
 }
 
-/// The places for connections: those within the limit, and spare ones, so that whoever comes when it is reached hears of
-/// it, and probes are answered. With all of these taken too, connections wait in the kernel's queue.
+/// The places for connections: those within the limit, and spare ones, so that whoever comes when
+/// it is reached hears of it, and probes are answered. With all of these taken too, connections
+/// wait in the kernel's queue.
 struct Places {
     ordinary: Arc<Semaphore>,
     all: Arc<Semaphore>,
@@ -168,7 +179,10 @@ struct Place {
 impl Places {
     fn new(ordinary: usize) -> Self {
         let spare = (ordinary / 4).max(SPARE_CONNECTIONS);
-        Self { ordinary: Arc::new(Semaphore::new(ordinary)), all: Arc::new(Semaphore::new(ordinary + spare)) }
+        Self {
+            ordinary: Arc::new(Semaphore::new(ordinary)),
+            all: Arc::new(Semaphore::new(ordinary + spare)),
+        }
     }
 
     /// A connection, once there is a place for it.

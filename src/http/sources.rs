@@ -51,8 +51,13 @@ impl Gateway {
             bytes: source.bytes,
             last_success: source.last_success.and_then(rfc3339),
             last_attempt: source.last_attempt.and_then(rfc3339),
-            last_duration_seconds: source.last_duration.map(|duration| milliseconds(duration.as_secs_f64())),
-            last_error: source.last_error.as_ref().map(|error| format!("{}: {}", error.kind, error.detail)),
+            last_duration_seconds: source
+                .last_duration
+                .map(|duration| milliseconds(duration.as_secs_f64())),
+            last_error: source
+                .last_error
+                .as_ref()
+                .map(|error| format!("{}: {}", error.kind, error.detail)),
             consecutive_failures: source.consecutive_failures,
             breaker: self.upstream.breaker(index).as_str(),
         });

@@ -11,7 +11,8 @@ const PER_BUCKET: usize = 32;
 /// How many incidents are looked at to see over what time most of them lie.
 const SAMPLED: usize = 1024;
 
-/// Going through one employee after another costs less than looking up and sorting more than this part of them.
+/// Going through one employee after another costs less than looking up and sorting more than this
+/// part of them.
 const SHARE: usize = 4;
 
 /// The employees by the time of their incidents, once somebody has asked.
@@ -45,7 +46,8 @@ impl ByTime {
 /// The employees, by the time of their incidents.
 #[derive(Debug)]
 pub(super) struct Times {
-    /// Where the first bucket begins, but that it has all that is earlier too, as the last has all that is later.
+    /// Where the first bucket begins, but that it has all that is earlier too, as the last has all
+    /// that is later.
     begin: f64,
     /// How many buckets a second has.
     per_second: f64,
@@ -58,8 +60,11 @@ pub(super) struct Times {
 impl Times {
     fn new(joined: &Joined) -> Self {
         let placed = &joined.placed;
-        let mut sample: Vec<f64> =
-            placed.iter().step_by(placed.len() / SAMPLED + 1).map(|placed| placed.timestamp).collect();
+        let mut sample: Vec<f64> = placed
+            .iter()
+            .step_by(placed.len() / SAMPLED + 1)
+            .map(|placed| placed.timestamp)
+            .collect();
         sample.sort_unstable_by(f64::total_cmp);
         // A few times that are far off, 0 say, must not have all others share a bucket.
         let spared = sample.len() / 64;
@@ -106,9 +111,14 @@ impl Times {
         (((time - self.begin) * self.per_second) as usize).min(self.ends.len() - 1)
     }
 
-    /// The places, in order, of all employees with incidents from `since` on and before `until`, and of some others; none
-    /// when it is as well to go through all.
-    pub(super) fn ranks(&self, since: Option<f64>, until: Option<f64>, employees: usize) -> Option<Vec<usize>> {
+    /// The places, in order, of all employees with incidents from `since` on and before `until`,
+    /// and of some others; none when it is as well to go through all.
+    pub(super) fn ranks(
+        &self,
+        since: Option<f64>,
+        until: Option<f64>,
+        employees: usize,
+    ) -> Option<Vec<usize>> {
         let first = since.map_or(0, |since| self.bucket(since));
         let last = until.map_or(self.ends.len() - 1, |until| self.bucket(until));
         let begin = first.checked_sub(1).map_or(0, |before| self.ends[before]) as usize;
@@ -143,17 +153,26 @@ mod tests {
         for (index, time) in times.iter().chain(others).enumerate() {
             let comma = if index == 0 { "" } else { "," };
             let employee = 1000 + rng.usize(..=records / 25);
-            write!(body, "{comma}{{\"priority\":\"low\",\"id\":{employee},\"timestamp\":{time:?}}}").unwrap();
+            write!(
+                body,
+                "{comma}{{\"priority\":\"low\",\"id\":{employee},\"timestamp\":{time:?}}}"
+            )
+            .unwrap();
         }
         body.push_str("]}");
-        let incidents = Incidents::decode(Bytes::from(body), &SourceFields::new(&["id".to_owned()])).unwrap();
+        let incidents =
+            Incidents::decode(Bytes::from(body), &SourceFields::new(&["id".to_owned()])).unwrap();
         join(None, &[Some(&incidents)])
     }
 
     /// Whose incidents lie in the time, found by a look at every one.
     fn exact(joined: &Joined, since: Option<f64>, until: Option<f64>) -> Vec<usize> {
-        let lies = |time: f64| since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until);
-        let has = |rank: &usize| joined.employee_at(*rank).groups.concat().iter().any(|placed| lies(placed.timestamp));
+        let lies = |time: f64| {
+            since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
+        };
+        let has = |rank: &usize| {
+            joined.employee_at(*rank).groups.concat().iter().any(|placed| lies(placed.timestamp))
+        };
         (0..joined.employee_count()).filter(has).collect()
     }
 
@@ -161,9 +180,14 @@ mod tests {
     fn nobody_is_missed() {
         let strange = [0.0, -1e300, 1e300, 1e9, 1e9 + MONTH, f64::MAX, f64::MIN];
         let mut rng = fastrand::Rng::with_seed(8);
-        for (records, others) in
-            [(0, &[][..]), (0, &[5.0]), (0, &[5.0, 5.0]), (0, &strange), (20_000, &[]), (20_000, &strange)]
-        {
+        for (records, others) in [
+            (0, &[][..]),
+            (0, &[5.0]),
+            (0, &[5.0, 5.0]),
+            (0, &strange),
+            (20_000, &[]),
+            (20_000, &strange),
+        ] {
             let joined = joined(records, others);
             let mut found = 0;
             for _ in 0..300 {
@@ -178,7 +202,10 @@ mod tests {
                     let Some(ranks) = joined.ranks_between(since, until) else { continue };
                     found += 1;
                     assert!(ranks.is_sorted_by(|one, next| one < next));
-                    assert!(exact.iter().all(|rank| ranks.binary_search(rank).is_ok()), "{since:?} to {until:?}");
+                    assert!(
+                        exact.iter().all(|rank| ranks.binary_search(rank).is_ok()),
+                        "{since:?} to {until:?}"
+                    );
                 }
             }
             assert!(found > 300 || joined.employee_count() < 100, "{found} of 900 were answered");
@@ -191,7 +218,11 @@ mod tests {
             let joined = joined(20_000, others);
             for since in [1e9 + 1.0, 1e9 + MONTH / 2.0, 1e9 + MONTH - 3600.0] {
                 let ranks = joined.ranks_between(Some(since), Some(since + 3600.0)).unwrap();
-                assert!((1..=4 * PER_BUCKET).contains(&ranks.len()), "{} after {since}", ranks.len());
+                assert!(
+                    (1..=4 * PER_BUCKET).contains(&ranks.len()),
+                    "{} after {since}",
+                    ranks.len()
+                );
             }
             assert_eq!(joined.ranks_between(Some(1e9), None), None, "all");
         }

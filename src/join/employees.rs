@@ -7,8 +7,8 @@ use super::order::OrderKey;
 use super::{NO_SLOT, Reason, narrow};
 use crate::decode::{self, EmployeeId, Identities, Ids};
 
-/// The employees that the identities or identity values name, each once, by numbers: first those of the identities, in
-/// their order, then the others as they are met.
+/// The employees that the identities or identity values name, each once, by numbers: first those of
+/// the identities, in their order, then the others as they are met.
 pub(super) struct Employees<'a> {
     identities: Option<&'a Identities>,
     /// How many the identities name.
@@ -62,7 +62,8 @@ impl<'a> Employees<'a> {
         identities.employee(address).ok_or(Reason::UnknownIp)
     }
 
-    /// Decides by the value alone: an IPv4 or IPv6 address is looked up, anything else is the employee's id itself.
+    /// Decides by the value alone: an IPv4 or IPv6 address is looked up, anything else is the
+    /// employee's id itself.
     pub(super) fn other(&mut self, value: Option<Cow<'_, str>>) -> Result<u32, Reason> {
         let value = value.ok_or(Reason::MissingIdentity)?;
         match decode::address(&value) {
@@ -72,7 +73,10 @@ impl<'a> Employees<'a> {
     }
 
     fn ids(&self) -> impl Iterator<Item = &EmployeeId> {
-        self.identities.map_or(&[][..], |identities| identities.ids().list()).iter().chain(self.others.list())
+        self.identities
+            .map_or(&[][..], |identities| identities.ids().list())
+            .iter()
+            .chain(self.others.list())
     }
 
     pub(super) fn get(&self, employee: u32) -> &EmployeeId {
@@ -125,7 +129,9 @@ mod tests {
         .unwrap();
         let mut employees = Employees::new(Some(&identities));
         let mut resolve = |value: &'static str| {
-            employees.other(Some(Cow::Borrowed(value))).map(|employee| employees.get(employee).to_string())
+            employees
+                .other(Some(Cow::Borrowed(value)))
+                .map(|employee| employees.get(employee).to_string())
         };
         for seven in ["17.1.2.3", "::ffff:17.1.2.3", "::FFFF:1101:203"] {
             assert_eq!(resolve(seven).as_deref(), Ok("7"), "{seven}");
@@ -136,7 +142,16 @@ mod tests {
         for unknown in ["17.0.0.1", "17.0.0.2", "17.255.255.255", "::1"] {
             assert_eq!(resolve(unknown), Err(Reason::UnknownIp), "{unknown}");
         }
-        for id in ["1234", "host", "17.1.2", "017.1.2.3", " 17.1.2.3", "17.1.2.3:80", "fe80::1%eth0", "::ffff:17.1.2"] {
+        for id in [
+            "1234",
+            "host",
+            "17.1.2",
+            "017.1.2.3",
+            " 17.1.2.3",
+            "17.1.2.3:80",
+            "fe80::1%eth0",
+            "::ffff:17.1.2",
+        ] {
             assert_eq!(resolve(id).as_deref(), Ok(id), "{id}");
         }
         let mut nobody = Employees::new(None);
@@ -147,7 +162,8 @@ mod tests {
 
     #[test]
     fn an_id_names_the_same_employee_however_it_came() {
-        let identities = Identities::decode(Bytes::from_static(br#"{"17.0.0.1": 7, "17.0.0.2": "x"}"#)).unwrap();
+        let identities =
+            Identities::decode(Bytes::from_static(br#"{"17.0.0.1": 7, "17.0.0.2": "x"}"#)).unwrap();
         let mut employees = Employees::new(Some(&identities));
         let seven = employees.address([17, 0, 0, 1].into()).unwrap();
         assert_eq!((employees.number(7), employees.other(Some("7".into()))), (seven, Ok(seven)));
@@ -164,7 +180,10 @@ mod tests {
         let numbers = ids.map(|id| employees.other(Some(id.into())).unwrap());
         let mut counts = vec![1; 4 * ids.len()];
         counts[numbers[3] as usize * 4..][..4].fill(0);
-        let ranked = employees.ranked(&counts).into_iter().map(|employee| employees.get(employee).to_string());
+        let ranked = employees
+            .ranked(&counts)
+            .into_iter()
+            .map(|employee| employees.get(employee).to_string());
         let mut sorted: Vec<_> = ids.into_iter().filter(|id| *id != "10").collect();
         sorted.sort_by_key(|id| OrderKey::new(id));
         assert_eq!(ranked.collect::<Vec<_>>(), sorted);

@@ -1,6 +1,8 @@
-//! Records and identities → employees, groups in order, and what could not be placed with the reason. Pure.
+//! Records and identities → employees, groups in order, and what could not be placed with the
+//! reason. Pure.
 //!
-//! Every record of every source ends in exactly one place: a group of an employee, or the unattributed.
+//! Every record of every source ends in exactly one place: a group of an employee, or the
+//! unattributed.
 
 mod by_time;
 mod employees;
@@ -19,7 +21,9 @@ pub use placed::Placed;
 use self::by_time::ByTime;
 use self::employees::Employees;
 use crate::background::{GIVE_WAY_EVERY, give_way};
-use crate::decode::{EmployeeId, Identities, IdentityValue, Incidents, Priority, Record, RecordFault};
+use crate::decode::{
+    EmployeeId, Identities, IdentityValue, Incidents, Priority, Record, RecordFault,
+};
 use crate::fetch::fetch;
 
 /// Why a record stands among the unattributed.
@@ -97,7 +101,8 @@ impl Unattributed {
         self.record as usize
     }
 
-    /// The same, of a source that has nothing but its unattributed records: this is the one of that number.
+    /// The same, of a source that has nothing but its unattributed records: this is the one of that
+    /// number.
     fn numbered(self, record: u32) -> Self {
         Self { record, ..self }
     }
@@ -108,8 +113,8 @@ impl Unattributed {
 pub struct Employee<'a> {
     /// The employee's id.
     pub id: &'a str,
-    /// A list for each priority, in the order of [`Priority::ALL`]; each ascends by timestamp, ties in the order of the
-    /// sources, then upstream order.
+    /// A list for each priority, in the order of [`Priority::ALL`]; each ascends by timestamp, ties
+    /// in the order of the sources, then upstream order.
     pub groups: [&'a [Placed]; 4],
 }
 
@@ -141,7 +146,8 @@ pub struct Joined {
     by_time: Arc<ByTime>,
 }
 
-/// Where a record goes before the groups have their places: the employee's number times four, plus the priority.
+/// Where a record goes before the groups have their places: the employee's number times four, plus
+/// the priority.
 type Slot = u32;
 
 /// The slot of a record that has no employee.
@@ -158,12 +164,15 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     let mut counts: Vec<u32> = vec![0; employees.len() * 4];
     let mut tally = vec![[0; 4]; sources.len()];
     let mut unattributed = Vec::new();
-    let mut slots = Vec::with_capacity((0..sources.len()).map(|source| records(source).len()).sum());
+    let mut slots =
+        Vec::with_capacity((0..sources.len()).map(|source| records(source).len()).sum());
     let mut first_slots = Vec::with_capacity(sources.len());
     for source in 0..sources.len() {
         first_slots.push(slots.len());
         let others: Vec<_> = match sources[source] {
-            Some(incidents) => incidents.other_identities().map(|value| employees.other(value)).collect(),
+            Some(incidents) => {
+                incidents.other_identities().map(|value| employees.other(value)).collect()
+            }
             None => Vec::new(),
         };
         for (index, record) in records(source).iter().enumerate() {
@@ -235,8 +244,8 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     joined
 }
 
-/// The employee and priority of a record, or why it has none. `others` are the employees of the source's identity values
-/// that are neither small numbers nor IPv4 addresses.
+/// The employee and priority of a record, or why it has none. `others` are the employees of the
+/// source's identity values that are neither small numbers nor IPv4 addresses.
 #[inline]
 fn place(
     record: &Record,
@@ -258,8 +267,9 @@ fn place(
     }
 }
 
-/// An index as 32 bits: a body has less than 2³² bytes, so every count of things in one fits, and their sum over the few
-/// sources does in all but absurd cases, which end here rather than in a wrong document.
+/// An index as 32 bits: a body has less than 2³² bytes, so every count of things in one fits, and
+/// their sum over the few sources does in all but absurd cases, which end here rather than in a
+/// wrong document.
 #[inline]
 fn narrow(index: usize) -> u32 {
     u32::try_from(index).expect("fewer than 2^32 records")
@@ -276,7 +286,9 @@ impl Joined {
         let mut index = HashTable::with_capacity(self.id_ends.len());
         for rank in 0..self.id_ends.len() {
             let hash = self.hasher.hash_one(self.id(rank));
-            index.insert_unique(hash, narrow(rank), |&rank| self.hasher.hash_one(self.id(rank as usize)));
+            index.insert_unique(hash, narrow(rank), |&rank| {
+                self.hasher.hash_one(self.id(rank as usize))
+            });
         }
         self.index = index;
     }
@@ -305,8 +317,11 @@ impl Joined {
     /// When `rank` is not below [`Self::employee_count`].
     #[must_use]
     pub fn employee_at(&self, rank: usize) -> Employee<'_> {
-        let end = |group: usize| group.checked_sub(1).map_or(0, |before| self.group_ends[before]) as usize;
-        let group = |priority: usize| &self.placed[end(rank * 4 + priority)..end(rank * 4 + priority + 1)];
+        let end = |group: usize| {
+            group.checked_sub(1).map_or(0, |before| self.group_ends[before]) as usize
+        };
+        let group =
+            |priority: usize| &self.placed[end(rank * 4 + priority)..end(rank * 4 + priority + 1)];
         Employee { id: self.id(rank), groups: [group(0), group(1), group(2), group(3)] }
     }
 
@@ -325,12 +340,13 @@ impl Joined {
     /// Where the employee of that id stands in the document.
     #[must_use]
     pub fn rank(&self, id: &str) -> Option<usize> {
-        let rank = self.index.find(self.hasher.hash_one(id), |&rank| self.id(rank as usize) == id)?;
+        let rank =
+            self.index.find(self.hasher.hash_one(id), |&rank| self.id(rank as usize) == id)?;
         Some(*rank as usize)
     }
 
-    /// The same employees and reasons, of records that stand elsewhere: those with an employee at these places, in the same
-    /// order, the others in sources that have no more than them.
+    /// The same employees and reasons, of records that stand elsewhere: those with an employee at
+    /// these places, in the same order, the others in sources that have no more than them.
     #[must_use]
     pub fn moved(&self, placed: Vec<Placed>) -> Self {
         assert_eq!(placed.len(), self.placed.len(), "every record has a place");
@@ -353,8 +369,8 @@ impl Joined {
         }
     }
 
-    /// The ranks, in order, of all employees with incidents from `since` on and before `until`, and of some others; none
-    /// when these are so many that it is as well to go through all.
+    /// The ranks, in order, of all employees with incidents from `since` on and before `until`, and
+    /// of some others; none when these are so many that it is as well to go through all.
     #[must_use]
     pub fn ranks_between(&self, since: Option<f64>, until: Option<f64>) -> Option<Vec<usize>> {
         self.by_time.ask(self).ranks(since, until, self.employee_count())

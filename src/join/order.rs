@@ -2,12 +2,13 @@
 
 use std::cmp::Ordering;
 
-/// An employee id's place in the document: numeric ids (an optional minus sign and digits) first and by value, then the
-/// others by code point; equal values (`7`, `007`) by their text.
+/// An employee id's place in the document: numeric ids (an optional minus sign and digits) first
+/// and by value, then the others by code point; equal values (`7`, `007`) by their text.
 #[derive(Debug, Eq, PartialEq)]
 pub struct OrderKey<'a> {
     text: &'a str,
-    /// Clamped to 128 bits, which settles nearly every comparison; `None` for ids that are no number.
+    /// Clamped to 128 bits, which settles nearly every comparison; `None` for ids that are no
+    /// number.
     value: Option<i128>,
 }
 
@@ -39,7 +40,11 @@ impl Ord for OrderKey<'_> {
         match (self.value, other.value) {
             (Some(left), Some(right)) => {
                 let clamped = left == right && (left == i128::MAX || left == i128::MIN);
-                let by_value = if clamped { compare_numerals(self.text, other.text) } else { left.cmp(&right) };
+                let by_value = if clamped {
+                    compare_numerals(self.text, other.text)
+                } else {
+                    left.cmp(&right)
+                };
                 by_value.then_with(|| self.text.cmp(other.text))
             }
             (Some(_), None) => Ordering::Less,

@@ -30,8 +30,14 @@ impl Placed {
     #[inline]
     pub(super) fn new(record: &Record, source: u16) -> Self {
         let flag = |set, flag| if set { flag } else { 0 };
-        let flags = flag(record.has_type(), HAS_TYPE) | flag(record.has_employee_id(), HAS_EMPLOYEE_ID);
-        let unplaced = Self { timestamp: record.timestamp(), start: 0, length: 0, source: source << FLAGS | flags };
+        let flags =
+            flag(record.has_type(), HAS_TYPE) | flag(record.has_employee_id(), HAS_EMPLOYEE_ID);
+        let unplaced = Self {
+            timestamp: record.timestamp(),
+            start: 0,
+            length: 0,
+            source: source << FLAGS | flags,
+        };
         unplaced.at(record.tail())
     }
 
@@ -55,8 +61,8 @@ impl Placed {
         Self { source: copy.source & !HAS_TYPE, ..copy }
     }
 
-    /// Where its tail stands: all that it has after the opening brace. `long` finds the tails of 64 KiB and more by their
-    /// begin.
+    /// Where its tail stands: all that it has after the opening brace. `long` finds the tails of 64
+    /// KiB and more by their begin.
     #[must_use]
     #[inline]
     pub fn tail(&self, long: impl FnOnce(u32) -> Span) -> Span {

@@ -1,8 +1,9 @@
-//! The log's JSON form: an object a line, `timestamp`, `level` and `message` first, then the event's fields in their order.
+//! The log's JSON form: an object a line, `timestamp`, `level` and `message` first, then the
+//! event's fields in their order.
 //!
-//! The same lines as `tracing-subscriber`'s flattened form without spans, written straight into a buffer that the thread
-//! keeps: every request logs one, and the library's several allocations and passes cost more than all else that
-//! answering a warm request takes.
+//! The same lines as `tracing-subscriber`'s flattened form without spans, written straight into a
+//! buffer that the thread keeps: every request logs one, and the library's several allocations and
+//! passes cost more than all else that answering a warm request takes.
 
 use std::cell::Cell;
 use std::fmt;
@@ -28,7 +29,8 @@ struct Line {
 }
 
 thread_local! {
-    // Taken while a line is made: an event inside another (a field's `Debug` may log) finds a fresh one.
+    // Taken while a line is made: an event inside another (a field's `Debug` may log) finds a fresh
+    // one.
     static LINE: Cell<Line> = Cell::default();
 }
 
@@ -69,13 +71,17 @@ impl Clock {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if self.second != since.as_secs() || self.text.is_empty() {
             self.second = since.as_secs();
-            let time = i64::try_from(self.second).ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+            let time = i64::try_from(self.second)
+                .ok()
+                .and_then(|second| jiff::Timestamp::from_second(second).ok());
             self.text = time.unwrap_or_default().strftime("%FT%T").to_string();
         }
         bytes.extend_from_slice(self.text.as_bytes());
         // The million keeps the zeros in front, and its place is the point's.
         let start = bytes.len();
-        bytes.extend_from_slice(itoa::Buffer::new().format(1_000_000 + since.subsec_micros()).as_bytes());
+        bytes.extend_from_slice(
+            itoa::Buffer::new().format(1_000_000 + since.subsec_micros()).as_bytes(),
+        );
         bytes[start] = b'.';
         bytes.push(b'Z');
     }
@@ -88,7 +94,8 @@ impl Fields<'_> {
     fn member(&mut self, field: &Field, value: impl Serialize) {
         self.name(field);
         let start = self.0.len();
-        // Only a `Debug` or `Display` that fails can make it fail; what came of it goes, and the line stays whole.
+        // Only a `Debug` or `Display` that fails can make it fail; what came of it goes, and the
+        // line stays whole.
         if serde_json::to_writer(&mut *self.0, &value).is_err() {
             self.0.truncate(start);
             self.0.extend_from_slice(b"null");
@@ -103,7 +110,8 @@ impl Fields<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        // Nearly all text is plain. Without a way out at the first byte that is not, many are looked at at a time.
+        // Nearly all text is plain. Without a way out at the first byte that is not, many are
+        // looked at at a time.
         let has_special = |bytes: &[u8]| {
             let is_special = |byte: u8| byte < b' ' || byte == b'"' || byte == b'\\';
             bytes.iter().fold(false, |special, &byte| special | is_special(byte))
@@ -176,9 +184,12 @@ mod tests {
     fn both(events: impl FnOnce()) -> (Vec<String>, Vec<String>) {
         let (ours, library) = (Gathering::default(), Kept::default());
         let writer = library.clone();
-        let library_layer = fmt::layer().with_writer(move || writer.clone()).with_target(false).json();
-        let library_layer = library_layer.flatten_event(true).with_current_span(false).with_span_list(false);
-        let subscriber = tracing_subscriber::registry().with(JsonLines(ours.clone())).with(library_layer);
+        let library_layer =
+            fmt::layer().with_writer(move || writer.clone()).with_target(false).json();
+        let library_layer =
+            library_layer.flatten_event(true).with_current_span(false).with_span_list(false);
+        let subscriber =
+            tracing_subscriber::registry().with(JsonLines(ours.clone())).with(library_layer);
         tracing::subscriber::with_default(subscriber, events);
         let library = library.0.lock().unwrap().clone();
         (without_time(&ours.gathered()), without_time(&library))

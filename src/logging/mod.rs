@@ -21,7 +21,8 @@ use crate::config::{LogFormat, Otlp};
 /// What the targets of our own events begin with.
 const CRATE: &str = "incident_gateway";
 
-/// The running log; what has been gathered is written, and the spans that are left are sent, when it is dropped.
+/// The running log; what has been gathered is written, and the spans that are left are sent, when
+/// it is dropped.
 #[derive(Debug)]
 pub struct Log {
     lines: Gathering,
@@ -52,7 +53,10 @@ impl std::fmt::Display for LogError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Filter(why) => {
-                write!(f, "`RUST_LOG`: {why}; set a level such as `info`, or a filter such as `incident_gateway=debug`")
+                write!(
+                    f,
+                    "`RUST_LOG`: {why}; set a level such as `info`, or a filter such as `incident_gateway=debug`"
+                )
             }
             Self::System(error) => write!(f, "cannot start the log's thread: {error}"),
             Self::Otlp(why) => write!(f, "`otlp.endpoint`: {why}"),
@@ -62,34 +66,52 @@ impl std::fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
-/// Starts the log, panics included, and the export of traces where there is a collector. Must not be called on a runtime's thread.
+/// Starts the log, panics included, and the export of traces where there is a collector. Must not
+/// be called on a runtime's thread.
 ///
-/// `filter` is the value of `RUST_LOG`; info where there is none. Without a format, JSON where stderr is
-/// no terminal.
+/// `filter` is the value of `RUST_LOG`; info where there is none. Without a format, JSON where
+/// stderr is no terminal.
 ///
-/// Libraries are held to warnings whatever the filter says, because some of them write headers, and so credentials, at
-/// their finest level.
+/// Libraries are held to warnings whatever the filter says, because some of them write headers, and
+/// so credentials, at their finest level.
 ///
 /// # Errors
 ///
-/// When the filter cannot be understood, no thread can be started, or the exporter cannot be set up.
-pub fn start(format: Option<LogFormat>, filter: Option<&str>, otlp: &Otlp) -> Result<Log, LogError> {
+/// When the filter cannot be understood, no thread can be started, or the exporter cannot be set
+/// up.
+pub fn start(
+    format: Option<LogFormat>,
+    filter: Option<&str>,
+    otlp: &Otlp,
+) -> Result<Log, LogError> {
     let terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
     let filter = match filter.filter(|filter| !filter.is_empty()) {
-        Some(filter) => EnvFilter::try_new(filter).map_err(|error| LogError::Filter(error.to_string()))?,
+        Some(filter) => {
+            EnvFilter::try_new(filter).map_err(|error| LogError::Filter(error.to_string()))?
+        }
         None => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
     };
-    let ours = filter_fn(|metadata| metadata.target().starts_with(CRATE) || *metadata.level() <= tracing::Level::WARN);
+    let ours = filter_fn(|metadata| {
+        metadata.target().starts_with(CRATE) || *metadata.level() <= tracing::Level::WARN
+    });
     let gathering = Gathering::start().map_err(LogError::System)?;
     let lines = match format {
         LogFormat::Json => JsonLines(gathering.clone()).boxed(),
-        LogFormat::Text => fmt::layer().with_writer(gathering.clone()).with_target(false).with_ansi(terminal).boxed(),
+        LogFormat::Text => fmt::layer()
+            .with_writer(gathering.clone())
+            .with_target(false)
+            .with_ansi(terminal)
+            .boxed(),
     };
-    let exporter = otlp.endpoint.as_ref().map(Exporter::start).transpose().map_err(LogError::Otlp)?;
-    let traces = exporter.as_ref().map(|exporter| tracing_opentelemetry::layer().with_tracer(exporter.tracer()));
+    let exporter =
+        otlp.endpoint.as_ref().map(Exporter::start).transpose().map_err(LogError::Otlp)?;
+    let traces = exporter
+        .as_ref()
+        .map(|exporter| tracing_opentelemetry::layer().with_tracer(exporter.tracer()));
     // Libraries' spans, the exporter's own calls among them, are none of ours.
-    let traces = traces.map(|layer| layer.with_filter(filter_fn(|metadata| metadata.target().starts_with(CRATE))));
+    let traces = traces
+        .map(|layer| layer.with_filter(filter_fn(|metadata| metadata.target().starts_with(CRATE))));
     tracing_subscriber::registry().with(lines).with(ours).with(filter).with(traces).init();
     panics::log_panics(gathering.clone());
     Ok(Log { lines: gathering, exporter })

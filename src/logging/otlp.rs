@@ -1,7 +1,7 @@
 //! Export of spans over OTLP (HTTP, protobuf), when a collector is configured.
 //!
-//! A request's span belongs to its caller's trace, and so does the span of each upstream call. Without a collector no span
-//! is made for a request at all: the log needs none.
+//! A request's span belongs to its caller's trace, and so does the span of each upstream call.
+//! Without a collector no span is made for a request at all: the log needs none.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -24,10 +24,11 @@ static EXPORTING: AtomicBool = AtomicBool::new(false);
 pub(super) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// Sends spans to the collector at `endpoint`, from a thread of its own. Must not be called on a runtime's thread.
+    /// Sends spans to the collector at `endpoint`, from a thread of its own. Must not be called on
+    /// a runtime's thread.
     pub(super) fn start(endpoint: &Url) -> Result<Self, String> {
-        // The exporter's own client waits for its answers on the exporter's thread; an asynchronous one would need a
-        // runtime there.
+        // The exporter's own client waits for its answers on the exporter's thread; an asynchronous
+        // one would need a runtime there.
         let plain = endpoint.scheme() == "http";
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::blocking::Client::builder().no_proxy();
@@ -42,7 +43,10 @@ impl Exporter {
             .build()
             .map_err(|error| error.to_string())?;
         let resource = Resource::builder().with_service_name("incident-gateway").build();
-        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build();
+        let provider = SdkTracerProvider::builder()
+            .with_batch_exporter(exporter)
+            .with_resource(resource)
+            .build();
         EXPORTING.store(true, Ordering::Relaxed);
         Ok(Self(provider))
     }
@@ -65,7 +69,8 @@ pub fn is_exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)
 }
 
-/// Makes `span` a part of the trace `trace_id`, below the span `parent` of it. Does nothing when spans are not exported.
+/// Makes `span` a part of the trace `trace_id`, below the span `parent` of it. Does nothing when
+/// spans are not exported.
 pub fn join_trace(span: &Span, trace_id: u128, parent: u64) {
     if !is_exporting() {
         return;

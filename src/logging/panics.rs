@@ -1,4 +1,5 @@
-//! Panics as lines of the log: in its form, and without waiting for a reader of stderr who has stopped reading.
+//! Panics as lines of the log: in its form, and without waiting for a reader of stderr who has
+//! stopped reading.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};

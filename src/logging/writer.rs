@@ -1,7 +1,8 @@
-//! Lines gathered in memory and written to stderr together, so that a request does not wait for a system call of its own.
+//! Lines gathered in memory and written to stderr together, so that a request does not wait for a
+//! system call of its own.
 //!
-//! Threads gather apart, so that those that answer do not wait for each other's lines; what is written together is in the
-//! order of time.
+//! Threads gather apart, so that those that answer do not wait for each other's lines; what is
+//! written together is in the order of time.
 
 use std::io::{self, IoSlice, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -15,12 +16,13 @@ use tracing_subscriber::fmt::MakeWriter;
 /// How long a line may wait for others.
 const DELAY: Duration = Duration::from_millis(20);
 
-/// As many bytes of one shard are written without waiting for more: some thousand lines, so that the thread that writes is
-/// woken by time, not by load.
+/// As many bytes of one shard are written without waiting for more: some thousand lines, so that
+/// the thread that writes is woken by time, not by load.
 const BATCH: usize = 256 << 10;
 
-/// More than this of one shard is not kept for a reader that has stopped reading: a log must not hold up the server, nor fill
-/// its memory. The lines that are dropped are counted, and the count is written when the reader goes on.
+/// More than this of one shard is not kept for a reader that has stopped reading: a log must not
+/// hold up the server, nor fill its memory. The lines that are dropped are counted, and the count
+/// is written when the reader goes on.
 const MOST: usize = 1 << 20;
 
 /// As long as a line is at least, about.
@@ -45,12 +47,13 @@ struct Shared {
     full: AtomicBool,
     /// The thread that writes.
     writer: OnceLock<Thread>,
-    /// The lines that are being written, by shard, held so that batches keep their order; empty between them. They take turns
-    /// with the shards', so that neither are allocated anew.
+    /// The lines that are being written, by shard, held so that batches keep their order; empty
+    /// between them. They take turns with the shards', so that neither are allocated anew.
     batch: Mutex<[Lines; SHARDS]>,
 }
 
-/// Of its own in the processors' caches, which would else carry it from core to core for the sake of its neighbours.
+/// Of its own in the processors' caches, which would else carry it from core to core for the sake
+/// of its neighbours.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(Mutex<Lines>);
@@ -76,11 +79,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Gathering {
-    /// Starts the thread that writes; without one, lines are written when [`Gathering::flush`] is called.
+    /// Starts the thread that writes; without one, lines are written when [`Gathering::flush`] is
+    /// called.
     pub(super) fn start() -> io::Result<Self> {
         let gathering = Self::default();
         let shared = gathering.clone();
-        let writer = thread::Builder::new().name("log".to_owned()).spawn(move || shared.keep_writing())?;
+        let writer =
+            thread::Builder::new().name("log".to_owned()).spawn(move || shared.keep_writing())?;
         // Until it is known here, lines wait for it to begin by itself.
         let _ = gathering.0.writer.set(writer.thread().clone());
         writer.thread().unpark();
@@ -99,7 +104,8 @@ impl Gathering {
                     _ => break,
                 }
             }
-            // Before the shards are emptied: whoever adds a line after that has locked its shard after that, and so sees it.
+            // Before the shards are emptied: whoever adds a line after that has locked its shard
+            // after that, and so sees it.
             self.0.begun.store(false, Ordering::Relaxed);
             self.0.full.store(false, Ordering::Relaxed);
             self.flush();
@@ -148,7 +154,9 @@ impl Gathering {
             lines.bytes.len()
         };
         // Never by the calling thread, which would have to wait for whoever reads stderr.
-        let is_news = |flag: &AtomicBool| !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed);
+        let is_news = |flag: &AtomicBool| {
+            !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed)
+        };
         if is_news(&self.0.begun) | ((urgent || gathered >= BATCH) && is_news(&self.0.full)) {
             self.0.writer.get().into_iter().for_each(Thread::unpark);
         }
@@ -180,19 +188,23 @@ impl Lines {
     }
 }
 
-/// The lines of all shards in the order of time, those of one shard in their own; neighbours in one piece.
+/// The lines of all shards in the order of time, those of one shard in their own; neighbours in one
+/// piece.
 fn in_order(batch: &[Lines]) -> Vec<IoSlice<'_>> {
-    let mut heads: Vec<_> = batch.iter().map(|lines| (lines, lines.ends.iter().peekable(), 0)).collect();
+    let mut heads: Vec<_> =
+        batch.iter().map(|lines| (lines, lines.ends.iter().peekable(), 0)).collect();
     let mut pieces = Vec::new();
     loop {
         heads.retain_mut(|(_, ends, _)| ends.peek().is_some());
-        let first = (0..heads.len()).min_by_key(|&head| heads[head].1.peek().map(|(time, _)| *time));
+        let first =
+            (0..heads.len()).min_by_key(|&head| heads[head].1.peek().map(|(time, _)| *time));
         let Some(first) = first else { return pieces };
         let others = heads.iter_mut().enumerate().filter(|(head, _)| *head != first);
         let until = others.filter_map(|(_, (_, ends, _))| ends.peek().map(|(time, _)| *time)).min();
         let (lines, ends, begin) = &mut heads[first];
         let mut end = *begin;
-        while let Some((_, next)) = ends.next_if(|(time, _)| end == *begin || until.is_none_or(|until| *time <= until))
+        while let Some((_, next)) =
+            ends.next_if(|(time, _)| end == *begin || until.is_none_or(|until| *time <= until))
         {
             end = *next;
         }

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 /// New data waits for more until none has come for this long.
 pub(super) const QUIET: Duration = Duration::from_millis(50);
 
-/// The same of large data, a byte of it: about what joining and rendering takes, so that nothing of it is done in vain.
+/// The same of large data, a byte of it: about what joining and rendering takes, so that nothing of
+/// it is done in vain.
 const QUIET_NANOS_PER_BYTE: u64 = 2;
 
 /// However fast more comes, new data waits no longer than this.
@@ -38,8 +39,8 @@ impl Debounce {
         self.came = None;
     }
 
-    /// When to publish so many bytes of data; `cost` is what that took last time. If no more is under way, there is nothing
-    /// to wait for.
+    /// When to publish so many bytes of data; `cost` is what that took last time. If no more is
+    /// under way, there is nothing to wait for.
     pub(super) fn due(&self, more_to_come: bool, bytes: usize, cost: Duration) -> Option<Instant> {
         let (first, last) = self.came?;
         let quiet = QUIET.max(Duration::from_nanos(bytes as u64 * QUIET_NANOS_PER_BYTE));
@@ -62,13 +63,25 @@ mod tests {
             debounce.note(at(comes));
             assert_eq!(debounce.due(true, 0, Duration::ZERO), Some(at(due)), "after {comes} ms");
         }
-        assert_eq!(debounce.due(true, 0, Duration::from_millis(100)), Some(at(400)), "publishing is dear");
-        assert_eq!(debounce.due(false, 0, Duration::from_millis(100)), Some(at(199)), "nothing more is under way");
+        assert_eq!(
+            debounce.due(true, 0, Duration::from_millis(100)),
+            Some(at(400)),
+            "publishing is dear"
+        );
+        assert_eq!(
+            debounce.due(false, 0, Duration::from_millis(100)),
+            Some(at(199)),
+            "nothing more is under way"
+        );
         debounce.clear();
         assert!(debounce.is_empty());
         debounce.note(at(0));
         for (megabytes, due) in [(1, 50), (60, 120), (600, 200)] {
-            assert_eq!(debounce.due(true, megabytes * 1_000_000, Duration::ZERO), Some(at(due)), "{megabytes} MB");
+            assert_eq!(
+                debounce.due(true, megabytes * 1_000_000, Duration::ZERO),
+                Some(at(due)),
+                "{megabytes} MB"
+            );
         }
     }
 }

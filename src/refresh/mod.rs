@@ -1,4 +1,5 @@
-//! Fetches what is due, keeps last good data, and publishes snapshots: a task of its own, no request's future.
+//! Fetches what is due, keeps last good data, and publishes snapshots: a task of its own, no
+//! request's future.
 
 mod debounce;
 mod origin;
@@ -75,7 +76,10 @@ pub struct Refresh {
     views: u64,
 }
 
-type Retries = (mpsc::UnboundedSender<(usize, UpstreamError)>, mpsc::UnboundedReceiver<(usize, UpstreamError)>);
+type Retries = (
+    mpsc::UnboundedSender<(usize, UpstreamError)>,
+    mpsc::UnboundedReceiver<(usize, UpstreamError)>,
+);
 
 /// A source's side of the refresh.
 struct Source {
@@ -91,7 +95,13 @@ struct Source {
 
 impl Source {
     fn new(name: Arc<str>, due: Instant) -> Self {
-        Self { status: SourceStatus::new(name), publishing: None, arrived: None, in_flight: false, due }
+        Self {
+            status: SourceStatus::new(name),
+            publishing: None,
+            arrived: None,
+            in_flight: false,
+            due,
+        }
     }
 
     /// The newest status.
@@ -99,8 +109,8 @@ impl Source {
         self.arrived.as_ref().or(self.publishing.as_ref()).unwrap_or(&self.status)
     }
 
-    /// Whether all that came from it is in the published view. It is not asked again before: three generations of its data
-    /// would stand side by side.
+    /// Whether all that came from it is in the published view. It is not asked again before: three
+    /// generations of its data would stand side by side.
     fn is_published(&self) -> bool {
         self.publishing.is_none() && self.arrived.is_none()
     }
@@ -120,7 +130,8 @@ struct Done {
 }
 
 impl Refresh {
-    /// A refresh that has not begun, and where its snapshots will be seen; the first, empty one is there already.
+    /// A refresh that has not begun, and where its snapshots will be seen; the first, empty one is
+    /// there already.
     #[must_use]
     pub fn new(
         origin: Arc<dyn Origin>,
@@ -134,7 +145,10 @@ impl Refresh {
         let batches = incident_names.iter().map(|_| None).collect();
         let sources: Vec<_> = names.into_iter().map(|name| Source::new(name, now)).collect();
         let snapshot = Snapshot {
-            view: Arc::new(View::new(0, Arc::clone(&incident_names), None, batches).with_fields(Arc::clone(&fields))),
+            view: Arc::new(
+                View::new(0, Arc::clone(&incident_names), None, batches)
+                    .with_fields(Arc::clone(&fields)),
+            ),
             sources: sources.iter().map(|source| source.status.clone()).collect(),
             policy,
         };
@@ -182,25 +196,35 @@ impl Refresh {
 
     fn is_done(&self) -> bool {
         let published = self.unpublished.is_empty() && self.publishing.is_none();
-        self.repeat == Repeat::Never && published && self.sources.iter().all(|source| source.status.settled)
+        self.repeat == Repeat::Never
+            && published
+            && self.sources.iter().all(|source| source.status.settled)
     }
 
-    /// Starts a call at every source that is due, the slowest first: it decides when the refresh ends.
+    /// Starts a call at every source that is due, the slowest first: it decides when the refresh
+    /// ends.
     fn start_due_calls(&mut self) {
         let now = Instant::now();
         let once = self.repeat == Repeat::Never;
         let is_due = |source: &Source| {
-            !source.in_flight && source.is_published() && source.due <= now && !(once && source.newest().settled)
+            !source.in_flight
+                && source.is_published()
+                && source.due <= now
+                && !(once && source.newest().settled)
         };
-        let mut due: Vec<usize> = (0..self.sources.len()).filter(|&source| is_due(&self.sources[source])).collect();
+        let mut due: Vec<usize> =
+            (0..self.sources.len()).filter(|&source| is_due(&self.sources[source])).collect();
         if due.is_empty() {
             return;
         }
         if self.calls.is_empty() {
             self.round = (now, self.schedule.period());
         }
-        // Stable: sources that have taken equally long, or were never asked, keep their order, identities first.
-        due.sort_by_key(|&source| std::cmp::Reverse(self.sources[source].latest().last_duration.unwrap_or_default()));
+        // Stable: sources that have taken equally long, or were never asked, keep their order,
+        // identities first.
+        due.sort_by_key(|&source| {
+            std::cmp::Reverse(self.sources[source].latest().last_duration.unwrap_or_default())
+        });
         for source in due {
             self.sources[source].in_flight = true;
             self.sources[source].latest().next_attempt = None;
@@ -214,12 +238,15 @@ impl Refresh {
                 let _ = failed.send((source, error.clone()));
             });
             let call = self.origin.fetch(source, on_retry);
-            self.calls.push(Box::pin(async move { Done { source, started, started_wall, result: call.await } }));
+            self.calls.push(Box::pin(async move {
+                Done { source, started, started_wall, result: call.await }
+            }));
         }
         self.publish_status();
     }
 
-    /// Notes that a try has failed, though the call goes on: the data it should have renewed is no longer fresh.
+    /// Notes that a try has failed, though the call goes on: the data it should have renewed is no
+    /// longer fresh.
     fn note_retry(&mut self, source: usize, error: UpstreamError) {
         let status = self.sources[source].latest();
         status.consecutive_failures += 1;
@@ -248,17 +275,26 @@ impl Refresh {
                 status.fetched_at = Some(now);
                 status.last_success = Some(SystemTime::now());
                 if status.last_error.take().is_some() {
-                    tracing::info!(source = &*status.name, failures = status.consecutive_failures, "source recovered");
+                    tracing::info!(
+                        source = &*status.name,
+                        failures = status.consecutive_failures,
+                        "source recovered"
+                    );
                 }
                 status.consecutive_failures = 0;
                 status.records = batch.records();
                 status.bytes = batch.body().len();
                 let last = match self.cache.last_good(index).await {
-                    Some(last) if is_same(last.body().clone(), batch.body().clone()).await => Some(last),
+                    Some(last) if is_same(last.body().clone(), batch.body().clone()).await => {
+                        Some(last)
+                    }
                     _ => None,
                 };
-                if let (Some(last), None, Some(_)) = (last, &source.arrived, source.newest().fetched_at) {
-                    // The view, or the one that is being made, holds these very bytes: it stays, and the new copy goes.
+                if let (Some(last), None, Some(_)) =
+                    (last, &source.arrived, source.newest().fetched_at)
+                {
+                    // The view, or the one that is being made, holds these very bytes: it stays,
+                    // and the new copy goes.
                     *source.latest() = status;
                     self.cache.keep(index, last).await;
                     self.publish_status();
@@ -273,9 +309,14 @@ impl Refresh {
                     status.last_duration = Some(now.saturating_duration_since(started));
                     status.consecutive_failures += 1;
                 }
-                source.due = self.schedule.after_failure(status.consecutive_failures, error.retry_after, now);
+                source.due = self.schedule.after_failure(
+                    status.consecutive_failures,
+                    error.retry_after,
+                    now,
+                );
                 status.next_attempt = Some(source.due);
-                let stands = self.policy.freshness(status.fetched_at, status.consecutive_failures, now);
+                let stands =
+                    self.policy.freshness(status.fetched_at, status.consecutive_failures, now);
                 tracing::warn!(
                     source = &*status.name,
                     outcome = error.kind.as_str(),
@@ -285,7 +326,8 @@ impl Refresh {
                     "refresh of source failed"
                 );
                 if attempted || status.last_error.is_none() {
-                    status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
+                    status.last_error =
+                        Some(SourceError { kind: error.kind, detail: error.detail });
                 }
                 *source.latest() = status;
                 self.publish_status();
@@ -301,12 +343,18 @@ impl Refresh {
         let now = Instant::now();
         for (index, source) in self.sources.iter_mut().enumerate() {
             let fetched_at = source.latest().fetched_at;
-            if fetched_at.is_none() || self.policy.freshness(fetched_at, 0, now) != Freshness::Missing {
+            if fetched_at.is_none()
+                || self.policy.freshness(fetched_at, 0, now) != Freshness::Missing
+            {
                 continue;
             }
-            tracing::warn!(source = &*source.status.name, "last good data is too old to stand in; source missing");
+            tracing::warn!(
+                source = &*source.status.name,
+                "last good data is too old to stand in; source missing"
+            );
             let status = source.latest().clone();
-            source.arrived = Some(SourceStatus { fetched_at: None, records: 0, bytes: 0, ..status });
+            source.arrived =
+                Some(SourceStatus { fetched_at: None, records: 0, bytes: 0, ..status });
             self.cache.forget(index).await;
             self.unpublished.note(now);
         }
@@ -315,12 +363,15 @@ impl Refresh {
     /// When there is something to do, should no call end before.
     fn next_wake(&self) -> Instant {
         let may_be_asked = |source: &&Source| !source.in_flight && source.is_published();
-        let idle = self.sources.iter().filter(may_be_asked).filter(|_| self.repeat == Repeat::Always);
+        let idle =
+            self.sources.iter().filter(may_be_asked).filter(|_| self.repeat == Repeat::Always);
         let due = idle.map(|source| source.due);
         let expiry = self.sources.iter().filter_map(|source| {
             let status = source.newest();
             // A millisecond past the bound, since data is too old only beyond it.
-            status.fetched_at.map(|fetched_at| fetched_at + self.policy.stale_for + Duration::from_millis(1))
+            status
+                .fetched_at
+                .map(|fetched_at| fetched_at + self.policy.stale_for + Duration::from_millis(1))
         });
         let publish = self.publish_at().filter(|_| self.publishing.is_none());
         due.chain(expiry).chain(publish).min().unwrap_or_else(|| Instant::now() + self.policy.ttl)

@@ -1,4 +1,5 @@
-//! Where batches come from: the seam between the schedule and the upstream, so that tests can drive the schedule alone.
+//! Where batches come from: the seam between the schedule and the upstream, so that tests can drive
+//! the schedule alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,16 @@ use crate::config;
 use crate::decode::{Identities, Incidents, SourceFields};
 use crate::upstream::{Caller, Endpoint, OnRetry, Upstream, UpstreamError};
 
-/// A set of sources that can be asked for their data. Index 0 is the identities endpoint, the incident sources follow in
-/// the configured order.
+/// A set of sources that can be asked for their data. Index 0 is the identities endpoint, the
+/// incident sources follow in the configured order.
 pub trait Origin: Send + Sync + 'static {
-    /// Fetches and decodes a source's whole answer, retries included; `on_retry` is told of each failure that is not the
-    /// last.
-    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>>;
+    /// Fetches and decodes a source's whole answer, retries included; `on_retry` is told of each
+    /// failure that is not the last.
+    fn fetch(
+        &self,
+        source: usize,
+        on_retry: OnRetry,
+    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>>;
 }
 
 /// A source's answer.
@@ -32,14 +37,17 @@ pub struct Fetched {
 /// The endpoints to ask, in the order of [`Origin`]'s indices.
 #[must_use]
 pub fn endpoints(config: &config::Config) -> Vec<Endpoint> {
-    let identities = Endpoint { name: config::IDENTITIES.into(), path: config.identities.path.clone() };
-    let incidents =
-        config.sources.iter().map(|source| Endpoint { name: source.name.as_str().into(), path: source.path.clone() });
+    let identities =
+        Endpoint { name: config::IDENTITIES.into(), path: config.identities.path.clone() };
+    let incidents = config
+        .sources
+        .iter()
+        .map(|source| Endpoint { name: source.name.as_str().into(), path: source.path.clone() });
     std::iter::once(identities).chain(incidents).collect()
 }
 
-/// The fields that incident records are known to have beside `priority` and `timestamp`: those that may name the
-/// employee, in the configured order, and `source_ip`, each once.
+/// The fields that incident records are known to have beside `priority` and `timestamp`: those that
+/// may name the employee, in the configured order, and `source_ip`, each once.
 #[must_use]
 pub fn fields(config: &config::Config) -> Arc<[Arc<str>]> {
     let identity = config.sources.iter().flat_map(|source| &source.identity).map(String::as_str);
@@ -63,13 +71,18 @@ impl UpstreamOrigin {
     /// Asks `upstream`, which was built from [`endpoints`] of the same configuration.
     #[must_use]
     pub fn new(upstream: Arc<Upstream>, sources: &[config::Source]) -> Self {
-        let fields = sources.iter().map(|source| Arc::new(SourceFields::new(&source.identity))).collect();
+        let fields =
+            sources.iter().map(|source| Arc::new(SourceFields::new(&source.identity))).collect();
         Self { upstream, fields }
     }
 }
 
 impl Origin for UpstreamOrigin {
-    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+    fn fetch(
+        &self,
+        source: usize,
+        on_retry: OnRetry,
+    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
         let upstream = Arc::clone(&self.upstream);
         let fields = source.checked_sub(1).map(|source| Arc::clone(&self.fields[source]));
         let caller = Caller { on_retry, ..Caller::default() };
@@ -77,16 +90,21 @@ impl Origin for UpstreamOrigin {
             let fetched = upstream.fetch(source, &caller).await?;
             let (body, duration) = (fetched.body().clone(), fetched.duration());
             let decode = move || match fields {
-                None => Identities::decode(body).map(|identities| Batch::Identities(Arc::new(identities))),
-                Some(fields) => Incidents::decode(body, &fields).map(|incidents| Batch::Incidents(Arc::new(incidents))),
+                None => Identities::decode(body)
+                    .map(|identities| Batch::Identities(Arc::new(identities))),
+                Some(fields) => Incidents::decode(body, &fields)
+                    .map(|incidents| Batch::Incidents(Arc::new(incidents))),
             };
             match spawn_heavy(decode).await {
                 Ok(Ok(batch)) => {
                     drop(fetched.accept());
                     Ok(Fetched { batch, duration })
                 }
-                Ok(Err(error)) => Err(fetched.refuse(format!("the body is not what this source should send: {error}"))),
-                Err(_) => Err(fetched.refuse("decoding the body failed; this is a fault of the gateway")),
+                Ok(Err(error)) => Err(fetched
+                    .refuse(format!("the body is not what this source should send: {error}"))),
+                Err(_) => {
+                    Err(fetched.refuse("decoding the body failed; this is a fault of the gateway"))
+                }
             }
         }
         .boxed()

@@ -30,7 +30,8 @@ impl Refresh {
         self.views += 1;
         let is_loading = self.snapshots.borrow().is_loading();
         if is_loading {
-            // Callers wait for the view to come; what was rendered of the one before must not take memory beside it.
+            // Callers wait for the view to come; what was rendered of the one before must not take
+            // memory beside it.
             self.cache.retire_all_but(self.views).await;
         }
         let mut identities = None;
@@ -50,7 +51,8 @@ impl Refresh {
             compact(&snapshots, &cache).await;
             let by_time = snapshots.borrow().view.joined().is_asked_by_time();
             let join = move || {
-                let view = View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
+                let view =
+                    View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
                 if by_time {
                     // While somebody asks so of every view, nobody waits for it.
                     view.joined().prepare_by_time();
@@ -95,7 +97,11 @@ impl Refresh {
     pub(super) fn publish_status(&self) {
         let sources = self.statuses();
         self.snapshots.send_modify(|snapshot| {
-            *snapshot = Arc::new(Snapshot { sources, view: Arc::clone(&snapshot.view), policy: snapshot.policy });
+            *snapshot = Arc::new(Snapshot {
+                sources,
+                view: Arc::clone(&snapshot.view),
+                policy: snapshot.policy,
+            });
         });
     }
 
@@ -104,13 +110,14 @@ impl Refresh {
     }
 }
 
-/// Lets go of what may hold a great deal of memory: to give that back takes the kernel milliseconds.
+/// Lets go of what may hold a great deal of memory: to give that back takes the kernel
+/// milliseconds.
 async fn free<T: Send + 'static>(value: T) {
     heavy(|| drop(value)).await;
 }
 
-/// Has the published view read from its document, where that is rendered, so that replaced bodies go before the next
-/// document is written.
+/// Has the published view read from its document, where that is rendered, so that replaced bodies
+/// go before the next document is written.
 pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Cache) {
     let view = Arc::clone(&snapshots.borrow().view);
     let Some(document) = cache.document(&view).await else { return };

@@ -29,22 +29,27 @@ impl Schedule {
         Self { ttl, patience, rng: fastrand::Rng::with_seed(seed) }
     }
 
-    /// The time from the start of one refresh to the start of the next: up to a twentieth less than `ttl`, so that
-    /// replicas spread and data is renewed ahead of need.
+    /// The time from the start of one refresh to the start of the next: up to a twentieth less than
+    /// `ttl`, so that replicas spread and data is renewed ahead of need.
     pub fn period(&mut self) -> Duration {
         self.ttl.mul_f64(1.0 - 0.05 * self.rng.f64())
     }
 
-    /// When to refresh a source whose attempt has succeeded, `period` after `started`; when that is past already, because
-    /// the upstream takes longer than `ttl`, it still gets a rest.
+    /// When to refresh a source whose attempt has succeeded, `period` after `started`; when that is
+    /// past already, because the upstream takes longer than `ttl`, it still gets a rest.
     #[must_use]
     pub fn after_success(&self, started: Instant, period: Duration, now: Instant) -> Instant {
         (started + period).max(now + self.ttl / 4)
     }
 
-    /// When to try a source again whose last `failures` attempts failed: exponential back-off with full jitter, and not
-    /// before `retry_after`.
-    pub fn after_failure(&mut self, failures: u32, retry_after: Option<Duration>, now: Instant) -> Instant {
+    /// When to try a source again whose last `failures` attempts failed: exponential back-off with
+    /// full jitter, and not before `retry_after`.
+    pub fn after_failure(
+        &mut self,
+        failures: u32,
+        retry_after: Option<Duration>,
+        now: Instant,
+    ) -> Instant {
         let ceiling = BACKOFF_CEILING.min(self.ttl);
         let bound = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(ceiling);
         let wait = bound.mul_f64(self.rng.f64()).max(BACKOFF_FLOOR.min(ceiling));
@@ -66,7 +71,10 @@ mod tests {
             let bound = Duration::from_secs(1 << (failures - 1).min(16)).min(TTL);
             for _ in 0..100 {
                 let wait = schedule.after_failure(failures, None, now) - now;
-                assert!((BACKOFF_FLOOR..=bound).contains(&wait), "{wait:?} after {failures} failures");
+                assert!(
+                    (BACKOFF_FLOOR..=bound).contains(&wait),
+                    "{wait:?} after {failures} failures"
+                );
             }
         }
     }
@@ -75,7 +83,8 @@ mod tests {
     fn retry_after_is_obeyed_as_far_as_patience_goes() {
         let mut schedule = Schedule::new(TTL, Duration::from_mins(10), 7);
         let now = Instant::now();
-        let mut wait = |asked| schedule.after_failure(1, Some(Duration::from_secs(asked)), now) - now;
+        let mut wait =
+            |asked| schedule.after_failure(1, Some(Duration::from_secs(asked)), now) - now;
         assert_eq!(wait(90), Duration::from_secs(90));
         assert_eq!(wait(86_400), Duration::from_mins(10));
     }
@@ -87,7 +96,10 @@ mod tests {
         for _ in 0..100 {
             let period = schedule.period();
             assert!(period <= TTL && period >= TTL.mul_f64(0.95), "{period:?}");
-            assert_eq!(schedule.after_success(started, period, started + TTL / 6), started + period);
+            assert_eq!(
+                schedule.after_success(started, period, started + TTL / 6),
+                started + period
+            );
             let late = started + TTL * 2;
             assert_eq!(schedule.after_success(started, period, late), late + TTL / 4);
         }

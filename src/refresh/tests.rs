@@ -10,7 +10,8 @@ use crate::snapshot::Completeness;
 
 #[tokio::test(start_paused = true)]
 async fn data_is_fetched_unasked_and_again_every_ttl() {
-    let mut bench = start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(3, &["8"])]]);
+    let mut bench =
+        start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(3, &["8"])]]);
     assert!(bench.snapshot().is_loading() && !bench.snapshot().has_data());
     bench.until("denial", Snapshot::has_data).await;
     assert_eq!(bench.completeness(), Completeness::Partial);
@@ -29,9 +30,11 @@ async fn data_is_fetched_unasked_and_again_every_ttl() {
 
 #[tokio::test(start_paused = true)]
 async fn the_slowest_source_goes_first() {
-    let bench = start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(5, &["8"])]]);
+    let bench =
+        start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(5, &["8"])]]);
     sleep(seconds(35)).await;
-    let order: Vec<usize> = bench.script.calls.lock().unwrap().iter().map(|(source, _)| *source).collect();
+    let order: Vec<usize> =
+        bench.script.calls.lock().unwrap().iter().map(|(source, _)| *source).collect();
     assert_eq!(order, [0, 1, 2, 2, 1, 0]);
 }
 
@@ -41,7 +44,9 @@ async fn last_good_data_stands_in_until_it_is_too_old() {
     let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
     bench.until("all", complete).await;
     let whole = bench.document();
-    bench.until("stale", |snapshot| snapshot.completeness(Instant::now()) == Completeness::Stale).await;
+    bench
+        .until("stale", |snapshot| snapshot.completeness(Instant::now()) == Completeness::Stale)
+        .await;
     assert_eq!(bench.state(2), Freshness::Stale);
     assert_eq!(bench.document(), whole);
     assert_eq!(bench.snapshot().sources[2].last_error.as_ref().unwrap().kind, Outcome::Timeout);
@@ -68,11 +73,21 @@ async fn a_source_that_recovers_is_taken_back() {
 #[tokio::test(start_paused = true)]
 async fn records_wait_for_the_identities_and_move_when_they_come() {
     let identities = vec![fail(1, Outcome::Status), table(1, r#"{"17.0.0.1": 7}"#)];
-    let mut bench =
-        start([identities, vec![incidents(1, &["\"17.0.0.1\""])], vec![incidents(1, &["\"17.0.0.2\"", "9"])]]);
+    let mut bench = start([
+        identities,
+        vec![incidents(1, &["\"17.0.0.1\""])],
+        vec![incidents(1, &["\"17.0.0.2\"", "9"])],
+    ]);
     bench.until("settled", |snapshot| !snapshot.is_loading()).await;
     let reasons = |bench: &Bench| -> Vec<_> {
-        bench.snapshot().view.joined().unattributed().iter().map(|record| record.reason.as_str()).collect()
+        bench
+            .snapshot()
+            .view
+            .joined()
+            .unattributed()
+            .iter()
+            .map(|record| record.reason.as_str())
+            .collect()
     };
     assert_eq!(reasons(&bench), ["identities_unavailable", "identities_unavailable"]);
     bench.until("identities", complete).await;
@@ -82,7 +97,8 @@ async fn records_wait_for_the_identities_and_move_when_they_come() {
 
 #[tokio::test(start_paused = true)]
 async fn unchanged_data_is_fresh_again_without_a_new_view() {
-    let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
+    let mut bench =
+        start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
     bench.until("all", complete).await;
     let view = bench.snapshot().view.id();
     sleep(STALE_FOR * 3).await;
@@ -94,7 +110,8 @@ async fn unchanged_data_is_fresh_again_without_a_new_view() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_obeyed() {
     let busy = Answer::Fail(seconds(1), Outcome::Status, Some(seconds(120)));
-    let bench = start([vec![table(1, "{}")], vec![busy, incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
+    let bench =
+        start([vec![table(1, "{}")], vec![busy, incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
     sleep(seconds(115)).await;
     assert_eq!(bench.script.calls_of(1).len(), 1);
     sleep(seconds(10)).await;
@@ -116,7 +133,8 @@ async fn data_that_comes_close_together_is_published_at_once_when_all_of_it_is_t
 
 #[tokio::test(start_paused = true)]
 async fn data_does_not_wait_for_a_slow_source() {
-    let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(3, &["8"])]]);
+    let mut bench =
+        start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(3, &["8"])]]);
     let took = bench.until("data", Snapshot::has_data).await;
     assert_eq!((took, bench.completeness()), (seconds(1) + debounce::QUIET, Completeness::Partial));
 }
@@ -125,14 +143,28 @@ async fn data_does_not_wait_for_a_slow_source() {
 async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
     let (names, now) = (NAMES.map(Arc::from).to_vec(), Instant::now());
     let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
-    let settings = Settings { names: names.clone(), fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
-    let (cache, metrics) = (Arc::new(Cache::new(STALE_FOR, 1 << 20)), Arc::new(Metrics::new(&names)));
+    let settings = Settings {
+        names: names.clone(),
+        fields: Arc::default(),
+        policy,
+        seed: 42,
+        repeat: Repeat::Always,
+    };
+    let (cache, metrics) =
+        (Arc::new(Cache::new(STALE_FOR, 1 << 20)), Arc::new(Metrics::new(&names)));
     let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings);
     let come = |source: usize, who: &str| {
-        let Answer::Body(_, body) = (if source == 0 { table(0, "{}") } else { incidents(0, &[who]) }) else {
+        let Answer::Body(_, body) =
+            (if source == 0 { table(0, "{}") } else { incidents(0, &[who]) })
+        else {
             unreachable!()
         };
-        Done { source, started: now, started_wall: SystemTime::now(), result: Ok(fetched(source, body, now.elapsed())) }
+        Done {
+            source,
+            started: now,
+            started_wall: SystemTime::now(),
+            result: Ok(fetched(source, body, now.elapsed())),
+        }
     };
     for source in 0..3 {
         refresh.finish(come(source, "7")).await;
@@ -149,7 +181,10 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
     // All are due; that one waits until its second answer is published.
     refresh.sources.iter_mut().for_each(|source| source.due = now);
     refresh.start_due_calls();
-    assert_eq!(refresh.sources.iter().map(|source| source.in_flight).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(
+        refresh.sources.iter().map(|source| source.in_flight).collect::<Vec<_>>(),
+        [true, false, true]
+    );
     assert!(refresh.next_wake() > now, "waiting is not asking again and again");
     let view = refresh.publishing.as_mut().unwrap().await;
     refresh.published(view).await;
@@ -166,8 +201,10 @@ async fn an_old_view_goes_when_the_last_answer_from_it_does() {
     let view = Arc::clone(&bench.snapshot().view);
     let (old, batch) = (Arc::downgrade(&view), Arc::downgrade(view.batches()[0].as_ref().unwrap()));
     let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
-    let answer =
-        bench.cache.answer(&view, question, crate::render::compress::Coding::Identity, || vec![b'x'; 64]).await;
+    let answer = bench
+        .cache
+        .answer(&view, question, crate::render::compress::Coding::Identity, || vec![b'x'; 64])
+        .await;
     drop(view);
     let body = answer.unwrap().body.clone();
     let id = old.upgrade().unwrap().id();
@@ -188,7 +225,8 @@ async fn replaced_bodies_go_before_the_next_document_is_made() {
     let view = Arc::clone(&bench.snapshot().view);
     let (id, batch) = (view.id(), Arc::downgrade(view.batches()[0].as_ref().unwrap()));
     let document = bench.document();
-    let (question, rendered) = (crate::cache::Question::Incidents(crate::cache::Format::Json), document.clone());
+    let (question, rendered) =
+        (crate::cache::Question::Incidents(crate::cache::Format::Json), document.clone());
     let coding = crate::render::compress::Coding::Identity;
     bench.cache.answer(&view, question, coding, || rendered.into_bytes()).await.unwrap();
     drop(view);
@@ -216,7 +254,12 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
         async move {
             let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
             let coding = crate::render::compress::Coding::Identity;
-            cache.answer(&view, question, coding, || rendered.as_bytes().to_vec()).await.unwrap().body.clone()
+            cache
+                .answer(&view, question, coding, || rendered.as_bytes().to_vec())
+                .await
+                .unwrap()
+                .body
+                .clone()
         }
     };
     assert_eq!(ask(&bench, "first").await, "first");

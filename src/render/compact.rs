@@ -1,8 +1,9 @@
 //! Views that live on their own documents.
 //!
-//! While a refresh makes the next view of data that is all new, the one before is still served, and so there would be two of
-//! everything. Its document has all that its placed records have: with a view that reads them there, the bodies it was made of
-//! can go before the next document is written.
+//! While a refresh makes the next view of data that is all new, the one before is still served, and
+//! so there would be two of everything. Its document has all that its placed records have: with a
+//! view that reads them there, the bodies it was made of can go before the next document is
+//! written.
 
 use std::ops::Range;
 
@@ -16,8 +17,9 @@ use crate::decode::Span;
 use crate::join::Placed;
 use crate::snapshot::View;
 
-/// The same view, reading from `document`, which [`super::incidents`] gave for all of it: every answer from it has the same
-/// bytes. `None` when it is compact already, of documents of 4 GiB and more, and of one that is not this view's.
+/// The same view, reading from `document`, which [`super::incidents`] gave for all of it: every
+/// answer from it has the same bytes. `None` when it is compact already, of documents of 4 GiB and
+/// more, and of one that is not this view's.
 #[must_use]
 pub fn compact(view: &View, document: &Bytes) -> Option<View> {
     if view.is_compact() || u32::try_from(document.len()).is_err() {
@@ -36,7 +38,13 @@ pub fn compact(view: &View, document: &Bytes) -> Option<View> {
         placed.push(copy);
     });
     measure.put(b"{");
-    write_employees(&mut measure, view, &Filter::default(), view.joined().employees(), Prefetch::of(view, &[]));
+    write_employees(
+        &mut measure,
+        view,
+        &Filter::default(),
+        view.joined().employees(),
+        Prefetch::of(view, &[]),
+    );
     measure.put(b"}");
     let is_its_own = measure.len() == document.len();
     is_its_own.then(|| view.on_document(document, placed, long))

@@ -28,8 +28,8 @@ impl Coding {
     }
 }
 
-/// Codes the bytes at the fastest level: on these documents higher levels cost several times the time for a few per
-/// cent of size, and for zstd bring nothing (see docs/PERFORMANCE.md).
+/// Codes the bytes at the fastest level: on these documents higher levels cost several times the
+/// time for a few per cent of size, and for zstd bring nothing (see docs/PERFORMANCE.md).
 #[must_use]
 pub fn compress(bytes: Bytes, coding: Coding) -> Bytes {
     match coding {
@@ -37,7 +37,9 @@ pub fn compress(bytes: Bytes, coding: Coding) -> Bytes {
         Coding::Gzip => gzip(&bytes),
         Coding::Zstd => {
             // The window stays below the 8 MiB that RFC 9659 allows: level 1 uses 512 KiB.
-            Bytes::from(zstd::bulk::compress(&bytes, 1).expect("the output buffer is of the bound's size"))
+            Bytes::from(
+                zstd::bulk::compress(&bytes, 1).expect("the output buffer is of the bound's size"),
+            )
         }
     }
 }
@@ -46,7 +48,9 @@ fn gzip(bytes: &[u8]) -> Bytes {
     let level = libdeflater::CompressionLvl::new(1).expect("level 1 exists");
     let mut compressor = libdeflater::Compressor::new(level);
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
-    let length = compressor.gzip_compress(bytes, &mut out).expect("the output buffer is of the bound's size");
+    let length = compressor
+        .gzip_compress(bytes, &mut out)
+        .expect("the output buffer is of the bound's size");
     out.truncate(length);
     out.shrink_to_fit();
     Bytes::from(out)

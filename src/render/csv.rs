@@ -20,16 +20,23 @@ const REST: &str = "other";
 
 /// A header, and a row for each incident that meets the filter, in the order of the document.
 ///
-/// The columns are `type`, `employee_id`, `priority`, `timestamp`, the view's known fields, and `other`: the rest of the
-/// record's members as one JSON object, empty when there are none. Numbers are as spelled, strings unescaped, null is
-/// empty, arrays and objects are JSON. Of members with the same name the last fills the column; the earlier ones are
-/// among the rest, as is the record's own `employee_id` where it says something else than the joined one. A cell that a
-/// spreadsheet would take for a formula gets a single quote before it.
+/// The columns are `type`, `employee_id`, `priority`, `timestamp`, the view's known fields, and
+/// `other`: the rest of the record's members as one JSON object, empty when there are none. Numbers
+/// are as spelled, strings unescaped, null is empty, arrays and objects are JSON. Of members with
+/// the same name the last fills the column; the earlier ones are among the rest, as is the record's
+/// own `employee_id` where it says something else than the joined one. A cell that a spreadsheet
+/// would take for a formula gets a single quote before it.
 #[must_use]
 pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
     let known = |name: &&Arc<str>| !FIRST.contains(&&***name) && &***name != REST;
     let fields: Vec<&str> = view.fields().iter().filter(known).map(|name| &**name).collect();
-    let mut table = Table { view, cells: vec![None; fields.len() + 2], fields, rest: Vec::new(), out: Vec::new() };
+    let mut table = Table {
+        view,
+        cells: vec![None; fields.len() + 2],
+        fields,
+        rest: Vec::new(),
+        out: Vec::new(),
+    };
     if filter.is_empty() {
         // Names of members go, quotes and empty cells come: about what the sources sent.
         table.out.reserve(view.size());
@@ -68,7 +75,9 @@ enum Place {
 
 impl<'a> Table<'a> {
     fn header(&mut self) {
-        for (index, name) in FIRST.into_iter().chain(self.fields.iter().copied()).chain([REST]).enumerate() {
+        for (index, name) in
+            FIRST.into_iter().chain(self.fields.iter().copied()).chain([REST]).enumerate()
+        {
             if index > 0 {
                 self.out.push(b',');
             }
@@ -148,7 +157,8 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
         (_, Some(text)) => write_text(out, &text),
         (Some(b'n'), _) => {}
         (Some(b't' | b'f'), _) => out.extend_from_slice(value),
-        // An array, an object, or a string that is no Unicode text (a lone surrogate), which stays as it is spelled.
+        // An array, an object, or a string that is no Unicode text (a lone surrogate), which stays
+        // as it is spelled.
         _ => {
             scratch.clear();
             scratch.extend_from_slice(value);
@@ -160,7 +170,8 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
 
 /// A cell of text, disarmed where it would be a formula, quoted where it must be.
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    // The wide forms are typed in East Asian text, and some spreadsheets take them for the narrow ones.
+    // The wide forms are typed in East Asian text, and some spreadsheets take them for the narrow
+    // ones.
     let formula = matches!(
         text.trim_start_matches(' ').chars().next(),
         Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r' | '\n')

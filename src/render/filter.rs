@@ -4,7 +4,8 @@ use crate::decode::Priority;
 use crate::join::{Employee, Joined, Placed};
 use crate::snapshot::View;
 
-/// What is about no more incidents, and bytes of them, than this takes some ten microseconds to render.
+/// What is about no more incidents, and bytes of them, than this takes some ten microseconds to
+/// render.
 const FEW_INCIDENTS: usize = 256;
 const FEW_BYTES: usize = 64 << 10;
 
@@ -17,7 +18,12 @@ pub fn is_small<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) 
         if incidents > FEW_INCIDENTS {
             return false;
         }
-        bytes += employee.groups.into_iter().flatten().map(|placed| view.tail(placed).len()).sum::<usize>();
+        bytes += employee
+            .groups
+            .into_iter()
+            .flatten()
+            .map(|placed| view.tail(placed).len())
+            .sum::<usize>();
     }
     bytes <= FEW_BYTES
 }
@@ -50,14 +56,21 @@ impl Filter {
         if self.priorities.as_ref().is_some_and(|priorities| !priorities.contains(&priority)) {
             return &[];
         }
-        let begin = self.since.map_or(0, |since| group.partition_point(|placed| placed.timestamp < since));
-        let end = self.until.map_or(group.len(), |until| group.partition_point(|placed| placed.timestamp < until));
+        let begin =
+            self.since.map_or(0, |since| group.partition_point(|placed| placed.timestamp < since));
+        let end = self
+            .until
+            .map_or(group.len(), |until| group.partition_point(|placed| placed.timestamp < until));
         group.get(begin..end).unwrap_or(&[])
     }
 
-    /// The employees that are asked for and known, in the order of the document, the others left out as far as that is
-    /// known without a look at their incidents; found without a scan when they are named, or a short time is.
-    pub fn employees<'a>(&self, joined: &'a Joined) -> impl ExactSizeIterator<Item = Employee<'a>> + use<'a> {
+    /// The employees that are asked for and known, in the order of the document, the others left
+    /// out as far as that is known without a look at their incidents; found without a scan when
+    /// they are named, or a short time is.
+    pub fn employees<'a>(
+        &self,
+        joined: &'a Joined,
+    ) -> impl ExactSizeIterator<Item = Employee<'a>> + use<'a> {
         let named = match (&self.employees, self.since.or(self.until)) {
             (Some(ids), _) => {
                 let mut ranks: Vec<usize> = ids.iter().filter_map(|id| joined.rank(id)).collect();
@@ -68,7 +81,9 @@ impl Filter {
             (None, None) => None,
         };
         let count = named.as_ref().map_or_else(|| joined.employee_count(), Vec::len);
-        (0..count).map(move |index| joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index])))
+        (0..count).map(move |index| {
+            joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index]))
+        })
     }
 
     /// Whether answering it is small work, as far as the employees it names tell.
@@ -81,14 +96,18 @@ impl Filter {
         }
     }
 
-    /// The incidents that meet the filter, in the order of the document, where that is known at once: if they are all.
+    /// The incidents that meet the filter, in the order of the document, where that is known at
+    /// once: if they are all.
     #[must_use]
     pub fn foreseen<'a>(&self, joined: &'a Joined) -> &'a [Placed] {
         if self.is_empty() { joined.placed() } else { &[] }
     }
 
     /// The employee's incidents that meet the filter, in the order of the document.
-    pub fn incidents<'a>(&self, employee: &Employee<'a>) -> impl Iterator<Item = (Priority, &'a Placed)> + use<'a, '_> {
+    pub fn incidents<'a>(
+        &self,
+        employee: &Employee<'a>,
+    ) -> impl Iterator<Item = (Priority, &'a Placed)> + use<'a, '_> {
         let groups = Priority::ALL.into_iter().zip(employee.groups);
         groups.flat_map(move |(priority, group)| {
             let slice = self.slice(priority, group).iter();
@@ -116,18 +135,25 @@ mod tests {
     /// A view of incidents by employee and length.
     fn view(incidents: impl Iterator<Item = (usize, usize)>) -> View {
         let record = |(who, length)| {
-            format!(r#"{{"who":{who},"priority":"low","timestamp":1,"text":"{}"}}"#, "x".repeat(length))
+            format!(
+                r#"{{"who":{who},"priority":"low","timestamp":1,"text":"{}"}}"#,
+                "x".repeat(length)
+            )
         };
-        let body = format!(r#"{{"results":[{}]}}"#, incidents.map(record).collect::<Vec<_>>().join(","));
-        let incidents = Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()])).unwrap();
+        let body =
+            format!(r#"{{"results":[{}]}}"#, incidents.map(record).collect::<Vec<_>>().join(","));
+        let incidents =
+            Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()])).unwrap();
         View::new(1, [Arc::from("denial")].into(), None, [Some(Arc::new(incidents))].into())
     }
 
     #[test]
     fn small_is_few_incidents_of_few_bytes() {
         let all = Filter::default();
-        let of =
-            |ids: &[&str]| Filter { employees: Some(ids.iter().map(ToString::to_string).collect()), ..all.clone() };
+        let of = |ids: &[&str]| Filter {
+            employees: Some(ids.iter().map(ToString::to_string).collect()),
+            ..all.clone()
+        };
         let few = view((0..FEW_INCIDENTS).map(|who| (who, 0)));
         assert!(all.is_small(&few));
         // One with many incidents, one with a long one, one with neither.

@@ -17,12 +17,19 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view) } else { 0 });
     let joined = view.joined();
     out.put(b"{");
-    write_employees(&mut out, view, filter, filter.employees(joined), Prefetch::of(view, filter.foreseen(joined)));
+    write_employees(
+        &mut out,
+        view,
+        filter,
+        filter.employees(joined),
+        Prefetch::of(view, filter.foreseen(joined)),
+    );
     out.put(b"}");
     out
 }
 
-/// Writes these employees as members of the document of `/incidents`, as far as they have incidents that meet the filter.
+/// Writes these employees as members of the document of `/incidents`, as far as they have incidents
+/// that meet the filter.
 pub(super) fn write_employees<'a>(
     out: &mut impl Target,
     view: &View,
@@ -38,14 +45,16 @@ pub(super) fn write_employees<'a>(
     }
 }
 
-/// An upper bound of the whole document's size. Memory that is reserved and not written to is never used.
+/// An upper bound of the whole document's size. Memory that is reserved and not written to is never
+/// used.
 fn size_of_all(view: &View) -> usize {
     let prefix = prefixes(view).iter().map(Vec::len).max().unwrap_or_default();
     let employees = view.joined().employees().map(|employee| employee.id.len() + EMPLOYEE_FRAME);
     view.size() + view.joined().incident_count() * (prefix + 1) + employees.sum::<usize>()
 }
 
-/// The document of `/incidents/{employee_id}`: that employee's four groups, as far as they meet the filter.
+/// The document of `/incidents/{employee_id}`: that employee's four groups, as far as they meet the
+/// filter.
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::new();
@@ -83,7 +92,8 @@ pub fn unattributed(view: &View) -> Vec<u8> {
     out
 }
 
-/// What every record of a source begins with. Names are checked by the configuration, so they need no escapes.
+/// What every record of a source begins with. Names are checked by the configuration, so they need
+/// no escapes.
 fn prefixes(view: &View) -> Vec<Vec<u8>> {
     view.names().iter().map(|name| prefix(name)).collect()
 }
@@ -101,7 +111,8 @@ fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, tail: &[u8]) {
     }
 }
 
-/// A record as the documents have it, without line breaks, from what it has after its opening brace.
+/// A record as the documents have it, without line breaks, from what it has after its opening
+/// brace.
 pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, tail: &[u8]) {
     let begin = out.len();
     write_record(out, &prefix(name), has_type, tail);
@@ -123,8 +134,8 @@ impl<'a, T: Target> Writer<'a, T> {
         Self { out, view, filter, prefixes: prefixes(view), prefetch, id: Vec::new() }
     }
 
-    /// `"<id>":{groups}`, after a comma if there is a member since `first`, unless the employee has no incident that meets
-    /// the filter.
+    /// `"<id>":{groups}`, after a comma if there is a member since `first`, unless the employee has
+    /// no incident that meets the filter.
     fn member(&mut self, employee: &Employee<'_>, first: usize) {
         let begin = self.out.len();
         if begin > first {
@@ -155,7 +166,11 @@ impl<'a, T: Target> Writer<'a, T> {
     fn list(&mut self, group: &[Placed]) -> usize {
         let Self { out, view, filter, prefixes, prefetch, .. } = self;
         let all = filter.sources.is_none();
-        let count = if all { group.len() } else { group.iter().filter(|placed| filter.wants_source(placed)).count() };
+        let count = if all {
+            group.len()
+        } else {
+            group.iter().filter(|placed| filter.wants_source(placed)).count()
+        };
         out.put(b"\":{\"count\":");
         out.put(itoa::Buffer::new().format(count).as_bytes());
         out.put(b",\"incidents\":[");

@@ -3,14 +3,17 @@
 use super::Target;
 use crate::decode::{Member, members};
 
-/// Appends an object: `prefix` (such as `{"type":"denial",`), then the record's members without those that the prefix
-/// stands for (`replaced`), each as it came.
+/// Appends an object: `prefix` (such as `{"type":"denial",`), then the record's members without
+/// those that the prefix stands for (`replaced`), each as it came.
 ///
 /// `tail` is what a JSON object that the decoder accepted has after its opening brace.
 pub(super) fn splice(out: &mut impl Target, prefix: &[u8], tail: &[u8], replaced: &[Member]) {
     out.put(without_comma(prefix));
     for (name, span) in members(tail) {
-        if !name.and_then(|name| Member::from_name(&name)).is_some_and(|member| replaced.contains(&member)) {
+        if !name
+            .and_then(|name| Member::from_name(&name))
+            .is_some_and(|member| replaced.contains(&member))
+        {
             out.put(b",");
             out.put(span);
         }
@@ -18,8 +21,8 @@ pub(super) fn splice(out: &mut impl Target, prefix: &[u8], tail: &[u8], replaced
     out.put(b"}");
 }
 
-/// The same for a record that has none of the replaced members: the tail as it came. It has a member, as every record that
-/// can be placed: its priority.
+/// The same for a record that has none of the replaced members: the tail as it came. It has a
+/// member, as every record that can be placed: its priority.
 #[inline]
 pub(super) fn splice_whole(out: &mut impl Target, prefix: &[u8], tail: &[u8]) {
     out.put(prefix);
@@ -52,8 +55,8 @@ pub(crate) fn value(member: &[u8]) -> &[u8] {
     member[end + colon + 1..].trim_ascii_start()
 }
 
-/// Takes the line breaks out of JSON text from `begin` on. A string has none that is not escaped, so that only
-/// whitespace between values goes.
+/// Takes the line breaks out of JSON text from `begin` on. A string has none that is not escaped,
+/// so that only whitespace between values goes.
 #[inline]
 pub(super) fn drop_line_breaks(out: &mut Vec<u8>, begin: usize) {
     let Some(first) = memchr::memchr2(b'\n', b'\r', &out[begin..]) else { return };

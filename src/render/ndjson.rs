@@ -7,13 +7,18 @@ use super::prefetch::Prefetch;
 use crate::decode::Member;
 use crate::snapshot::View;
 
-/// A line for each incident that meets the filter, in the order of the document: `type`, `employee_id` (a string), then
-/// the record's own members as they came, without any of these two names.
+/// A line for each incident that meets the filter, in the order of the document: `type`,
+/// `employee_id` (a string), then the record's own members as they came, without any of these two
+/// names.
 #[must_use]
 pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
-    let prefixes: Vec<_> =
-        view.names().iter().map(|name| format!("{{\"type\":\"{name}\",\"employee_id\":").into_bytes()).collect();
-    let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view, &prefixes) } else { 0 });
+    let prefixes: Vec<_> = view
+        .names()
+        .iter()
+        .map(|name| format!("{{\"type\":\"{name}\",\"employee_id\":").into_bytes())
+        .collect();
+    let mut out =
+        Vec::with_capacity(if filter.is_empty() { size_of_all(view, &prefixes) } else { 0 });
     let mut prefetch = Prefetch::of(view, filter.foreseen(view.joined()));
     let mut id = Vec::new();
     for employee in filter.employees(view.joined()) {
@@ -37,8 +42,8 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
     out
 }
 
-/// About an upper bound of all lines' size: only ids full of escapes take more. Memory that is reserved and not written
-/// to is never used.
+/// About an upper bound of all lines' size: only ids full of escapes take more. Memory that is
+/// reserved and not written to is never used.
 fn size_of_all(view: &View, prefixes: &[Vec<u8>]) -> usize {
     let prefix = prefixes.iter().map(Vec::len).max().unwrap_or_default();
     let ids = view.joined().employees().map(|employee| {

@@ -1,6 +1,7 @@
 //! The whole document, written by all cores.
 //!
-//! A document of a hundred megabytes takes long, and more than half of that is the kernel's, which clears the memory.
+//! A document of a hundred megabytes takes long, and more than half of that is the kernel's, which
+//! clears the memory.
 
 use std::ops::Range;
 use std::thread;
@@ -15,11 +16,13 @@ use crate::snapshot::View;
 /// How many records are worth a thread.
 const WORTH: usize = 50_000;
 
-/// The document of `/incidents`, as [`incidents`] gives it without a filter; a large one is written by a thread a core.
+/// The document of `/incidents`, as [`incidents`] gives it without a filter; a large one is written
+/// by a thread a core.
 #[must_use]
 pub fn incidents_by_all_cores(view: &View) -> Vec<u8> {
     let records = view.joined().incident_count();
-    let cores = if records < 2 * WORTH { 1 } else { thread::available_parallelism().map_or(1, Into::into) };
+    let cores =
+        if records < 2 * WORTH { 1 } else { thread::available_parallelism().map_or(1, Into::into) };
     match cores.min(records / WORTH) {
         0 | 1 => incidents(view, &Filter::default()),
         parts => in_parts(view, parts),
@@ -79,7 +82,10 @@ impl Part {
             part.ranks.end += 1;
             part.placed.end += employee.incident_count();
             if part.placed.len() >= size {
-                let next = Self { ranks: part.ranks.end..part.ranks.end, placed: part.placed.end..part.placed.end };
+                let next = Self {
+                    ranks: part.ranks.end..part.ranks.end,
+                    placed: part.placed.end..part.placed.end,
+                };
                 split.push(std::mem::replace(&mut part, next));
             }
         }
@@ -128,11 +134,19 @@ mod tests {
         for employees in [1_usize, 2, 3, 7, 40] {
             // The first has as many incidents as all others together.
             let whos = (0..employees * 2).map(|record| record.saturating_sub(employees));
-            let records =
-                whos.map(|who| format!(r#"{{"who":{who},"type":"own","priority":"high","timestamp":{who}}}"#));
+            let records = whos.map(|who| {
+                format!(r#"{{"who":{who},"type":"own","priority":"high","timestamp":{who}}}"#)
+            });
             let body = format!(r#"{{"results":[{}]}}"#, records.collect::<Vec<_>>().join(","));
-            let incidents = Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()])).unwrap();
-            let view = View::new(1, [Arc::from("denial")].into(), None, [Some(Arc::new(incidents))].into());
+            let incidents =
+                Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()]))
+                    .unwrap();
+            let view = View::new(
+                1,
+                [Arc::from("denial")].into(),
+                None,
+                [Some(Arc::new(incidents))].into(),
+            );
             let whole = super::incidents(&view, &Filter::default());
             for parts in 1..6 {
                 assert!(in_parts(&view, parts) == whole, "{employees} employees in {parts} parts");

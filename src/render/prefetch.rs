@@ -1,7 +1,7 @@
 //! Bringing records near the processor before they are written.
 //!
-//! The places of an employee's records in the bodies follow no order that a processor could foresee; without this, writing
-//! each would wait for memory.
+//! The places of an employee's records in the bodies follow no order that a processor could
+//! foresee; without this, writing each would wait for memory.
 
 use crate::fetch::fetch;
 use crate::join::Placed;
@@ -13,7 +13,8 @@ const COUNT: usize = 32;
 /// How many bytes come at once.
 const LINE: usize = 64;
 
-/// How many such lines of a record are asked for, beside its last: the processor foresees the others of a longer one.
+/// How many such lines of a record are asked for, beside its last: the processor foresees the
+/// others of a longer one.
 const LINES: usize = 4;
 
 /// The records that will be written soon.
@@ -23,7 +24,8 @@ pub(super) struct Prefetch<'a> {
 }
 
 impl<'a> Prefetch<'a> {
-    /// Of the records that will be written, in that order; none where it cannot be foreseen, or is too little to be worth it.
+    /// Of the records that will be written, in that order; none where it cannot be foreseen, or is
+    /// too little to be worth it.
     pub(super) fn of(view: &'a View, records: &'a [Placed]) -> Self {
         let mut prefetch = Self { view, rest: records.iter() };
         for _ in 0..COUNT {

@@ -13,13 +13,19 @@ pub const BUSIEST: usize = 20;
 
 /// The document of `/summary`, over the incidents that meet the filter.
 ///
-/// `unattributed` counts all records that have no employee, whatever the filter: it says how much the rest leaves out.
+/// `unattributed` counts all records that have no employee, whatever the filter: it says how much
+/// the rest leaves out.
 #[must_use]
 pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     let mut cells = vec![[Tally::default(); 4]; view.names().len()];
     let mut employees = Employees { count: 0, top: Vec::new() };
     for employee in filter.employees(view.joined()) {
-        let mut busy = Busy { employee_id: employee.id, count: 0, priorities: [0; 4], latest: f64::NEG_INFINITY };
+        let mut busy = Busy {
+            employee_id: employee.id,
+            count: 0,
+            priorities: [0; 4],
+            latest: f64::NEG_INFINITY,
+        };
         for (priority, placed) in filter.incidents(&employee) {
             cells[placed.source()][priority as usize].add(placed.timestamp);
             busy.count += 1;
@@ -33,14 +39,18 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     employees.settle();
     let all = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.and(cell));
     let by_type: Vec<Tally> = cells.iter().map(|cells| all(cells)).collect();
-    let of_priority = |priority: usize| cells.iter().fold(Tally::default(), |sum, cells| sum.and(&cells[priority]));
+    let of_priority = |priority: usize| {
+        cells.iter().fold(Tally::default(), |sum, cells| sum.and(&cells[priority]))
+    };
     let names = || view.names().iter().map(|name| &**name);
     let document = Document {
         total: all(&by_type),
         unattributed: view.joined().unattributed().len(),
         by_type: Members(names().zip(by_type.iter().copied()).collect()),
         by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
-        by_type_and_priority: Members(names().zip(cells.iter().copied().map(by_priority)).collect()),
+        by_type_and_priority: Members(
+            names().zip(cells.iter().copied().map(by_priority)).collect(),
+        ),
         employees,
     };
     serde_json::to_vec(&document).expect("the document has no keys that JSON lacks")
@@ -83,7 +93,9 @@ impl Tally {
     }
 
     fn and(&self, other: &Self) -> Self {
-        let either = |pick: fn(f64, f64) -> f64, left: Option<f64>, right: Option<f64>| match (left, right) {
+        let either = |pick: fn(f64, f64) -> f64, left: Option<f64>, right: Option<f64>| match (
+            left, right,
+        ) {
             (Some(left), Some(right)) => Some(pick(left, right)),
             (left, right) => left.or(right),
         };
@@ -135,7 +147,9 @@ impl<'a> Employees<'a> {
 
     /// Keeps the busiest. The sort is stable, so that equals stay in the order of the document.
     fn settle(&mut self) {
-        self.top.sort_by_key(|busy| Reverse((busy.count, busy.priorities[Priority::Critical as usize])));
+        self.top.sort_by_key(|busy| {
+            Reverse((busy.count, busy.priorities[Priority::Critical as usize]))
+        });
         self.top.truncate(BUSIEST);
     }
 }

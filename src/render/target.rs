@@ -36,7 +36,8 @@ impl Target for Vec<u8> {
     }
 }
 
-/// Nothing is kept but how much was written; `noted` is told of each record, and where its tail would stand.
+/// Nothing is kept but how much was written; `noted` is told of each record, and where its tail
+/// would stand.
 pub(super) struct Measure<N> {
     length: usize,
     noted: N,

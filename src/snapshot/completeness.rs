@@ -1,4 +1,5 @@
-//! How true an answer is: the one definition of fresh, stale and missing, and of complete, stale and partial.
+//! How true an answer is: the one definition of fresh, stale and missing, and of complete, stale
+//! and partial.
 
 use std::time::Duration;
 
@@ -64,17 +65,20 @@ impl Completeness {
 pub struct Policy {
     /// How old fresh data may be before it is refreshed (`cache.ttl`).
     pub ttl: Duration,
-    /// How much longer it counts as fresh while a refresh is under way: the deadline of one call (`upstream.timeout`).
+    /// How much longer it counts as fresh while a refresh is under way: the deadline of one call
+    /// (`upstream.timeout`).
     pub grace: Duration,
     /// How old data may be at all (`cache.stale_for`).
     pub stale_for: Duration,
 }
 
 impl Policy {
-    /// The state at `now` of data fetched at `fetched_at`, when the last `failures` attempts to refresh it failed.
+    /// The state at `now` of data fetched at `fetched_at`, when the last `failures` attempts to
+    /// refresh it failed.
     #[must_use]
     pub fn freshness(&self, fetched_at: Option<Instant>, failures: u32, now: Instant) -> Freshness {
-        let Some(age) = fetched_at.map(|fetched_at| now.saturating_duration_since(fetched_at)) else {
+        let Some(age) = fetched_at.map(|fetched_at| now.saturating_duration_since(fetched_at))
+        else {
             return Freshness::Missing;
         };
         if age > self.stale_for {
@@ -93,10 +97,15 @@ mod tests {
 
     #[test]
     fn a_source_is_fresh_until_its_refresh_fails_and_stands_in_until_stale_for() {
-        let policy =
-            Policy { ttl: Duration::from_secs(30), grace: Duration::from_secs(10), stale_for: Duration::from_hours(1) };
+        let policy = Policy {
+            ttl: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+            stale_for: Duration::from_hours(1),
+        };
         let start = Instant::now();
-        let at = |age, failures| policy.freshness(Some(start), failures, start + Duration::from_secs(age));
+        let at = |age, failures| {
+            policy.freshness(Some(start), failures, start + Duration::from_secs(age))
+        };
         assert_eq!(at(0, 0), Freshness::Fresh);
         assert_eq!(at(40, 0), Freshness::Fresh);
         assert_eq!(at(41, 0), Freshness::Stale);

@@ -22,14 +22,16 @@ pub struct View {
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     joined: Joined,
-    /// For each source, the text in which its placed records stand: its body, or the view's own document.
+    /// For each source, the text in which its placed records stand: its body, or the view's own
+    /// document.
     texts: Box<[Bytes]>,
     /// The tails of 64 KiB and more, in order, if they stand in a document.
     long: Option<Vec<Span>>,
 }
 
 impl View {
-    /// Joins the batches; `names` are those of their sources, `id` tells this view from every other of the process.
+    /// Joins the batches; `names` are those of their sources, `id` tells this view from every other
+    /// of the process.
     #[must_use]
     pub fn new(
         id: u64,
@@ -39,19 +41,24 @@ impl View {
     ) -> Self {
         let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
         let joined = join(identities, &sources);
-        let texts = sources.iter().map(|batch| batch.map_or_else(Bytes::new, |batch| batch.body().clone())).collect();
+        let texts = sources
+            .iter()
+            .map(|batch| batch.map_or_else(Bytes::new, |batch| batch.body().clone()))
+            .collect();
         Self { id, names, fields: Arc::default(), batches, joined, texts, long: None }
     }
 
-    /// The same view, whose placed records stand in a document of its own: their tails at these places, in order, those of
-    /// 64 KiB and more once more in `long`. Of the batches it keeps the unattributed records only.
+    /// The same view, whose placed records stand in a document of its own: their tails at these
+    /// places, in order, those of 64 KiB and more once more in `long`. Of the batches it keeps the
+    /// unattributed records only.
     ///
     /// # Panics
     ///
     /// When there are not as many places as placed records.
     #[must_use]
     pub fn on_document(&self, document: &Bytes, placed: Vec<Placed>, long: Vec<Span>) -> Self {
-        let unattributed = |source| self.joined.unattributed().iter().filter(move |item| item.source() == source);
+        let unattributed =
+            |source| self.joined.unattributed().iter().filter(move |item| item.source() == source);
         let batches = self.batches.iter().enumerate().map(|(source, batch)| {
             let records = unattributed(source).map(Unattributed::record);
             batch.as_ref().map(|batch| Arc::new(batch.only(records)))
@@ -73,7 +80,8 @@ impl View {
         self.long.is_some()
     }
 
-    /// The same view, with the fields that its sources' records are known to have. A table has a column for each.
+    /// The same view, with the fields that its sources' records are known to have. A table has a
+    /// column for each.
     #[must_use]
     pub fn with_fields(self, fields: Arc<[Arc<str>]>) -> Self {
         Self { fields, ..self }
@@ -103,8 +111,8 @@ impl View {
         &self.fields
     }
 
-    /// The batches of the incident sources, in the configured order. In a compact view they hold no more than what is
-    /// unattributed.
+    /// The batches of the incident sources, in the configured order. In a compact view they hold no
+    /// more than what is unattributed.
     #[must_use]
     pub fn batches(&self) -> &[Option<Arc<Incidents>>] {
         &self.batches
@@ -117,7 +125,8 @@ impl View {
         if self.is_compact() { sizes.max().unwrap_or_default() } else { sizes.sum() }
     }
 
-    /// What a record of an employee's group has after its opening brace, as it came; in a compact view without `type`.
+    /// What a record of an employee's group has after its opening brace, as it came; in a compact
+    /// view without `type`.
     ///
     /// # Panics
     ///
@@ -131,7 +140,9 @@ impl View {
     #[cold]
     fn long_tail(&self, source: usize, start: u32) -> Span {
         let found = match &self.long {
-            Some(long) => long.binary_search_by_key(&start, |tail| tail.start).map(|index| long[index]).ok(),
+            Some(long) => {
+                long.binary_search_by_key(&start, |tail| tail.start).map(|index| long[index]).ok()
+            }
             None => self.batches[source].as_ref().map(|batch| batch.tail_at(start)),
         };
         found.unwrap_or(Span { start, length: 0 })
@@ -144,7 +155,9 @@ impl View {
     /// When it is of another view.
     #[must_use]
     pub fn unattributed(&self, unattributed: &Unattributed) -> (&Record, &[u8]) {
-        let batch = self.batches[unattributed.source()].as_ref().expect("joined records are of batches that came");
+        let batch = self.batches[unattributed.source()]
+            .as_ref()
+            .expect("joined records are of batches that came");
         let record = &batch.records()[unattributed.record()];
         (record, batch.bytes(record))
     }
@@ -248,14 +261,16 @@ impl Snapshot {
         self.view.batches().iter().any(Option::is_some)
     }
 
-    /// Whether there has been incident data since the start. It stays so when all of it has grown too old: a replica that
-    /// has nothing to serve says so in its answers, and taking every replica out at once would help nobody.
+    /// Whether there has been incident data since the start. It stays so when all of it has grown
+    /// too old: a replica that has nothing to serve says so in its answers, and taking every
+    /// replica out at once would help nobody.
     #[must_use]
     pub fn has_had_data(&self) -> bool {
         self.has_data() || self.sources.iter().skip(1).any(|source| source.last_success.is_some())
     }
 
-    /// Whether some source has not come yet for the first time and its first attempt has not ended: waiting may help.
+    /// Whether some source has not come yet for the first time and its first attempt has not ended:
+    /// waiting may help.
     #[must_use]
     pub fn is_loading(&self) -> bool {
         self.sources.iter().any(|source| !source.settled)
@@ -264,6 +279,8 @@ impl Snapshot {
     /// Whether an attempt is under way at a source that has no data.
     #[must_use]
     pub fn is_fetching_missing(&self) -> bool {
-        self.sources.iter().any(|source| source.fetched_at.is_none() && source.next_attempt.is_none())
+        self.sources
+            .iter()
+            .any(|source| source.fetched_at.is_none() && source.next_attempt.is_none())
     }
 }

@@ -5,7 +5,8 @@ use reqwest::Response;
 
 use super::{Outcome, UpstreamError, classify};
 
-/// What is reserved at once on the word of `Content-Length`; the rest once that much has come, since the word may be false.
+/// What is reserved at once on the word of `Content-Length`; the rest once that much has come,
+/// since the word may be false.
 const RESERVED: usize = 1 << 20;
 
 /// The body's bytes, decompressed; at most `most` of them, and little more memory than that.
@@ -30,7 +31,9 @@ pub(super) async fn read(mut response: Response, most: u64) -> Result<Bytes, Ups
         let spare = body.capacity() - body.len();
         if chunk.len() > spare {
             let doubled = body.len().max(chunk.len()).min(most - body.len());
-            let rest = announced.and_then(|total| total.checked_sub(body.len())).filter(|rest| *rest >= chunk.len());
+            let rest = announced
+                .and_then(|total| total.checked_sub(body.len()))
+                .filter(|rest| *rest >= chunk.len());
             body.reserve_exact(rest.unwrap_or(doubled));
         }
         body.extend_from_slice(&chunk);

@@ -1,6 +1,7 @@
 //! A circuit breaker: leaves a source alone after it has failed some times in a row.
 //!
-//! Consecutive failures count, not a rate: at a call every half minute a rate would take an hour to mean anything.
+//! Consecutive failures count, not a rate: at a call every half minute a rate would take an hour to
+//! mean anything.
 
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -71,7 +72,9 @@ impl Circuit {
         match *self {
             Self::Closed { .. } | Self::HalfOpen { probing: false, .. } => None,
             Self::HalfOpen { probing: true, .. } => Some(PROBING),
-            Self::Open { until, .. } => Some(until.duration_since(Instant::now())).filter(|left| !left.is_zero()),
+            Self::Open { until, .. } => {
+                Some(until.duration_since(Instant::now())).filter(|left| !left.is_zero())
+            }
         }
     }
 }
@@ -93,7 +96,11 @@ pub(super) struct Breaker {
 impl Breaker {
     pub(super) fn new(source: Arc<str>, metrics: Arc<Metrics>, jitter: fastrand::Rng) -> Self {
         metrics.circuit_state(&source, BreakerState::Closed.code());
-        Self { source, metrics, inner: Mutex::new(Inner { circuit: Circuit::Closed { failures: 0 }, jitter }) }
+        Self {
+            source,
+            metrics,
+            inner: Mutex::new(Inner { circuit: Circuit::Closed { failures: 0 }, jitter }),
+        }
     }
 
     pub(super) fn state(&self) -> BreakerState {
@@ -128,7 +135,8 @@ impl Breaker {
 
     fn succeeded(&self, probe: bool) {
         let mut inner = lock(&self.inner);
-        // A call from before the circuit opened says nothing of how the source is now: only the probe closes it.
+        // A call from before the circuit opened says nothing of how the source is now: only the
+        // probe closes it.
         if probe || matches!(inner.circuit, Circuit::Closed { .. }) {
             self.enter(&mut inner, Circuit::Closed { failures: 0 });
         }
@@ -168,16 +176,29 @@ impl Breaker {
         let source = &*self.source;
         let state = match inner.circuit {
             Circuit::Closed { .. } => {
-                tracing::info!(source, state = "closed", "circuit closed: the source answers again");
+                tracing::info!(
+                    source,
+                    state = "closed",
+                    "circuit closed: the source answers again"
+                );
                 BreakerState::Closed
             }
             Circuit::HalfOpen { .. } => {
-                tracing::info!(source, state = "half_open", "circuit half-open: one call will try the source");
+                tracing::info!(
+                    source,
+                    state = "half_open",
+                    "circuit half-open: one call will try the source"
+                );
                 BreakerState::HalfOpen
             }
             Circuit::Open { until, .. } => {
                 let open_seconds = until.duration_since(Instant::now()).as_secs_f64();
-                tracing::warn!(source, state = "open", open_seconds, "circuit open: the source is left alone");
+                tracing::warn!(
+                    source,
+                    state = "open",
+                    open_seconds,
+                    "circuit open: the source is left alone"
+                );
                 BreakerState::Open
             }
         };
@@ -213,7 +234,8 @@ impl Drop for Ticket {
     }
 }
 
-/// A reply together with the ticket of its call: the breaker hears of success only once the body has been judged.
+/// A reply together with the ticket of its call: the breaker hears of success only once the body
+/// has been judged.
 #[derive(Debug)]
 pub(super) struct Admitted<T> {
     pub(super) reply: T,
@@ -249,7 +271,8 @@ where
                 Err(wait) => {
                     breaker.metrics.upstream_request(&breaker.source, Outcome::CircuitOpen, None);
                     let detail = "the circuit is open after repeated failures; the source is left alone for now";
-                    return Err(UpstreamError::new(Outcome::CircuitOpen, detail).with_retry_after(Some(wait)));
+                    return Err(UpstreamError::new(Outcome::CircuitOpen, detail)
+                        .with_retry_after(Some(wait)));
                 }
             };
             attempt.probe = ticket.probe;

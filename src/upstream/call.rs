@@ -20,8 +20,8 @@ use crate::metrics::Metrics;
 pub struct Caller {
     /// The request that asked for it.
     pub request_id: Option<Arc<str>>,
-    /// The trace it belongs to, passed on in `traceparent`. Without one, that of the last caller is, as it is when the call
-    /// is sent; before the first caller, a new one.
+    /// The trace it belongs to, passed on in `traceparent`. Without one, that of the last caller
+    /// is, as it is when the call is sent; before the first caller, a new one.
     pub trace: Option<TraceContext>,
     /// Told of each failure after which the call is made again.
     pub on_retry: OnRetry,
@@ -112,9 +112,12 @@ where
             (ids.u64(1..), TraceContext::new(ids.u128(1..), 0))
         };
         attempt.span = span;
-        // A call that nobody asked for begins a trace of its own, so that the upstream's log can be matched with ours.
-        attempt.caller.trace = attempt.caller.trace.or_else(|| self.last_caller.get()).or(Some(own_trace));
-        let span = tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
+        // A call that nobody asked for begins a trace of its own, so that the upstream's log can be
+        // matched with ours.
+        attempt.caller.trace =
+            attempt.caller.trace.or_else(|| self.last_caller.get()).or(Some(own_trace));
+        let span =
+            tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
         if let Some(trace) = attempt.caller.trace {
             trace.join(&span, attempt.span);
         }
@@ -122,13 +125,25 @@ where
         let (source, metrics) = (Arc::clone(&self.source), Arc::clone(&self.metrics));
         let started = Instant::now();
         let call = async move {
-            let result = timeout(deadline, inner.oneshot(attempt.clone())).await.unwrap_or_else(|_| {
-                let detail = format!("no whole answer came within {}", humantime::format_duration(deadline));
-                Err(UpstreamError::new(Outcome::Timeout, detail))
-            });
+            let result =
+                timeout(deadline, inner.oneshot(attempt.clone())).await.unwrap_or_else(|_| {
+                    let detail = format!(
+                        "no whole answer came within {}",
+                        humantime::format_duration(deadline)
+                    );
+                    Err(UpstreamError::new(Outcome::Timeout, detail))
+                });
             let took = started.elapsed();
             let bytes = result.as_ref().map_or(0, |answer| answer.body.len());
-            let record = Record { source, metrics, attempt, took, span: Span::current(), bytes, written: false };
+            let record = Record {
+                source,
+                metrics,
+                attempt,
+                took,
+                span: Span::current(),
+                bytes,
+                written: false,
+            };
             match result {
                 Ok(Answer { body }) => Ok(Reply { body, record }),
                 Err(error) => Err(record.fail(error)),
@@ -140,7 +155,8 @@ where
 
 /// What the log and the metrics say of one call; written exactly once.
 ///
-/// A body that came whole may still not decode, so the record of a good answer waits for that verdict.
+/// A body that came whole may still not decode, so the record of a good answer waits for that
+/// verdict.
 #[derive(Debug)]
 pub(super) struct Record {
     source: Arc<str>,
@@ -177,11 +193,13 @@ impl Record {
 
         let source = &*self.source;
         let outcome = outcome.as_str();
-        let status = error.map_or(Some(StatusCode::OK), |error| error.status).map(|status| status.as_u16());
+        let status =
+            error.map_or(Some(StatusCode::OK), |error| error.status).map(|status| status.as_u16());
         let (bytes, duration_seconds) = (self.bytes, self.took.as_secs_f64());
         let attempt = self.attempt.number;
         let request_id = self.attempt.caller.request_id.as_deref();
-        let trace_id = self.attempt.caller.trace.map(|trace| tracing::field::display(trace.trace_id()));
+        let trace_id =
+            self.attempt.caller.trace.map(|trace| tracing::field::display(trace.trace_id()));
         let span_id = format_args!("{:016x}", self.attempt.span);
         let _entered = self.span.enter();
         if let Some(error) = error {

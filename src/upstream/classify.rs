@@ -1,6 +1,8 @@
-//! What went wrong, from what reqwest and the answer's headers say. The only file that knows upstream statuses.
+//! What went wrong, from what reqwest and the answer's headers say. The only file that knows
+//! upstream statuses.
 //!
-//! Details are our own sentences: nothing that the upstream sent is quoted, and no URL, which might hold a secret.
+//! Details are our own sentences: nothing that the upstream sent is quoted, and no URL, which might
+//! hold a secret.
 
 use std::error::Error as StdError;
 use std::io;
@@ -13,7 +15,8 @@ use rustls::{CertificateError, Error as TlsError};
 
 use super::{Outcome, UpstreamError};
 
-/// A longer `Retry-After` is taken as this long, so that a slip of the upstream does not silence a source for years.
+/// A longer `Retry-After` is taken as this long, so that a slip of the upstream does not silence a
+/// source for years.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// How many redirects within the base URL's origin are followed.
@@ -22,13 +25,23 @@ pub(super) const REDIRECTS: usize = 5;
 /// A request that got no answer, or an answer that did not come whole.
 pub(super) fn transport(error: &reqwest::Error) -> UpstreamError {
     if error.is_timeout() {
-        let detail =
-            if error.is_connect() { "no connection could be made in time" } else { "the connection fell silent" };
+        let detail = if error.is_connect() {
+            "no connection could be made in time"
+        } else {
+            "the connection fell silent"
+        };
         return UpstreamError::new(Outcome::Timeout, detail);
     }
     if error.is_connect() {
-        let why = if error.is_dns() { "its host name could not be resolved" } else { connect_failure(error) };
-        return UpstreamError::new(Outcome::Connect, format!("no connection to the upstream: {why}"));
+        let why = if error.is_dns() {
+            "its host name could not be resolved"
+        } else {
+            connect_failure(error)
+        };
+        return UpstreamError::new(
+            Outcome::Connect,
+            format!("no connection to the upstream: {why}"),
+        );
     }
     if let Some(hyper) = chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
         let detail = if hyper.is_parse() {
@@ -53,7 +66,9 @@ fn connect_failure(error: &reqwest::Error) -> &'static str {
             match cause.downcast_ref::<io::Error>()?.kind() {
                 io::ErrorKind::ConnectionRefused => Some("connection refused"),
                 io::ErrorKind::ConnectionReset => Some("connection reset"),
-                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some("host unreachable"),
+                io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                    Some("host unreachable")
+                }
                 io::ErrorKind::UnexpectedEof => Some("connection closed during the TLS handshake"),
                 _ => None,
             }
@@ -64,7 +79,9 @@ fn connect_failure(error: &reqwest::Error) -> &'static str {
 fn tls_failure(error: &TlsError) -> &'static str {
     match error {
         TlsError::InvalidCertificate(certificate) => match certificate {
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired"
+            }
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                 "its certificate is not valid yet (is this machine's clock right?)"
             }
@@ -81,8 +98,11 @@ fn tls_failure(error: &TlsError) -> &'static str {
     }
 }
 
-/// An error and what caused it. Unlike `source()` alone, it does not skip what an [`io::Error`] wraps.
-pub(super) fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+/// An error and what caused it. Unlike `source()` alone, it does not skip what an [`io::Error`]
+/// wraps.
+pub(super) fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     std::iter::successors(Some(error), |error: &&'a (dyn StdError + 'static)| {
         let error: &'a (dyn StdError + 'static) = *error;
         match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
@@ -111,17 +131,22 @@ pub(super) fn answer(response: &Response, base: &Url) -> Result<(), UpstreamErro
             "the upstream refused the credentials ({}); check ELEVATE_USERNAME and ELEVATE_PASSWORD",
             status.as_u16()
         ),
-        StatusCode::NOT_FOUND => "the upstream knows no such path (404); check the source's path".to_owned(),
+        StatusCode::NOT_FOUND => {
+            "the upstream knows no such path (404); check the source's path".to_owned()
+        }
         StatusCode::TOO_MANY_REQUESTS => "the upstream asks for fewer calls (429)".to_owned(),
         _ if status.is_server_error() => format!("the upstream failed ({})", status.as_u16()),
         _ => format!("the upstream answered {} instead of 200", status.as_u16()),
     };
     let retry_after = retry_after(response.headers());
-    Err(UpstreamError::new(Outcome::Status, detail).with_status(status).with_retry_after(retry_after))
+    Err(UpstreamError::new(Outcome::Status, detail)
+        .with_status(status)
+        .with_retry_after(retry_after))
 }
 
 fn redirection(response: &Response, base: &Url) -> String {
-    let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+    let location =
+        response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     let to = location.and_then(|location| response.url().join(location).ok());
     let what = match to {
         Some(to) if to.origin() == base.origin() => format!("it redirects more than {REDIRECTS} times"),
@@ -137,13 +162,18 @@ fn redirection(response: &Response, base: &Url) -> String {
 /// How long the upstream asks to be left alone (RFC 9110, section 10.2.3): seconds or a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?;
-    let wait = if let Some(seconds) = value.to_str().ok().and_then(|text| text.trim().parse().ok()) {
+    let wait = if let Some(seconds) = value.to_str().ok().and_then(|text| text.trim().parse().ok())
+    {
         Duration::from_secs(seconds)
     } else {
         let until = SystemTime::from(Expires::decode(&mut std::iter::once(value)).ok()?);
         // Both dates by the upstream's clock where it tells it: ours may differ.
-        let date = headers.get(header::DATE).and_then(|date| Date::decode(&mut std::iter::once(date)).ok());
-        until.duration_since(date.map_or_else(SystemTime::now, SystemTime::from)).unwrap_or_default()
+        let date = headers
+            .get(header::DATE)
+            .and_then(|date| Date::decode(&mut std::iter::once(date)).ok());
+        until
+            .duration_since(date.map_or_else(SystemTime::now, SystemTime::from))
+            .unwrap_or_default()
     };
     Some(wait.min(LONGEST_RETRY_AFTER))
 }
@@ -167,7 +197,11 @@ mod tests {
     fn reads_seconds_and_every_form_of_date() {
         assert_eq!(asked("0"), Some(Duration::ZERO));
         assert_eq!(asked(" 120 "), Some(Duration::from_mins(2)));
-        for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+        for date in [
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+        ] {
             assert_eq!(asked(date), Some(Duration::from_secs(37)), "{date}");
         }
     }

@@ -17,7 +17,8 @@ use super::call::{Answer, Attempt};
 use super::{Endpoint, UpstreamError, body, classify};
 use crate::config;
 
-/// Where a connection carries several calls (HTTP/2), a dead one would fail all of them until the kernel gives it up.
+/// Where a connection carries several calls (HTTP/2), a dead one would fail all of them until the
+/// kernel gives it up.
 const PING_AFTER: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -65,10 +66,15 @@ pub(super) struct HttpTransport {
 }
 
 impl HttpTransport {
-    pub(super) fn new(settings: &config::Upstream, endpoints: &[Endpoint]) -> Result<Self, SetupError> {
+    pub(super) fn new(
+        settings: &config::Upstream,
+        endpoints: &[Endpoint],
+    ) -> Result<Self, SetupError> {
         let base = settings.base_url.clone();
-        let targets = endpoints.iter().map(|endpoint| join(&base, endpoint)).collect::<Result<_, _>>()?;
-        // Err says that one is installed already, which is as good: a test or an embedding program chose it.
+        let targets =
+            endpoints.iter().map(|endpoint| join(&base, endpoint)).collect::<Result<_, _>>()?;
+        // Err says that one is installed already, which is as good: a test or an embedding program
+        // chose it.
         let _ = rustls::crypto::ring::default_provider().install_default();
 
         let origin = base.origin();
@@ -78,7 +84,9 @@ impl HttpTransport {
             .connect_timeout(settings.connect_timeout)
             // Credentials go to the base URL's origin and nowhere else, so neither do calls.
             .redirect(Policy::custom(move |redirect| {
-                if redirect.url().origin() == origin && redirect.previous().len() <= classify::REDIRECTS {
+                if redirect.url().origin() == origin
+                    && redirect.previous().len() <= classify::REDIRECTS
+                {
                     redirect.follow()
                 } else {
                     redirect.stop()
@@ -128,7 +136,8 @@ impl Service<Attempt> for HttpTransport {
             let response = request.send().await.map_err(|error| classify::transport(&error))?;
             classify::answer(&response, &base)?;
             let status = response.status();
-            let body = body::read(response, max_body).await.map_err(|error| error.with_status(status))?;
+            let body =
+                body::read(response, max_body).await.map_err(|error| error.with_status(status))?;
             Ok(Answer { body })
         })
     }
@@ -147,7 +156,8 @@ fn default_headers(settings: &config::Upstream) -> HeaderMap {
 
 /// The endpoint's address: its path behind the base URL's own, if that has one.
 fn join(base: &Url, endpoint: &Endpoint) -> Result<Url, SetupError> {
-    let wrong = || SetupError::Path { source: endpoint.name.to_string(), path: endpoint.path.clone() };
+    let wrong =
+        || SetupError::Path { source: endpoint.name.to_string(), path: endpoint.path.clone() };
     if !endpoint.path.starts_with('/') {
         return Err(wrong());
     }
@@ -158,5 +168,9 @@ fn join(base: &Url, endpoint: &Endpoint) -> Result<Url, SetupError> {
 fn classify_setup(error: &reqwest::Error) -> SetupError {
     // reqwest and the verifier give this no type of its own.
     let text = classify::chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    if text.contains("No CA certificates") { SetupError::NoTrustRoots } else { SetupError::Client(text) }
+    if text.contains("No CA certificates") {
+        SetupError::NoTrustRoots
+    } else {
+        SetupError::Client(text)
+    }
 }

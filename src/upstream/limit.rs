@@ -1,7 +1,8 @@
-//! One limit on the calls in flight, shared by all sources of an upstream: fixed, or found by measuring.
+//! One limit on the calls in flight, shared by all sources of an upstream: fixed, or found by
+//! measuring.
 //!
-//! This file counts: who is in flight, how many were on average while a call ran, and who was turned away. What the
-//! figures mean for the limit is decided in [`search`].
+//! This file counts: who is in flight, how many were on average while a call ran, and who was
+//! turned away. What the figures mean for the limit is decided in [`search`].
 
 mod search;
 
@@ -24,7 +25,8 @@ use crate::metrics::Metrics;
 /// Where [`Concurrency::Auto`] starts: low, since the upstream slows when pressed.
 const START: usize = 3;
 
-/// A window ends when nothing is in flight (a refresh is over) or, where that never happens, after so many calls.
+/// A window ends when nothing is in flight (a refresh is over) or, where that never happens, after
+/// so many calls.
 const WINDOW: usize = 64;
 
 /// How many calls are in flight, and how many may be.
@@ -56,7 +58,8 @@ impl Signal {
         match result {
             Ok(_) => Self::Answered,
             Err(error) if error.kind == Outcome::Timeout => Self::TimedOut,
-            // A source whose circuit is not closed is ill by itself; what it says is not about the load.
+            // A source whose circuit is not closed is ill by itself; what it says is not about the
+            // load.
             Err(error) if BUSY.contains(&error.status) && !probe => Self::PushedBack,
             Err(_) => Self::Nothing,
         }
@@ -74,13 +77,15 @@ struct State {
     since: Instant,
     /// When the limit was last reached.
     full: Option<Instant>,
-    /// Counts the limit's changes: a call that began under another limit measures neither of the two.
+    /// Counts the limit's changes: a call that began under another limit measures neither of the
+    /// two.
     epoch: u64,
     /// Calls that ended in this window.
     ended: usize,
     /// Whether a call had to wait in this window.
     waited: bool,
-    /// Whether the limit was lowered in this window; once is enough until it shows what that has done.
+    /// Whether the limit was lowered in this window; once is enough until it shows what that has
+    /// done.
     backed_off: bool,
     /// The sources that were answered, pushed back, timed out in this window under this limit.
     answered: BTreeSet<usize>,
@@ -145,10 +150,12 @@ impl State {
 
     /// Whether the failures of this window are a sign of load rather than of one ill source.
     ///
-    /// Being pushed back is explicit, so two sources are enough. A timeout is not: where most sources answer, those that
-    /// do not have a trouble of their own, and fewer calls at once would only make the others wait behind them.
+    /// Being pushed back is explicit, so two sources are enough. A timeout is not: where most
+    /// sources answer, those that do not have a trouble of their own, and fewer calls at once would
+    /// only make the others wait behind them.
     fn is_load(&self) -> bool {
-        self.pushed_back.len() >= 2 || (self.timed_out.len() >= 2 && self.timed_out.len() >= self.answered.len())
+        self.pushed_back.len() >= 2
+            || (self.timed_out.len() >= 2 && self.timed_out.len() >= self.answered.len())
     }
 }
 
@@ -251,7 +258,9 @@ impl Limiter {
     }
 
     fn follow_search(&self, state: &mut State) {
-        let Some(limit) = state.search.as_ref().map(Search::limit).filter(|limit| *limit != state.limit) else {
+        let Some(limit) =
+            state.search.as_ref().map(Search::limit).filter(|limit| *limit != state.limit)
+        else {
             return;
         };
         if let Some(more) = limit.checked_sub(state.limit) {
@@ -269,7 +278,8 @@ impl Limiter {
     }
 }
 
-/// The right to have one call in flight; given back on drop, so that a call that is given up gives it back too.
+/// The right to have one call in flight; given back on drop, so that a call that is given up gives
+/// it back too.
 #[derive(Debug)]
 struct Permit {
     limiter: Arc<Limiter>,
@@ -288,8 +298,8 @@ impl Drop for Permit {
     }
 }
 
-/// Puts the limit in front of a service. Calls wait their turn inside the call, not in `poll_ready`, so that a retry
-/// holds no permit while it backs off.
+/// Puts the limit in front of a service. Calls wait their turn inside the call, not in
+/// `poll_ready`, so that a retry holds no permit while it backs off.
 #[derive(Clone, Debug)]
 pub(super) struct Limit<S> {
     pub(super) inner: S,

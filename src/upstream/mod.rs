@@ -2,12 +2,15 @@
 //!
 //! Each source has a stack of tower services. Outermost first, and why in this order:
 //!
-//! 1. **Retry** (`retry`), within a budget that all sources share. Outside of the limit, so that no permit is held
-//!    while it backs off; outside of the breaker, so that every try counts there and an open circuit ends the retries.
-//! 2. **Circuit breaker** (`breaker`), one a source. Outside of the limit: a call that will not be made waits for nothing.
-//! 3. **Concurrency limit** (`limit`), one for all sources: they share the upstream, and slow each other down.
-//! 4. **Deadline and record** (`call`): one deadline over connecting, headers and the whole body, waiting for a permit
-//!    not included; the metrics and the log tell of each try.
+//! 1. **Retry** (`retry`), within a budget that all sources share. Outside of the limit, so that no
+//!    permit is held while it backs off; outside of the breaker, so that every try counts there and
+//!    an open circuit ends the retries.
+//! 2. **Circuit breaker** (`breaker`), one a source. Outside of the limit: a call that will not be
+//!    made waits for nothing.
+//! 3. **Concurrency limit** (`limit`), one for all sources: they share the upstream, and slow each
+//!    other down.
+//! 4. **Deadline and record** (`call`): one deadline over connecting, headers and the whole body,
+//!    waiting for a permit not included; the metrics and the log tell of each try.
 //! 5. **Transport** (`client`): reqwest, and a bound on the body's size (`body`).
 
 mod body;
@@ -67,11 +70,13 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reaches the endpoints over HTTP as the settings say. `seed` decides all jitter and the span ids.
+    /// Reaches the endpoints over HTTP as the settings say. `seed` decides all jitter and the span
+    /// ids.
     ///
     /// # Errors
     ///
-    /// When a path makes no address below the base URL, or TLS cannot be set up (no CA certificates, say).
+    /// When a path makes no address below the base URL, or TLS cannot be set up (no CA
+    /// certificates, say).
     pub fn new(
         settings: &config::Upstream,
         endpoints: &[Endpoint],
@@ -82,7 +87,8 @@ impl Upstream {
         Ok(Self::with_transport(settings, endpoints, &transport, metrics, seed))
     }
 
-    /// The same stack over another transport than HTTP, such as a simulated upstream on paused time.
+    /// The same stack over another transport than HTTP, such as a simulated upstream on paused
+    /// time.
     pub fn with_transport<T>(
         settings: &config::Upstream,
         endpoints: &[Endpoint],
@@ -91,17 +97,26 @@ impl Upstream {
         seed: u64,
     ) -> Self
     where
-        T: Service<Attempt, Response = Answer, Error = UpstreamError> + Clone + Send + Sync + 'static,
+        T: Service<Attempt, Response = Answer, Error = UpstreamError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
         T::Future: Send,
     {
         let mut seeds = fastrand::Rng::with_seed(seed);
-        let limiter = Arc::new(Limiter::new(settings.concurrency, settings.max_concurrency, Arc::clone(metrics)));
+        let limiter = Arc::new(Limiter::new(
+            settings.concurrency,
+            settings.max_concurrency,
+            Arc::clone(metrics),
+        ));
         let budget = Arc::new(RetryBudget::new());
         let spans = Arc::new(Mutex::new(seeds.fork()));
         let last_caller = LastCaller::default();
         let sources = endpoints.iter().map(|endpoint| {
             let source = Arc::clone(&endpoint.name);
-            let breaker = Arc::new(Breaker::new(Arc::clone(&source), Arc::clone(metrics), seeds.fork()));
+            let breaker =
+                Arc::new(Breaker::new(Arc::clone(&source), Arc::clone(metrics), seeds.fork()));
             let policy = RetryPolicy {
                 source: Arc::clone(&source),
                 retries: settings.retries,
@@ -126,10 +141,12 @@ impl Upstream {
         Self { sources, limiter, budget, last_caller }
     }
 
-    /// Calls an endpoint, by its place in the list the upstream was built from, again where that is worth it, until a
-    /// body has come whole. The caller then judges that body: [`Fetched::accept`] or [`Fetched::refuse`].
+    /// Calls an endpoint, by its place in the list the upstream was built from, again where that is
+    /// worth it, until a body has come whole. The caller then judges that body: [`Fetched::accept`]
+    /// or [`Fetched::refuse`].
     ///
-    /// Dropping the future gives the call up; the upstream's connection is closed and nothing is counted.
+    /// Dropping the future gives the call up; the upstream's connection is closed and nothing is
+    /// counted.
     ///
     /// # Errors
     ///
@@ -143,8 +160,10 @@ impl Upstream {
         if source.breaker.state() == BreakerState::Closed {
             self.budget.earn();
         }
-        let attempt = Attempt { endpoint, number: 1, probe: false, caller: caller.clone(), span: 0 };
-        let Admitted { reply: Reply { body, record }, ticket } = source.stack.clone().oneshot(attempt).await?;
+        let attempt =
+            Attempt { endpoint, number: 1, probe: false, caller: caller.clone(), span: 0 };
+        let Admitted { reply: Reply { body, record }, ticket } =
+            source.stack.clone().oneshot(attempt).await?;
         Ok(Fetched { body, record, ticket })
     }
 
@@ -182,8 +201,8 @@ impl fmt::Debug for Upstream {
 
 /// A body that came whole, waiting for the verdict on what is in it.
 ///
-/// Until then the call counts neither for the breaker nor in the metrics. Dropped without a verdict it counts as `ok` in
-/// the metrics, and not at all for the breaker.
+/// Until then the call counts neither for the breaker nor in the metrics. Dropped without a verdict
+/// it counts as `ok` in the metrics, and not at all for the breaker.
 #[derive(Debug)]
 #[must_use = "accept or refuse it, so that the breaker and the metrics learn how the call ended"]
 pub struct Fetched {
@@ -218,8 +237,8 @@ impl Fetched {
         self.body
     }
 
-    /// The body is not what it should be: the call failed with [`Outcome::Decode`]. `detail` is for people, and must
-    /// quote nothing from the body.
+    /// The body is not what it should be: the call failed with [`Outcome::Decode`]. `detail` is for
+    /// people, and must quote nothing from the body.
     pub fn refuse(self, detail: impl Into<String>) -> UpstreamError {
         self.ticket.fail();
         let error = UpstreamError::new(Outcome::Decode, detail).with_status(http::StatusCode::OK);
@@ -227,7 +246,8 @@ impl Fetched {
     }
 }
 
-/// No invariant of this stage spans two statements that may panic, so a poisoned lock is as good as another.
+/// No invariant of this stage spans two statements that may panic, so a poisoned lock is as good as
+/// another.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,19 +16,23 @@ use crate::metrics::Metrics;
 /// The first wait is drawn from zero to this, the next from twice as much, and so on.
 const BASE: Duration = Duration::from_millis(500);
 
-/// No backoff is longer. An upstream that asks for more is left alone: the caller is told, and decides.
+/// No backoff is longer. An upstream that asks for more is left alone: the caller is told, and
+/// decides.
 pub(super) const LONGEST: Duration = Duration::from_secs(5);
 
-/// Retries per first call, over the last minute and over all sources: one in four. Eight calls a refresh earn two.
+/// Retries per first call, over the last minute and over all sources: one in four. Eight calls a
+/// refresh earn two.
 const SHARE: f32 = 0.25;
 
 /// Whether the same call may well succeed when made again at once.
 #[expect(clippy::match_same_arms, reason = "each kind has a reason of its own")]
 pub(super) fn worth_it(kind: Outcome, status: Option<StatusCode>) -> bool {
     match kind {
-        // A refused connection is how a restart or a full accept queue looks from outside; both pass.
+        // A refused connection is how a restart or a full accept queue looks from outside; both
+        // pass.
         Outcome::Connect => true,
-        // A broken connection says nothing of the next one, least of all a pooled one that had grown stale.
+        // A broken connection says nothing of the next one, least of all a pooled one that had
+        // grown stale.
         Outcome::Body => true,
         // The upstream hangs at times; the next call is often answered.
         Outcome::Timeout => true,
@@ -41,7 +45,8 @@ pub(super) fn worth_it(kind: Outcome, status: Option<StatusCode>) -> bool {
                 // A proxy in front of an upstream that restarts or hangs.
                 | StatusCode::BAD_GATEWAY
                 | StatusCode::GATEWAY_TIMEOUT
-                // This upstream fails at random. Any other status is a statement that a second call would only repeat.
+                // This upstream fails at random. Any other status is a statement that a second call
+                // would only repeat.
                 | StatusCode::INTERNAL_SERVER_ERROR
             )
         }),
@@ -53,7 +58,8 @@ pub(super) fn worth_it(kind: Outcome, status: Option<StatusCode>) -> bool {
     }
 }
 
-/// What all sources of one upstream may spend on retries together: a share of the calls of the last minute, no reserve.
+/// What all sources of one upstream may spend on retries together: a share of the calls of the last
+/// minute, no reserve.
 #[derive(Debug)]
 pub(super) struct RetryBudget(TpsBudget);
 
@@ -72,7 +78,8 @@ impl RetryBudget {
     }
 }
 
-/// One source's retries: exponential backoff with full jitter, `Retry-After` obeyed, as far as the budget goes.
+/// One source's retries: exponential backoff with full jitter, `Retry-After` obeyed, as far as the
+/// budget goes.
 #[derive(Clone, Debug)]
 pub(super) struct RetryPolicy {
     pub(super) source: Arc<str>,
@@ -88,7 +95,8 @@ impl RetryPolicy {
         let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
         let most = BASE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST);
         let jitter = most.mul_f64(super::lock(&self.jitter).f64());
-        // The jitter comes on top of what was asked for, lest all the callers who were told the same return as one.
+        // The jitter comes on top of what was asked for, lest all the callers who were told the
+        // same return as one.
         asked.unwrap_or_default() + jitter
     }
 }
@@ -96,7 +104,11 @@ impl RetryPolicy {
 impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
     type Future = Sleep;
 
-    fn retry(&mut self, attempt: &mut Attempt, result: &mut Result<T, UpstreamError>) -> Option<Sleep> {
+    fn retry(
+        &mut self,
+        attempt: &mut Attempt,
+        result: &mut Result<T, UpstreamError>,
+    ) -> Option<Sleep> {
         let Err(error) = result else { return None };
         let asked_too_much = error.retry_after.is_some_and(|asked| asked > LONGEST);
         if !error.retryable || asked_too_much || attempt.number > self.retries {

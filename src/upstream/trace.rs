@@ -18,13 +18,15 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// A trace of its own. `trace_id` must not be zero, which the standard forbids; zero is taken as one.
+    /// A trace of its own. `trace_id` must not be zero, which the standard forbids; zero is taken
+    /// as one.
     #[must_use]
     pub const fn new(trace_id: u128, flags: u8) -> Self {
         Self { trace_id: if trace_id == 0 { 1 } else { trace_id }, flags }
     }
 
-    /// Reads a `traceparent` value. A later version than `00` is read by what it shares with it, as the standard says.
+    /// Reads a `traceparent` value. A later version than `00` is read by what it shares with it, as
+    /// the standard says.
     #[must_use]
     pub fn parse(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.trim().splitn(5, '-');
@@ -62,8 +64,8 @@ impl TraceContext {
     }
 }
 
-/// The trace of the last caller that brought one. A refresh is nobody's request; the calls it makes carry the trace of the
-/// caller who last read what it makes anew.
+/// The trace of the last caller that brought one. A refresh is nobody's request; the calls it makes
+/// carry the trace of the caller who last read what it makes anew.
 #[derive(Clone, Debug, Default)]
 pub struct LastCaller(Arc<Mutex<Option<TraceContext>>>);
 
@@ -92,7 +94,8 @@ impl fmt::Display for TraceId {
 
 /// Exactly `digits` lower-case hex digits; the standard allows no others.
 fn lower_hex(text: &str, digits: usize) -> Option<u128> {
-    let valid = text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let valid =
+        text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if valid { u128::from_str_radix(text, 16).ok() } else { None }
 }
 

@@ -1,5 +1,5 @@
-//! The budget over many seeded schedules of latencies, faults and requests, on paused time: there is no noise there, so it
-//! has to hold to the millisecond.
+//! The budget over many seeded schedules of latencies, faults and requests, on paused time: there
+//! is no noise there, so it has to hold to the millisecond.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,9 +35,17 @@ struct Moody {
 }
 
 impl Origin for Moody {
-    fn fetch(&self, source: usize, _: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+    fn fetch(
+        &self,
+        source: usize,
+        _: OnRetry,
+    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
         let in_flight = Arc::clone(&self.in_flight);
-        assert_eq!(in_flight[source].fetch_add(1, Ordering::SeqCst), 0, "one call a source, however many wait");
+        assert_eq!(
+            in_flight[source].fetch_add(1, Ordering::SeqCst),
+            0,
+            "one call a source, however many wait"
+        );
         let mut rng = self.rng.lock().unwrap();
         let took = self.slowest.mul_f64(rng.f64());
         let kinds = [Outcome::Status, Outcome::Body, Outcome::Decode, Outcome::CircuitOpen];
@@ -127,11 +135,16 @@ async fn play(seed: u64) {
     config.cache.ttl = Duration::from_secs([1, 5, 30][rng.usize(..3)]);
     config.cache.stale_for = Duration::from_secs([30, 60, 3600][rng.usize(..3)]);
     let endpoints = endpoints(&config);
-    let names: Vec<Arc<str>> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
+    let names: Vec<Arc<str>> =
+        endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
     let metrics = Arc::new(Metrics::new(&names));
     let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed).unwrap());
     let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
-    let policy = Policy { ttl: config.cache.ttl, grace: config.upstream.timeout, stale_for: config.cache.stale_for };
+    let policy = Policy {
+        ttl: config.cache.ttl,
+        grace: config.upstream.timeout,
+        stale_for: config.cache.stale_for,
+    };
     let origin = Moody {
         config: config.clone(),
         rng: Mutex::new(rng.fork()),
@@ -139,8 +152,10 @@ async fn play(seed: u64) {
         slowest: Duration::from_millis([20, 1500, 4000, 12_000][rng.usize(..4)]),
         in_flight: Arc::default(),
     };
-    let settings = Settings { names, fields: fields(&config), policy, seed, repeat: Repeat::Always };
-    let (refresh, snapshots) = Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
+    let settings =
+        Settings { names, fields: fields(&config), policy, seed, repeat: Repeat::Always };
+    let (refresh, snapshots) =
+        Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
     let (_phase, phases) = watch::channel(Phase::Serving);
     let gateway = Arc::new(Gateway::new(&config, snapshots, cache, metrics, upstream, phases));
     let refresh = tokio::spawn(refresh.run());
@@ -184,7 +199,9 @@ async fn check(gateway: Arc<Gateway>, ask: Ask, config: Config, start: Instant, 
     let completeness = header(headers, "incident-completeness");
     let sources: Vec<&str> = header(headers, "incident-sources")
         .split(", ")
-        .map(|source| source.split(';').find_map(|parameter| parameter.strip_prefix("state=")).unwrap())
+        .map(|source| {
+            source.split(';').find_map(|parameter| parameter.strip_prefix("state=")).unwrap()
+        })
         .collect();
     assert_eq!(sources.len(), GOOD.len(), "{name}");
     let expected = match () {
@@ -205,7 +222,10 @@ async fn check(gateway: Arc<Gateway>, ask: Ask, config: Config, start: Instant, 
             _ => false,
         };
         assert!(lawful, "{problem}, {name}");
-        assert!(status == 404 || header(headers, "retry-after").parse::<u64>().unwrap() >= 1, "{name}");
+        assert!(
+            status == 404 || header(headers, "retry-after").parse::<u64>().unwrap() >= 1,
+            "{name}"
+        );
         assert_eq!(header(headers, "cache-control"), "no-store", "{name}");
         return;
     }
@@ -216,9 +236,18 @@ async fn check(gateway: Arc<Gateway>, ask: Ask, config: Config, start: Instant, 
     if completeness == "partial" {
         assert_eq!(control, "private, max-age=0", "{name}");
     } else {
-        let max_age = control.strip_prefix("private, max-age=").and_then(|rest| rest.split(',').next()).unwrap();
-        assert!(max_age.parse::<u64>().unwrap() + age <= config.cache.ttl.as_secs().max(age), "{name}");
-        assert!(control.contains("stale-while-revalidate=") && control.contains("stale-if-error="), "{name}");
+        let max_age = control
+            .strip_prefix("private, max-age=")
+            .and_then(|rest| rest.split(',').next())
+            .unwrap();
+        assert!(
+            max_age.parse::<u64>().unwrap() + age <= config.cache.ttl.as_secs().max(age),
+            "{name}"
+        );
+        assert!(
+            control.contains("stale-while-revalidate=") && control.contains("stale-if-error="),
+            "{name}"
+        );
     }
     let cache_status = header(headers, "cache-status");
     match cache_status.strip_prefix("incident-gateway; hit; ttl=") {

@@ -18,8 +18,11 @@ impl CapturedLog {
     /// Captures this level and graver ones on this thread, as long as the guard lives.
     pub fn capture(&self, level: Level) -> DefaultGuard {
         let writer = self.clone();
-        let subscriber =
-            tracing_subscriber::fmt().json().with_max_level(level).with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .json()
+            .with_max_level(level)
+            .with_writer(move || writer.clone())
+            .finish();
         tracing::subscriber::set_default(subscriber)
     }
 

@@ -38,7 +38,12 @@ impl Answer {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
         assert_eq!(problem["status"], self.status);
-        problem["type"].as_str().unwrap().strip_prefix("urn:incident-gateway:problem:").unwrap().to_owned()
+        problem["type"]
+            .as_str()
+            .unwrap()
+            .strip_prefix("urn:incident-gateway:problem:")
+            .unwrap()
+            .to_owned()
     }
 }
 
@@ -77,8 +82,12 @@ impl Client {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        let length = headers.iter().find(|(name, _)| name == "content-length").map_or("0", |(_, value)| value);
-        let length: usize = if status == 304 { 0 } else { length.parse().map_err(io::Error::other)? };
+        let length = headers
+            .iter()
+            .find(|(name, _)| name == "content-length")
+            .map_or("0", |(_, value)| value);
+        let length: usize =
+            if status == 304 { 0 } else { length.parse().map_err(io::Error::other)? };
         while self.unread.len() < length {
             self.more().await?;
         }

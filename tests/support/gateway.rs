@@ -50,15 +50,19 @@ pub async fn good_upstream() -> ScriptedUpstream {
     server
 }
 
-/// What `/incidents` is, when the sources for which `has` says so have their good bodies and the others none.
+/// What `/incidents` is, when the sources for which `has` says so have their good bodies and the
+/// others none.
 pub fn document(has: impl Fn(usize) -> bool) -> String {
     let body = |source: usize| has(source).then(|| Bytes::from_static(GOOD[source].1.as_bytes()));
     let config = Config::default();
     let identities = body(0).map(|body| Identities::decode(body).unwrap());
     let batches = config.sources.iter().enumerate().map(|(index, source)| {
-        Some(Arc::new(Incidents::decode(body(index + 1)?, &SourceFields::new(&source.identity)).unwrap()))
+        Some(Arc::new(
+            Incidents::decode(body(index + 1)?, &SourceFields::new(&source.identity)).unwrap(),
+        ))
     });
-    let names: Vec<Arc<str>> = config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
+    let names: Vec<Arc<str>> =
+        config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
     let view = View::new(1, names.into(), identities.as_ref(), batches.collect());
     String::from_utf8(render::incidents(&view, &Filter::default())).unwrap()
 }

@@ -1,7 +1,7 @@
 //! An upstream over TLS that speaks HTTP/2 alone, whose every path follows a script.
 //!
-//! What a stream does to its caller, and what the connection does to all of its streams, is the protocol's own here; what
-//! any answer may hold is [`super::scripted_upstream`]'s.
+//! What a stream does to its caller, and what the connection does to all of its streams, is the
+//! protocol's own here; what any answer may hold is [`super::scripted_upstream`]'s.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -132,7 +132,9 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, number: usize, shared: Arc<S
 async fn play(act: Act, mut respond: SendResponse<Bytes>) {
     let response = || Response::builder().header("content-type", "application/json");
     let mut begin = |announced: Option<u64>| -> Option<SendStream<Bytes>> {
-        let response = announced.into_iter().fold(response(), |response, size| response.header("content-length", size));
+        let response = announced
+            .into_iter()
+            .fold(response(), |response, size| response.header("content-length", size));
         respond.send_response(response.body(()).unwrap(), false).ok()
     };
     match act {
@@ -168,7 +170,9 @@ async fn play(act: Act, mut respond: SendResponse<Bytes>) {
                 stream.reserve_capacity(spaces.len());
                 match poll_fn(|context| stream.poll_capacity(context)).await {
                     Some(Ok(capacity))
-                        if stream.send_data(spaces.slice(..capacity.min(spaces.len())), false).is_ok() => {}
+                        if stream
+                            .send_data(spaces.slice(..capacity.min(spaces.len())), false)
+                            .is_ok() => {}
                     _ => return,
                 }
             }

@@ -2,11 +2,13 @@
 
 use incident_gateway::metrics::Metrics;
 
-/// The value of a series, written as on the page without the prefix, such as `circuit_state{source="denial"}`.
+/// The value of a series, written as on the page without the prefix, such as
+/// `circuit_state{source="denial"}`.
 pub fn value(metrics: &Metrics, series: &str) -> String {
     let page = metrics.encode();
-    let line =
-        page.lines().find_map(|line| line.strip_prefix("incident_gateway_")?.strip_prefix(series)?.strip_prefix(' '));
+    let line = page.lines().find_map(|line| {
+        line.strip_prefix("incident_gateway_")?.strip_prefix(series)?.strip_prefix(' ')
+    });
     line.unwrap_or_else(|| panic!("no series {series} on this page:\n{page}")).to_owned()
 }
 

@@ -23,7 +23,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Serves from `base_url` on free ports, with these variables (their names without the prefix) beside.
+    /// Serves from `base_url` on free ports, with these variables (their names without the prefix)
+    /// beside.
     pub async fn serve(base_url: &str, variables: &[(&str, &str)]) -> Self {
         Self::start(Command::new(BINARY), base_url, variables).await
     }
@@ -36,14 +37,22 @@ impl Process {
     }
 
     /// The same, trusting the authorities in this file.
-    pub async fn serve_trusting(authorities: &Path, base_url: &str, variables: &[(&str, &str)]) -> Self {
+    pub async fn serve_trusting(
+        authorities: &Path,
+        base_url: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("SSL_CERT_FILE='{}' exec {BINARY}", authorities.display()));
         Self::start(shell, base_url, variables).await
     }
 
     /// The same with at most so many open files.
-    pub async fn serve_with_files(files: usize, base_url: &str, variables: &[(&str, &str)]) -> Self {
+    pub async fn serve_with_files(
+        files: usize,
+        base_url: &str,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("ulimit -n {files}; exec {BINARY}"));
         Self::start(shell, base_url, variables).await
@@ -62,16 +71,28 @@ impl Process {
         variables: &[(&str, &str)],
     ) -> (Self, Lines<BufReader<ChildStderr>>) {
         command.env_clear();
-        command.env("ELEVATE_BASE_URL", base_url).env("ELEVATE_USERNAME", "reader").env("ELEVATE_PASSWORD", "secret");
-        for (name, value) in variables.iter().chain(&[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0")]) {
+        command
+            .env("ELEVATE_BASE_URL", base_url)
+            .env("ELEVATE_USERNAME", "reader")
+            .env("ELEVATE_PASSWORD", "secret");
+        for (name, value) in
+            variables.iter().chain(&[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0")])
+        {
             command.env(format!("INCIDENT_GATEWAY__{name}"), value);
         }
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let mut child =
+            command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = timeout(Duration::from_secs(20), event(&mut log, "listening")).await.expect("it listens");
+        let listening = timeout(Duration::from_secs(20), event(&mut log, "listening"))
+            .await
+            .expect("it listens");
         let address = |field: &str| listening[field].as_str().unwrap().parse().unwrap();
-        let process =
-            Self { address: address("address"), admin_address: address("admin_address"), child, unread: None };
+        let process = Self {
+            address: address("address"),
+            admin_address: address("admin_address"),
+            child,
+            unread: None,
+        };
         (process, log)
     }
 
@@ -90,7 +111,9 @@ impl Process {
 
     /// The most memory that it has had resident, in bytes.
     pub fn peak_memory(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero())).unwrap();
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()))
+                .unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
     }

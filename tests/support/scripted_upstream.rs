@@ -1,7 +1,9 @@
-//! An upstream over real sockets whose every path follows a script, which a test may change at any time.
+//! An upstream over real sockets whose every path follows a script, which a test may change at any
+//! time.
 //!
-//! It speaks HTTP/1.1 by hand, since most of what it has to do no HTTP library would do. It listens on a free port of
-//! 127.0.0.1, keeps connections alive as far as a script allows, and remembers what it saw.
+//! It speaks HTTP/1.1 by hand, since most of what it has to do no HTTP library would do. It listens
+//! on a free port of 127.0.0.1, keeps connections alive as far as a script allows, and remembers
+//! what it saw.
 
 mod script;
 
@@ -122,7 +124,8 @@ impl ScriptedUpstream {
         self.shared.scripts.lock().unwrap().insert(path.to_owned(), scripts.into_iter().collect());
     }
 
-    /// What happens to new connections from now on; those that are open stay. Returns when it has taken effect.
+    /// What happens to new connections from now on; those that are open stay. Returns when it has
+    /// taken effect.
     pub async fn set_door(&self, door: Door) {
         let before = self.door.send_replace(door);
         // The port is let go of, and bound again, by the serving task.
@@ -170,7 +173,12 @@ impl ScriptedUpstream {
     }
 }
 
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, mut door: watch::Receiver<Door>, shared: Arc<Shared>) {
+async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    mut door: watch::Receiver<Door>,
+    shared: Arc<Shared>,
+) {
     let address = listener.local_addr().unwrap();
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
@@ -214,8 +222,13 @@ async fn connect(stream: TcpStream, tls: Option<TlsAcceptor>, number: usize, sha
     };
 }
 
-async fn handshake(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> io::Result<TlsStream<TcpStream>> {
-    let start = tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+async fn handshake(
+    stream: TcpStream,
+    tls: &TlsAcceptor,
+    shared: &Shared,
+) -> io::Result<TlsStream<TcpStream>> {
+    let start =
+        tokio_rustls::LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
     let offered = start.client_hello().alpn().map(|names| names.map(<[u8]>::to_vec).collect());
     *shared.alpn.lock().unwrap() = offered.unwrap_or_default();
     start.into_stream(Arc::clone(tls.config())).await
@@ -259,8 +272,13 @@ async fn serve(mut wire: impl Wire, connection: usize, shared: &Shared) -> io::R
     Ok(())
 }
 
-/// The next request of a connection; none once the client has closed it. Requests have no bodies here.
-async fn read_request(wire: &mut impl Wire, unread: &mut Vec<u8>, connection: usize) -> io::Result<Option<Seen>> {
+/// The next request of a connection; none once the client has closed it. Requests have no bodies
+/// here.
+async fn read_request(
+    wire: &mut impl Wire,
+    unread: &mut Vec<u8>,
+    connection: usize,
+) -> io::Result<Option<Seen>> {
     let end = loop {
         if let Some(end) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;

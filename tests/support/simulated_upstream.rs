@@ -1,7 +1,8 @@
-//! An upstream without sockets, for tests on paused time: calls in flight slow each other down by a law.
+//! An upstream without sockets, for tests on paused time: calls in flight slow each other down by a
+//! law.
 //!
-//! All calls progress at one rate, which depends on how many there are, so each has its work measured in the seconds
-//! that it would take alone.
+//! All calls progress at one rate, which depends on how many there are, so each has its work
+//! measured in the seconds that it would take alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -130,7 +131,9 @@ impl SimulatedUpstream {
             sim.most_in_flight = sim.most_in_flight.max(sim.in_flight);
             *sim.calls.entry(source).or_default() += 1;
             let off = sim.rng.f64() * 2.0 - 1.0;
-            let work = sim.law.latency * sim.law.work.get(source).unwrap_or(&1.0) * (1.0 + sim.law.noise * off);
+            let work = sim.law.latency
+                * sim.law.work.get(source).unwrap_or(&1.0)
+                * (1.0 + sim.law.noise * off);
             let beyond = |most: Option<usize>| most.is_some_and(|most| sim.in_flight > most);
             let hangs = beyond(sim.law.hang_above) || sim.law.hanging.contains(&source);
             (now + work, beyond(sim.law.push_back_above), hangs, sim.law.failing.contains(&source))
@@ -139,7 +142,8 @@ impl SimulatedUpstream {
         let _in_flight = InFlight(self.clone());
         if busy || fails {
             sleep(Duration::from_millis(20)).await;
-            return Err(UpstreamError::new(Outcome::Status, "busy").with_status(StatusCode::SERVICE_UNAVAILABLE));
+            return Err(UpstreamError::new(Outcome::Status, "busy")
+                .with_status(StatusCode::SERVICE_UNAVAILABLE));
         }
         if hangs {
             std::future::pending::<()>().await;

@@ -61,7 +61,8 @@ impl Site {
     pub(crate) fn new() -> Self {
         let config = Config::default();
         let endpoints = endpoints(&config);
-        let names: Vec<Arc<str>> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
+        let names: Vec<Arc<str>> =
+            endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
         let metrics = Arc::new(Metrics::new(&names));
         let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, 1).unwrap());
         let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
@@ -73,8 +74,16 @@ impl Site {
             policy: policy(&config),
         };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
-        let gateway = Gateway::new(&config, receiver, Arc::clone(&cache), metrics, upstream, phases);
-        Self { config, gateway: Arc::new(gateway), cache, phase, snapshots, views: AtomicU64::new(1) }
+        let gateway =
+            Gateway::new(&config, receiver, Arc::clone(&cache), metrics, upstream, phases);
+        Self {
+            config,
+            gateway: Arc::new(gateway),
+            cache,
+            phase,
+            snapshots,
+            views: AtomicU64::new(1),
+        }
     }
 
     /// A gateway that has all sources: the given bodies by name, and empty ones else.
@@ -88,15 +97,21 @@ impl Site {
     pub(crate) fn with_fixtures() -> Self {
         let site = Self::new();
         let identities = fixture("identities");
-        let bodies: Vec<String> = site.config.sources.iter().map(|source| fixture(&source.name)).collect();
+        let bodies: Vec<String> =
+            site.config.sources.iter().map(|source| fixture(&source.name)).collect();
         site.publish(Some(&identities), bodies.iter().map(|body| Some(body.as_str())).collect());
         site
     }
 
     /// Publishes the given bodies by name, and empty ones for the sources that are not named.
     pub(crate) fn publish_named(&self, bodies: &[(&str, &str)]) {
-        let body = |wanted: &str| bodies.iter().find(|(name, _)| *name == wanted).map(|(_, body)| *body);
-        let incidents = self.config.sources.iter().map(|source| body(&source.name).or(Some(r#"{"results":[]}"#)));
+        let body =
+            |wanted: &str| bodies.iter().find(|(name, _)| *name == wanted).map(|(_, body)| *body);
+        let incidents = self
+            .config
+            .sources
+            .iter()
+            .map(|source| body(&source.name).or(Some(r#"{"results":[]}"#)));
         self.publish(body("identities").or(Some("{}")), incidents.collect());
     }
 
@@ -136,11 +151,17 @@ impl Site {
         let before = Arc::clone(&self.snapshots.borrow());
         let mut sources: Vec<_> = before.sources.iter().cloned().collect();
         sources.iter_mut().for_each(change);
-        self.snapshots.send_replace(Arc::new(Snapshot { sources: sources.into(), ..(*before).clone() }));
+        self.snapshots
+            .send_replace(Arc::new(Snapshot { sources: sources.into(), ..(*before).clone() }));
     }
 
     /// The answer to a request, its body not read yet.
-    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Response<Body> {
         let mut request = Request::builder().method(method).uri(path).header("host", "test");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -160,17 +181,28 @@ impl Site {
 }
 
 fn policy(config: &Config) -> Policy {
-    Policy { ttl: config.cache.ttl, grace: config.upstream.timeout, stale_for: config.cache.stale_for }
+    Policy {
+        ttl: config.cache.ttl,
+        grace: config.upstream.timeout,
+        stale_for: config.cache.stale_for,
+    }
 }
 
 /// A view of these bodies, with the configured sources.
-pub(crate) fn view(config: &Config, id: u64, identities: Option<&str>, bodies: &[Option<&str>]) -> View {
-    let names: Vec<Arc<str>> = config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
+pub(crate) fn view(
+    config: &Config,
+    id: u64,
+    identities: Option<&str>,
+    bodies: &[Option<&str>],
+) -> View {
+    let names: Vec<Arc<str>> =
+        config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
     let batches = config.sources.iter().enumerate().map(|(index, source)| {
         let body = Bytes::from(bodies.get(index).copied().flatten()?.to_owned());
         Some(Arc::new(Incidents::decode(body, &SourceFields::new(&source.identity)).unwrap()))
     });
-    let identities = identities.map(|body| Identities::decode(Bytes::from(body.to_owned())).unwrap());
+    let identities =
+        identities.map(|body| Identities::decode(Bytes::from(body.to_owned())).unwrap());
     View::new(id, names.into(), identities.as_ref(), batches.collect()).with_fields(fields(config))
 }
 
@@ -181,13 +213,18 @@ pub(crate) fn fixture(name: &str) -> String {
 /// A program that `.ci/install-web` installs; `None`, said loudly, where it has not been run. With
 /// `INCIDENT_GATEWAY_NO_SKIP` set, as in CI, its absence is a failure.
 pub(crate) fn tool(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("INCIDENT_GATEWAY_WEB_TOOLS")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/web-tools")), PathBuf::from);
+    let root = std::env::var_os("INCIDENT_GATEWAY_WEB_TOOLS").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/web-tools")),
+        PathBuf::from,
+    );
     let tool = root.join(path);
     if tool.exists() {
         return Some(tool);
     }
-    assert!(std::env::var_os("INCIDENT_GATEWAY_NO_SKIP").is_none(), "{test}: no {path}; run .ci/install-web");
+    assert!(
+        std::env::var_os("INCIDENT_GATEWAY_NO_SKIP").is_none(),
+        "{test}: no {path}; run .ci/install-web"
+    );
     eprintln!("SKIPPED {test}: no {path}; run .ci/install-web");
     None
 }

@@ -33,7 +33,10 @@ fn ready_is_200() {
     assert_eq!(probe(&url, LIMIT), Ok(()));
     let request = asked.join().unwrap();
     let host = format!("Host: {}:{}\r\n", url.host_str().unwrap(), url.port().unwrap());
-    assert!(request.starts_with("GET /readyz HTTP/1.0\r\n") && request.contains(&host), "{request}");
+    assert!(
+        request.starts_with("GET /readyz HTTP/1.0\r\n") && request.contains(&host),
+        "{request}"
+    );
 }
 
 #[test]
@@ -50,7 +53,10 @@ fn what_is_wrong_is_said_in_one_line() {
         "503 Service Unavailable: draining soon"
     );
     assert_eq!(illness("HTTP/1.1 404 Not Found\r\n\r\n"), "404 Not Found");
-    assert_eq!(illness("SSH-2.0-OpenSSH\r\n"), "what answers there is not HTTP; is this the admin address?");
+    assert_eq!(
+        illness("SSH-2.0-OpenSSH\r\n"),
+        "what answers there is not HTTP; is this the admin address?"
+    );
     assert_eq!(illness(""), "what answers there is not HTTP; is this the admin address?");
 }
 
@@ -92,8 +98,13 @@ fn urls_to_ask() {
     ] {
         assert_eq!(target(text).map(String::from), Ok(url.to_owned()));
     }
-    for text in ["https://127.0.0.1:9001", "127.0.0.1:9001", "", "http://alice:hunter2@h/", "http://alice:hunter2%40h/"]
-    {
+    for text in [
+        "https://127.0.0.1:9001",
+        "127.0.0.1:9001",
+        "",
+        "http://alice:hunter2@h/",
+        "http://alice:hunter2%40h/",
+    ] {
         let reason = target(text).unwrap_err();
         assert!(!reason.contains("hunter2"), "{reason}");
     }
@@ -101,9 +112,11 @@ fn urls_to_ask() {
 
 #[test]
 fn a_listener_on_every_address_is_asked_on_loopback() {
-    for (listen, ask) in
-        [("0.0.0.0:9001", "127.0.0.1:9001"), ("[::]:9001", "[::1]:9001"), ("10.1.2.3:9001", "10.1.2.3:9001")]
-    {
+    for (listen, ask) in [
+        ("0.0.0.0:9001", "127.0.0.1:9001"),
+        ("[::]:9001", "[::1]:9001"),
+        ("10.1.2.3:9001", "10.1.2.3:9001"),
+    ] {
         assert_eq!(reachable(listen.parse().unwrap()), ask.parse().unwrap());
     }
     let at = |address: &str| {
@@ -113,5 +126,8 @@ fn a_listener_on_every_address_is_asked_on_loopback() {
     };
     assert_eq!(at(":9005"), Ok("http://127.0.0.1:9005/readyz".to_owned()));
     assert_eq!(at("[::]:9005"), Ok("http://[::1]:9005/readyz".to_owned()));
-    assert_eq!(at(":0"), Err("`admin_listen` (127.0.0.1:0) is no address to ask; give one with --url".to_owned()));
+    assert_eq!(
+        at(":0"),
+        Err("`admin_listen` (127.0.0.1:0) is no address to ask; give one with --url".to_owned())
+    );
 }

@@ -6,18 +6,23 @@ use secrecy::SecretString;
 
 use crate::config::settings::{SETTINGS, names_below};
 use crate::config::{
-    Cache, Concurrency, Config, Identities, Limits, LogFormat, Otlp, Shutdown, Source, Upstream, from_yaml,
+    Cache, Concurrency, Config, Identities, Limits, LogFormat, Otlp, Shutdown, Source, Upstream,
+    from_yaml,
 };
 
 #[test]
 fn the_defaults_in_print() {
     let yaml = Config::default().to_yaml();
     assert!(
-        yaml.starts_with("listen: 0.0.0.0:9000\nadmin_listen: 0.0.0.0:9001\nresponse_budget: 1900ms\nupstream:\n"),
+        yaml.starts_with(
+            "listen: 0.0.0.0:9000\nadmin_listen: 0.0.0.0:9001\nresponse_budget: 1900ms\nupstream:\n"
+        ),
         "{yaml}"
     );
     assert!(
-        yaml.contains("\nsources:\n  - { name: denial, path: /incidents/denial/, identity: reported_by }\n"),
+        yaml.contains(
+            "\nsources:\n  - { name: denial, path: /incidents/denial/, identity: reported_by }\n"
+        ),
         "{yaml}"
     );
     assert!(yaml.contains("  username: null\n  password: null\n"), "{yaml}");
@@ -25,10 +30,13 @@ fn the_defaults_in_print() {
 
 #[test]
 fn the_password_is_masked_and_nothing_else() {
-    let text = "upstream: { username: alice, password: hunter2, base_url: 'http://localhost:9002' }\n";
+    let text =
+        "upstream: { username: alice, password: hunter2, base_url: 'http://localhost:9002' }\n";
     let yaml = from_yaml("c.yaml", text).unwrap().to_yaml();
     assert!(
-        yaml.contains("  base_url: http://localhost:9002\n  username: alice\n  password: \"********\"\n"),
+        yaml.contains(
+            "  base_url: http://localhost:9002\n  username: alice\n  password: \"********\"\n"
+        ),
         "{yaml}"
     );
     assert!(!yaml.contains("hunter2"));
@@ -47,15 +55,22 @@ fn every_setting_is_documented_with_its_variable_and_its_default() {
         let default = (setting.show)(&defaults);
         let row = match default.as_str() {
             "null" => format!("| `{}` | `{}` | none |", setting.key, setting.variable()),
-            block if block.starts_with('\n') => format!("| `{}` | `{}` |", setting.key, setting.variable()),
+            block if block.starts_with('\n') => {
+                format!("| `{}` | `{}` |", setting.key, setting.variable())
+            }
             default => format!("| `{}` | `{}` | `{default}` |", setting.key, setting.variable()),
         };
-        assert!(documentation.contains(&row), "docs/CONFIGURATION.md lacks a row that begins with: {row}");
+        assert!(
+            documentation.contains(&row),
+            "docs/CONFIGURATION.md lacks a row that begins with: {row}"
+        );
     }
     // And no row for what is no setting.
     let rows = documentation.lines().filter(|line| line.contains("| `INCIDENT_GATEWAY__"));
     assert_eq!(rows.count(), SETTINGS.len());
-    for example in documentation.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+    for example in
+        documentation.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next())
+    {
         from_yaml("docs/CONFIGURATION.md", example).unwrap();
     }
 }
@@ -63,8 +78,11 @@ fn every_setting_is_documented_with_its_variable_and_its_default() {
 #[test]
 fn every_setting_is_printed_in_its_section() {
     let yaml = Config::default().to_yaml();
-    let mut top: Vec<&str> =
-        yaml.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split(':').next()).collect();
+    let mut top: Vec<&str> = yaml
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split(':').next())
+        .collect();
     top.dedup();
     assert_eq!(top, names_below(""), "each section once, in the table's order");
 }
@@ -87,12 +105,17 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 fn source() -> impl Strategy<Value = Source> {
-    ("[a-z][a-z0-9_-]{0,20}", path(), proptest::collection::vec("\\PC{1,9}|[\\x00-\\x7f]{1,9}", 1..4))
+    (
+        "[a-z][a-z0-9_-]{0,20}",
+        path(),
+        proptest::collection::vec("\\PC{1,9}|[\\x00-\\x7f]{1,9}", 1..4),
+    )
         .prop_map(|(name, path, identity)| Source { name, path, identity })
 }
 
 fn upstream() -> impl Strategy<Value = Upstream> {
-    let concurrency = prop_oneof![Just(Concurrency::Auto), (1..=1024_usize).prop_map(Concurrency::Fixed)];
+    let concurrency =
+        prop_oneof![Just(Concurrency::Auto), (1..=1024_usize).prop_map(Concurrency::Fixed)];
     let numbers = (concurrency, 1..=1024_usize, 0..=10_usize, 1..=u64::from(u32::MAX));
     let credentials = (proptest::option::of("[^:\\p{Cc}]{1,9}"), proptest::option::of("\\PC{1,9}"));
     (url(), credentials, duration(1, 3_600_000), duration(1, 3_600_000), numbers).prop_map(
@@ -116,13 +139,24 @@ fn config() -> impl Strategy<Value = Config> {
     let waits = (duration(1, 3_600_000), duration(1, 3_600_000), duration(1, 3_600_000));
     let limits = (1..=1_000_000_usize, 1..=1_000_000_usize, waits);
     let shutdown = (duration(0, 3_600_000), duration(0, 3_600_000));
-    let log_format = prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
+    let log_format =
+        prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
     let sources = proptest::collection::btree_map("[a-z]{1,9}", source(), 1..9).prop_map(|named| {
-        named.into_iter().map(|(name, source)| Source { name: format!("x{name}"), ..source }).collect()
+        named
+            .into_iter()
+            .map(|(name, source)| Source { name: format!("x{name}"), ..source })
+            .collect()
     });
     let rest = (cache, limits, shutdown, log_format, proptest::option::of(url()));
     (addresses, duration(1, 3_600_000), upstream(), path(), sources, rest).prop_map(
-        |(addresses, response_budget, upstream, path, sources, (cache, limits, shutdown, log_format, endpoint))| {
+        |(
+            addresses,
+            response_budget,
+            upstream,
+            path,
+            sources,
+            (cache, limits, shutdown, log_format, endpoint),
+        )| {
             Config {
                 listen: SocketAddr::new(addresses.0, addresses.2),
                 admin_listen: SocketAddr::new(addresses.1, addresses.3),

@@ -38,7 +38,10 @@ fn durations() {
         ("soon", "`soon` is not a duration, such as `1500ms`, `30s` or `1h`"),
         ("-1s", "`-1s` is not a duration, such as `1500ms`, `30s` or `1h`"),
         ("", "`` is not a duration, such as `1500ms`, `30s` or `1h`"),
-        ("1 fortnight\u{1b}[31m", "`1 fortnight\\u{1b}[31m` is not a duration, such as `1500ms`, `30s` or `1h`"),
+        (
+            "1 fortnight\u{1b}[31m",
+            "`1 fortnight\\u{1b}[31m` is not a duration, such as `1500ms`, `30s` or `1h`",
+        ),
         (
             "18446744073709551615s 1000000000ns",
             "`18446744073709551615s 1000000000ns` is not a duration, such as `1500ms`, `30s` or `1h`",
@@ -67,13 +70,20 @@ fn sizes() {
         assert_eq!(read_size(text), Ok(bytes), "{text}");
     }
     for text in ["64Mi", "64M", "MiB", "1.5GiB", "-1", "1 2", "", "64MiBs", "0x10"] {
-        assert_eq!(read_size(text), Err(format!("`{text}` is not a size, such as `64MiB` or a number of bytes")));
+        assert_eq!(
+            read_size(text),
+            Err(format!("`{text}` is not a size, such as `64MiB` or a number of bytes"))
+        );
     }
     for text in ["4GiB", "99999999999999999999TiB"] {
         assert_eq!(read_size(text), Err(format!("`{text}` is out of range; give 0 to 4294967295")));
     }
     let longest = "9".repeat(100);
-    assert!(read_size(&longest).unwrap_err().ends_with("…` is not a size, such as `64MiB` or a number of bytes"));
+    assert!(
+        read_size(&longest)
+            .unwrap_err()
+            .ends_with("…` is not a size, such as `64MiB` or a number of bytes")
+    );
 }
 
 #[test]
@@ -100,9 +110,18 @@ fn addresses() {
     ] {
         assert_eq!(read(text), Ok(expected.parse().unwrap()), "{text}");
     }
-    for text in
-        ["9000", "", ":", ":+1", ":65536", "localhost", "example.com:80", "::1:9000", "1.2.3.4", "http://1.2.3.4:5"]
-    {
+    for text in [
+        "9000",
+        "",
+        ":",
+        ":+1",
+        ":65536",
+        "localhost",
+        "example.com:80",
+        "::1:9000",
+        "1.2.3.4",
+        "http://1.2.3.4:5",
+    ] {
         assert!(matches!(read(text), Err(Problem::Unparsable { .. })), "{text}");
     }
 }
@@ -110,7 +129,12 @@ fn addresses() {
 #[test]
 fn urls() {
     let read = |text| url(&Node::verbatim(text), "leave them out");
-    for text in ["http://localhost:9002", "https://example.com/a/b/", "http://[::1]:1", "https://example.com/a@b"] {
+    for text in [
+        "http://localhost:9002",
+        "https://example.com/a/b/",
+        "http://[::1]:1",
+        "https://example.com/a@b",
+    ] {
         assert_eq!(
             read(text).map(|url| url.to_string().trim_end_matches('/').to_owned()),
             Ok(text.trim_end_matches('/').to_owned())
@@ -143,25 +167,49 @@ fn paths_cannot_lead_to_another_host() {
         assert_eq!(path(&Node::verbatim(text)).as_deref(), Ok(text));
         assert_eq!(base.join(text).unwrap().host_str(), Some("base"));
     }
-    for text in ["", "a", "//h", "//h/", "/\\h", "\\\\h", "http://h/", "/a?b", "/a#b", "/a b", "/a\n", "/\t/h"] {
+    for text in [
+        "",
+        "a",
+        "//h",
+        "//h/",
+        "/\\h",
+        "\\\\h",
+        "http://h/",
+        "/a?b",
+        "/a#b",
+        "/a b",
+        "/a\n",
+        "/\t/h",
+    ] {
         assert!(matches!(path(&Node::verbatim(text)), Err(Problem::Unparsable { .. })), "{text}");
     }
 }
 
 #[test]
 fn plain_seconds() {
-    for (text, expected) in
-        [("10", "10s"), ("2.5", "2.5s"), (" 3 ", "3s"), ("10s", "10s"), ("1.", "1."), ("", ""), ("1e3", "1e3")]
-    {
+    for (text, expected) in [
+        ("10", "10s"),
+        ("2.5", "2.5s"),
+        (" 3 ", "3s"),
+        ("10s", "10s"),
+        ("1.", "1."),
+        ("", ""),
+        ("1e3", "1e3"),
+    ] {
         assert_eq!(seconds(text), expected);
     }
 }
 
 #[test]
 fn shown_values() {
-    for (millis, expected) in
-        [(0, "0s"), (1900, "1900ms"), (30_000, "30s"), (90_000, "90s"), (3_600_000, "1h"), (60_000, "1m")]
-    {
+    for (millis, expected) in [
+        (0, "0s"),
+        (1900, "1900ms"),
+        (30_000, "30s"),
+        (90_000, "90s"),
+        (3_600_000, "1h"),
+        (60_000, "1m"),
+    ] {
         assert_eq!(show_duration(Duration::from_millis(millis)), expected);
     }
     assert_eq!(show_duration(Duration::from_micros(1_000_001)), "1000001us");

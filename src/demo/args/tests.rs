@@ -28,7 +28,10 @@ fn without_flags_the_behaviour_is_the_default_one() {
     assert_eq!(options.listen.to_string(), "127.0.0.1:9002");
     assert_eq!(options.username, wanted.username);
     assert_eq!(options.password.expose_secret(), wanted.password.expose_secret());
-    assert_eq!((options.data, options.latency, options.gzip), (wanted.data, wanted.latency, wanted.gzip));
+    assert_eq!(
+        (options.data, options.latency, options.gzip),
+        (wanted.data, wanted.latency, wanted.gzip)
+    );
     assert_eq!(
         [options.contention, options.jitter, options.fail].map(f64::to_bits),
         [wanted.contention, wanted.jitter, wanted.fail].map(f64::to_bits)
@@ -79,7 +82,9 @@ fn faults_go_to_their_sources() {
         let flag = flags.split_whitespace().next().unwrap();
         assert_eq!(wanted.flag(), flag);
     }
-    let faults = parse("--hang denial --hang other --status misuse=429 --status probing=500").unwrap().faults;
+    let faults = parse("--hang denial --hang other --status misuse=429 --status probing=500")
+        .unwrap()
+        .faults;
     assert_eq!(faults.len(), 4);
 }
 

@@ -1,4 +1,5 @@
-//! Makes data in the upstream's shapes: any number of records, or the fixtures with their hand-written quirks.
+//! Makes data in the upstream's shapes: any number of records, or the fixtures with their
+//! hand-written quirks.
 //!
 //! The same seed gives the same bytes, on every platform and with every version of every crate.
 
@@ -31,7 +32,8 @@ impl Plan {
     /// The most employees that there are ids for.
     pub const MOST_EMPLOYEES: u64 = population::MOST_EMPLOYEES;
 
-    /// How many employees so many records would come from: one for each 25, at least 60, at most 100,000.
+    /// How many employees so many records would come from: one for each 25, at least 60, at most
+    /// 100,000.
     #[must_use]
     pub const fn usual_employees(incidents: u64) -> u64 {
         match incidents / 25 {
@@ -48,10 +50,15 @@ impl Plan {
     /// If the employees are none, or more than [`Plan::MOST_EMPLOYEES`].
     #[must_use]
     pub fn body(&self, endpoint: Endpoint) -> Vec<u8> {
-        assert!((1..=Self::MOST_EMPLOYEES).contains(&self.employees), "no ids for {} employees", self.employees);
+        assert!(
+            (1..=Self::MOST_EMPLOYEES).contains(&self.employees),
+            "no ids for {} employees",
+            self.employees
+        );
         let population = Population { employees: self.employees };
         if endpoint == Endpoint::Identities {
-            return Layout::TABLE.body(population.machines(), |machine, out| write_entry(out, machine));
+            return Layout::TABLE
+                .body(population.machines(), |machine, out| write_entry(out, machine));
         }
         let sources = Endpoint::ALL.len() as u64 - 1;
         // Identities have index 0; the first sources take what does not divide.
@@ -69,12 +76,15 @@ pub fn fixture(endpoint: Endpoint) -> Vec<u8> {
     const RECORDS: u64 = 200;
     let population = Population { employees: 60 };
     let quirks: Vec<Quirk> = quirks().filter(|quirk| quirk.endpoint == endpoint).collect();
-    let quirk_at = |index| quirks.iter().find(|quirk| quirk.at == index).map(|quirk| quirk.text.as_bytes());
+    let quirk_at =
+        |index| quirks.iter().find(|quirk| quirk.at == index).map(|quirk| quirk.text.as_bytes());
     if endpoint == Endpoint::Identities {
         let mut machines = 0..population.machines();
-        return Layout::TABLE.body(population.machines() + quirks.len() as u64, |index, out| match quirk_at(index) {
-            Some(text) => out.extend_from_slice(text),
-            None => machines.by_ref().take(1).for_each(|machine| write_entry(out, machine)),
+        return Layout::TABLE.body(population.machines() + quirks.len() as u64, |index, out| {
+            match quirk_at(index) {
+                Some(text) => out.extend_from_slice(text),
+                None => machines.by_ref().take(1).for_each(|machine| write_entry(out, machine)),
+            }
         });
     }
     let layout = if endpoint == Endpoint::Other { Layout::SPACED_LIST } else { Layout::LIST };
@@ -116,7 +126,8 @@ impl Layout {
 fn write_entry(out: &mut Vec<u8>, machine: u64) {
     out.push(b'"');
     population::write_address(out, machine);
-    write!(out, "\":{}", population::id(population::owner(machine))).expect("writing to memory succeeds");
+    write!(out, "\":{}", population::id(population::owner(machine)))
+        .expect("writing to memory succeeds");
 }
 
 #[cfg(test)]

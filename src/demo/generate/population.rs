@@ -1,4 +1,5 @@
-//! The employees and their machines, computed rather than stored: a number in, an id or an address out.
+//! The employees and their machines, computed rather than stored: a number in, an id or an address
+//! out.
 
 use std::io::Write as _;
 
@@ -52,11 +53,15 @@ pub(super) const fn owner(machine: u64) -> u64 {
     machine / MACHINES_EACH
 }
 
-/// Writes the machine's address as most programs spell it. One machine in eight has an IPv6 address.
+/// Writes the machine's address as most programs spell it. One machine in eight has an IPv6
+/// address.
 pub(super) fn write_address(out: &mut Vec<u8>, machine: u64) {
     if is_v6(machine) {
         // `2001:db8::/32` is for documentation (RFC 3849).
-        write(out, format_args!("2001:db8::{:x}:{:x}", (machine >> 16) + 1, (machine & 0xffff) + 1));
+        write(
+            out,
+            format_args!("2001:db8::{:x}:{:x}", (machine >> 16) + 1, (machine & 0xffff) + 1),
+        );
     } else {
         write_v4(out, machine);
     }
@@ -117,7 +122,8 @@ mod tests {
         assert!(ids.iter().all(|id| (100_000..1_000_000).contains(id)));
 
         let machines = (0..20_000).chain(STRANGERS..STRANGERS + 1000);
-        let addresses: HashSet<IpAddr> = machines.clone().map(|machine| address(machine, write_address)).collect();
+        let addresses: HashSet<IpAddr> =
+            machines.clone().map(|machine| address(machine, write_address)).collect();
         assert_eq!(addresses.len(), machines.count());
     }
 
@@ -126,7 +132,8 @@ mod tests {
         let mut rng = Rng::new(1, 0);
         for machine in (0..2000).chain([1_799_999, 12_000_999]) {
             let plain = address(machine, write_address);
-            let other = address(machine, |out, machine| write_address_otherwise(out, machine, &mut rng));
+            let other =
+                address(machine, |out, machine| write_address_otherwise(out, machine, &mut rng));
             assert_eq!(plain, other);
         }
     }

@@ -1,7 +1,7 @@
 //! The generator's source of chance.
 
-/// `SplitMix64` (Steele, Lea and Flood, 2014). Ours, and on integers alone, because the bytes of the fixtures must not change
-/// with a crate's version or a platform.
+/// `SplitMix64` (Steele, Lea and Flood, 2014). Ours, and on integers alone, because the bytes of
+/// the fixtures must not change with a crate's version or a platform.
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
 

@@ -15,12 +15,13 @@ const START: u64 = 1_629_936_000 * SECOND;
 /// What the data spans, however many records there are.
 const SPAN: u64 = 30 * 24 * 3600 * SECOND;
 
-/// Each source has a record at each of these moments, all about the same employee: ties across the sources.
+/// Each source has a record at each of these moments, all about the same employee: ties across the
+/// sources.
 const STORM_EVERY: u64 = 12 * 3600 * SECOND;
 
 const PRIORITIES: [&str; 20] = [
-    "low", "low", "low", "low", "low", "low", "low", "low", "low", "low", "medium", "medium", "medium", "medium",
-    "medium", "medium", "high", "high", "high", "critical",
+    "low", "low", "low", "low", "low", "low", "low", "low", "low", "low", "medium", "medium",
+    "medium", "medium", "medium", "medium", "high", "high", "high", "critical",
 ];
 
 /// What a record tells; the previous one is kept, because some come in bursts.
@@ -122,7 +123,11 @@ impl Stream {
         if storm > before / STORM_EVERY {
             let mut chance = Rng::new(self.seed, storm);
             let employee = self.population.employee(&mut chance);
-            return Incident { employee, priority: chance.pick(&PRIORITIES), time: storm * STORM_EVERY };
+            return Incident {
+                employee,
+                priority: chance.pick(&PRIORITIES),
+                time: storm * STORM_EVERY,
+            };
         }
         Incident {
             employee: self.population.employee(&mut self.rng),
@@ -133,7 +138,8 @@ impl Stream {
 
     fn write_id(&mut self, out: &mut Vec<u8>, field: &str, employee: u64) {
         let quote = if self.rng.one_in(12) { "\"" } else { "" };
-        write!(out, ",\"{field}\":{quote}{}{quote}", population::id(employee)).expect("writing to memory succeeds");
+        write!(out, ",\"{field}\":{quote}{}{quote}", population::id(employee))
+            .expect("writing to memory succeeds");
     }
 
     /// Writes an address of the employee, or now and then of somebody whom the table does not know.
@@ -234,7 +240,10 @@ mod tests {
             .collect();
         let strangers = text
             .lines()
-            .filter(|line| line.contains("\"identifier\":\"17.") && !known.iter().any(|known| line.contains(known)))
+            .filter(|line| {
+                line.contains("\"identifier\":\"17.")
+                    && !known.iter().any(|known| line.contains(known))
+            })
             .count();
         assert!((10..=100).contains(&strangers), "{strangers}");
     }

@@ -1,4 +1,5 @@
-//! What takes time, under paused time and without sockets; the rest is in `tests/demo_upstream.rs`, with them.
+//! What takes time, under paused time and without sockets; the rest is in `tests/demo_upstream.rs`,
+//! with them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,7 +16,11 @@ fn service(options: Options) -> Arc<Service> {
 }
 
 fn with_fault(fault: Fault) -> Arc<Service> {
-    service(Options { latency: Duration::ZERO, faults: [(Endpoint::Denial, fault)].into(), ..Options::default() })
+    service(Options {
+        latency: Duration::ZERO,
+        faults: [(Endpoint::Denial, fault)].into(),
+        ..Options::default()
+    })
 }
 
 fn get(endpoint: Endpoint) -> request::Parts {
@@ -64,7 +69,10 @@ async fn jitter_strays_to_both_sides_and_repeats_with_the_seed() {
     };
     let first = times(1).await;
     assert!(first.iter().all(|time| (750..=2260).contains(&time.as_millis())), "{first:?}");
-    assert!(first.iter().any(|time| time.as_millis() < 1200) && first.iter().any(|time| time.as_millis() > 1800));
+    assert!(
+        first.iter().any(|time| time.as_millis() < 1200)
+            && first.iter().any(|time| time.as_millis() > 1800)
+    );
     assert_eq!(first, times(1).await);
     assert_ne!(first, times(2).await);
 }
@@ -126,7 +134,10 @@ async fn a_dripping_source_sends_as_many_bytes_a_second_as_it_is_told() {
         assert_eq!(body.len(), size);
         let expected = f64::from(u32::try_from(size).unwrap()) / f64::from(per_second);
         let took = start.elapsed().as_secs_f64();
-        assert!((took / expected - 1.0).abs() < 0.05, "{per_second} a second: {took} s, expected {expected} s");
+        assert!(
+            (took / expected - 1.0).abs() < 0.05,
+            "{per_second} a second: {took} s, expected {expected} s"
+        );
     }
 }
 

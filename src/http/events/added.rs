@@ -6,19 +6,24 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::decode::Incidents;
 
-/// The indices of the records of `after` that are not in `before`, as multisets: a record that comes twice and came once
-/// before is new once. Records are the same when their bytes are.
+/// The indices of the records of `after` that are not in `before`, as multisets: a record that
+/// comes twice and came once before is new once. Records are the same when their bytes are.
 ///
-/// Costs nothing beyond comparing bytes for the records with which both begin or end; usually a source only appends.
+/// Costs nothing beyond comparing bytes for the records with which both begin or end; usually a
+/// source only appends.
 pub(super) fn added(before: &Incidents, after: &Incidents) -> BTreeSet<usize> {
     let bytes = |batch: &'_ Incidents, index: usize| xxh3_64(batch.bytes(&batch.records()[index]));
-    let same = |old: usize, new: usize| before.bytes(&before.records()[old]) == after.bytes(&after.records()[new]);
+    let same = |old: usize, new: usize| {
+        before.bytes(&before.records()[old]) == after.bytes(&after.records()[new])
+    };
     let (old, new) = (before.records().len(), after.records().len());
     let shorter = old.min(new);
     let prefix = (0..shorter).take_while(|&index| same(index, index)).count();
-    let suffix = (0..shorter - prefix).take_while(|&index| same(old - 1 - index, new - 1 - index)).count();
+    let suffix =
+        (0..shorter - prefix).take_while(|&index| same(old - 1 - index, new - 1 - index)).count();
     let hashes = |batch: &Incidents, end: usize| {
-        let mut hashes: Vec<(u64, usize)> = (prefix..end).map(|index| (bytes(batch, index), index)).collect();
+        let mut hashes: Vec<(u64, usize)> =
+            (prefix..end).map(|index| (bytes(batch, index), index)).collect();
         hashes.sort_unstable();
         hashes
     };

@@ -57,8 +57,8 @@ pub(super) fn read_id(id: &str) -> Option<(u64, u64)> {
     Some((u64::from_str_radix(generation, 16).ok()?, number.parse().ok()?))
 }
 
-/// What every stream begins with: when to come back, and where it stands, so that a client that loses its connection before
-/// the first event can go on too.
+/// What every stream begins with: when to come back, and where it stands, so that a client that
+/// loses its connection before the first event can go on too.
 pub(super) fn opening(generation: u64, number: u64) -> String {
     format!("retry: {RETRY}\nid: {}\n\n", id(generation, number))
 }
@@ -88,8 +88,17 @@ pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Comp
         error: Option<&'static str>,
         completeness: &'static str,
     }
-    let error = source.last_error.as_ref().filter(|_| state != Freshness::Fresh).map(|error| error.kind.as_str());
-    let data = Data { name: &source.name, state: state.as_str(), error, completeness: completeness.as_str() };
+    let error = source
+        .last_error
+        .as_ref()
+        .filter(|_| state != Freshness::Fresh)
+        .map(|error| error.kind.as_str());
+    let data = Data {
+        name: &source.name,
+        state: state.as_str(),
+        error,
+        completeness: completeness.as_str(),
+    };
     named("sources", serde_json::to_vec(&data).expect("the data has no keys that JSON lacks"))
 }
 
@@ -117,7 +126,12 @@ impl Head<'_> {
 /// A new record of an employee.
 pub(super) fn incident(view: &View, employee: &str, priority: Priority, placed: &Placed) -> Bytes {
     let name = &view.names()[placed.source()];
-    let head = Head { r#type: name, employee_id: Some(employee), priority: Some(priority.as_str()), reason: None };
+    let head = Head {
+        r#type: name,
+        employee_id: Some(employee),
+        priority: Some(priority.as_str()),
+        reason: None,
+    };
     head.event(|out| render::line(out, name, placed.has_type(), view.tail(placed)))
 }
 
@@ -126,7 +140,8 @@ pub(super) fn unattributed(view: &View, item: Unattributed) -> Bytes {
     let name = &view.names()[item.source()];
     let (record, bytes) = view.unattributed(&item);
     let priority = record.priority().map(Priority::as_str);
-    let head = Head { r#type: name, employee_id: None, priority, reason: Some(item.reason.as_str()) };
+    let head =
+        Head { r#type: name, employee_id: None, priority, reason: Some(item.reason.as_str()) };
     head.event(|out| {
         if record.is_object() {
             render::line(out, name, record.has_type(), &bytes[1..]);

@@ -1,7 +1,7 @@
 //! The task that turns successive snapshots into events, and what its clients share.
 //!
-//! It runs from the first client's coming until a while after the last one's going, so that a gateway whose events nobody
-//! reads spends nothing on them.
+//! It runs from the first client's coming until a while after the last one's going, so that a
+//! gateway whose events nobody reads spends nothing on them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,10 +20,12 @@ use crate::snapshot::{Freshness, Snapshot, View};
 /// The most clients at once.
 pub(super) const MAX_CLIENTS: usize = 256;
 
-/// For how long events are kept, and new ones made, after the last client has gone: it may come back for them.
+/// For how long events are kept, and new ones made, after the last client has gone: it may come
+/// back for them.
 const KEPT_FOR: Duration = Duration::from_mins(5);
 
-/// How often the states of sources are looked at beside each publication: data grows stale by itself.
+/// How often the states of sources are looked at beside each publication: data grows stale by
+/// itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Events, and who reads them.
@@ -64,7 +66,8 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place to read from: after the event of that id, or after the newest. `None` when all places are taken.
+    /// A place to read from: after the event of that id, or after the newest. `None` when all
+    /// places are taken.
     pub(super) fn join(self: &Arc<Self>, last: Option<&str>) -> Option<Seat> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
         let news = self.news.subscribe();
@@ -80,14 +83,19 @@ impl Feed {
         let (number, reset) = match wanted {
             None => (newest, None),
             Some(Some((generation, number))) if generation == state.generation => {
-                if state.ring.reaches_back_to(number) { (number, None) } else { (newest, Some(Reset::Gone)) }
+                if state.ring.reaches_back_to(number) {
+                    (number, None)
+                } else {
+                    (newest, Some(Reset::Gone))
+                }
             }
             Some(_) => (newest, Some(Reset::Unknown)),
         };
         Some(Seat { place, news, generation: state.generation, number, reset })
     }
 
-    /// Events after `number`, about `bytes` of them, and the number of the last; `None` when some are gone.
+    /// Events after `number`, about `bytes` of them, and the number of the last; `None` when some
+    /// are gone.
     pub(super) fn after(&self, number: u64, bytes: usize) -> Option<(Vec<u8>, u64)> {
         self.state().ring.after(number, bytes)
     }
@@ -147,7 +155,8 @@ impl Feed {
 
 /// What has been told.
 struct Known {
-    /// The last batch each incident source had; `None` while the view is one that lacks the records.
+    /// The last batch each incident source had; `None` while the view is one that lacks the
+    /// records.
     batches: Option<Vec<Option<Arc<Incidents>>>>,
     /// The state of each source, identities first.
     states: Vec<Freshness>,
@@ -178,8 +187,8 @@ impl Known {
         events
     }
 
-    /// The sources that have another batch than the one last known. A source without any keeps the last known; one that
-    /// has its first is known from now on, and all its records with it.
+    /// The sources that have another batch than the one last known. A source without any keeps the
+    /// last known; one that has its first is known from now on, and all its records with it.
     fn batches_changed(&mut self, view: &View) -> Result<Vec<News>, Reset> {
         let mut news = Vec::new();
         if view.is_compact() {
@@ -203,7 +212,8 @@ impl Known {
     }
 }
 
-/// The events of all records that the new batches add, in the order of the sources, then upstream order.
+/// The events of all records that the new batches add, in the order of the sources, then upstream
+/// order.
 fn incidents(view: &View, news: Vec<News>) -> Result<Vec<Bytes>, Reset> {
     // Records by the place of their tails, which is how the view knows them too.
     let mut new: HashMap<(usize, usize), usize> = HashMap::new();
@@ -230,7 +240,9 @@ fn incidents(view: &View, news: Vec<News>) -> Result<Vec<Bytes>, Reset> {
     };
     for employee in view.joined().employees() {
         for (priority, placed) in crate::render::Filter::default().incidents(&employee) {
-            note(placed.source(), view.tail(placed), &|| event::incident(view, employee.id, priority, placed))?;
+            note(placed.source(), view.tail(placed), &|| {
+                event::incident(view, employee.id, priority, placed)
+            })?;
         }
     }
     for item in view.joined().unattributed() {

@@ -1,8 +1,8 @@
 //! `/events`: what is new, as Server-Sent Events.
 //!
-//! A record is new when its source's batch has it and the source's batch before had not, by its bytes; a source's first
-//! batch adds nothing, and neither does a record's moving between employees because identities came or changed. Records
-//! without an employee are told too, with their reason.
+//! A record is new when its source's batch has it and the source's batch before had not, by its
+//! bytes; a source's first batch adds nothing, and neither does a record's moving between employees
+//! because identities came or changed. Records without an employee are told too, with their reason.
 
 mod added;
 mod event;
@@ -35,8 +35,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// About how many bytes are sent in one piece.
 const PIECE: usize = 64 << 10;
 
-/// One client's reading of the feed. Nothing is queued for it: it reads what the feed keeps, as fast as its connection
-/// takes it.
+/// One client's reading of the feed. Nothing is queued for it: it reads what the feed keeps, as
+/// fast as its connection takes it.
 struct Client {
     feed: Arc<Feed>,
     news: watch::Receiver<()>,
@@ -55,10 +55,16 @@ impl Gateway {
         let body = if request.method == Method::HEAD {
             Body::empty()
         } else {
-            let Some(seat) = self.events.join(last) else { return Problem::Overloaded.response(context.id(), &[]) };
+            let Some(seat) = self.events.join(last) else {
+                return Problem::Overloaded.response(context.id(), &[]);
+            };
             let mut opening = event::opening(seat.generation, seat.number).into_bytes();
             if let Some(reset) = seat.reset {
-                opening.extend_from_slice(&event::with_id(seat.generation, seat.number, &reset.event()));
+                opening.extend_from_slice(&event::with_id(
+                    seat.generation,
+                    seat.number,
+                    &reset.event(),
+                ));
             }
             let client = Client {
                 feed: Arc::clone(&self.events),

@@ -13,8 +13,8 @@ const MAX_BYTES: usize = 8 << 20;
 /// The most events that one refresh may add; a larger change is told as one `reset`.
 pub(super) const MAX_BURST_EVENTS: usize = 10_000;
 
-/// The most bytes of events that one refresh may add. Two bursts fit into the ring, so that a client that reads what
-/// there is between two refreshes never falls behind.
+/// The most bytes of events that one refresh may add. Two bursts fit into the ring, so that a
+/// client that reads what there is between two refreshes never falls behind.
 pub(super) const MAX_BURST_BYTES: usize = MAX_BYTES / 2;
 
 /// Events by number; the oldest go first.
@@ -53,8 +53,8 @@ impl Ring {
         }
     }
 
-    /// As many events after `number` as make up at least `bytes`, in one piece, and the number of the last. `None` when
-    /// the oldest of them is gone.
+    /// As many events after `number` as make up at least `bytes`, in one piece, and the number of
+    /// the last. `None` when the oldest of them is gone.
     pub(super) fn after(&self, number: u64, bytes: usize) -> Option<(Vec<u8>, u64)> {
         if !self.reaches_back_to(number) {
             return None;

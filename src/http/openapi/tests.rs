@@ -31,7 +31,9 @@ fn schema_names<'a>(document: &'a Value, name: &str) -> Vec<&'a str> {
 /// Follows a reference within the document.
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     match value["$ref"].as_str() {
-        Some(reference) => document.pointer(&reference[1..]).unwrap_or_else(|| panic!("{reference} leads nowhere")),
+        Some(reference) => {
+            document.pointer(&reference[1..]).unwrap_or_else(|| panic!("{reference} leads nowhere"))
+        }
         None => value,
     }
 }
@@ -61,7 +63,8 @@ fn it_is_of_this_version_and_its_references_lead_somewhere() {
     for (kind, list) in components {
         for name in list.as_object().unwrap().keys() {
             let used = references.contains(&format!("#/components/{kind}/{name}").as_str());
-            // The data of events has no place in a media type; the description of the stream names it.
+            // The data of events has no place in a media type; the description of the stream names
+            // it.
             assert!(used || name.ends_with("Event"), "{kind}/{name} is used nowhere");
         }
     }
@@ -70,7 +73,8 @@ fn it_is_of_this_version_and_its_references_lead_somewhere() {
 #[test]
 fn routes_are_those_of_the_code() {
     let document = document();
-    let documented: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    let documented: BTreeSet<&str> =
+        document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     let served: BTreeSet<&str> = Route::public_labels().into_iter().collect();
     assert_eq!(documented, served);
     for path in documented {
@@ -85,7 +89,10 @@ fn parameters_are_the_keys_of_queries() {
     let keys = |path: &str| -> Vec<&str> {
         let parameters = document["paths"][path]["get"]["parameters"].as_array().unwrap();
         let parameters = parameters.iter().map(|parameter| resolve(&document, parameter));
-        parameters.filter(|parameter| parameter["in"] == "query").map(|p| p["name"].as_str().unwrap()).collect()
+        parameters
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|p| p["name"].as_str().unwrap())
+            .collect()
     };
     assert_eq!(keys("/incidents"), Keys::All.names());
     assert_eq!(keys("/summary"), Keys::All.names());
@@ -94,7 +101,8 @@ fn parameters_are_the_keys_of_queries() {
     assert_eq!(keys("/"), [Keys::All.names(), &["page"]].concat());
     assert_eq!(keys("/employees/{employee_id}"), [Keys::OfEmployee.names(), &["page"]].concat());
     let types = &document["components"]["parameters"]["type"]["schema"]["items"]["enum"];
-    let sources: Vec<String> = crate::config::Config::default().sources.into_iter().map(|source| source.name).collect();
+    let sources: Vec<String> =
+        crate::config::Config::default().sources.into_iter().map(|source| source.name).collect();
     assert_eq!(strings(types), sources);
 }
 
@@ -104,16 +112,21 @@ fn words_are_those_of_the_code() {
     let names = |name| schema_names(&document, name);
     assert_eq!(names("Priority"), Priority::ALL.map(Priority::as_str));
     assert_eq!(names("Reason"), Reason::ALL.map(Reason::as_str));
-    let failures = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Ok).map(Outcome::as_str);
+    let failures =
+        Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Ok).map(Outcome::as_str);
     assert_eq!(names("Outcome"), failures.collect::<Vec<_>>());
     let states = [Freshness::Fresh, Freshness::Stale, Freshness::Missing];
     assert_eq!(names("State"), states.map(Freshness::as_str));
     let all = [Completeness::Complete, Completeness::Stale, Completeness::Partial];
     assert_eq!(names("Completeness"), all.map(Completeness::as_str));
     let schemas = &document["components"]["schemas"];
-    assert_eq!(schemas["Summary"]["properties"]["employees"]["properties"]["top"]["maxItems"], BUSIEST);
+    assert_eq!(
+        schemas["Summary"]["properties"]["employees"]["properties"]["top"]["maxItems"],
+        BUSIEST
+    );
     let formats: BTreeSet<&str> = Format::ALL.into_iter().map(Format::content_type).collect();
-    let content = document["paths"]["/incidents"]["get"]["responses"]["200"]["content"].as_object().unwrap();
+    let content =
+        document["paths"]["/incidents"]["get"]["responses"]["200"]["content"].as_object().unwrap();
     assert_eq!(content.keys().map(String::as_str).collect::<BTreeSet<_>>(), formats);
 }
 
@@ -150,8 +163,10 @@ fn problems_are_those_of_the_code() {
             | Problem::Internal => {}
         }
     }
-    let types: Vec<String> =
-        all.iter().map(|problem| format!("urn:incident-gateway:problem:{}", problem.name())).collect();
+    let types: Vec<String> = all
+        .iter()
+        .map(|problem| format!("urn:incident-gateway:problem:{}", problem.name()))
+        .collect();
     let schema = &document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
     assert_eq!(strings(schema), types);
 }

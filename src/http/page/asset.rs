@@ -25,8 +25,11 @@ pub(super) const JS: Asset = Asset {
     content: include_str!("../../../assets/page.js"),
 };
 
-pub(super) const ICON: Asset =
-    Asset { name: "icon.svg", content_type: "image/svg+xml", content: include_str!("../../../assets/icon.svg") };
+pub(super) const ICON: Asset = Asset {
+    name: "icon.svg",
+    content_type: "image/svg+xml",
+    content: include_str!("../../../assets/icon.svg"),
+};
 
 /// The asset of that name.
 pub(super) fn find(name: &str) -> Option<&'static Asset> {
@@ -34,9 +37,14 @@ pub(super) fn find(name: &str) -> Option<&'static Asset> {
 }
 
 impl Asset {
-    /// Where it is; another place for other content, so that no browser takes an old one from its cache.
+    /// Where it is; another place for other content, so that no browser takes an old one from its
+    /// cache.
     pub(super) fn url(&self) -> String {
-        format!("/assets/{}?v={:016x}", self.name, xxhash_rust::xxh3::xxh3_64(self.content.as_bytes()))
+        format!(
+            "/assets/{}?v={:016x}",
+            self.name,
+            xxhash_rust::xxh3::xxh3_64(self.content.as_bytes())
+        )
     }
 
     pub(super) fn response(&self, request: &HeaderMap) -> Response<Body> {

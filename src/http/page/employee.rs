@@ -15,7 +15,8 @@ use crate::snapshot::{Snapshot, View};
 /// Incidents a page.
 const INCIDENTS: usize = 50;
 
-/// How many characters of a record are shown, so that a page stays small; the document has them all.
+/// How many characters of a record are shown, so that a page stays small; the document has them
+/// all.
 const RECORD: usize = 300;
 
 #[derive(Template)]
@@ -41,7 +42,12 @@ struct Incident {
 }
 
 impl Page {
-    pub(super) fn new(snapshot: &Snapshot, employee: Employee<'_>, filter: &Filter, page: usize) -> Self {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        employee: Employee<'_>,
+        filter: &Filter,
+        page: usize,
+    ) -> Self {
         let (view, now) = (&snapshot.view, SystemTime::now());
         let names = view.names();
         let href = |filter: &Filter, page| {
@@ -50,8 +56,11 @@ impl Page {
             format!("{base}{}", links::query(filter, names, page))
         };
         let mut incidents: Vec<(Priority, &Placed)> = filter.incidents(&employee).collect();
-        incidents.sort_by(|left, right| right.1.timestamp.total_cmp(&left.1.timestamp).then(right.0.cmp(&left.0)));
-        let pager = Pager::new("incidents", incidents.len(), page, INCIDENTS, |page| href(filter, page));
+        incidents.sort_by(|left, right| {
+            right.1.timestamp.total_cmp(&left.1.timestamp).then(right.0.cmp(&left.0))
+        });
+        let pager =
+            Pager::new("incidents", incidents.len(), page, INCIDENTS, |page| href(filter, page));
         let shown = incidents[pager.range()].iter().map(|&(priority, placed)| Incident {
             moment: Moment::new(placed.timestamp, now),
             priority: priority.as_str(),
@@ -77,8 +86,8 @@ impl Page {
     }
 }
 
-/// The record's members beside those that have columns, as far as there is room; values as they came, strings without
-/// quotes.
+/// The record's members beside those that have columns, as far as there is room; values as they
+/// came, strings without quotes.
 fn fields(view: &View, placed: &Placed) -> Vec<(String, String)> {
     let mut room = RECORD;
     let mut fields = Vec::new();

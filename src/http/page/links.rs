@@ -132,7 +132,10 @@ mod tests {
         assert_eq!(Query::parse(Some(&text[1..]), Keys::All, &names).unwrap().filter, filter);
         assert!(!text.contains('<') && text.contains("until=2021-08-26T00%3A57%3A55Z"), "{text}");
         assert_eq!(query(&Filter::default(), &names, 2), "?page=3");
-        assert_eq!(employee("a/b?", &Filter::default(), &names).as_deref(), Some("/employees/a%2Fb%3F"));
+        assert_eq!(
+            employee("a/b?", &Filter::default(), &names).as_deref(),
+            Some("/employees/a%2Fb%3F")
+        );
         assert_eq!(employee("..", &Filter::default(), &names), None);
     }
 

@@ -31,7 +31,8 @@ use crate::render::Filter;
 use crate::render::compress::compress;
 use crate::snapshot::Snapshot;
 
-/// Nothing but the page's own style, script, icon and stream; no frame, no base, forms only to here.
+/// Nothing but the page's own style, script, icon and stream; no frame, no base, forms only to
+/// here.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
     connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
@@ -102,7 +103,12 @@ impl Gateway {
     }
 
     /// `GET /employees/{employee_id}`
-    pub(super) async fn employee_page(&self, id: &str, request: &Parts, context: &Context) -> Response<Body> {
+    pub(super) async fn employee_page(
+        &self,
+        id: &str,
+        request: &Parts,
+        context: &Context,
+    ) -> Response<Body> {
         let answer = async {
             let PageQuery { asked, filter, page } = self.read_page(request, Keys::OfEmployee)?;
             let found = self.find(&asked, context).await?;
@@ -110,7 +116,12 @@ impl Gateway {
             let (snapshot, headers) = (Arc::clone(&found.snapshot), request.headers.clone());
             // One employee may have most of the incidents, and sorting those takes its time.
             let made = tokio::task::spawn_blocking(move || {
-                let template = employee::Page::new(&snapshot, snapshot.view.joined().employee_at(rank), &filter, page);
+                let template = employee::Page::new(
+                    &snapshot,
+                    snapshot.view.joined().employee_at(rank),
+                    &filter,
+                    page,
+                );
                 html(&template, &snapshot, &headers)
             });
             match timeout_at(context.started + self.budget, made).await {
@@ -124,22 +135,28 @@ impl Gateway {
 
     /// `GET /assets/{name}`
     pub(super) fn asset(name: &str, request: &Parts, context: &Context) -> Response<Body> {
-        asset::find(name)
-            .map_or_else(|| Problem::NotFound.response(context.id(), &[]), |asset| asset.response(&request.headers))
+        asset::find(name).map_or_else(
+            || Problem::NotFound.response(context.id(), &[]),
+            |asset| asset.response(&request.headers),
+        )
     }
 
-    /// The page's own key, and the rest as for `/incidents`. A form sends its text fields even when they were left empty.
+    /// The page's own key, and the rest as for `/incidents`. A form sends its text fields even when
+    /// they were left empty.
     fn read_page(&self, request: &Parts, keys: Keys) -> Result<PageQuery, Problem> {
         let pairs = request.uri.query().unwrap_or_default().split('&');
-        let (pages, rest): (Vec<&str>, Vec<&str>) =
-            pairs.filter(|pair| !LEFT_EMPTY.contains(pair)).partition(|pair| pair.split('=').next() == Some("page"));
+        let (pages, rest): (Vec<&str>, Vec<&str>) = pairs
+            .filter(|pair| !LEFT_EMPTY.contains(pair))
+            .partition(|pair| pair.split('=').next() == Some("page"));
         let page = match pages[..] {
             [] => 1,
             [page] => page
                 .strip_prefix("page=")
                 .and_then(|page| page.parse().ok())
                 .filter(|page| (1..=LAST_PAGE).contains(page))
-                .ok_or_else(|| Problem::InvalidQuery(format!("`page` takes a number from 1 to {LAST_PAGE}")))?,
+                .ok_or_else(|| {
+                    Problem::InvalidQuery(format!("`page` takes a number from 1 to {LAST_PAGE}"))
+                })?,
             _ => return Err(Problem::InvalidQuery("`page` is given more than once".to_owned())),
         };
         let (query, asked) = self.read_query(Some(&rest.join("&")), &request.headers, keys)?;
@@ -158,7 +175,9 @@ impl Gateway {
             Err(problem) => problem,
         };
         let mut response = self.settle(Err(problem.clone()), request, context);
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
+        response
+            .headers_mut()
+            .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
         if !negotiate::accepts_html(&request.headers) {
             return response;
         }

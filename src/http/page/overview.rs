@@ -25,7 +25,8 @@ const KEPT_BYTES: u64 = 16 << 20;
 /// For how long an overview is kept that nobody asks for again.
 const KEPT_FOR: Duration = Duration::from_mins(2);
 
-/// What the page says of one view under one filter, whatever page of it and whenever it is asked for.
+/// What the page says of one view under one filter, whatever page of it and whenever it is asked
+/// for.
 pub(super) struct Overview {
     /// Ranks of the employees in the document, those first who need attention first.
     urgent: Vec<u32>,
@@ -53,11 +54,18 @@ impl Overview {
             }
             if let Some((priority, latest)) = urgency {
                 let rank = joined.rank(employee.id).expect("the employee is of this view");
-                urgent.push((priority, latest, u32::try_from(rank).expect("fewer than 2^32 employees")));
+                urgent.push((
+                    priority,
+                    latest,
+                    u32::try_from(rank).expect("fewer than 2^32 employees"),
+                ));
             }
         }
         urgent.sort_unstable_by(|left, right| {
-            Reverse(left.0).cmp(&Reverse(right.0)).then(right.1.total_cmp(&left.1)).then(left.2.cmp(&right.2))
+            Reverse(left.0)
+                .cmp(&Reverse(right.0))
+                .then(right.1.total_cmp(&left.1))
+                .then(left.2.cmp(&right.2))
         });
         let mut reasons = [0; Reason::ALL.len()];
         for record in joined.unattributed() {
@@ -65,7 +73,14 @@ impl Overview {
         }
         let latest = incidents.iter().map(|(timestamp, _)| *timestamp).max_by(f64::total_cmp);
         let urgent = urgent.into_iter().map(|(_, _, rank)| rank).collect();
-        Self { urgent, priorities, sources, latest, reasons, timeline: Timeline::new(&incidents, SystemTime::now()) }
+        Self {
+            urgent,
+            priorities,
+            sources,
+            latest,
+            reasons,
+            timeline: Timeline::new(&incidents, SystemTime::now()),
+        }
     }
 }
 
@@ -77,17 +92,25 @@ impl Overviews {
         let weight = |_: &(u64, String), overview: &Arc<Overview>| {
             u32::try_from(overview.urgent.len() * size_of::<u32>() + 4096).unwrap_or(u32::MAX)
         };
-        Self(Cache::builder().weigher(weight).max_capacity(KEPT_BYTES).time_to_idle(KEPT_FOR).build())
+        Self(
+            Cache::builder()
+                .weigher(weight)
+                .max_capacity(KEPT_BYTES)
+                .time_to_idle(KEPT_FOR)
+                .build(),
+        )
     }
 
-    /// The overview of a view under a filter, made once however many ask, by a task that goes on when the caller stops
-    /// waiting. `None` when making it panicked.
+    /// The overview of a view under a filter, made once however many ask, by a task that goes on
+    /// when the caller stops waiting. `None` when making it panicked.
     pub(super) async fn get(&self, view: &Arc<View>, filter: &Filter) -> Option<Arc<Overview>> {
         let (cache, view, filter) = (self.0.clone(), Arc::clone(view), filter.clone());
         let key = (view.id(), format!("{filter:?}"));
         let made = async move {
             let make = async {
-                tokio::task::spawn_blocking(move || Arc::new(Overview::new(&view, &filter))).await.map_err(|_| ())
+                tokio::task::spawn_blocking(move || Arc::new(Overview::new(&view, &filter)))
+                    .await
+                    .map_err(|_| ())
             };
             cache.try_get_with(key, make).await
         };
@@ -147,11 +170,18 @@ struct Missing {
 }
 
 impl Page {
-    pub(super) fn new(snapshot: &Snapshot, overview: &Overview, filter: &Filter, page: usize) -> Self {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        overview: &Overview,
+        filter: &Filter,
+        page: usize,
+    ) -> Self {
         let (view, now) = (&snapshot.view, SystemTime::now());
         let names = view.names();
         let href = |filter: &Filter, page| format!("/{}", links::query(filter, names, page));
-        let pager = Pager::new("employees", overview.urgent.len(), page, EMPLOYEES, |page| href(filter, page));
+        let pager = Pager::new("employees", overview.urgent.len(), page, EMPLOYEES, |page| {
+            href(filter, page)
+        });
         let employees = overview.urgent[pager.range()].iter().map(|&rank| {
             let employee = view.joined().employee_at(rank as usize);
             row(&employee, filter, names, now)
@@ -168,7 +198,8 @@ impl Page {
             chosen: filter.sources.as_ref().is_some_and(|chosen| chosen.contains(&source)),
             href: href(&Filter { sources: Some(vec![source]), ..filter.clone() }, 0),
         });
-        let reasons = Reason::ALL.into_iter().filter(|reason| overview.reasons[*reason as usize] > 0);
+        let reasons =
+            Reason::ALL.into_iter().filter(|reason| overview.reasons[*reason as usize] > 0);
         let time = |seconds: Option<f64>| seconds.map_or_else(String::new, links::time);
         Self {
             frame: Frame::new("Incidents", snapshot),
@@ -176,7 +207,13 @@ impl Page {
             priorities: priorities.collect(),
             types: types.collect(),
             employees: employees.collect(),
-            employee_id: filter.employees.iter().flatten().map(|id| brief(id, 200)).collect::<Vec<_>>().join(","),
+            employee_id: filter
+                .employees
+                .iter()
+                .flatten()
+                .map(|id| brief(id, 200))
+                .collect::<Vec<_>>()
+                .join(","),
             since: time(filter.since),
             until: time(filter.until),
             quick: quick(overview.latest, filter, href),
@@ -197,17 +234,23 @@ impl Page {
 }
 
 /// The stretches of time before the latest incident that people ask for.
-fn quick(latest: Option<f64>, filter: &Filter, href: impl Fn(&Filter, usize) -> String) -> Vec<Choice> {
+fn quick(
+    latest: Option<f64>,
+    filter: &Filter,
+    href: impl Fn(&Filter, usize) -> String,
+) -> Vec<Choice> {
     let Some(latest) = latest else { return Vec::new() };
-    let choices = [("Last hour", 3_600.0), ("Last day", 86_400.0), ("Last week", 604_800.0)].map(|(name, seconds)| {
-        let since = Some((latest - seconds).floor());
-        Choice {
-            name: name.to_owned(),
-            count: String::new(),
-            chosen: filter.since == since,
-            href: href(&Filter { since, until: None, ..filter.clone() }, 0),
-        }
-    });
+    let choices = [("Last hour", 3_600.0), ("Last day", 86_400.0), ("Last week", 604_800.0)].map(
+        |(name, seconds)| {
+            let since = Some((latest - seconds).floor());
+            Choice {
+                name: name.to_owned(),
+                count: String::new(),
+                chosen: filter.since == since,
+                href: href(&Filter { since, until: None, ..filter.clone() }, 0),
+            }
+        },
+    );
     choices.into()
 }
 

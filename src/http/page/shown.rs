@@ -46,7 +46,8 @@ fn ago(seconds: f64) -> String {
 
 /// A length of time in its largest whole unit.
 pub(super) fn span(seconds: f64) -> String {
-    const UNITS: [(f64, &str); 5] = [(31_557_600.0, "y"), (86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s")];
+    const UNITS: [(f64, &str); 5] =
+        [(31_557_600.0, "y"), (86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s")];
     let (unit, name) = UNITS.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1.0, "s"));
     format!("{:.0} {name}", (seconds / unit).floor())
 }
@@ -85,7 +86,9 @@ mod tests {
             let Moment { exact, text, ago } = Moment::new(seconds, now);
             (exact, text, ago)
         };
-        let texts = |exact: &str, text: &str, ago: &str| (exact.to_owned(), text.to_owned(), ago.to_owned());
+        let texts = |exact: &str, text: &str, ago: &str| {
+            (exact.to_owned(), text.to_owned(), ago.to_owned())
+        };
         assert_eq!(
             shown(1_629_939_474.134_612_8),
             texts("2021-08-26T00:57:54.134Z", "2021-08-26 00:57:54", "59 min ago")
@@ -103,6 +106,9 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(brief("héllo", 2), "hé…");
         assert_eq!(brief("hé", 2), "hé");
-        assert_eq!((span(59.9), span(3600.0), span(0.2)), ("59 s".into(), "1 h".into(), "0 s".into()));
+        assert_eq!(
+            (span(59.9), span(3600.0), span(0.2)),
+            ("59 s".into(), "1 h".into(), "0 s".into())
+        );
     }
 }

@@ -30,17 +30,24 @@ impl Standing {
     pub(super) fn of(snapshot: &Snapshot, now: Instant) -> Self {
         let completeness = snapshot.completeness(now);
         let named = |state: Freshness| {
-            let sources = snapshot.sources.iter().filter(|source| snapshot.freshness(source, now) == state);
+            let sources =
+                snapshot.sources.iter().filter(|source| snapshot.freshness(source, now) == state);
             sources.map(|source| &*source.name).collect::<Vec<_>>().join(", ")
         };
         let sentence = match completeness {
             _ if !snapshot.has_data() => "No data yet: no source has answered.".to_owned(),
             Completeness::Complete => "Every source is fresh.".to_owned(),
             Completeness::Stale => {
-                format!("Not up to date: {} could not be refreshed, and older data stands in.", named(Freshness::Stale))
+                format!(
+                    "Not up to date: {} could not be refreshed, and older data stands in.",
+                    named(Freshness::Stale)
+                )
             }
             Completeness::Partial => {
-                format!("Not the whole picture: there is no data from {}.", named(Freshness::Missing))
+                format!(
+                    "Not the whole picture: there is no data from {}.",
+                    named(Freshness::Missing)
+                )
             }
         };
         let sources = snapshot.sources.iter().map(|source| {

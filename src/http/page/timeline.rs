@@ -11,8 +11,8 @@ use crate::render::Filter;
 /// The most bars.
 const MOST_BARS: usize = 60;
 
-/// How high the highest bar is, of a hundred, and the least of its parts: a lone incident is seen beside thousands, and
-/// four such parts find room above.
+/// How high the highest bar is, of a hundred, and the least of its parts: a lone incident is seen
+/// beside thousands, and four such parts find room above.
 const TALLEST: f64 = 94.0;
 const LEAST: f64 = 1.5;
 
@@ -43,7 +43,8 @@ const STEPS: [f64; 20] = [
 /// The share of the oldest incidents that may lie outside of the picture when they lie far outside.
 const TAIL: f64 = 0.005;
 
-/// How many seconds after the present an incident may be; what is later has a wrong time, and lies outside.
+/// How many seconds after the present an incident may be; what is later has a wrong time, and lies
+/// outside.
 const SKEW: f64 = 86_400.0;
 
 /// How many incidents of each priority there are in each stretch of time.
@@ -62,7 +63,10 @@ impl Timeline {
             return Self { outside: incidents.len(), ..Self::default() };
         };
         let fits = |step: &f64| (high / step).floor() - (low / step).floor() < MOST_BARS as f64;
-        let step = STEPS.into_iter().find(|step| fits(step)).unwrap_or((high - low) / (MOST_BARS - 1) as f64);
+        let step = STEPS
+            .into_iter()
+            .find(|step| fits(step))
+            .unwrap_or((high - low) / (MOST_BARS - 1) as f64);
         let begin = (low / step).floor() * step;
         let mut timeline = Self { begin, step, bars: Vec::new(), outside: 0 };
         for &(timestamp, priority) in incidents {
@@ -71,7 +75,11 @@ impl Timeline {
                 timeline.outside += 1;
                 continue;
             }
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is within 0..MOST_BARS")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "it is within 0..MOST_BARS"
+            )]
             let place = place as usize;
             if place >= timeline.bars.len() {
                 timeline.bars.resize(place + 1, [0; 4]);
@@ -83,25 +91,37 @@ impl Timeline {
 
     /// As the page draws it: a unit wide a bar, a hundred units high.
     pub(super) fn chart(&self, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Chart {
-        let highest = self.bars.iter().map(|bar| bar.iter().sum::<usize>()).max().unwrap_or_default();
-        let bars = self.bars.iter().enumerate().filter(|(_, counts)| **counts != [0; 4]).map(|(index, counts)| {
-            let since = self.begin + index as f64 * self.step;
-            let within = Filter { since: Some(since), until: Some(since + self.step), ..filter.clone() };
-            let mut top = 100.0;
-            let parts =
-                Priority::ALL.into_iter().rev().filter(|priority| counts[*priority as usize] > 0).map(|priority| {
-                    let height = (counts[priority as usize] as f64 / highest as f64 * TALLEST).max(LEAST);
-                    top -= height;
-                    Part { priority: priority.as_str(), y: format!("{top:.2}"), height: format!("{height:.2}") }
-                });
-            Bar {
-                x: index,
-                moment: Moment::new(since, now),
-                href: format!("/{}", links::query(&within, names, 0)),
-                parts: parts.collect(),
-                counts: [3, 2, 1, 0].map(|priority| count(counts[priority])),
-            }
-        });
+        let highest =
+            self.bars.iter().map(|bar| bar.iter().sum::<usize>()).max().unwrap_or_default();
+        let bars = self.bars.iter().enumerate().filter(|(_, counts)| **counts != [0; 4]).map(
+            |(index, counts)| {
+                let since = self.begin + index as f64 * self.step;
+                let within =
+                    Filter { since: Some(since), until: Some(since + self.step), ..filter.clone() };
+                let mut top = 100.0;
+                let parts = Priority::ALL
+                    .into_iter()
+                    .rev()
+                    .filter(|priority| counts[*priority as usize] > 0)
+                    .map(|priority| {
+                        let height = (counts[priority as usize] as f64 / highest as f64 * TALLEST)
+                            .max(LEAST);
+                        top -= height;
+                        Part {
+                            priority: priority.as_str(),
+                            y: format!("{top:.2}"),
+                            height: format!("{height:.2}"),
+                        }
+                    });
+                Bar {
+                    x: index,
+                    moment: Moment::new(since, now),
+                    href: format!("/{}", links::query(&within, names, 0)),
+                    parts: parts.collect(),
+                    counts: [3, 2, 1, 0].map(|priority| count(counts[priority])),
+                }
+            },
+        );
         let edge = |bar: usize| Moment::new(self.begin + bar as f64 * self.step, now);
         Chart {
             width: self.bars.len().max(1),
@@ -115,13 +135,17 @@ impl Timeline {
     }
 }
 
-/// Between which times the picture lies: all of them up to `latest`, unless a few are so old that the rest would be one
-/// bar. The newest are never left out for that: they matter most.
+/// Between which times the picture lies: all of them up to `latest`, unless a few are so old that
+/// the rest would be one bar. The newest are never left out for that: they matter most.
 fn bounds(incidents: &[(f64, Priority)], latest: f64) -> Option<(f64, f64)> {
     let mut times: Vec<f64> =
         incidents.iter().map(|(timestamp, _)| *timestamp).filter(|time| *time <= latest).collect();
     let count = times.len();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a count")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of a count"
+    )]
     let tail = ((count as f64 * TAIL).ceil() as usize).min(count.checked_sub(1)? / 2);
     let mut nth = |index: usize| *times.select_nth_unstable_by(index, f64::total_cmp).1;
     let (first, low, last) = (nth(0), nth(tail), nth(count - 1));
@@ -184,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_few_stray_times_do_not_squeeze_the_rest() {
-        let times: Vec<f64> = (0..1000).map(|hour| 1.6e9 + f64::from(hour) * 3600.0).chain([0.0, 3e9]).collect();
+        let times: Vec<f64> =
+            (0..1000).map(|hour| 1.6e9 + f64::from(hour) * 3600.0).chain([0.0, 3e9]).collect();
         let timeline = timeline(&times);
         assert!((2..=10).contains(&timeline.outside), "{}", timeline.outside);
         assert!(timeline.bars.len() > 20);

@@ -25,7 +25,8 @@ pub(super) enum Answer {
     Retried(Duration, String),
 }
 
-/// Answers each source's calls from its script, the last entry again and again, and notes when each was made.
+/// Answers each source's calls from its script, the last entry again and again, and notes when each
+/// was made.
 pub(super) struct Script {
     answers: [Mutex<VecDeque<Answer>>; 3],
     pub(super) calls: Mutex<Vec<(usize, Duration)>>,
@@ -34,15 +35,26 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn calls_of(&self, source: usize) -> Vec<Duration> {
-        self.calls.lock().unwrap().iter().filter(|(called, _)| *called == source).map(|(_, at)| *at).collect()
+        self.calls
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|(called, _)| *called == source)
+            .map(|(_, at)| *at)
+            .collect()
     }
 }
 
 impl Origin for Script {
-    fn fetch(&self, source: usize, on_retry: OnRetry) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+    fn fetch(
+        &self,
+        source: usize,
+        on_retry: OnRetry,
+    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
         self.calls.lock().unwrap().push((source, self.started.elapsed()));
         let mut answers = self.answers[source].lock().unwrap();
-        let answer = if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
+        let answer =
+            if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
         async move {
             if matches!(answer, Answer::Retried(..)) {
                 on_retry.tell(&UpstreamError::new(Outcome::Status, "scripted"));
@@ -88,7 +100,9 @@ pub(super) fn table(after: u64, body: &str) -> Answer {
 }
 
 pub(super) fn incidents(after: u64, whos: &[&str]) -> Answer {
-    let record = |(index, who): (usize, &&str)| format!(r#"{{"who":{who},"priority":"low","timestamp":{index}}}"#);
+    let record = |(index, who): (usize, &&str)| {
+        format!(r#"{{"who":{who},"priority":"low","timestamp":{index}}}"#)
+    };
     let records: Vec<String> = whos.iter().enumerate().map(record).collect();
     Answer::Body(seconds(after), format!(r#"{{"results":[{}]}}"#, records.join(",")))
 }
@@ -112,7 +126,8 @@ pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
     let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
     let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
     let metrics = Arc::new(Metrics::new(&names));
-    let settings = Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
+    let settings =
+        Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
     let (refresh, snapshots) =
         Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
     let sender = refresh.snapshots.clone();
@@ -126,15 +141,19 @@ impl Bench {
     }
 
     /// Waits for a snapshot that meets the condition; how long it took.
-    pub(super) async fn until(&mut self, what: &str, condition: impl Fn(&Snapshot) -> bool) -> Duration {
+    pub(super) async fn until(
+        &mut self,
+        what: &str,
+        condition: impl Fn(&Snapshot) -> bool,
+    ) -> Duration {
         let started = Instant::now();
         let wait = self.snapshots.wait_for(|snapshot| condition(snapshot));
         assert!(timeout(seconds(7200), wait).await.is_ok(), "never: {what}");
         started.elapsed()
     }
 
-    /// Whether this comes true as the cache is used: moka frees what it removed when no thread reads any cache of the
-    /// process, those of other tests included.
+    /// Whether this comes true as the cache is used: moka frees what it removed when no thread
+    /// reads any cache of the process, those of other tests included.
     pub(super) async fn frees(&self, condition: impl Fn() -> bool) -> bool {
         for _ in 0..100_000 {
             if condition() {

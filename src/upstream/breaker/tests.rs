@@ -25,7 +25,8 @@ fn open(breaker: &Arc<Breaker>) -> Duration {
 
 fn shown(metrics: &Metrics) -> String {
     let page = metrics.encode();
-    let line = page.lines().find(|line| line.starts_with("incident_gateway_circuit_state{")).unwrap();
+    let line =
+        page.lines().find(|line| line.starts_with("incident_gateway_circuit_state{")).unwrap();
     line.rsplit(' ').next().unwrap().to_owned()
 }
 

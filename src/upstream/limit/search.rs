@@ -1,22 +1,25 @@
 //! Which limit to try next: a hill climb on throughput, one step at a time. Pure; knows no clock.
 //!
-//! **What is compared.** By Little's law, calls in flight ÷ latency is throughput. If calls did not slow each other, a
-//! step from `n` to `n + 1` would bring `1/n` more of it; a step is *worth it* when it brings at least [`WORTH`] of that.
-//! Each source is compared with itself, since sources differ far more from each other than from one limit to the next,
-//! and a refresh has only a handful of calls.
+//! **What is compared.** By Little's law, calls in flight ÷ latency is throughput. If calls did not
+//! slow each other, a step from `n` to `n + 1` would bring `1/n` more of it; a step is *worth it*
+//! when it brings at least [`WORTH`] of that. Each source is compared with itself, since sources
+//! differ far more from each other than from one limit to the next, and a refresh has only a
+//! handful of calls.
 //!
-//! **How it moves.** Up while the step was worth it; where it was not, back, and there it settles. A level is only
-//! settled on once the step *into* it was found worth it; otherwise the search goes down until one is. While settled,
-//! it looks again after some calls, upward and downward in turn, ever more rarely; and at once when latency has moved
-//! away from what it was. Congestion lowers the limit whatever the figures say: calls that all time out are wonderfully
-//! alike, and to any statistic of latencies look like calm.
+//! **How it moves.** Up while the step was worth it; where it was not, back, and there it settles.
+//! A level is only settled on once the step *into* it was found worth it; otherwise the search goes
+//! down until one is. While settled, it looks again after some calls, upward and downward in turn,
+//! ever more rarely; and at once when latency has moved away from what it was. Congestion lowers
+//! the limit whatever the figures say: calls that all time out are wonderfully alike, and to any
+//! statistic of latencies look like calm.
 
 use std::collections::BTreeMap;
 
 /// The part of what a step would bring at best that makes it worth taking.
 ///
-/// With the latency that users report (alone 1.5 s, seven at once 4 s) growing with the square of the calls beside, the
-/// step from 3 to 4 brings 38 % and the one to 5 8 %; growing linearly, the step from 7 to 8 still brings 26 %.
+/// With the latency that users report (alone 1.5 s, seven at once 4 s) growing with the square of
+/// the calls beside, the step from 3 to 4 brings 38 % and the one to 5 8 %; growing linearly, the
+/// step from 7 to 8 still brings 26 %.
 const WORTH: f64 = 0.10;
 
 /// A comparison is taken as it is after so many windows, however noisy.
@@ -25,11 +28,12 @@ const PATIENCE: u32 = 3;
 /// The weight of a new measurement at a level that has been measured for long.
 const ALPHA: f64 = 0.4;
 
-/// Latency that is so many times what it was, or one part in so many, is another upstream: measure anew.
+/// Latency that is so many times what it was, or one part in so many, is another upstream: measure
+/// anew.
 const DRIFT: f64 = 1.25;
 
-/// After so many measurements at a settled level it looks whether a neighbour has become better (about four refreshes);
-/// each look in vain doubles it.
+/// After so many measurements at a settled level it looks whether a neighbour has become better
+/// (about four refreshes); each look in vain doubles it.
 const FIRST_HOLD: u32 = 32;
 const LONGEST_HOLD: u32 = 256;
 
@@ -66,7 +70,8 @@ struct Verdict {
 }
 
 impl Level {
-    /// Whether the step from `self` up to `upper` was worth it; `None` when no source was measured on both sides.
+    /// Whether the step from `self` up to `upper` was worth it; `None` when no source was measured
+    /// on both sides.
     fn judge(&self, upper: &Self) -> Option<Verdict> {
         let surplus = self.sources.iter().filter_map(|(source, lower)| {
             let upper = upper.sources.get(source)?;
@@ -112,9 +117,11 @@ enum Direction {
 
 #[derive(Debug)]
 enum Phase {
-    /// Moving; `from` is what was measured where the last step came from, `None` where there was no step yet.
+    /// Moving; `from` is what was measured where the last step came from, `None` where there was no
+    /// step yet.
     Moving { direction: Direction, from: Option<Level> },
-    /// At rest; `then` is what was measured here when it came to rest, `left` the measurements until it looks again.
+    /// At rest; `then` is what was measured here when it came to rest, `left` the measurements
+    /// until it looks again.
     Settled { then: Level, left: u32 },
 }
 
@@ -153,24 +160,31 @@ impl Search {
         self.limit
     }
 
-    /// A call of this source was answered, which ran wholly under the present limit and made use of it: with so many
-    /// calls in flight on average, itself included, in so many seconds. Both are above zero.
+    /// A call of this source was answered, which ran wholly under the present limit and made use of
+    /// it: with so many calls in flight on average, itself included, in so many seconds. Both are
+    /// above zero.
     pub(super) fn measured(&mut self, source: usize, in_flight: f64, latency: f64) {
         self.measured += 1;
         self.here.sources.entry(source).or_default().add(in_flight.ln(), latency.ln());
     }
 
-    /// Whether the trouble of this source came with the step up that is being tried: it was answered before.
+    /// Whether the trouble of this source came with the step up that is being tried: it was
+    /// answered before.
     pub(super) fn blames_step(&self, source: usize) -> bool {
         match &self.phase {
-            Phase::Moving { direction: Direction::Up, from: Some(from) } => from.sources.contains_key(&source),
+            Phase::Moving { direction: Direction::Up, from: Some(from) } => {
+                from.sources.contains_key(&source)
+            }
             Phase::Moving { .. } | Phase::Settled { .. } => false,
         }
     }
 
     /// The upstream has too much to do.
     pub(super) fn congested(&mut self) {
-        match std::mem::replace(&mut self.phase, Phase::Moving { direction: Direction::Up, from: None }) {
+        match std::mem::replace(
+            &mut self.phase,
+            Phase::Moving { direction: Direction::Up, from: None },
+        ) {
             Phase::Moving { direction: Direction::Up, from: Some(from) } => {
                 self.limit -= 1;
                 self.here = from;
@@ -192,7 +206,10 @@ impl Search {
             return;
         }
         self.here.windows = self.here.windows.saturating_add(1);
-        match std::mem::replace(&mut self.phase, Phase::Moving { direction: Direction::Up, from: None }) {
+        match std::mem::replace(
+            &mut self.phase,
+            Phase::Moving { direction: Direction::Up, from: None },
+        ) {
             Phase::Settled { then, left } => self.rest(then, left.saturating_sub(measured), waited),
             Phase::Moving { direction, from: None } => self.step(direction, waited),
             Phase::Moving { direction, from: Some(from) } => self.compare(direction, from, waited),
@@ -223,7 +240,8 @@ impl Search {
         let verdict = lower.judge(upper);
         let patient = self.here.windows < PATIENCE;
         let Some(verdict) = verdict.filter(|verdict| verdict.sure || !patient).or_else(|| {
-            // Nothing to go by after all that time: a step that cannot be shown to be worth it is not.
+            // Nothing to go by after all that time: a step that cannot be shown to be worth it is
+            // not.
             (!patient).then_some(Verdict { worth: false, sure: false })
         }) else {
             self.phase = Phase::Moving { direction, from: Some(from) };
@@ -251,7 +269,8 @@ impl Search {
     /// Takes a step, or settles where there is none to take.
     fn step(&mut self, direction: Direction, waited: bool) {
         let to = match direction {
-            // Where nobody waits, a higher limit would not be used, and nothing could be learnt of it.
+            // Where nobody waits, a higher limit would not be used, and nothing could be learnt of
+            // it.
             Direction::Up if waited && self.limit < self.most => self.limit + 1,
             Direction::Down if self.limit > 1 => self.limit - 1,
             Direction::Up | Direction::Down => return self.settle(),
@@ -261,7 +280,11 @@ impl Search {
     }
 
     fn settle(&mut self) {
-        self.hold = if self.settled_at == self.limit { (self.hold * 2).min(LONGEST_HOLD) } else { FIRST_HOLD };
+        self.hold = if self.settled_at == self.limit {
+            (self.hold * 2).min(LONGEST_HOLD)
+        } else {
+            FIRST_HOLD
+        };
         self.settled_at = self.limit;
         self.proven = true;
         self.phase = Phase::Settled { then: self.here.clone(), left: self.hold };

@@ -30,14 +30,22 @@ fn leave(permits: impl IntoIterator<Item = Permit>, signal: Signal) {
 
 #[test]
 fn what_says_something_of_the_load() {
-    let status =
-        |code| Err::<(), _>(UpstreamError::new(Outcome::Status, "").with_status(StatusCode::from_u16(code).unwrap()));
+    let status = |code| {
+        Err::<(), _>(
+            UpstreamError::new(Outcome::Status, "")
+                .with_status(StatusCode::from_u16(code).unwrap()),
+        )
+    };
     let error = |kind| Err::<(), _>(UpstreamError::new(kind, ""));
     assert_eq!(Signal::of::<()>(&Ok(()), false), Signal::Answered);
     assert_eq!(Signal::of(&error(Outcome::Timeout), false), Signal::TimedOut);
     assert_eq!(Signal::of(&status(429), false), Signal::PushedBack);
     assert_eq!(Signal::of(&status(503), false), Signal::PushedBack);
-    assert_eq!(Signal::of(&status(503), true), Signal::Nothing, "a probe tells of its source alone");
+    assert_eq!(
+        Signal::of(&status(503), true),
+        Signal::Nothing,
+        "a probe tells of its source alone"
+    );
     assert_eq!(Signal::of(&status(500), false), Signal::Nothing);
     for kind in [Outcome::Connect, Outcome::Body, Outcome::Decode, Outcome::TooLarge] {
         assert_eq!(Signal::of(&error(kind), false), Signal::Nothing, "{kind}");

@@ -22,7 +22,11 @@ fn policy(retries: usize, earned: usize, seed: u64) -> RetryPolicy {
         source: Arc::clone(&source),
         retries,
         budget,
-        breaker: Arc::new(Breaker::new(source, Arc::clone(&metrics), fastrand::Rng::with_seed(seed))),
+        breaker: Arc::new(Breaker::new(
+            source,
+            Arc::clone(&metrics),
+            fastrand::Rng::with_seed(seed),
+        )),
         jitter: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
         metrics,
     }
@@ -37,7 +41,11 @@ fn reset() -> UpstreamError {
 }
 
 /// How long it waits before the next try; `None` when there is none.
-async fn wait(policy: &mut RetryPolicy, attempt: &mut Attempt, error: &UpstreamError) -> Option<Duration> {
+async fn wait(
+    policy: &mut RetryPolicy,
+    attempt: &mut Attempt,
+    error: &UpstreamError,
+) -> Option<Duration> {
     let began = Instant::now();
     policy.retry(attempt, &mut Err::<(), _>(error.clone()))?.await;
     Some(began.elapsed())
@@ -48,11 +56,14 @@ fn what_is_retried() {
     for kind in [Outcome::Connect, Outcome::Body, Outcome::Timeout] {
         assert!(worth_it(kind, None), "{kind}");
     }
-    for kind in [Outcome::Ok, Outcome::Decode, Outcome::TooLarge, Outcome::CircuitOpen, Outcome::Status] {
+    for kind in
+        [Outcome::Ok, Outcome::Decode, Outcome::TooLarge, Outcome::CircuitOpen, Outcome::Status]
+    {
         assert!(!worth_it(kind, None), "{kind}");
     }
-    let retried: Vec<_> =
-        (100..600).filter(|code| worth_it(Outcome::Status, Some(StatusCode::from_u16(*code).unwrap()))).collect();
+    let retried: Vec<_> = (100..600)
+        .filter(|code| worth_it(Outcome::Status, Some(StatusCode::from_u16(*code).unwrap())))
+        .collect();
     assert_eq!(retried, [429, 500, 502, 503, 504]);
 }
 
@@ -72,7 +83,11 @@ async fn waits_longer_each_time_with_full_jitter() {
         let most = (BASE * (1 << round)).min(LONGEST);
         assert!(shortest[round] < most / 10, "round {round} can be short: {:?}", shortest[round]);
         // The clock counts whole milliseconds, rounded up.
-        assert!(longest[round] <= most + Duration::from_millis(1), "round {round}: {:?}", longest[round]);
+        assert!(
+            longest[round] <= most + Duration::from_millis(1),
+            "round {round}: {:?}",
+            longest[round]
+        );
         assert!(longest[round] > most * 9 / 10, "round {round} can be long: {:?}", longest[round]);
     }
 }
@@ -83,7 +98,10 @@ async fn obeys_retry_after_and_leaves_a_long_one_to_the_caller() {
     let busy = busy.with_status(StatusCode::SERVICE_UNAVAILABLE);
     let asked = busy.clone().with_retry_after(Some(Duration::from_secs(3)));
     let waited = wait(&mut policy, &mut attempt(), &asked).await.unwrap();
-    assert!(waited >= Duration::from_secs(3) && waited <= Duration::from_secs(3) + BASE, "{waited:?}");
+    assert!(
+        waited >= Duration::from_secs(3) && waited <= Duration::from_secs(3) + BASE,
+        "{waited:?}"
+    );
     let asked = busy.with_retry_after(Some(LONGEST + Duration::from_secs(1)));
     assert_eq!(wait(&mut policy, &mut attempt(), &asked).await, None);
 }

@@ -143,15 +143,25 @@ fn with_length(body: &[u8], announced: u64) -> Vec<u8> {
 }
 
 fn with_coding(body: &[u8], coding: &str) -> Vec<u8> {
-    [format!("{JSON}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
+    [
+        format!("{JSON}Content-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n", body.len())
+            .as_bytes(),
+        body,
+    ]
+    .concat()
 }
 
 fn len(body: &[u8]) -> u64 {
     body.len().try_into().unwrap()
 }
 
-/// Answers one request; gives the connection back where it can be used again. Counts in `sent` what endless bodies took.
-pub(super) async fn play<W: Wire>(mut wire: W, script: Script, sent: &AtomicUsize) -> io::Result<Option<W>> {
+/// Answers one request; gives the connection back where it can be used again. Counts in `sent` what
+/// endless bodies took.
+pub(super) async fn play<W: Wire>(
+    mut wire: W,
+    script: Script,
+    sent: &AtomicUsize,
+) -> io::Result<Option<W>> {
     match script {
         Script::Respond(reply) => {
             sleep(reply.delay).await;
@@ -174,7 +184,8 @@ pub(super) async fn play<W: Wire>(mut wire: W, script: Script, sent: &AtomicUsiz
             return Ok(Some(wire));
         }
         Script::BadGzip => {
-            wire.write_all(&with_coding(b"this is no gzip at all, whatever they say", "gzip")).await?;
+            wire.write_all(&with_coding(b"this is no gzip at all, whatever they say", "gzip"))
+                .await?;
             return Ok(Some(wire));
         }
         Script::CutOffGzip(body) => {

@@ -12,11 +12,15 @@ fn files_that_cannot_be_read() {
     let overrides = Overrides { config: Some(missing.clone()), ..Overrides::default() };
     assert_eq!(
         load(&overrides, &env(&[])).unwrap_err().to_string(),
-        format!("--config: cannot read {shown}: there is no such file; give the path of a readable file")
+        format!(
+            "--config: cannot read {shown}: there is no such file; give the path of a readable file"
+        )
     );
     assert_eq!(
         env_refusal(&[("CONFIG_PATH", &missing.display().to_string())]),
-        format!("CONFIG_PATH: cannot read {shown}: there is no such file; give the path of a readable file")
+        format!(
+            "CONFIG_PATH: cannot read {shown}: there is no such file; give the path of a readable file"
+        )
     );
     std::fs::write(&missing, [b'#', 0xff]).unwrap();
     assert_eq!(
@@ -32,21 +36,45 @@ fn files_that_cannot_be_read() {
 
 #[test]
 fn unknown_keys_and_variables_are_named_with_what_was_meant() {
-    assert_eq!(refusal("cache:\n  tll: 30s\n"), "config.yaml:2:3: cache.tll: unknown key; did you mean `ttl`?");
+    assert_eq!(
+        refusal("cache:\n  tll: 30s\n"),
+        "config.yaml:2:3: cache.tll: unknown key; did you mean `ttl`?"
+    );
     assert_eq!(
         refusal("colour: red\n"),
         "config.yaml:1:1: colour: unknown key; known here: listen, admin_listen, response_budget, upstream, \
              identities, sources, cache, limits, shutdown, log_format, otlp"
     );
-    assert_eq!(refusal("stale_for: 1h"), "config.yaml:1:1: stale_for: unknown key; did you mean `cache.stale_for`?");
+    assert_eq!(
+        refusal("stale_for: 1h"),
+        "config.yaml:1:1: stale_for: unknown key; did you mean `cache.stale_for`?"
+    );
     assert_eq!(refusal("<<: {}").lines().count(), 1);
     for (name, problem) in [
-        ("INCIDENT_GATEWAY__CACHE__TLL", "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?"),
-        ("INCIDENT_GATEWAY__cache__ttl", "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?"),
-        ("INCIDENT_GATEWAY__CACHE_TTL", "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?"),
-        ("INCIDENT_GATEWAY__SOURCES__0__PATH", "unknown variable; did you mean `INCIDENT_GATEWAY__SOURCES`?"),
-        ("INCIDENT_GATEWAY__UPSTREAM__PASSWORD_FILE", "unknown variable; did you mean `ELEVATE_PASSWORD_FILE`?"),
-        ("INCIDENT_GATEWAY__", "unknown variable; unset it, or see docs/CONFIGURATION.md for the names"),
+        (
+            "INCIDENT_GATEWAY__CACHE__TLL",
+            "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?",
+        ),
+        (
+            "INCIDENT_GATEWAY__cache__ttl",
+            "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?",
+        ),
+        (
+            "INCIDENT_GATEWAY__CACHE_TTL",
+            "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?",
+        ),
+        (
+            "INCIDENT_GATEWAY__SOURCES__0__PATH",
+            "unknown variable; did you mean `INCIDENT_GATEWAY__SOURCES`?",
+        ),
+        (
+            "INCIDENT_GATEWAY__UPSTREAM__PASSWORD_FILE",
+            "unknown variable; did you mean `ELEVATE_PASSWORD_FILE`?",
+        ),
+        (
+            "INCIDENT_GATEWAY__",
+            "unknown variable; unset it, or see docs/CONFIGURATION.md for the names",
+        ),
         (
             "INCIDENT_GATEWAY__WHATEVER__THIS__WAS",
             "unknown variable; unset it, or see docs/CONFIGURATION.md for the names",
@@ -58,8 +86,11 @@ fn unknown_keys_and_variables_are_named_with_what_was_meant() {
     }
     // Kubernetes sets these for a Service called incident-gateway.
     assert!(
-        with_env(&[("INCIDENT_GATEWAY_PORT", "tcp://10.0.0.1:9000"), ("INCIDENT_GATEWAY_SERVICE_HOST", "10.0.0.1")])
-            .is_ok()
+        with_env(&[
+            ("INCIDENT_GATEWAY_PORT", "tcp://10.0.0.1:9000"),
+            ("INCIDENT_GATEWAY_SERVICE_HOST", "10.0.0.1")
+        ])
+        .is_ok()
     );
 }
 
@@ -82,8 +113,11 @@ fn one_report_holds_every_fault_of_every_layer() {
     ];
     let errors = load(&overrides, &env(&variables)).unwrap_err();
     let name = path.display();
-    let firsts: Vec<String> =
-        errors.faults.iter().map(|fault| fault.to_string().replace(&name.to_string(), "c.yaml")).collect();
+    let firsts: Vec<String> = errors
+        .faults
+        .iter()
+        .map(|fault| fault.to_string().replace(&name.to_string(), "c.yaml"))
+        .collect();
     let address = "is not an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, `localhost:9000` or `:9000`";
     assert_eq!(
         firsts,
@@ -147,14 +181,23 @@ fn sources_are_checked_one_by_one() {
             &format!("c.yaml:12:39: sources[10].identity: is empty; {identity}"),
         ]
     );
-    let name = |length| format!("sources: [{{ name: {}, path: /x, identity: x }}]", "a".repeat(length));
+    let name =
+        |length| format!("sources: [{{ name: {}, path: /x, identity: x }}]", "a".repeat(length));
     assert!(from_yaml("c.yaml", &name(64)).is_ok());
     assert!(refusal(&name(65)).contains("is not a source's name"));
     let many = format!("sources: [{}]", vec!["x"; 1001].join(","));
-    assert!(refusal(&many).starts_with("config.yaml:1:10: sources: has 1001 items; give at most 1000"));
-    assert!(refusal("sources:").starts_with("config.yaml:1:8: sources: is empty; give a list of sources"));
-    assert!(refusal("sources: none").starts_with("config.yaml:1:10: sources: needs a list of sources"));
-    let in_variable = env_refusal(&[("INCIDENT_GATEWAY__SOURCES", "[{ name: a, path: b, identity: c }]")]);
+    assert!(
+        refusal(&many).starts_with("config.yaml:1:10: sources: has 1001 items; give at most 1000")
+    );
+    assert!(
+        refusal("sources:")
+            .starts_with("config.yaml:1:8: sources: is empty; give a list of sources")
+    );
+    assert!(
+        refusal("sources: none").starts_with("config.yaml:1:10: sources: needs a list of sources")
+    );
+    let in_variable =
+        env_refusal(&[("INCIDENT_GATEWAY__SOURCES", "[{ name: a, path: b, identity: c }]")]);
     assert_eq!(in_variable, format!("INCIDENT_GATEWAY__SOURCES: sources[0].path: `b` {path}"));
 }
 
@@ -174,13 +217,22 @@ fn what_is_no_yaml_or_no_configuration_is_refused() {
         ("[a, b]: c\n", "config.yaml:1:1: a key must be plain text, not a list or a map"),
         ("- a\n", "config.yaml:1:1: needs a map of settings, not a list"),
         ("just text\n", "config.yaml:1:1: needs a map of settings, not plain text"),
-        ("cache: &a [*a]\n", "config.yaml:1:12: the alias (`*…`) stands inside what it names; write the value out"),
-        ("cache: *a\n", "config.yaml:1:8: this is not YAML: while parsing node, found unknown anchor"),
+        (
+            "cache: &a [*a]\n",
+            "config.yaml:1:12: the alias (`*…`) stands inside what it names; write the value out",
+        ),
+        (
+            "cache: *a\n",
+            "config.yaml:1:8: this is not YAML: while parsing node, found unknown anchor",
+        ),
         (
             "cache: { ttl: 1s, ttl: 2s }\n",
             "config.yaml:1:19: `ttl` stands here for the second time (first on line 1); keep one",
         ),
-        ("cache:\n  ttl:\n", "config.yaml:2:6: cache.ttl: is empty; give a duration, such as `1500ms`, `30s` or `1h`"),
+        (
+            "cache:\n  ttl:\n",
+            "config.yaml:2:6: cache.ttl: is empty; give a duration, such as `1500ms`, `30s` or `1h`",
+        ),
         ("cache: { ttl: null }\n", "config.yaml:1:15: cache.ttl: is empty; give a duration"),
     ] {
         let refusal = refusal(text);
@@ -234,7 +286,8 @@ fn values_that_are_no_text_are_refused() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = std::ffi::OsString::from_vec(vec![b'x', 0xff]);
     for name in ["INCIDENT_GATEWAY__CACHE__TTL", "INCIDENT_GATEWAY__CACHE", "ELEVATE_PASSWORD"] {
-        let errors = load(&Overrides::default(), &[(name, bytes.clone())].into_iter().collect()).unwrap_err();
+        let errors = load(&Overrides::default(), &[(name, bytes.clone())].into_iter().collect())
+            .unwrap_err();
         assert_eq!(errors.to_string(), format!("{name}: the value is not UTF-8 text"));
     }
 }

@@ -8,13 +8,28 @@ use crate::config::{Concurrency, LogFormat, Source};
 #[test]
 fn nothing_at_all_means_the_defaults() {
     let defaults = Config::default().to_yaml();
-    for text in
-        ["", "\n\n", "# only a comment\n", "---\n", "null", "~", "\u{feff}", "cache:\n", "cache:\n  # ttl: 30s\n", "{}"]
-    {
+    for text in [
+        "",
+        "\n\n",
+        "# only a comment\n",
+        "---\n",
+        "null",
+        "~",
+        "\u{feff}",
+        "cache:\n",
+        "cache:\n  # ttl: 30s\n",
+        "{}",
+    ] {
         assert_eq!(from_yaml("config.yaml", text).unwrap().to_yaml(), defaults, "{text:?}");
     }
     assert_eq!(with_env(&[]).unwrap().to_yaml(), defaults);
-    for name in ["CONFIG_PATH", "ELEVATE_BASE_URL", "ELEVATE_TIMEOUT", "ELEVATE_USERNAME", "ELEVATE_PASSWORD_FILE"] {
+    for name in [
+        "CONFIG_PATH",
+        "ELEVATE_BASE_URL",
+        "ELEVATE_TIMEOUT",
+        "ELEVATE_USERNAME",
+        "ELEVATE_PASSWORD_FILE",
+    ] {
         assert_eq!(with_env(&[(name, "")]).unwrap().to_yaml(), defaults, "{name}");
     }
 }
@@ -60,7 +75,8 @@ fn an_eighth_source_is_one_more_line_and_the_list_replaces_the_default_one() {
         let Source { name, path, identity } = source;
         format!("\n  - {{ name: {name}, path: {path}, identity: {} }}", identity[0])
     };
-    let mut text = format!("sources:{}", Config::default().sources.iter().map(line).collect::<String>());
+    let mut text =
+        format!("sources:{}", Config::default().sources.iter().map(line).collect::<String>());
     assert_eq!(from_yaml("c", &text).unwrap().sources, Config::default().sources);
     text += "\n  - { name: phishing, path: /incidents/phishing/, identity: [user_ip, user_id] }";
     let sources = from_yaml("c", &text).unwrap().sources;
@@ -72,8 +88,10 @@ fn an_eighth_source_is_one_more_line_and_the_list_replaces_the_default_one() {
     };
     assert_eq!(sources[7], eighth);
 
-    let alone =
-        from_yaml("c", "sources: [{ name: phishing, path: /incidents/phishing/, identity: [user_ip, user_id] }]");
+    let alone = from_yaml(
+        "c",
+        "sources: [{ name: phishing, path: /incidents/phishing/, identity: [user_ip, user_id] }]",
+    );
     assert_eq!(alone.unwrap().sources, [eighth]);
 }
 
@@ -83,7 +101,8 @@ fn later_layers_win() {
         file("listen: 127.0.0.1:1\nadmin_listen: 127.0.0.1:2\ncache: { ttl: 1s, stale_for: 2s }\n");
     let (_other_directory, other) = file("listen: 127.0.0.1:9\n");
     let path_text = path.display().to_string();
-    let variables = [("CONFIG_PATH", path_text.as_str()), ("INCIDENT_GATEWAY__LISTEN", "127.0.0.1:3")];
+    let variables =
+        [("CONFIG_PATH", path_text.as_str()), ("INCIDENT_GATEWAY__LISTEN", "127.0.0.1:3")];
     let flags = Overrides { listen: Some("127.0.0.1:4".to_owned()), ..Overrides::default() };
 
     let config = load(&Overrides::default(), &env(&variables[..1])).unwrap();
@@ -94,7 +113,9 @@ fn later_layers_win() {
     assert_eq!((config.listen.port(), config.admin_listen.port()), (4, 2));
     assert_eq!(config.cache.ttl, Duration::from_secs(1));
     // `--config` stands in for `CONFIG_PATH`.
-    let config = load(&Overrides { config: Some(other), ..Overrides::default() }, &env(&variables[..1])).unwrap();
+    let config =
+        load(&Overrides { config: Some(other), ..Overrides::default() }, &env(&variables[..1]))
+            .unwrap();
     assert_eq!((config.listen.port(), config.admin_listen.port()), (9, 9001));
     let admin = Overrides { admin_listen: Some("[::1]:5".to_owned()), ..Overrides::default() };
     assert_eq!(load(&admin, &env(&[])).unwrap().admin_listen, "[::1]:5".parse().unwrap());
@@ -110,7 +131,8 @@ fn every_scalar_setting_has_its_variable() {
             "null" => "someone",
             text => text,
         };
-        let config = with_env(&[(&setting.variable(), value)]).unwrap_or_else(|e| panic!("{}: {e}", setting.key));
+        let config = with_env(&[(&setting.variable(), value)])
+            .unwrap_or_else(|e| panic!("{}: {e}", setting.key));
         if default != "null" {
             assert_eq!((setting.show)(&config), default, "{}", setting.key);
         }
@@ -136,7 +158,11 @@ fn variables_of_lists_and_sections_hold_yaml() {
     assert_eq!(config.sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(config.sources[1].identity, ["y", "z"]);
     assert_eq!(config.identities.path, "/who/");
-    assert_eq!(config.cache.ttl, Duration::from_secs(2), "the setting's own variable wins over its section's");
+    assert_eq!(
+        config.cache.ttl,
+        Duration::from_secs(2),
+        "the setting's own variable wins over its section's"
+    );
     assert_eq!(config.cache.stale_for, Duration::from_secs(10));
     assert_eq!(config.upstream.concurrency, Concurrency::Fixed(3));
     assert_eq!(config.log_format, Some(LogFormat::Text));
@@ -155,7 +181,8 @@ fn aliases_and_core_tags_work() {
 
 #[test]
 fn the_health_check_needs_only_the_admin_address() {
-    let (_directory, path) = file("admin_listen: 127.0.0.1:7\nlisten: 127.0.0.1:7\ncolour: red\ncache: { ttl: 30 }\n");
+    let (_directory, path) =
+        file("admin_listen: 127.0.0.1:7\nlisten: 127.0.0.1:7\ncolour: red\ncache: { ttl: 30 }\n");
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
     let variables = env(&[("ELEVATE_PASSWORD_FILE", "/nonexistent")]);
     assert_eq!(admin_listen(&overrides, &variables).unwrap().port(), 7);

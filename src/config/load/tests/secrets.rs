@@ -33,7 +33,10 @@ fn elevate_variables() {
     let (_directory, path) = file("upstream: { username: bob, password: 0123 }\n");
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
     let config = load(&overrides, &env(&[])).unwrap();
-    assert_eq!((config.upstream.username.as_deref(), password(&config)), (Some("bob"), Some("0123")));
+    assert_eq!(
+        (config.upstream.username.as_deref(), password(&config)),
+        (Some("bob"), Some("0123"))
+    );
     let both = [("ELEVATE_USERNAME", "alice"), ("INCIDENT_GATEWAY__UPSTREAM__USERNAME", "alice")];
     assert_eq!(load(&overrides, &env(&both)).unwrap().upstream.username.as_deref(), Some("alice"));
 }
@@ -41,7 +44,10 @@ fn elevate_variables() {
 #[test]
 fn elevate_variables_that_contradict() {
     assert_eq!(
-        env_refusal(&[("ELEVATE_PASSWORD", "one"), ("INCIDENT_GATEWAY__UPSTREAM__PASSWORD", "two")]),
+        env_refusal(&[
+            ("ELEVATE_PASSWORD", "one"),
+            ("INCIDENT_GATEWAY__UPSTREAM__PASSWORD", "two")
+        ]),
         "ELEVATE_PASSWORD: INCIDENT_GATEWAY__UPSTREAM__PASSWORD sets the same; unset one of them"
     );
     assert_eq!(
@@ -59,22 +65,41 @@ fn secrets_come_from_files() {
         path.display().to_string()
     };
     let (user, word) = (write("user", b"alice\n"), write("word", b" hunter2 \r\n"));
-    let config = with_env(&[("ELEVATE_USERNAME_FILE", &user), ("ELEVATE_PASSWORD_FILE", &word)]).unwrap();
-    assert_eq!((config.upstream.username.as_deref(), password(&config)), (Some("alice"), Some(" hunter2 ")));
+    let config =
+        with_env(&[("ELEVATE_USERNAME_FILE", &user), ("ELEVATE_PASSWORD_FILE", &word)]).unwrap();
+    assert_eq!(
+        (config.upstream.username.as_deref(), password(&config)),
+        (Some("alice"), Some(" hunter2 "))
+    );
 
     let missing = directory.path().join("missing").display().to_string();
     let folder = directory.path().display().to_string();
     let (empty, binary) = (write("empty", b"\n"), write("binary", &[0xff, 0xfe]));
     let (two_lines, large) = (write("two", b"\nhunter2\n"), write("large", &vec![b'x'; 70_000]));
     for (path, problem) in [
-        (&missing, format!("cannot read {missing}: there is no such file; give the path of a readable file")),
-        (&folder, format!("cannot read {folder}: is a directory; give the path of a readable file")),
+        (
+            &missing,
+            format!(
+                "cannot read {missing}: there is no such file; give the path of a readable file"
+            ),
+        ),
+        (
+            &folder,
+            format!("cannot read {folder}: is a directory; give the path of a readable file"),
+        ),
         (&empty, format!("{empty} is empty; write the value into it")),
         (&binary, format!("{binary} is not UTF-8 text; save it as UTF-8")),
         (&large, format!("{large} is larger than 65536 bytes; is it the right file?")),
-        (&two_lines, "holds a control character, such as a line break, which Basic auth forbids (RFC 7617)".to_owned()),
+        (
+            &two_lines,
+            "holds a control character, such as a line break, which Basic auth forbids (RFC 7617)"
+                .to_owned(),
+        ),
     ] {
-        assert_eq!(env_refusal(&[("ELEVATE_PASSWORD_FILE", path)]), format!("ELEVATE_PASSWORD_FILE: {problem}"));
+        assert_eq!(
+            env_refusal(&[("ELEVATE_PASSWORD_FILE", path)]),
+            format!("ELEVATE_PASSWORD_FILE: {problem}")
+        );
     }
 }
 
@@ -88,10 +113,16 @@ fn credentials_are_missing_unless_both_are_there() {
         (vec![("ELEVATE_USERNAME", "alice")], "a user, but no password"),
         (vec![("ELEVATE_PASSWORD", "hunter2")], "a password, but no user"),
         // What `check` prints is no password.
-        (vec![("ELEVATE_USERNAME", "alice"), ("ELEVATE_PASSWORD", "********")], "a user, but no password"),
+        (
+            vec![("ELEVATE_USERNAME", "alice"), ("ELEVATE_PASSWORD", "********")],
+            "a user, but no password",
+        ),
     ] {
         let error = with_env(&variables).unwrap().require_credentials().unwrap_err();
-        assert_eq!(error.to_string(), format!("no credentials for the upstream ({missing}); {mend}"));
+        assert_eq!(
+            error.to_string(),
+            format!("no credentials for the upstream ({missing}); {mend}")
+        );
     }
     let empty = from_yaml("c", "upstream: { username: '', password: ~ }").unwrap();
     assert!(empty.upstream.username.is_none() && empty.upstream.password.is_none());

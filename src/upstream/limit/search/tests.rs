@@ -105,7 +105,8 @@ fn compares_each_source_with_itself() {
         }
         level
     };
-    // The quick source was measured at the lower level only, the slow one at the upper: neither may tip the scale.
+    // The quick source was measured at the lower level only, the slow one at the upper: neither may
+    // tip the scale.
     let lower = level(&[(0, 3.0, 1.0), (1, 3.0, 2.0), (7, 3.0, 0.01)]);
     let upper = level(&[(0, 4.0, 1.0), (1, 4.0, 2.0), (8, 4.0, 60.0)]);
     assert!(lower.judge(&upper).unwrap().worth);
