@@ -341,9 +341,11 @@ impl Metrics {
             self.source_records.get_or_create_owned(&labels).set(count(source.records));
             match source.age(now) {
                 Some(age) => {
-                    drop(self.source_age.get_or_create_owned(&labels).set(age.as_secs_f64()))
+                    self.source_age.get_or_create_owned(&labels).set(age.as_secs_f64());
                 }
-                None => drop(self.source_age.remove(&labels)),
+                None => {
+                    self.source_age.remove(&labels);
+                }
             }
         }
         let mut reasons = vec![[0; Reason::ALL.len()]; view.names().len()];

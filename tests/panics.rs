@@ -1,7 +1,6 @@
 //! A panic in a handler ends its own request, and neither its connection nor the process.
 
 mod support;
-mod web;
 
 use std::process::Command;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use incident_gateway::http::Server;
 use incident_gateway::logging;
 use incident_gateway::snapshot::{Policy, Snapshot, View};
 use support::client::Client;
+use support::web::Site;
 use tokio::net::TcpListener;
-use web::Site;
 
 #[tokio::test]
 async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {

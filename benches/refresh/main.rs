@@ -116,7 +116,7 @@ fn memory() {
         let ask = || {
             documents
                 .iter()
-                .for_each(|(accept, coding)| drop(gateway.get_as("/incidents", accept, coding)))
+                .for_each(|(accept, coding)| drop(gateway.get_as("/incidents", accept, coding)));
         };
         ask();
         let cold = gateway.memory("VmHWM");

@@ -276,10 +276,10 @@ impl Loader {
             match (setting, text.to_str()) {
                 (_, Some("")) => {}
                 (_, None) => {
-                    self.fault(place, setting.map(|setting| setting.key), Problem::VariableNotUtf8)
+                    self.fault(place, setting.map(|setting| setting.key), Problem::VariableNotUtf8);
                 }
                 (Some(setting), Some(text)) if setting.is_scalar() => {
-                    self.write_text(setting, place, text)
+                    self.write_text(setting, place, text);
                 }
                 (_, Some(text)) => self.yaml(text, key, Origin::Variable(&name)),
             }

@@ -24,7 +24,7 @@ fn qualities(headers: &HeaderMap, name: HeaderName, mut show: impl FnMut(&[u8], 
             });
             match quality.unwrap_or(Some(1.0)) {
                 Some(quality) if !name.is_empty() && (0.0..=1.0).contains(&quality) => {
-                    show(name, quality)
+                    show(name, quality);
                 }
                 _ => {}
             }

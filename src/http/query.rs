@@ -224,7 +224,7 @@ mod tests {
         for (query, expected) in cases {
             match parse(query) {
                 Err(Problem::InvalidQuery(detail)) => {
-                    assert!(detail.contains(expected), "{query}: {detail}")
+                    assert!(detail.contains(expected), "{query}: {detail}");
                 }
                 other => panic!("{query}: {other:?}"),
             }

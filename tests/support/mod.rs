@@ -13,3 +13,4 @@ pub mod one_source;
 pub mod process;
 pub mod scripted_upstream;
 pub mod simulated_upstream;
+pub mod web;

@@ -1,5 +1,5 @@
-//! What takes time, under paused time and without sockets; the rest is in `tests/demo_upstream.rs`,
-//! with them.
+//! What takes time, under paused time and without sockets; the rest is in
+//! `tests/integration/demo_upstream.rs`, with them.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

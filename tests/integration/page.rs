@@ -7,8 +7,7 @@ use http::{Method, StatusCode};
 use incident_gateway::snapshot::SourceError;
 use incident_gateway::upstream::Outcome;
 
-mod web;
-use web::{Reply, Site};
+use crate::support::web::{Reply, Site};
 
 const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 

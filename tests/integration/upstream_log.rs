@@ -1,13 +1,11 @@
 //! What the log says of upstream calls, and what it never says.
 
-mod support;
-
+use crate::support::captured_log::CapturedLog;
+use crate::support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
+use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config;
 use incident_gateway::upstream::{Caller, TraceContext};
 use serde_json::Value;
-use support::captured_log::CapturedLog;
-use support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
-use support::scripted_upstream::{Script, ScriptedUpstream};
 use tokio::sync::Mutex;
 use tracing::Level;
 

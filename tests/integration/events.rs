@@ -11,8 +11,7 @@ use incident_gateway::upstream::Outcome;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-mod web;
-use web::Site;
+use crate::support::web::Site;
 
 /// An event as a client understands it.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,16 +1,13 @@
 //! The budget: no answer is later, whatever the upstream does and whenever it is asked; and each
 //! says how true it is.
 
-mod support;
-
-#[path = "budget/simulated.rs"]
 mod simulated;
 
 use std::time::{Duration, Instant};
 
-use support::client::{Answer, Client, get_with};
-use support::gateway::{GOOD, Gateway, document, good_upstream, path, quick};
-use support::scripted_upstream::{Reply, Script, ScriptedUpstream};
+use crate::support::client::{Answer, Client, get_with};
+use crate::support::gateway::{GOOD, Gateway, document, good_upstream, path, quick};
+use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream};
 
 /// What a machine that builds something else meanwhile may add.
 const NOISE: Duration = Duration::from_millis(700);

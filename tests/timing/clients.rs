@@ -1,14 +1,12 @@
 //! Hostile clients: each loses its own connection at most, and nobody else notices.
 
-mod support;
-
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::support::client::{Client, get, get_with};
+use crate::support::gateway::{GOOD, Gateway, good_upstream, path, quick};
+use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config::{Config, Limits};
-use support::client::{Client, get, get_with};
-use support::gateway::{GOOD, Gateway, good_upstream, path, quick};
-use support::scripted_upstream::{Script, ScriptedUpstream};
 use tokio::net::TcpSocket;
 use tokio::time::{sleep, timeout};
 
@@ -139,7 +137,7 @@ async fn what_is_no_request_or_too_large_is_refused_and_harms_nobody() {
             // hyper closes on HTTP/2's first bytes without an answer, which would be in a protocol
             // not spoken there.
             Err(error) if expected.is_empty() => {
-                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{name}")
+                assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{name}");
             }
             // What was not read yet when the connection was closed turns the close into a reset.
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{name}"),

@@ -3,18 +3,16 @@
 //! Which authorities are trusted comes from the process's environment, so each case runs in a
 //! process of its own: this binary again, told to run the one ignored test, [`child`].
 
-mod support;
-
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::authority::Authority;
+use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config::{self, Config};
 use incident_gateway::metrics::Metrics;
 use incident_gateway::upstream::{Caller, Endpoint, Upstream};
-use support::authority::Authority;
-use support::scripted_upstream::{Script, ScriptedUpstream};
 use tokio::process::Command;
 
 const BASE_URL: &str = "TEST_BASE_URL";
@@ -24,7 +22,7 @@ const HTTP_1: &[u8] = b"http/1.1";
 /// One call by another process that trusts what is in this file; what came of it.
 async fn call(base_url: &str, trusted: &Path) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child", "--ignored", "--nocapture"])
+        .args(["--exact", "upstream_tls::child", "--ignored", "--nocapture"])
         .env(BASE_URL, base_url)
         .env("SSL_CERT_FILE", trusted)
         .env("SSL_CERT_DIR", trusted.with_extension("d"))

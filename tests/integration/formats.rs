@@ -12,8 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-mod web;
-use web::Site;
+use crate::support::web::Site;
 
 const HEADER: [&str; 11] = [
     "type",
@@ -42,7 +41,7 @@ fn view(records: &[String]) -> View {
     let body = format!("{{\"results\":[{}]}}", records.join(","));
     let mut bodies = vec![None; 6];
     bodies.push(Some(body.as_str()));
-    web::view(&Config::default(), 1, Some("{}"), &bodies)
+    crate::support::web::view(&Config::default(), 1, Some("{}"), &bodies)
 }
 
 /// The rows of an RFC 4180 text.
@@ -122,7 +121,7 @@ fn a_table_has_a_column_a_known_field_and_the_rest_as_json() {
 
 #[test]
 fn the_header_does_not_depend_on_which_sources_have_come() {
-    let empty = web::view(&Config::default(), 1, None, &[]);
+    let empty = crate::support::web::view(&Config::default(), 1, None, &[]);
     assert_eq!(csv(&empty), HEADER.join(",") + "\r\n");
     assert_eq!(ndjson(&empty), "");
 }
@@ -317,15 +316,22 @@ async fn formats_are_given_by_accept_with_filters_and_codings() {
 
 #[test]
 fn duckdb_reads_both() {
-    let Some(python) = web::tool("duckdb_reads_both", "venv/bin/python") else { return };
+    let Some(python) = crate::support::web::tool("duckdb_reads_both", "venv/bin/python") else {
+        return;
+    };
     let config = Config::default();
     let mut bodies: Vec<String> =
-        config.sources.iter().map(|source| web::fixture(&source.name)).collect();
+        config.sources.iter().map(|source| crate::support::web::fixture(&source.name)).collect();
     bodies[3] = r#"{"results":[{"employee_id":5,"priority":"low","timestamp":1,"source_ip":"=1","note":"a\n\"b\",é",
         "more":[1,2]}]}"#
         .to_owned();
     let bodies: Vec<Option<&str>> = bodies.iter().map(|body| Some(body.as_str())).collect();
-    let view = web::view(&config, 1, Some(&web::fixture("identities")), &bodies);
+    let view = crate::support::web::view(
+        &config,
+        1,
+        Some(&crate::support::web::fixture("identities")),
+        &bodies,
+    );
     let folder = tempfile::tempdir().unwrap();
     let (lines, table) =
         (folder.path().join("incidents.ndjson"), folder.path().join("incidents.csv"));

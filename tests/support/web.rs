@@ -1,7 +1,5 @@
 //! A gateway in this process, over views made of given bodies, asked without a socket.
 
-#![allow(dead_code)] // Each test file uses a part of it.
-
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -3,8 +3,7 @@
 use http::StatusCode;
 use serde_json::Value;
 
-mod web;
-use web::{Reply, Site};
+use crate::support::web::{Reply, Site};
 
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     value["$ref"].as_str().map_or(value, |reference| document.pointer(&reference[1..]).unwrap())

@@ -4,18 +4,16 @@
 //! Which authorities are trusted comes from the process's environment, so the gateway is the built
 //! binary, a process of its own that is told to trust the test's.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::support::authority::Authority;
+use crate::support::client::get;
+use crate::support::gateway::{GOOD, document, path};
+use crate::support::h2_upstream::{Act, H2Upstream};
+use crate::support::process::Process;
 use h2::Reason;
 use serde_json::Value;
-use support::authority::Authority;
-use support::client::get;
-use support::gateway::{GOOD, document, path};
-use support::h2_upstream::{Act, H2Upstream};
-use support::process::Process;
 use tokio::sync::Barrier;
 use tokio::time::sleep;
 

@@ -1,12 +1,11 @@
 //! How the layers of the upstream stage work together, on paused time, over a transport that does
 //! as it is told.
 
-mod support;
-
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::metrics_page::{calls, value};
 use bytes::Bytes;
 use futures::future::join_all;
 use http::StatusCode;
@@ -15,7 +14,6 @@ use incident_gateway::metrics::Metrics;
 use incident_gateway::upstream::{
     Answer, Attempt, BreakerState, Caller, Endpoint, Outcome, Upstream, UpstreamError,
 };
-use support::metrics_page::{calls, value};
 use tokio::time::{Instant, advance, sleep, timeout};
 
 const OUTCOMES: [&str; 8] =

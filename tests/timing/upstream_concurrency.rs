@@ -1,19 +1,17 @@
 //! The adaptive concurrency limit, through the whole stack, against simulated upstreams on paused
 //! time. The scenarios are data: `tests/scenarios/`.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::simulated_upstream::{Law, SimulatedUpstream};
 use futures::future::join_all;
 use incident_gateway::config::{Concurrency, Config};
 use incident_gateway::metrics::Metrics;
 use incident_gateway::upstream::{Caller, Endpoint, Upstream};
 use serde::Deserialize;
-use support::simulated_upstream::{Law, SimulatedUpstream};
 use tokio::time::{Instant, sleep};
 
 const EVERY: Duration = Duration::from_secs(30);

@@ -1,15 +1,13 @@
 //! Every fault of the upstream, over real sockets: each gives its outcome, and passes without a
 //! restart.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::metrics_page::calls;
+use crate::support::one_source::{GOOD, OneSource, PATH, one_source, settings};
+use crate::support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
 use incident_gateway::config;
 use incident_gateway::upstream::{Caller, Outcome};
-use support::metrics_page::calls;
-use support::one_source::{GOOD, OneSource, PATH, one_source, settings};
-use support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
 
 struct Fault {
     name: &'static str,

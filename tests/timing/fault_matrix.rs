@@ -5,16 +5,14 @@
 //! the start (cold), is mended, fails again (warm) and is mended again; the other sources answer
 //! well all the time.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::gateway::{GOOD, Gateway, document, good_upstream, path, quick};
+use crate::support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
 use futures::stream::{self, StreamExt as _};
 use incident_gateway::config::{Config, Upstream};
 use serde_json::Value;
-use support::gateway::{GOOD, Gateway, document, good_upstream, path, quick};
-use support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
 
 /// How many gateways run at once.
 const AT_ONCE: usize = 84;

@@ -1,17 +1,15 @@
 //! How the process stops, and what it survives: the built binary, signals, requests in flight.
 
-mod support;
-
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::client::{Answer, Client, get};
+use crate::support::gateway::{GOOD, document, good_upstream, path};
+use crate::support::process::Process;
+use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
 use rustix::process::Signal;
-use support::client::{Answer, Client, get};
-use support::gateway::{GOOD, document, good_upstream, path};
-use support::process::Process;
-use support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
 use tokio::time::sleep;
 
 async fn ready(process: &Process) {

@@ -10,8 +10,7 @@ use incident_gateway::render;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-mod web;
-use web::Site;
+use crate::support::web::Site;
 
 const PRIORITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 const EMPLOYEES: [&str; 6] = ["-3", "7", "12", "100", "alice", "zoë,1"];
@@ -216,7 +215,7 @@ proptest! {
             format!(r#"{{"results":[{}{extra}]}}"#, own.join(","))
         }).collect();
         let bodies: Vec<Option<&str>> = bodies.iter().map(|body| Some(body.as_str())).collect();
-        let view = web::view(&config, 1, Some("{}"), &bodies);
+        let view = crate::support::web::view(&config, 1, Some("{}"), &bodies);
         let query = wanted.query(&config);
         let query = Query::parse(Some(&query), Keys::All, view.names()).unwrap();
         let (incidents, summary) = reference(&config, &records, &wanted);

@@ -1,16 +1,14 @@
 //! What the upstream is asked, with which headers, and what is made of a good answer, over real
 //! sockets.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::support::one_source::{GOOD, OneSource, PATH, SECRET_ENCODED, one_source, settings};
+use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
 use incident_gateway::config;
 use incident_gateway::metrics::Metrics;
 use incident_gateway::upstream::{Caller, Endpoint, Outcome, TraceContext, Upstream};
-use support::one_source::{GOOD, OneSource, PATH, SECRET_ENCODED, one_source, settings};
-use support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
 
 #[tokio::test]
 async fn a_body_of_exactly_the_limit_is_taken() {

@@ -1,15 +1,13 @@
 //! When the gateway is ready, and what is ready for a caller who waits.
 
-mod web;
-
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::support::web::Site;
 use http::Method;
 use incident_gateway::cache::{Format, Question};
 use incident_gateway::http::Phase;
 use incident_gateway::render::compress::Coding;
-use web::Site;
 
 #[tokio::test(start_paused = true)]
 async fn ready_from_the_first_data_until_the_stop_whatever_becomes_of_the_data() {

@@ -1,0 +1,23 @@
+//! Behaviour of the gateway as users, upstreams and operators see it. One binary, because linking
+//! one for each file would take longer than running them.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod demo_upstream;
+mod document;
+mod events;
+mod filters;
+mod fixtures;
+mod formats;
+mod openapi;
+mod otlp;
+mod page;
+mod readiness;
+mod upstream_faults;
+mod upstream_h2;
+mod upstream_log;
+mod upstream_requests;
+mod upstream_stack;
+mod upstream_tls;

@@ -1,0 +1,11 @@
+//! Behaviour that depends on real time: budgets, timeouts, limits and shutdown. A binary of its
+//! own, so that nothing else runs meanwhile.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod budget;
+mod clients;
+mod fault_matrix;
+mod stopping;
+mod upstream_concurrency;
