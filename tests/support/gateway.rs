@@ -15,6 +15,12 @@ use tokio::time::sleep;
 use super::client::{Answer, get, get_with};
 use super::scripted_upstream::{Script, ScriptedUpstream};
 
+/// How long a test waits for a state before it fails.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+
+/// How often it looks.
+const POLL_INTERVAL: Duration = Duration::from_millis(40);
+
 /// The sources, identities first, with a good body each.
 pub const GOOD: [(&str, &str); 8] = [
     ("identities", r#"{"17.0.0.1":100,"17.0.0.2":200,"2001:db8::7":300}"#),
@@ -118,8 +124,22 @@ impl Gateway {
             if wanted(&sources) {
                 return sources;
             }
-            assert!(began.elapsed() < Duration::from_secs(20), "never {what}: {sources:#}");
-            sleep(Duration::from_millis(40)).await;
+            assert!(began.elapsed() < MAX_WAIT, "never {what}: {sources:#}");
+            sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// The answer of `/incidents`, once it states this completeness. Both come from one response,
+    /// so that a refresh in between cannot make them disagree.
+    pub async fn until_answer(&self, what: &str, completeness: &str) -> Answer {
+        let began = Instant::now();
+        loop {
+            let answer = self.get("/incidents").await;
+            if answer.status == 200 && answer.header("incident-completeness") == completeness {
+                return answer;
+            }
+            assert!(began.elapsed() < MAX_WAIT, "{what}: never {completeness}: {}", answer.text());
+            sleep(POLL_INTERVAL).await;
         }
     }
 
