@@ -12,7 +12,7 @@ use http::HeaderValue;
 use moka::future::Cache as Moka;
 use tokio::time::Instant;
 
-use crate::background::spawn_heavy;
+use crate::background::spawn_cpu_bound;
 use crate::decode::{Identities, Incidents};
 use crate::render::compress::{Coding, compress};
 use crate::render::{self, Filter};
@@ -258,7 +258,7 @@ impl Cache {
                     plain.map_or_else(|| Bytes::from(render()), |answer| answer.body.clone());
                 Arc::new(Answer::new(compress(plain, coding)))
             };
-            spawn_heavy(work).await.map_err(|_| RenderFailed)
+            spawn_cpu_bound(work).await.map_err(|_| RenderFailed)
         };
         self.answers.try_get_with(key, made).await.map_err(|failed| *failed)
     }

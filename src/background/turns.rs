@@ -38,12 +38,6 @@ pub fn give_way() {
     }
 }
 
-/// Whether the calling thread gives way.
-#[cfg(test)]
-pub(super) fn has_begun() -> bool {
-    BEGAN.get().is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,7 +45,7 @@ mod tests {
     #[test]
     fn a_long_turn_ends_and_the_next_begins() {
         give_way();
-        assert!(!has_begun(), "ordinary threads have no turns");
+        assert!(BEGAN.get().is_none(), "ordinary threads have no turns");
         let long_ago = Instant::now().checked_sub(TURN).unwrap();
         BEGAN.set(Some(long_ago));
         give_way();

@@ -20,7 +20,7 @@ pub use origin::{Fetched, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
 use self::debounce::Debounce;
-use crate::background::{give_way, heavy};
+use crate::background::{give_way, run_cpu_bound};
 use crate::cache::Cache;
 use crate::metrics::Metrics;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
@@ -385,7 +385,7 @@ async fn is_same(a: Bytes, b: Bytes) -> bool {
         let mut pieces = a.chunks(PIECE).zip(b.chunks(PIECE)).inspect(|_| give_way());
         a.len() == b.len() && pieces.all(|(a, b)| a == b)
     };
-    heavy(is_same).await
+    run_cpu_bound(is_same).await
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-use crate::background::spawn_heavy;
+use crate::background::spawn_cpu_bound;
 use crate::cache::Batch;
 use crate::config;
 use crate::decode::{Identities, Incidents, SourceFields};
@@ -95,7 +95,7 @@ impl Origin for UpstreamOrigin {
                 Some(fields) => Incidents::decode(body, &fields)
                     .map(|incidents| Batch::Incidents(Arc::new(incidents))),
             };
-            match spawn_heavy(decode).await {
+            match spawn_cpu_bound(decode).await {
                 Ok(Ok(batch)) => {
                     drop(fetched.accept());
                     Ok(Fetched { batch, duration })

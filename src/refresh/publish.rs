@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::Refresh;
-use crate::background::heavy;
+use crate::background::run_cpu_bound;
 use crate::cache::{Batch, Cache};
 use crate::render;
 use crate::snapshot::{Snapshot, SourceStatus, View};
@@ -59,7 +59,7 @@ impl Refresh {
                 }
                 view
             };
-            let view = heavy(join).await;
+            let view = run_cpu_bound(join).await;
             let view = Arc::new(view);
             cache.warm(&view, is_loading).await;
             view
@@ -113,7 +113,7 @@ impl Refresh {
 /// Lets go of what may hold a great deal of memory: to give that back takes the kernel
 /// milliseconds.
 async fn free<T: Send + 'static>(value: T) {
-    heavy(|| drop(value)).await;
+    run_cpu_bound(|| drop(value)).await;
 }
 
 /// Has the published view read from its document, where that is rendered, so that replaced bodies
@@ -121,7 +121,7 @@ async fn free<T: Send + 'static>(value: T) {
 pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Cache) {
     let view = Arc::clone(&snapshots.borrow().view);
     let Some(document) = cache.document(&view).await else { return };
-    let compacted = heavy(move || render::compact(&view, &document)).await;
+    let compacted = run_cpu_bound(move || render::compact(&view, &document)).await;
     if let Some(view) = compacted.map(Arc::new) {
         let mut replaced = None;
         snapshots.send_modify(|snapshot| {
