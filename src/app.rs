@@ -13,10 +13,12 @@ use crate::background::Background;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, Phase, Server};
-use crate::metrics::Metrics;
-use crate::refresh::{Refresh, Repeat, Settings, UpstreamOrigin, endpoints, fields};
-use crate::snapshot::{Policy, Snapshot};
-use crate::upstream::{SetupError, Upstream};
+use crate::metrics::{self, Registry};
+use crate::refresh::{
+    Refresh, RefreshMetrics, Repeat, Settings, UpstreamOrigin, endpoints, fields,
+};
+use crate::snapshot::{self, Policy, Snapshot};
+use crate::upstream::{SetupError, Upstream, UpstreamMetrics};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -52,8 +54,8 @@ pub struct Engine {
     pub upstream: Arc<Upstream>,
     /// What is kept.
     pub cache: Arc<Cache>,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
+    /// The metrics of the parts above, to which others add theirs.
+    pub registry: Registry,
     /// What is served.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The refresh, not begun yet.
@@ -70,8 +72,10 @@ impl Engine {
     pub fn new(config: &Config, seed: u64, repeat: Repeat) -> Result<Self, SetupError> {
         let endpoints = endpoints(config);
         let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
-        let metrics = Arc::new(Metrics::new(&names));
-        let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed)?);
+        let mut registry = metrics::registry();
+        let upstream_metrics = UpstreamMetrics::register(&mut registry);
+        let upstream =
+            Arc::new(Upstream::new(&config.upstream, &endpoints, &upstream_metrics, seed)?);
         let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
         let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources);
         let policy = Policy {
@@ -80,9 +84,11 @@ impl Engine {
             stale_for: config.cache.stale_for,
         };
         let settings = Settings { names, fields: fields(config), policy, seed, repeat };
+        let refresh_metrics = RefreshMetrics::register(&mut registry);
         let (refresh, snapshots) =
-            Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
-        Ok(Self { upstream, cache, metrics, snapshots, refresh })
+            Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings);
+        snapshot::metrics::register(&mut registry, snapshots.clone());
+        Ok(Self { upstream, cache, registry, snapshots, refresh })
     }
 }
 
@@ -114,13 +120,13 @@ impl Running {
         let admin = listen("admin_listen", config.admin_listen)?;
         let system = |listener: &StdListener| listener.local_addr().map_err(StartError::System);
         let (address, admin_address) = (system(&public)?, system(&admin)?);
-        let Engine { upstream, cache, metrics, snapshots, refresh } =
+        let Engine { upstream, cache, registry, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
         // First, so that the upstream works while the rest is set up.
         let background = Background::start().map_err(StartError::System)?;
         let refresh = background.spawn(refresh.run());
         let (phase, phases) = watch::channel(Phase::Serving);
-        let gateway = Gateway::new(config, snapshots, cache, metrics, upstream, phases.clone());
+        let gateway = Gateway::new(config, snapshots, cache, registry, upstream, phases.clone());
         let gateway = Arc::new(gateway);
         let (admin_phase, admin_phases) = watch::channel(Phase::Serving);
         serve_admin(admin, Arc::clone(&gateway), config, admin_phases)

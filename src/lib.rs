@@ -32,9 +32,11 @@ pub mod join;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod outcome;
 pub mod refresh;
 pub mod render;
 pub mod snapshot;
+pub mod trace_context;
 pub mod upstream;
 
 /// The source revision this binary was built from, or `unknown`.

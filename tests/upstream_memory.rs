@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use incident_gateway::config::{self, Concurrency, Config};
-use incident_gateway::metrics::Metrics;
-use incident_gateway::upstream::{Caller, Endpoint, Outcome, Upstream};
+use incident_gateway::metrics;
+use incident_gateway::outcome::Outcome;
+use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
 use support::scripted_upstream::{Script, ScriptedUpstream, gzip};
 
 const MAX_BODY: usize = 8 << 20;
@@ -41,7 +41,8 @@ async fn memory_is_bounded_by_max_body_times_the_calls_in_flight() {
     let endpoints: Vec<_> = (0..SOURCES)
         .map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}") })
         .collect();
-    let upstream = Upstream::new(&settings, &endpoints, &Arc::new(Metrics::new(&[])), 1).unwrap();
+    let metrics = UpstreamMetrics::register(&mut metrics::registry());
+    let upstream = Upstream::new(&settings, &endpoints, &metrics, 1).unwrap();
 
     let zeros = gzip(&vec![0; 256 << 20]);
     let bomb = |coding: &str, body: &[u8]| {

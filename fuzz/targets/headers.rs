@@ -3,7 +3,7 @@
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use incident_gateway::http::negotiate::{Preferences, coding, format};
-use incident_gateway::upstream::TraceContext;
+use incident_gateway::trace_context::TraceContext;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

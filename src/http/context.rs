@@ -4,10 +4,9 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::hex;
-use crate::upstream::{TRACE_ID, TraceContext};
+use crate::trace_context::{TRACE_ID, TraceContext};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The longest request id that is taken over from a caller.
 const LONGEST_ID: usize = 128;
@@ -23,8 +22,6 @@ pub(super) struct Context {
     pub span: u64,
     /// Both, as they are passed on.
     pub traceparent: HeaderValue,
-    /// Whether the caller brought the trace.
-    pub traced: bool,
     /// When the headers had been read.
     pub started: Instant,
 }
@@ -34,13 +31,11 @@ impl Context {
     /// replaced: it goes into logs and headers.
     #[must_use]
     pub(super) fn new(headers: &HeaderMap) -> Self {
-        let [given, traceparent] = firsts(headers, [&REQUEST_ID, &TRACEPARENT]);
-        let given = given.filter(|id| {
+        let given = headers.get(REQUEST_ID).filter(|id| {
             (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
         });
-        let trace = traceparent.and_then(|value| TraceContext::parse(value.to_str().ok()?));
-        let traced = trace.is_some();
-        let trace = trace.unwrap_or_else(|| TraceContext::new(fastrand::u128(..), 0));
+        let trace = TraceContext::from_headers(headers)
+            .unwrap_or_else(|| TraceContext::new(fastrand::u128(..)));
         // Zero is no span.
         let span = fastrand::u64(..).max(1);
         Self {
@@ -48,7 +43,6 @@ impl Context {
             traceparent: trace.traceparent(span),
             trace,
             span,
-            traced,
             started: Instant::now(),
         }
     }
@@ -64,23 +58,6 @@ impl Context {
     pub(super) fn trace_id(&self) -> &str {
         self.traceparent.to_str().ok().and_then(|text| text.get(TRACE_ID)).unwrap_or_default()
     }
-}
-
-/// The first value of each name. Requests have few headers: to go over them once costs less than to
-/// look each name up.
-fn firsts<'a, const N: usize>(
-    headers: &'a HeaderMap,
-    names: [&HeaderName; N],
-) -> [Option<&'a HeaderValue>; N] {
-    let mut values = [None; N];
-    for (name, value) in headers {
-        for (wanted, first) in names.iter().zip(&mut values) {
-            if name == *wanted {
-                first.get_or_insert(value);
-            }
-        }
-    }
-    values
 }
 
 fn generate_id() -> HeaderValue {

@@ -24,6 +24,9 @@ pub(super) enum CacheResult {
 }
 
 impl CacheResult {
+    /// Every result, in the order of the discriminants.
+    pub(super) const ALL: [Self; 4] = [Self::Hit, Self::Stale, Self::Miss, Self::Collapsed];
+
     /// The `result` label of `incident_gateway_cache_requests_total`.
     #[must_use]
     pub(super) const fn as_str(self) -> &'static str {

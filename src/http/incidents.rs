@@ -73,7 +73,7 @@ impl Gateway {
         let coding = negotiate::coding(&request.headers);
         let (response, result) =
             self.prepared.get(&question, coding, &self.snapshots.borrow(), context.started)?;
-        self.metrics.cache_request(result.as_str());
+        self.metrics.record_cache(result);
         Some(unless_known(response, request))
     }
 
@@ -178,7 +178,7 @@ impl Gateway {
         }
         let at = Instant::now();
         let result = freshness::cache_result(&snapshot, waited, at);
-        self.metrics.cache_request(result.as_str());
+        self.metrics.record_cache(result);
         if !snapshot.has_data() {
             return Err(Problem::NoData { retry_after: freshness::retry_after(&snapshot, at) });
         }

@@ -8,6 +8,7 @@ mod head_deadline;
 mod host;
 mod idle_timer;
 mod incidents;
+mod metrics;
 pub mod negotiate;
 mod openapi;
 mod page;
@@ -30,10 +31,11 @@ pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
 
 use self::freshness::Descriptions;
+use self::metrics::HttpMetrics;
 use self::prepared::Prepared;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::metrics::Metrics;
+use crate::metrics::Registry;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
@@ -42,7 +44,8 @@ pub struct Gateway {
     budget: Duration,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     cache: Arc<Cache>,
-    metrics: Arc<Metrics>,
+    metrics: HttpMetrics,
+    registry: Registry,
     upstream: Arc<Upstream>,
     phase: watch::Receiver<Phase>,
     /// Places for requests in flight.
@@ -54,13 +57,13 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Answers from `snapshots` as `config` says.
+    /// Answers from `snapshots` as `config` says, and with what `registry` holds at `/metrics`.
     #[must_use]
     pub fn new(
         config: &Config,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         cache: Arc<Cache>,
-        metrics: Arc<Metrics>,
+        mut registry: Registry,
         upstream: Arc<Upstream>,
         phase: watch::Receiver<Phase>,
     ) -> Self {
@@ -70,7 +73,8 @@ impl Gateway {
             budget: config.response_budget,
             snapshots,
             cache,
-            metrics,
+            metrics: HttpMetrics::register(&mut registry),
+            registry,
             upstream,
             phase,
             places,

@@ -11,12 +11,13 @@ use http::header::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::context::{REQUEST_ID, TRACEPARENT};
+use super::context::REQUEST_ID;
 use super::freshness::{CacheResult, MOMENT};
 use super::incidents::{Found, SERVER_TIMING, server_timing};
 use crate::cache::{Answer, DOCUMENTS, Question};
 use crate::render::compress::Coding;
 use crate::snapshot::Snapshot;
+use crate::trace_context::TRACEPARENT;
 
 /// The last answer of each document in each coding.
 #[derive(Debug, Default)]

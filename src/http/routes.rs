@@ -10,18 +10,18 @@ use futures::future::{BoxFuture, Either};
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
-use tokio::time::Instant;
 use tracing::{Instrument as _, Span};
 
 use super::Gateway;
 use super::body::Body;
-use super::context::{Context, REQUEST_ID, TRACEPARENT};
+use super::context::{Context, REQUEST_ID};
 use super::host;
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::serve::BeyondLimit;
 use crate::logging;
-use crate::metrics::OPENMETRICS;
+use crate::metrics::{self, OPENMETRICS};
+use crate::trace_context::TRACEPARENT;
 
 /// A resource; its label in metrics and logs is its path with parameters by name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -154,14 +154,11 @@ impl Gateway {
     ) -> Either<Ready<Response<Body>>, BoxFuture<'static, Response<Body>>> {
         let (request, _body) = request.into_parts();
         let context = Context::new(&request.headers);
-        if context.traced {
-            self.upstream.last_caller().set(context.trace);
-        }
         let route = Route::public(request.uri.path());
         let span = if logging::is_exporting() {
             let span =
                 tracing::info_span!("request", route = route.label(), request_id = context.id());
-            context.trace.join(&span, context.span);
+            logging::join_trace(&span, context.trace.trace_id().as_u128(), context.span);
             span
         } else {
             Span::none()
@@ -289,17 +286,9 @@ impl Gateway {
                 Problem::NotReady.response(context.id(), &[])
             }
             Route::Readyz => text("text/plain; charset=utf-8", "ready"),
-            Route::Metrics => text(OPENMETRICS, self.scrape()),
+            Route::Metrics => text(OPENMETRICS, metrics::encode(&self.registry)),
             _ => Problem::NotFound.response(context.id(), &[]),
         }
-    }
-
-    /// The metrics, with those that tell of the present brought up to it.
-    fn scrape(&self) -> String {
-        let load = self.upstream.load();
-        self.metrics.upstream_concurrency(load.in_flight, load.limit);
-        self.metrics.snapshot(&self.snapshot(), Instant::now());
-        self.metrics.encode()
     }
 
     fn observe(
@@ -324,7 +313,7 @@ impl Gateway {
             _ => "other",
         };
         let status = response.status();
-        self.metrics.http_request(route.label(), method, status.as_u16(), took);
+        self.metrics.record_request(route.label(), method, status.as_u16(), took);
         if route.is_probe() && status == StatusCode::OK {
             return;
         }

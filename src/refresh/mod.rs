@@ -2,6 +2,7 @@
 //! request's future.
 
 mod debounce;
+mod metrics;
 mod origin;
 mod publish;
 mod schedule;
@@ -16,15 +17,16 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+pub use metrics::RefreshMetrics;
 pub use origin::{Fetched, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
 use self::debounce::Debounce;
 use crate::background::{give_way, run_cpu_bound};
 use crate::cache::Cache;
-use crate::metrics::Metrics;
+use crate::outcome::Outcome;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
-use crate::upstream::{OnRetry, Outcome, UpstreamError};
+use crate::upstream::{OnRetry, UpstreamError};
 
 /// What the refresh needs to know.
 pub struct Settings {
@@ -53,7 +55,7 @@ pub enum Repeat {
 pub struct Refresh {
     origin: Arc<dyn Origin>,
     cache: Arc<Cache>,
-    metrics: Arc<Metrics>,
+    metrics: RefreshMetrics,
     schedule: Schedule,
     policy: Policy,
     repeat: Repeat,
@@ -136,7 +138,7 @@ impl Refresh {
     pub fn new(
         origin: Arc<dyn Origin>,
         cache: Arc<Cache>,
-        metrics: Arc<Metrics>,
+        metrics: RefreshMetrics,
         settings: Settings,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
         let Settings { names, fields, policy, seed, repeat } = settings;
@@ -334,7 +336,7 @@ impl Refresh {
             }
         }
         if self.calls.is_empty() {
-            self.metrics.refresh(now.saturating_duration_since(self.round.0));
+            self.metrics.record_refresh(now.saturating_duration_since(self.round.0));
         }
     }
 

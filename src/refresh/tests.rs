@@ -150,8 +150,8 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
         seed: 42,
         repeat: Repeat::Always,
     };
-    let (cache, metrics) =
-        (Arc::new(Cache::new(STALE_FOR, 1 << 20)), Arc::new(Metrics::new(&names)));
+    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
+    let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
     let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings);
     let come = |source: usize, who: &str| {
         let Answer::Body(_, body) =

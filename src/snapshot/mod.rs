@@ -1,6 +1,7 @@
 //! An immutable result: the joined view, and for each source what is known of its data.
 
 mod completeness;
+pub mod metrics;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,7 @@ pub use completeness::{Completeness, Freshness, Policy};
 
 use crate::decode::{Identities, Incidents, Record, Span};
 use crate::join::{Joined, Placed, Unattributed, join};
-use crate::upstream::Outcome;
+use crate::outcome::Outcome;
 
 /// The joined records of all sources, and the text they stand in.
 #[derive(Debug)]

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use reqwest::Response;
 
-use super::{Outcome, UpstreamError, classify};
+use super::{UpstreamError, classify};
+use crate::outcome::Outcome;
 
 /// What is reserved at once on the word of `Content-Length`; the rest once that much has come,
 /// since the word may be false.

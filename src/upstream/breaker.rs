@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 
 use super::call::Attempt;
-use super::{Outcome, UpstreamError, lock};
-use crate::metrics::Metrics;
+use super::metrics::SourceMetrics;
+use super::{UpstreamError, lock};
+use crate::outcome::Outcome;
 
 /// So many failures in a row open the circuit.
 const FAILURES: u32 = 5;
@@ -48,15 +49,6 @@ impl BreakerState {
             Self::Open => "open",
         }
     }
-
-    /// The value of `incident_gateway_circuit_state`.
-    const fn code(self) -> u8 {
-        match self {
-            Self::Closed => 0,
-            Self::HalfOpen => 1,
-            Self::Open => 2,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -89,13 +81,13 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct Breaker {
     source: Arc<str>,
-    metrics: Arc<Metrics>,
+    metrics: SourceMetrics,
     inner: Mutex<Inner>,
 }
 
 impl Breaker {
-    pub(super) fn new(source: Arc<str>, metrics: Arc<Metrics>, jitter: fastrand::Rng) -> Self {
-        metrics.circuit_state(&source, BreakerState::Closed.code());
+    pub(super) fn new(source: Arc<str>, metrics: SourceMetrics, jitter: fastrand::Rng) -> Self {
+        metrics.set_circuit_state(BreakerState::Closed);
         Self {
             source,
             metrics,
@@ -202,7 +194,7 @@ impl Breaker {
                 BreakerState::Open
             }
         };
-        self.metrics.circuit_state(&self.source, state.code());
+        self.metrics.set_circuit_state(state);
     }
 }
 
@@ -269,7 +261,7 @@ where
             let ticket = match breaker.admit() {
                 Ok(ticket) => ticket,
                 Err(wait) => {
-                    breaker.metrics.upstream_request(&breaker.source, Outcome::CircuitOpen, None);
+                    breaker.metrics.record_refusal();
                     let detail = "the circuit is open after repeated failures; the source is left alone for now";
                     return Err(UpstreamError::new(Outcome::CircuitOpen, detail)
                         .with_retry_after(Some(wait)));

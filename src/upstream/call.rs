@@ -12,16 +12,19 @@ use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt as _};
 use tracing::Span;
 
-use super::{LastCaller, Outcome, TraceContext, UpstreamError};
-use crate::metrics::Metrics;
+use super::UpstreamError;
+use super::metrics::SourceMetrics;
+use crate::logging::join_trace;
+use crate::outcome::Outcome;
+use crate::trace_context::TraceContext;
 
 /// On whose behalf the upstream is called; both parts are for the log and for tracing.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
     /// The request that asked for it.
     pub request_id: Option<Arc<str>>,
-    /// The trace it belongs to, passed on in `traceparent`. Without one, that of the last caller
-    /// is, as it is when the call is sent; before the first caller, a new one.
+    /// The trace it belongs to, passed on in `traceparent`; without one, each call starts a new
+    /// trace.
     pub trace: Option<TraceContext>,
     /// Told of each failure after which the call is made again.
     pub on_retry: OnRetry,
@@ -88,9 +91,8 @@ pub(super) struct Observe<S> {
     pub(super) inner: S,
     pub(super) source: Arc<str>,
     pub(super) deadline: Duration,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: SourceMetrics,
     pub(super) spans: Arc<std::sync::Mutex<fastrand::Rng>>,
-    pub(super) last_caller: LastCaller,
 }
 
 impl<S> Service<Attempt> for Observe<S>
@@ -109,20 +111,19 @@ where
     fn call(&mut self, mut attempt: Attempt) -> Self::Future {
         let (span, own_trace) = {
             let mut ids = super::lock(&self.spans);
-            (ids.u64(1..), TraceContext::new(ids.u128(1..), 0))
+            (ids.u64(1..), TraceContext::new(ids.u128(1..)))
         };
         attempt.span = span;
         // A call that nobody asked for begins a trace of its own, so that the upstream's log can be
         // matched with ours.
-        attempt.caller.trace =
-            attempt.caller.trace.or_else(|| self.last_caller.get()).or(Some(own_trace));
+        attempt.caller.trace.get_or_insert(own_trace);
         let span =
             tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
         if let Some(trace) = attempt.caller.trace {
-            trace.join(&span, attempt.span);
+            join_trace(&span, trace.trace_id().as_u128(), attempt.span);
         }
         let (inner, deadline) = (self.inner.clone(), self.deadline);
-        let (source, metrics) = (Arc::clone(&self.source), Arc::clone(&self.metrics));
+        let (source, metrics) = (Arc::clone(&self.source), self.metrics.clone());
         let started = Instant::now();
         let call = async move {
             let result =
@@ -160,7 +161,7 @@ where
 #[derive(Debug)]
 pub(super) struct Record {
     source: Arc<str>,
-    metrics: Arc<Metrics>,
+    metrics: SourceMetrics,
     attempt: Attempt,
     took: Duration,
     span: Span,
@@ -189,7 +190,7 @@ impl Record {
     fn write(&mut self, error: Option<&UpstreamError>) {
         self.written = true;
         let outcome = error.map_or(Outcome::Ok, |error| error.kind);
-        self.metrics.upstream_request(&self.source, outcome, Some(self.took));
+        self.metrics.record_call(outcome, self.took);
 
         let source = &*self.source;
         let outcome = outcome.as_str();

@@ -13,7 +13,8 @@ use http::{HeaderMap, StatusCode, header};
 use reqwest::{Response, Url};
 use rustls::{CertificateError, Error as TlsError};
 
-use super::{Outcome, UpstreamError};
+use super::UpstreamError;
+use crate::outcome::Outcome;
 
 /// A longer `Retry-After` is taken as this long, so that a slip of the upstream does not silence a
 /// source for years.

@@ -18,9 +18,10 @@ use tower::{Service, ServiceExt as _};
 
 use self::search::Search;
 use super::call::Attempt;
-use super::{Outcome, UpstreamError, lock};
+use super::metrics::ConcurrencyMetrics;
+use super::{UpstreamError, lock};
 use crate::config::Concurrency;
-use crate::metrics::Metrics;
+use crate::outcome::Outcome;
 
 /// Where [`Concurrency::Auto`] starts: low, since the upstream slows when pressed.
 const START: usize = 3;
@@ -164,12 +165,12 @@ impl State {
 pub(super) struct Limiter {
     permits: Arc<Semaphore>,
     state: Mutex<State>,
-    metrics: Arc<Metrics>,
+    metrics: ConcurrencyMetrics,
 }
 
 impl Limiter {
     /// `most` bounds what `Auto` may reach.
-    pub(super) fn new(concurrency: Concurrency, most: usize, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(concurrency: Concurrency, most: usize, metrics: ConcurrencyMetrics) -> Self {
         let (limit, search) = match concurrency {
             Concurrency::Fixed(limit) => (limit.max(1), None),
             Concurrency::Auto => {
@@ -177,7 +178,7 @@ impl Limiter {
                 (limit, Some(Search::new(limit, most.max(1))))
             }
         };
-        metrics.upstream_concurrency(0, limit);
+        metrics.set(0, limit);
         let state = State {
             limit,
             debt: 0,
@@ -214,7 +215,7 @@ impl Limiter {
         let began = state.advance();
         state.in_flight += 1;
         state.note_full();
-        self.metrics.upstream_concurrency(state.in_flight, state.limit);
+        self.metrics.set(state.in_flight, state.limit);
         Permit {
             limiter: Arc::clone(self),
             slot: Some(slot),
@@ -254,7 +255,7 @@ impl Limiter {
             (state.ended, state.waited, state.backed_off) = (0, false, false);
         }
         self.follow_search(&mut state);
-        self.metrics.upstream_concurrency(state.in_flight, state.limit);
+        self.metrics.set(state.in_flight, state.limit);
     }
 
     fn follow_search(&self, state: &mut State) {

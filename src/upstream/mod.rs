@@ -20,8 +20,8 @@ mod classify;
 mod client;
 mod error;
 mod limit;
+mod metrics;
 mod retry;
-mod trace;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,9 +35,9 @@ use tower::{Service, ServiceExt as _};
 pub use self::breaker::BreakerState;
 pub use self::call::{Answer, Attempt, Caller, OnRetry};
 pub use self::client::SetupError;
-pub use self::error::{Outcome, UpstreamError};
+pub use self::error::UpstreamError;
 pub use self::limit::Load;
-pub use self::trace::{LastCaller, TRACE_ID, TraceContext, TraceId};
+pub use self::metrics::UpstreamMetrics;
 
 use self::breaker::{Admitted, Breaker, Guard, Ticket};
 use self::call::{Observe, Record, Reply};
@@ -45,7 +45,10 @@ use self::client::HttpTransport;
 use self::limit::{Limit, Limiter};
 use self::retry::{RetryBudget, RetryPolicy};
 use crate::config;
-use crate::metrics::Metrics;
+use crate::outcome::Outcome;
+
+/// The name that metrics give to the one upstream there is.
+const DEFAULT_UPSTREAM: &str = "default";
 
 /// One endpoint of the upstream.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -66,7 +69,6 @@ pub struct Upstream {
     sources: Vec<Source>,
     limiter: Arc<Limiter>,
     budget: Arc<RetryBudget>,
-    last_caller: LastCaller,
 }
 
 impl Upstream {
@@ -80,7 +82,7 @@ impl Upstream {
     pub fn new(
         settings: &config::Upstream,
         endpoints: &[Endpoint],
-        metrics: &Arc<Metrics>,
+        metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Result<Self, SetupError> {
         let transport = HttpTransport::new(settings, endpoints)?;
@@ -93,7 +95,7 @@ impl Upstream {
         settings: &config::Upstream,
         endpoints: &[Endpoint],
         transport: &T,
-        metrics: &Arc<Metrics>,
+        metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Self
     where
@@ -108,37 +110,36 @@ impl Upstream {
         let limiter = Arc::new(Limiter::new(
             settings.concurrency,
             settings.max_concurrency,
-            Arc::clone(metrics),
+            metrics.concurrency(DEFAULT_UPSTREAM),
         ));
         let budget = Arc::new(RetryBudget::new());
         let spans = Arc::new(Mutex::new(seeds.fork()));
-        let last_caller = LastCaller::default();
         let sources = endpoints.iter().map(|endpoint| {
             let source = Arc::clone(&endpoint.name);
+            let metrics = metrics.source(&source);
             let breaker =
-                Arc::new(Breaker::new(Arc::clone(&source), Arc::clone(metrics), seeds.fork()));
+                Arc::new(Breaker::new(Arc::clone(&source), metrics.clone(), seeds.fork()));
             let policy = RetryPolicy {
                 source: Arc::clone(&source),
                 retries: settings.retries,
                 budget: Arc::clone(&budget),
                 breaker: Arc::clone(&breaker),
                 jitter: Arc::new(Mutex::new(seeds.fork())),
-                metrics: Arc::clone(metrics),
+                metrics: metrics.clone(),
             };
             let call = Observe {
                 inner: transport.clone(),
                 source,
                 deadline: settings.timeout,
-                metrics: Arc::clone(metrics),
+                metrics,
                 spans: Arc::clone(&spans),
-                last_caller: last_caller.clone(),
             };
             let queued = Limit { inner: call, limiter: Arc::clone(&limiter) };
             let guarded = Guard { inner: queued, breaker: Arc::clone(&breaker) };
             Source { stack: BoxCloneSyncService::new(Retry::new(policy, guarded)), breaker }
         });
         let sources = sources.collect();
-        Self { sources, limiter, budget, last_caller }
+        Self { sources, limiter, budget }
     }
 
     /// Calls an endpoint, by its place in the list the upstream was built from, again where that is
@@ -158,19 +159,13 @@ impl Upstream {
     pub async fn fetch(&self, endpoint: usize, caller: &Caller) -> Result<Fetched, UpstreamError> {
         let source = &self.sources[endpoint];
         if source.breaker.state() == BreakerState::Closed {
-            self.budget.earn();
+            self.budget.deposit();
         }
         let attempt =
             Attempt { endpoint, number: 1, probe: false, caller: caller.clone(), span: 0 };
         let Admitted { reply: Reply { body, record }, ticket } =
             source.stack.clone().oneshot(attempt).await?;
         Ok(Fetched { body, record, ticket })
-    }
-
-    /// Whose trace is passed on by calls that are made for no caller in particular.
-    #[must_use]
-    pub const fn last_caller(&self) -> &LastCaller {
-        &self.last_caller
     }
 
     /// How many calls are in flight, and how many may be.

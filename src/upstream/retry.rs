@@ -8,10 +8,11 @@ use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
+use super::UpstreamError;
 use super::breaker::{Breaker, BreakerState};
 use super::call::Attempt;
-use super::{Outcome, UpstreamError};
-use crate::metrics::Metrics;
+use super::metrics::SourceMetrics;
+use crate::outcome::Outcome;
 
 /// The first wait is drawn from zero to this, the next from twice as much, and so on.
 const BASE: Duration = Duration::from_millis(500);
@@ -26,8 +27,8 @@ const SHARE: f32 = 0.25;
 
 /// Whether the same call may well succeed when made again at once.
 #[expect(clippy::match_same_arms, reason = "each kind has a reason of its own")]
-pub(super) fn worth_it(kind: Outcome, status: Option<StatusCode>) -> bool {
-    match kind {
+fn is_retryable(error: &UpstreamError) -> bool {
+    match error.kind {
         // A refused connection is how a restart or a full accept queue looks from outside; both
         // pass.
         Outcome::Connect => true,
@@ -36,7 +37,7 @@ pub(super) fn worth_it(kind: Outcome, status: Option<StatusCode>) -> bool {
         Outcome::Body => true,
         // The upstream hangs at times; the next call is often answered.
         Outcome::Timeout => true,
-        Outcome::Status => status.is_some_and(|status| {
+        Outcome::Status => error.status.is_some_and(|status| {
             matches!(
                 status,
                 // Pushed back for now; `Retry-After` or the backoff gives it the time it asks for.
@@ -69,11 +70,11 @@ impl RetryBudget {
     }
 
     /// A first call is about to be made; it earns its share of a retry.
-    pub(super) fn earn(&self) {
+    pub(super) fn deposit(&self) {
         self.0.deposit();
     }
 
-    fn spend(&self) -> bool {
+    fn withdraw(&self) -> bool {
         self.0.withdraw()
     }
 }
@@ -87,7 +88,7 @@ pub(super) struct RetryPolicy {
     pub(super) budget: Arc<RetryBudget>,
     pub(super) breaker: Arc<Breaker>,
     pub(super) jitter: Arc<Mutex<fastrand::Rng>>,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) metrics: SourceMetrics,
 }
 
 impl RetryPolicy {
@@ -111,17 +112,17 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
     ) -> Option<Sleep> {
         let Err(error) = result else { return None };
         let asked_too_much = error.retry_after.is_some_and(|asked| asked > LONGEST);
-        if !error.retryable || asked_too_much || attempt.number > self.retries {
+        if !is_retryable(error) || asked_too_much || attempt.number > self.retries {
             return None;
         }
         // The breaker would refuse it, and the caller would learn less than what it knows now.
-        if self.breaker.state() != BreakerState::Closed || !self.budget.spend() {
+        if self.breaker.state() != BreakerState::Closed || !self.budget.withdraw() {
             return None;
         }
         let wait = self.wait(attempt.number, error.retry_after);
         attempt.caller.on_retry.tell(error);
         attempt.number += 1;
-        self.metrics.upstream_retry(&self.source);
+        self.metrics.record_retry();
         tracing::debug!(
             source = &*self.source,
             attempt = attempt.number,

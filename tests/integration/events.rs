@@ -6,8 +6,8 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use incident_gateway::http::{Body, Phase};
+use incident_gateway::outcome::Outcome;
 use incident_gateway::snapshot::SourceError;
-use incident_gateway::upstream::Outcome;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use incident_gateway::outcome::Outcome;
 use incident_gateway::snapshot::SourceError;
-use incident_gateway::upstream::Outcome;
 
 use crate::support::web::{Reply, Site};
 

@@ -7,13 +7,13 @@ use crate::support::metrics_page::calls;
 use crate::support::one_source::{GOOD, OneSource, PATH, one_source, settings};
 use crate::support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
 use incident_gateway::config;
-use incident_gateway::upstream::{Caller, Outcome};
+use incident_gateway::outcome::Outcome;
+use incident_gateway::upstream::Caller;
 
 struct Fault {
     name: &'static str,
     script: Script,
     outcome: Outcome,
-    retryable: bool,
     /// What the detail must tell people.
     says: &'static str,
 }
@@ -21,130 +21,96 @@ struct Fault {
 fn faults() -> Vec<Fault> {
     let big = || vec![b' '; 100 << 10];
     let good = || GOOD.as_bytes().to_vec();
-    let fault =
-        |name, script, outcome, retryable, says| Fault { name, script, outcome, retryable, says };
-    let status = |code, retryable, says| {
+    let fault = |name, script, outcome, says| Fault { name, script, outcome, says };
+    let status = |code, says| {
         let name: &'static str = format!("{code}").leak();
-        Fault { name, script: Script::status(code), outcome: Outcome::Status, retryable, says }
+        Fault { name, script: Script::status(code), outcome: Outcome::Status, says }
     };
     let dripping = Script::Drip { body: good(), every: Duration::from_millis(25) };
     let headers_without_end =
         [b"HTTP/1.1 200 OK\r\n".to_vec(), b"X: y\r\n".repeat(200_000)].concat();
     let unasked = Reply::json(GOOD).header("Content-Encoding", "compress");
     vec![
-        fault("closes", Script::Close, Outcome::Body, true, "connection broke"),
+        fault("closes", Script::Close, Outcome::Body, "connection broke"),
         fault(
             "resets before headers",
             Script::ResetBeforeHeaders,
             Outcome::Body,
-            true,
             "connection broke",
         ),
-        fault("resets in headers", Script::ResetInHeaders, Outcome::Body, true, "connection broke"),
-        fault(
-            "resets in body",
-            Script::ResetInBody(good()),
-            Outcome::Body,
-            true,
-            "connection broke",
-        ),
-        fault(
-            "hangs before headers",
-            Script::HangBeforeHeaders,
-            Outcome::Timeout,
-            true,
-            "within 1s",
-        ),
-        fault("hangs in headers", Script::HangInHeaders, Outcome::Timeout, true, "within 1s"),
-        fault("hangs in body", Script::HangInBody(good()), Outcome::Timeout, true, "within 1s"),
-        fault("drips", dripping, Outcome::Timeout, true, "within 1s"),
-        fault("cut off", Script::CutOff(good()), Outcome::Body, true, "connection broke"),
+        fault("resets in headers", Script::ResetInHeaders, Outcome::Body, "connection broke"),
+        fault("resets in body", Script::ResetInBody(good()), Outcome::Body, "connection broke"),
+        fault("hangs before headers", Script::HangBeforeHeaders, Outcome::Timeout, "within 1s"),
+        fault("hangs in headers", Script::HangInHeaders, Outcome::Timeout, "within 1s"),
+        fault("hangs in body", Script::HangInBody(good()), Outcome::Timeout, "within 1s"),
+        fault("drips", dripping, Outcome::Timeout, "within 1s"),
+        fault("cut off", Script::CutOff(good()), Outcome::Body, "connection broke"),
         fault(
             "cut off in a chunk",
             Script::CutOffInChunk(good()),
             Outcome::Body,
-            true,
             "connection broke",
         ),
         fault(
             "no HTTP",
             Script::Raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_vec()),
             Outcome::Body,
-            true,
             "not valid HTTP",
         ),
         fault(
             "headers without end",
             Script::Raw(headers_without_end),
             Outcome::Body,
-            true,
             "not valid HTTP",
         ),
-        fault("too large", Script::json(big()), Outcome::TooLarge, false, "upstream.max_body"),
+        fault("too large", Script::json(big()), Outcome::TooLarge, "upstream.max_body"),
         fault(
             "announces too much",
             Script::Announce(1 << 60),
             Outcome::TooLarge,
-            false,
             "upstream.max_body",
         ),
-        fault("endless", Script::Endless, Outcome::TooLarge, false, "upstream.max_body"),
-        fault(
-            "gzip bomb",
-            Script::GzipBomb(8 << 20),
-            Outcome::TooLarge,
-            false,
-            "upstream.max_body",
-        ),
-        fault(
-            "zstd bomb",
-            Script::ZstdBomb(8 << 20),
-            Outcome::TooLarge,
-            false,
-            "upstream.max_body",
-        ),
-        fault("bad gzip", Script::BadGzip, Outcome::Decode, false, "could not be decompressed"),
+        fault("endless", Script::Endless, Outcome::TooLarge, "upstream.max_body"),
+        fault("gzip bomb", Script::GzipBomb(8 << 20), Outcome::TooLarge, "upstream.max_body"),
+        fault("zstd bomb", Script::ZstdBomb(8 << 20), Outcome::TooLarge, "upstream.max_body"),
+        fault("bad gzip", Script::BadGzip, Outcome::Decode, "could not be decompressed"),
         fault(
             "cut off gzip",
             Script::CutOffGzip(good()),
             Outcome::Decode,
-            false,
             "could not be decompressed",
         ),
-        fault("a coding not asked for", unasked.into(), Outcome::Decode, false, "not asked for"),
+        fault("a coding not asked for", unasked.into(), Outcome::Decode, "not asked for"),
         fault(
             "redirect loop",
             Script::redirect_loop(PATH),
             Outcome::Status,
-            false,
             "redirects more than 5 times (302)",
         ),
         fault(
             "redirect to nowhere",
             Script::Redirect("http://".to_owned()),
             Outcome::Status,
-            false,
             "redirects nowhere",
         ),
         fault(
             "redirect to no address",
             Script::Redirect("http://256.256.256.256/".to_owned()),
             Outcome::Status,
-            false,
             "redirects nowhere",
         ),
-        status(204, false, "204 instead of 200"),
-        status(206, false, "206 instead of 200"),
-        status(304, false, "304"),
-        status(401, false, "ELEVATE_PASSWORD"),
-        status(403, false, "ELEVATE_USERNAME"),
-        status(404, false, "check the source's path"),
-        status(429, true, "fewer calls"),
-        status(500, true, "failed (500)"),
-        status(501, false, "failed (501)"),
-        status(502, true, "failed (502)"),
-        status(503, true, "failed (503)"),
-        status(504, true, "failed (504)"),
+        status(204, "204 instead of 200"),
+        status(206, "206 instead of 200"),
+        status(304, "304"),
+        status(401, "ELEVATE_PASSWORD"),
+        status(403, "ELEVATE_USERNAME"),
+        status(404, "check the source's path"),
+        status(429, "fewer calls"),
+        status(500, "failed (500)"),
+        status(501, "failed (501)"),
+        status(502, "failed (502)"),
+        status(503, "failed (503)"),
+        status(504, "failed (504)"),
     ]
 }
 
@@ -168,7 +134,6 @@ async fn play(fault: Fault) {
         let error = source.fetch().await.expect_err(&name);
         assert!(began.elapsed() < Duration::from_secs(8), "{name} took {:?}", began.elapsed());
         assert_eq!(error.kind, fault.outcome, "{name}: {error}");
-        assert_eq!(error.retryable, fault.retryable, "{name}: {error}");
         assert!(error.detail.contains(fault.says), "{name}: {error}");
         assert!(!error.detail.contains("127.0.0.1"), "{name}: {error}");
         assert_eq!(error.status.is_some(), !before_headers(fault.name), "{name}: {error}");
@@ -176,8 +141,8 @@ async fn play(fault: Fault) {
         server.script(PATH, Script::json(GOOD));
         assert_eq!(source.fetch().await.expect(&name), GOOD.as_bytes(), "{name}");
     }
-    assert_eq!(calls(&source.metrics, "denial", fault.outcome.as_str()), 2, "{}", fault.name);
-    assert_eq!(calls(&source.metrics, "denial", "ok"), 2, "{}", fault.name);
+    assert_eq!(calls(&source.registry, "denial", fault.outcome.as_str()), 2, "{}", fault.name);
+    assert_eq!(calls(&source.registry, "denial", "ok"), 2, "{}", fault.name);
     assert_eq!(source.upstream.load().in_flight, 0, "{}", fault.name);
 }
 
@@ -202,7 +167,7 @@ async fn faults_of_the_door() {
         let error = source.fetch().await.expect_err("the door is not open");
         assert_eq!(error.kind, outcome, "{door:?}: {error}");
         assert!(error.detail.contains(says), "{door:?}: {error}");
-        assert!(error.retryable && error.status.is_none());
+        assert_eq!(error.status, None);
         server.set_door(Door::Open).await;
         assert_eq!(source.fetch().await.unwrap(), GOOD.as_bytes(), "{door:?}");
     }

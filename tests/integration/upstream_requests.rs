@@ -2,13 +2,14 @@
 //! sockets.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET_ENCODED, one_source, settings};
 use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
 use incident_gateway::config;
-use incident_gateway::metrics::Metrics;
-use incident_gateway::upstream::{Caller, Endpoint, Outcome, TraceContext, Upstream};
+use incident_gateway::metrics;
+use incident_gateway::outcome::Outcome;
+use incident_gateway::trace_context::TraceContext;
+use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
 
 #[tokio::test]
 async fn a_body_of_exactly_the_limit_is_taken() {
@@ -167,7 +168,7 @@ async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
 async fn a_path_that_makes_no_address_below_the_base_url_is_refused() {
     for path in ["", "incidents/", "@elsewhere.example/"] {
         let endpoints = [Endpoint { name: "denial".into(), path: path.to_owned() }];
-        let metrics = Arc::new(Metrics::new(&[]));
+        let metrics = UpstreamMetrics::register(&mut metrics::registry());
         let error =
             Upstream::new(&settings("http://127.0.0.1:1"), &endpoints, &metrics, 1).unwrap_err();
         assert!(error.to_string().contains("source denial: path"), "{error}");

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use futures::future::join_all;
 use http::StatusCode;
 use incident_gateway::config::{self, Concurrency, Config};
-use incident_gateway::metrics::Metrics;
+use incident_gateway::metrics::{self, Registry};
+use incident_gateway::outcome::Outcome;
 use incident_gateway::upstream::{
-    Answer, Attempt, BreakerState, Caller, Endpoint, Outcome, Upstream, UpstreamError,
+    Answer, Attempt, BreakerState, Caller, Endpoint, Upstream, UpstreamError, UpstreamMetrics,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
@@ -34,7 +35,7 @@ enum Act {
 /// The stack over a transport that takes one act a call from a list, and then answers.
 struct Bench {
     upstream: Upstream,
-    metrics: Arc<Metrics>,
+    registry: Registry,
     acts: Arc<Mutex<VecDeque<Act>>>,
     made: Arc<Mutex<Vec<Attempt>>>,
     caller: Caller,
@@ -65,8 +66,8 @@ fn bench_with(
     change(&mut settings);
     let endpoints: Vec<_> =
         (0..8).map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}/") }).collect();
-    let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
-    let metrics = Arc::new(Metrics::new(&names));
+    let mut registry = metrics::registry();
+    let metrics = UpstreamMetrics::register(&mut registry);
     let acts = Arc::new(Mutex::new(acts.into_iter().collect::<VecDeque<_>>()));
     let made = Arc::new(Mutex::new(Vec::new()));
     let transport = tower::service_fn({
@@ -77,7 +78,7 @@ fn bench_with(
         }
     });
     let upstream = Upstream::with_transport(&settings, &endpoints, &transport, &metrics, 1);
-    Bench { upstream, metrics, acts, made, caller: Caller::default() }
+    Bench { upstream, registry, acts, made, caller: Caller::default() }
 }
 
 fn bench(acts: impl IntoIterator<Item = Act>) -> Bench {
@@ -92,7 +93,7 @@ impl Bench {
     /// What the metrics count for a source, by outcome, without the zeros.
     fn counted(&self, source: &str) -> Vec<(&'static str, u64)> {
         let all =
-            OUTCOMES.into_iter().map(|outcome| (outcome, calls(&self.metrics, source, outcome)));
+            OUTCOMES.into_iter().map(|outcome| (outcome, calls(&self.registry, source, outcome)));
         all.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -117,9 +118,9 @@ async fn a_failed_call_is_made_again() {
     assert_eq!((fetched.attempts(), fetched.duration()), (3, Duration::from_secs(1)));
     let _ = fetched.accept();
     assert_eq!(bench.counted("s3"), [("ok", 2), ("status", 1), ("body", 1)]);
-    assert_eq!(value(&bench.metrics, "upstream_retries_total{source=\"s3\"}"), "2");
+    assert_eq!(value(&bench.registry, "upstream_retries_total{source=\"s3\"}"), "2");
     assert_eq!(
-        value(&bench.metrics, "upstream_request_duration_seconds_count{source=\"s3\"}"),
+        value(&bench.registry, "upstream_request_duration_seconds_count{source=\"s3\"}"),
         "4"
     );
     assert_eq!(bench.upstream.breaker(3), BreakerState::Closed);
@@ -172,7 +173,7 @@ async fn no_place_is_held_while_backing_off_or_judging() {
         .collect();
     assert_eq!(order, [(0, 1), (1, 1), (0, 2)], "the other went in while the first backed off");
     assert_eq!(bench.upstream.load().in_flight, 0, "two bodies are waiting for their verdict");
-    assert_eq!(value(&bench.metrics, "upstream_in_flight"), "0");
+    assert_eq!(value(&bench.registry, "upstream_in_flight{upstream=\"default\"}"), "0");
     bench.fetch(2).await.unwrap();
     let _ = (first.accept(), second.accept());
 }
@@ -206,24 +207,20 @@ async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
             "not yet judged"
         );
         let error = fetched.refuse("the body is not JSON");
-        assert_eq!(
-            (error.kind, error.status, error.retryable),
-            (Outcome::Decode, Some(StatusCode::OK), false)
-        );
+        assert_eq!((error.kind, error.status), (Outcome::Decode, Some(StatusCode::OK)));
         assert_eq!(bench.counted("s0"), [("decode", refusal)]);
     }
     assert_eq!(bench.upstream.breaker(0), BreakerState::Open);
-    assert_eq!(value(&bench.metrics, "circuit_state{source=\"s0\"}"), "2");
+    assert_eq!(value(&bench.registry, "circuit_state{source=\"s0\"}"), "2");
 
     let error = bench.fetch(0).await.unwrap_err();
     assert_eq!(error.kind, Outcome::CircuitOpen);
-    assert!(!error.retryable);
     let wait = error.retry_after.unwrap();
     assert!(wait <= Duration::from_secs(30));
     assert_eq!(bench.made.lock().unwrap().len(), 5, "the upstream did not see it");
     assert_eq!(bench.counted("s0"), [("decode", 5), ("circuit_open", 1)]);
     assert_eq!(
-        value(&bench.metrics, "upstream_request_duration_seconds_count{source=\"s0\"}"),
+        value(&bench.registry, "upstream_request_duration_seconds_count{source=\"s0\"}"),
         "5"
     );
     bench.fetch(1).await.expect("the other sources are let through");
@@ -234,7 +231,7 @@ async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
     assert_eq!(bench.fetch(0).await.unwrap_err().kind, Outcome::CircuitOpen, "one probe at a time");
     let _ = probe.accept();
     assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
-    assert_eq!(value(&bench.metrics, "circuit_state{source=\"s0\"}"), "0");
+    assert_eq!(value(&bench.registry, "circuit_state{source=\"s0\"}"), "0");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,14 +5,13 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::authority::Authority;
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config::{self, Config};
-use incident_gateway::metrics::Metrics;
-use incident_gateway::upstream::{Caller, Endpoint, Upstream};
+use incident_gateway::metrics;
+use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
 use tokio::process::Command;
 
 const BASE_URL: &str = "TEST_BASE_URL";
@@ -49,7 +48,7 @@ async fn child() {
         ..Config::default().upstream
     };
     let endpoints = [Endpoint { name: "denial".into(), path: "/incidents/".to_owned() }];
-    let metrics = Arc::new(Metrics::new(&[]));
+    let metrics = UpstreamMetrics::register(&mut metrics::registry());
     let result = match Upstream::new(&settings, &endpoints, &metrics, 1) {
         Err(error) => format!("setup: {error}"),
         Ok(upstream) => match upstream.fetch(0, &Caller::default()).await {

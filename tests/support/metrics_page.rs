@@ -1,11 +1,11 @@
 //! Reads single values off the metrics page.
 
-use incident_gateway::metrics::Metrics;
+use incident_gateway::metrics::{self, Registry};
 
 /// The value of a series, written as on the page without the prefix, such as
 /// `circuit_state{source="denial"}`.
-pub fn value(metrics: &Metrics, series: &str) -> String {
-    let page = metrics.encode();
+pub fn value(registry: &Registry, series: &str) -> String {
+    let page = metrics::encode(registry);
     let line = page.lines().find_map(|line| {
         line.strip_prefix("incident_gateway_")?.strip_prefix(series)?.strip_prefix(' ')
     });
@@ -13,7 +13,7 @@ pub fn value(metrics: &Metrics, series: &str) -> String {
 }
 
 /// How many calls of a source ended so.
-pub fn calls(metrics: &Metrics, source: &str, outcome: &str) -> u64 {
+pub fn calls(registry: &Registry, source: &str, outcome: &str) -> u64 {
     let series = format!("upstream_requests_total{{source=\"{source}\",outcome=\"{outcome}\"}}");
-    value(metrics, &series).parse().unwrap()
+    value(registry, &series).parse().unwrap()
 }

@@ -1,11 +1,10 @@
 //! The upstream stage with one source, over real sockets.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use incident_gateway::config::{self, Concurrency, Config};
-use incident_gateway::metrics::Metrics;
-use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamError};
+use incident_gateway::metrics::{self, Registry};
+use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamError, UpstreamMetrics};
 use secrecy::SecretString;
 
 use super::scripted_upstream::ScriptedUpstream;
@@ -32,15 +31,16 @@ pub fn settings(base_url: &str) -> config::Upstream {
 
 pub struct OneSource {
     pub upstream: Upstream,
-    pub metrics: Arc<Metrics>,
+    pub registry: Registry,
 }
 
 impl OneSource {
     pub fn new(settings: &config::Upstream) -> Self {
         let endpoints = [Endpoint { name: "denial".into(), path: PATH.to_owned() }];
-        let metrics = Arc::new(Metrics::new(&[Arc::clone(&endpoints[0].name)]));
+        let mut registry = metrics::registry();
+        let metrics = UpstreamMetrics::register(&mut registry);
         let upstream = Upstream::new(settings, &endpoints, &metrics, 1).unwrap();
-        Self { upstream, metrics }
+        Self { upstream, registry }
     }
 
     pub async fn fetch(&self) -> Result<Vec<u8>, UpstreamError> {

@@ -12,11 +12,11 @@ use incident_gateway::cache::Cache;
 use incident_gateway::config::Config;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
 use incident_gateway::http::{Body, Gateway, Phase};
-use incident_gateway::metrics::Metrics;
+use incident_gateway::metrics;
 use incident_gateway::refresh::{endpoints, fields};
 use incident_gateway::render::{self, Filter};
-use incident_gateway::snapshot::{Policy, Snapshot, SourceStatus, View};
-use incident_gateway::upstream::Upstream;
+use incident_gateway::snapshot::{self, Policy, Snapshot, SourceStatus, View};
+use incident_gateway::upstream::{Upstream, UpstreamMetrics};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -61,7 +61,8 @@ impl Site {
         let endpoints = endpoints(&config);
         let names: Vec<Arc<str>> =
             endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
-        let metrics = Arc::new(Metrics::new(&names));
+        let mut registry = metrics::registry();
+        let metrics = UpstreamMetrics::register(&mut registry);
         let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, 1).unwrap());
         let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
         let (phase, phases) = watch::channel(Phase::Serving);
@@ -72,8 +73,9 @@ impl Site {
             policy: policy(&config),
         };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
+        snapshot::metrics::register(&mut registry, receiver.clone());
         let gateway =
-            Gateway::new(&config, receiver, Arc::clone(&cache), metrics, upstream, phases);
+            Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases);
         Self {
             config,
             gateway: Arc::new(gateway),

@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::simulated_upstream::{Law, SimulatedUpstream};
 use futures::future::join_all;
 use incident_gateway::config::{Concurrency, Config};
-use incident_gateway::metrics::Metrics;
-use incident_gateway::upstream::{Caller, Endpoint, Upstream};
+use incident_gateway::metrics;
+use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -64,8 +63,8 @@ fn upstream(
     let endpoints: Vec<_> = (0..scenario.sources)
         .map(|i| Endpoint { name: format!("source{i}").into(), path: "/".into() })
         .collect();
-    let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
-    Upstream::with_transport(&settings, &endpoints, sim, &Arc::new(Metrics::new(&names)), seed)
+    let metrics = UpstreamMetrics::register(&mut metrics::registry());
+    Upstream::with_transport(&settings, &endpoints, sim, &metrics, seed)
 }
 
 async fn refresh(upstream: &Upstream, sources: usize) -> Refresh {

@@ -12,9 +12,9 @@ use crate::http::problem::Problem;
 use crate::http::query::Keys;
 use crate::http::routes::Route;
 use crate::join::Reason;
+use crate::outcome::Outcome;
 use crate::render::BUSIEST;
 use crate::snapshot::{Completeness, Freshness};
-use crate::upstream::Outcome;
 
 fn document() -> Value {
     serde_json::from_str(DOCUMENT).unwrap()

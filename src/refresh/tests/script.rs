@@ -125,7 +125,7 @@ pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
     let names: Vec<Arc<str>> = NAMES.map(Arc::from).into();
     let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
     let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
-    let metrics = Arc::new(Metrics::new(&names));
+    let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
     let settings =
         Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
     let (refresh, snapshots) =

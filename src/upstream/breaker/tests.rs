@@ -4,12 +4,16 @@ use std::time::Duration;
 use tokio::time::{Instant, advance};
 
 use super::{Breaker, BreakerState, FAILURES, FIRST_OPEN, LONGEST_OPEN, Ticket};
-use crate::metrics::Metrics;
+use prometheus_client::registry::Registry;
 
-fn breaker(seed: u64) -> (Arc<Breaker>, Arc<Metrics>) {
+use crate::metrics;
+use crate::upstream::UpstreamMetrics;
+
+fn breaker(seed: u64) -> (Arc<Breaker>, Registry) {
     let source: Arc<str> = "denial".into();
-    let metrics = Arc::new(Metrics::new(&[Arc::clone(&source)]));
-    (Arc::new(Breaker::new(source, Arc::clone(&metrics), fastrand::Rng::with_seed(seed))), metrics)
+    let mut registry = metrics::registry();
+    let metrics = UpstreamMetrics::register(&mut registry).source(&source);
+    (Arc::new(Breaker::new(source, metrics, fastrand::Rng::with_seed(seed))), registry)
 }
 
 fn pass(breaker: &Arc<Breaker>) -> Ticket {
@@ -23,8 +27,8 @@ fn open(breaker: &Arc<Breaker>) -> Duration {
     breaker.admit().expect_err("the circuit is open")
 }
 
-fn shown(metrics: &Metrics) -> String {
-    let page = metrics.encode();
+fn shown(registry: &Registry) -> String {
+    let page = metrics::encode(registry);
     let line =
         page.lines().find(|line| line.starts_with("incident_gateway_circuit_state{")).unwrap();
     line.rsplit(' ').next().unwrap().to_owned()
@@ -32,7 +36,7 @@ fn shown(metrics: &Metrics) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn opens_after_so_many_failures_in_a_row() {
-    let (breaker, metrics) = breaker(0);
+    let (breaker, registry) = breaker(0);
     for _ in 1..FAILURES {
         pass(&breaker).fail();
     }
@@ -41,15 +45,15 @@ async fn opens_after_so_many_failures_in_a_row() {
         pass(&breaker).fail();
     }
     assert_eq!(breaker.state(), BreakerState::Closed, "a success in between starts the count anew");
-    assert_eq!(shown(&metrics), "0");
+    assert_eq!(shown(&registry), "0");
     pass(&breaker).fail();
     assert_eq!(breaker.state(), BreakerState::Open);
-    assert_eq!(shown(&metrics), "2");
+    assert_eq!(shown(&registry), "2");
 }
 
 #[tokio::test(start_paused = true)]
 async fn half_open_lets_one_through_and_its_success_closes() {
-    let (breaker, metrics) = breaker(1);
+    let (breaker, registry) = breaker(1);
     let wait = open(&breaker);
     assert!(wait >= FIRST_OPEN / 2 && wait <= FIRST_OPEN, "{wait:?}");
     let moment = Duration::from_millis(1);
@@ -60,18 +64,18 @@ async fn half_open_lets_one_through_and_its_success_closes() {
     let probe = pass(&breaker);
     assert!(probe.probe);
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
-    assert_eq!(shown(&metrics), "1");
+    assert_eq!(shown(&registry), "1");
     assert!(breaker.admit().is_err(), "only one probe");
     probe.succeed();
     assert_eq!(breaker.state(), BreakerState::Closed);
-    assert_eq!(shown(&metrics), "0");
+    assert_eq!(shown(&registry), "0");
     assert!(!pass(&breaker).probe);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_failed_probe_doubles_the_wait_up_to_the_promised_bound() {
     for seed in 0..50 {
-        let (breaker, _metrics) = breaker(seed);
+        let (breaker, _registry) = breaker(seed);
         let mut wait = open(&breaker);
         for opening in 1..40 {
             let asked = Instant::now();
@@ -87,7 +91,7 @@ async fn each_failed_probe_doubles_the_wait_up_to_the_promised_bound() {
 
 #[tokio::test(start_paused = true)]
 async fn a_success_resets_the_wait() {
-    let (breaker, _metrics) = breaker(2);
+    let (breaker, _registry) = breaker(2);
     let mut wait = open(&breaker);
     for _ in 0..3 {
         advance(wait).await;
@@ -101,7 +105,7 @@ async fn a_success_resets_the_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_given_up_makes_room_for_the_next() {
-    let (breaker, _metrics) = breaker(3);
+    let (breaker, _registry) = breaker(3);
     advance(open(&breaker)).await;
     for _ in 0..3 {
         drop(pass(&breaker));
@@ -113,7 +117,7 @@ async fn a_probe_that_is_given_up_makes_room_for_the_next() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_from_before_it_opened_do_not_count_after() {
-    let (breaker, _metrics) = breaker(4);
+    let (breaker, _registry) = breaker(4);
     let (late_success, late_failure) = (pass(&breaker), pass(&breaker));
     let wait = open(&breaker);
     late_success.succeed();

@@ -6,11 +6,13 @@ use tokio::time::advance;
 
 use super::{Limiter, Load, Permit, Signal};
 use crate::config::Concurrency;
-use crate::metrics::Metrics;
+use crate::metrics;
+use crate::upstream::UpstreamMetrics;
 use crate::upstream::{Outcome, UpstreamError};
 
 fn limiter(concurrency: Concurrency, most: usize) -> Arc<Limiter> {
-    Arc::new(Limiter::new(concurrency, most, Arc::new(Metrics::new(&[]))))
+    let metrics = UpstreamMetrics::register(&mut metrics::registry()).concurrency("default");
+    Arc::new(Limiter::new(concurrency, most, metrics))
 }
 
 async fn enter(limiter: &Arc<Limiter>, sources: std::ops::Range<usize>) -> Vec<Permit> {

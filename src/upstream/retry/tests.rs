@@ -5,28 +5,25 @@ use http::StatusCode;
 use tokio::time::Instant;
 use tower::retry::Policy as _;
 
-use super::{BASE, LONGEST, RetryBudget, RetryPolicy, worth_it};
-use crate::metrics::Metrics;
+use super::{BASE, LONGEST, RetryBudget, RetryPolicy, is_retryable};
+use crate::metrics;
+use crate::outcome::Outcome;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::call::{Attempt, Caller};
-use crate::upstream::{Outcome, UpstreamError};
+use crate::upstream::{UpstreamError, UpstreamMetrics};
 
 fn policy(retries: usize, earned: usize, seed: u64) -> RetryPolicy {
     let source: Arc<str> = "denial".into();
-    let metrics = Arc::new(Metrics::new(&[Arc::clone(&source)]));
+    let metrics = UpstreamMetrics::register(&mut metrics::registry()).source(&source);
     let budget = Arc::new(RetryBudget::new());
     for _ in 0..earned {
-        budget.earn();
+        budget.deposit();
     }
     RetryPolicy {
         source: Arc::clone(&source),
         retries,
         budget,
-        breaker: Arc::new(Breaker::new(
-            source,
-            Arc::clone(&metrics),
-            fastrand::Rng::with_seed(seed),
-        )),
+        breaker: Arc::new(Breaker::new(source, metrics.clone(), fastrand::Rng::with_seed(seed))),
         jitter: Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))),
         metrics,
     }
@@ -53,16 +50,20 @@ async fn wait(
 
 #[test]
 fn what_is_retried() {
+    let of = |kind| UpstreamError::new(kind, "scripted");
     for kind in [Outcome::Connect, Outcome::Body, Outcome::Timeout] {
-        assert!(worth_it(kind, None), "{kind}");
+        assert!(is_retryable(&of(kind)), "{kind}");
     }
     for kind in
         [Outcome::Ok, Outcome::Decode, Outcome::TooLarge, Outcome::CircuitOpen, Outcome::Status]
     {
-        assert!(!worth_it(kind, None), "{kind}");
+        assert!(!is_retryable(&of(kind)), "{kind}");
     }
     let retried: Vec<_> = (100..600)
-        .filter(|code| worth_it(Outcome::Status, Some(StatusCode::from_u16(*code).unwrap())))
+        .filter(|code| {
+            let status = StatusCode::from_u16(*code).unwrap();
+            is_retryable(&of(Outcome::Status).with_status(status))
+        })
         .collect();
     assert_eq!(retried, [429, 500, 502, 503, 504]);
 }
@@ -136,5 +137,5 @@ async fn an_open_circuit_ends_the_retries_and_costs_no_budget() {
     let mut policy = policy(2, 4, 0);
     policy.breaker.trip();
     assert_eq!(wait(&mut policy, &mut attempt(), &reset()).await, None);
-    assert!(policy.budget.spend(), "the one retry that was earned is still there");
+    assert!(policy.budget.withdraw(), "the one retry that was earned is still there");
 }

@@ -14,10 +14,13 @@ use incident_gateway::cache::{Batch, Cache};
 use incident_gateway::config::Config;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
 use incident_gateway::http::{Gateway, Phase};
-use incident_gateway::metrics::Metrics;
-use incident_gateway::refresh::{Fetched, Origin, Refresh, Repeat, Settings, endpoints, fields};
+use incident_gateway::metrics;
+use incident_gateway::outcome::Outcome;
+use incident_gateway::refresh::{
+    Fetched, Origin, Refresh, RefreshMetrics, Repeat, Settings, endpoints, fields,
+};
 use incident_gateway::snapshot::Policy;
-use incident_gateway::upstream::{OnRetry, Outcome, Upstream, UpstreamError};
+use incident_gateway::upstream::{OnRetry, Upstream, UpstreamError, UpstreamMetrics};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -137,7 +140,9 @@ async fn play(seed: u64) {
     let endpoints = endpoints(&config);
     let names: Vec<Arc<str>> =
         endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
-    let metrics = Arc::new(Metrics::new(&names));
+    let mut registry = metrics::registry();
+    let metrics = UpstreamMetrics::register(&mut registry);
+    let refresh_metrics = RefreshMetrics::register(&mut registry);
     let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed).unwrap());
     let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
     let policy = Policy {
@@ -155,9 +160,9 @@ async fn play(seed: u64) {
     let settings =
         Settings { names, fields: fields(&config), policy, seed, repeat: Repeat::Always };
     let (refresh, snapshots) =
-        Refresh::new(Arc::new(origin), Arc::clone(&cache), Arc::clone(&metrics), settings);
+        Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings);
     let (_phase, phases) = watch::channel(Phase::Serving);
-    let gateway = Arc::new(Gateway::new(&config, snapshots, cache, metrics, upstream, phases));
+    let gateway = Arc::new(Gateway::new(&config, snapshots, cache, registry, upstream, phases));
     let refresh = tokio::spawn(refresh.run());
     let start = Instant::now();
     let asks: Vec<Ask> = (0..60)

@@ -1,0 +1,71 @@
+//! How a call to a source ended, in the words that metrics, headers and `/sources` share.
+
+use std::fmt;
+
+/// How a call to a source ended; the `outcome` label of `incident_gateway_upstream_requests_total`.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Outcome {
+    /// The whole body came.
+    Ok,
+    /// The deadline passed while connecting, waiting for headers, or reading the body.
+    Timeout,
+    /// No connection could be made (refused, DNS, TLS).
+    Connect,
+    /// The status was not 200 (a redirect to another host included).
+    Status,
+    /// The connection broke while the answer was being read.
+    Body,
+    /// The body could not be decompressed, or is not of the expected shape.
+    Decode,
+    /// The body is larger than `upstream.max_body`.
+    TooLarge,
+    /// The circuit breaker refused the call; the upstream did not see it.
+    CircuitOpen,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the discriminants.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Timeout,
+        Self::Connect,
+        Self::Status,
+        Self::Body,
+        Self::Decode,
+        Self::TooLarge,
+        Self::CircuitOpen,
+    ];
+
+    /// The word that metrics, `Incident-Sources` and `/sources` use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Timeout => "timeout",
+            Self::Connect => "connect",
+            Self::Status => "status",
+            Self::Body => "body",
+            Self::Decode => "decode",
+            Self::TooLarge => "too_large",
+            Self::CircuitOpen => "circuit_open",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome;
+
+    #[test]
+    fn all_lists_every_outcome_at_its_discriminant() {
+        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+    }
+}

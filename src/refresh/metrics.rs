@@ -1,0 +1,35 @@
+//! What is measured of the refresh itself.
+
+use std::time::Duration;
+
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// A refresh lasts as long as its slowest source: seconds, up to a call's deadline and its retries.
+const REFRESH_BUCKETS_SECONDS: [f64; 12] =
+    [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0];
+
+/// The families of the refresh.
+#[derive(Debug)]
+pub struct RefreshMetrics {
+    duration: Histogram,
+}
+
+impl RefreshMetrics {
+    /// Registers the families, once for each registry.
+    #[must_use]
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self { duration: Histogram::new(REFRESH_BUCKETS_SECONDS) };
+        registry.register(
+            "refresh_duration_seconds",
+            "Time from the first upstream call of a refresh to the end of its last",
+            metrics.duration.clone(),
+        );
+        metrics
+    }
+
+    /// A refresh ended this long after its first call began.
+    pub(super) fn record_refresh(&self, duration: Duration) {
+        self.duration.observe(duration.as_secs_f64());
+    }
+}
