@@ -76,7 +76,6 @@ impl Format {
     #[must_use]
     pub fn render(self, view: &View, filter: &Filter) -> Vec<u8> {
         match self {
-            Self::Json if filter.is_empty() => render::incidents_by_all_cores(view),
             Self::Json => render::incidents(view, filter),
             Self::Ndjson => render::ndjson(view, filter),
             Self::Csv => render::csv(view, filter),
@@ -274,8 +273,8 @@ impl Cache {
     }
 
     /// Renders the documents that callers have asked for lately, so that publishing the view costs
-    /// none of them time. While they wait for it, all cores do; else one is left to them.
-    pub async fn warm(self: &Arc<Self>, view: &Arc<View>, waited_for: bool) {
+    /// none of them time.
+    pub async fn warm(self: &Arc<Self>, view: &Arc<View>) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let patience = u64::try_from(WANTED_FOR.as_millis()).unwrap_or(u64::MAX);
         for (question, codings) in DOCUMENTS.into_iter().zip(&self.wanted) {
@@ -287,7 +286,7 @@ impl Cache {
                 let key = Key { view: view.id(), question: question.clone(), coding };
                 let (view, question) = (Arc::clone(view), question.clone());
                 // A failure shows again, and is answered, when a caller asks.
-                let _ = self.make(key, move || render_document(&view, &question, waited_for)).await;
+                let _ = self.make(key, move || render_document(&view, &question)).await;
             }
         }
     }
@@ -305,11 +304,8 @@ impl Cache {
 }
 
 /// The bytes of a whole document.
-fn render_document(view: &View, question: &Question, waited_for: bool) -> Vec<u8> {
+fn render_document(view: &View, question: &Question) -> Vec<u8> {
     match question {
-        Question::Incidents(Format::Json) if !waited_for => {
-            render::incidents(view, &Filter::default())
-        }
         Question::Incidents(format) => format.render(view, &Filter::default()),
         Question::Unattributed => render::unattributed(view),
         Question::Other(_) => unreachable!("only whole documents are made ahead"),

@@ -61,7 +61,7 @@ impl Refresh {
             };
             let view = run_cpu_bound(join).await;
             let view = Arc::new(view);
-            cache.warm(&view, is_loading).await;
+            cache.warm(&view).await;
             view
         }));
     }

@@ -40,7 +40,7 @@ async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
 
     let view =
         site.unpublished(Some("{}"), &vec![Some(r#"{"results":[]}"#); site.config.sources.len()]);
-    site.cache.warm(&view, false).await;
+    site.cache.warm(&view).await;
     let ask = |coding| {
         site.cache.answer(&view, Question::Incidents(Format::Json), coding, || b"late".to_vec())
     };
