@@ -231,14 +231,6 @@ impl Cache {
         answer
     }
 
-    /// A view's whole document, plain, if it is rendered.
-    pub async fn document(&self, view: &View) -> Option<Bytes> {
-        let question = Question::Incidents(Format::Json);
-        let answer =
-            self.answers.get(&Key { view: view.id(), question, coding: Coding::Identity }).await?;
-        Some(answer.body.clone())
-    }
-
     async fn make(
         &self,
         key: Key,

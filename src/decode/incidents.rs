@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::record::{
     HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4, NO_PRIORITY,
-    NOT_AN_OBJECT, Priority, Record, Span,
+    NOT_AN_OBJECT, Priority, Record,
 };
 use super::scanner::{Number, Scalar, Scanner, Value};
 use super::times::Times;
@@ -116,26 +116,6 @@ impl Incidents {
     #[inline]
     pub fn bytes(&self, record: &Record) -> &[u8] {
         record.span().of(&self.body)
-    }
-
-    /// The tail of the record whose tail begins at `start`; empty where none does.
-    #[must_use]
-    pub fn tail_at(&self, start: u32) -> Span {
-        let found = self.records.binary_search_by_key(&start, |record| record.tail().start);
-        found.map_or(Span { start, length: 0 }, |index| self.records[index].tail())
-    }
-
-    /// A copy of some of its records, with no more text than theirs. It cannot be joined: identity
-    /// values that are neither small numbers nor IPv4 addresses stay behind.
-    #[must_use]
-    pub fn only(&self, records: impl IntoIterator<Item = usize>) -> Self {
-        let mut text = Vec::new();
-        let mut copies = Vec::new();
-        for record in records.into_iter().map(|index| &self.records[index]) {
-            copies.push(Record { start: offset(text.len()), ..*record });
-            text.extend_from_slice(self.bytes(record));
-        }
-        Self { body: text.into(), records: copies, times: self.times, tokens: Vec::new() }
     }
 
     /// The whole body.

@@ -11,7 +11,6 @@ mod placed;
 mod slices;
 
 use std::hash::BuildHasher as _;
-use std::sync::Arc;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
@@ -100,12 +99,6 @@ impl Unattributed {
     pub fn record(&self) -> usize {
         self.record as usize
     }
-
-    /// The same, of a source that has nothing but its unattributed records: this is the one of that
-    /// number.
-    fn numbered(self, record: u32) -> Self {
-        Self { record, ..self }
-    }
 }
 
 /// An employee with their incidents.
@@ -142,8 +135,7 @@ pub struct Joined {
     hasher: DefaultHashBuilder,
     /// How many incidents each source has of each priority.
     tally: Vec<[usize; 4]>,
-    /// The same wherever the records are read from.
-    by_time: Arc<ByTime>,
+    by_time: ByTime,
 }
 
 /// Where a record goes before the groups have their places: the employee's number times four, plus
@@ -343,30 +335,6 @@ impl Joined {
         let rank =
             self.index.find(self.hasher.hash_one(id), |&rank| self.id(rank as usize) == id)?;
         Some(*rank as usize)
-    }
-
-    /// The same employees and reasons, of records that stand elsewhere: those with an employee at
-    /// these places, in the same order, the others in sources that have no more than them.
-    #[must_use]
-    pub fn moved(&self, placed: Vec<Placed>) -> Self {
-        assert_eq!(placed.len(), self.placed.len(), "every record has a place");
-        let mut numbers = vec![0; self.tally.len()];
-        let unattributed = self.unattributed.iter().map(|item| {
-            let number = &mut numbers[item.source()];
-            *number += 1;
-            item.numbered(*number - 1)
-        });
-        Self {
-            ids: self.ids.clone(),
-            id_ends: self.id_ends.clone(),
-            group_ends: self.group_ends.clone(),
-            placed,
-            unattributed: unattributed.collect(),
-            index: self.index.clone(),
-            hasher: self.hasher.clone(),
-            tally: self.tally.clone(),
-            by_time: Arc::clone(&self.by_time),
-        }
     }
 
     /// The ranks, in order, of all employees with incidents from `since` on and before `until`, and

@@ -1,16 +1,13 @@
 //! From data that has come to the snapshot that is served.
 
-use std::mem;
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::Refresh;
 use crate::background::run_cpu_bound;
-use crate::cache::{Batch, Cache};
-use crate::render;
+use crate::cache::Batch;
 use crate::snapshot::{Snapshot, SourceStatus, View};
 
 impl Refresh {
@@ -48,7 +45,6 @@ impl Refresh {
         let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
         let (fields, snapshots) = (Arc::clone(&self.fields), self.snapshots.clone());
         self.publishing = Some(tokio::spawn(async move {
-            compact(&snapshots, &cache).await;
             let by_time = snapshots.borrow().view.joined().is_asked_by_time();
             let join = move || {
                 let view =
@@ -114,21 +110,4 @@ impl Refresh {
 /// milliseconds.
 async fn free<T: Send + 'static>(value: T) {
     run_cpu_bound(|| drop(value)).await;
-}
-
-/// Has the published view read from its document, where that is rendered, so that replaced bodies
-/// go before the next document is written.
-pub(super) async fn compact(snapshots: &watch::Sender<Arc<Snapshot>>, cache: &Cache) {
-    let view = Arc::clone(&snapshots.borrow().view);
-    let Some(document) = cache.document(&view).await else { return };
-    let compacted = run_cpu_bound(move || render::compact(&view, &document)).await;
-    if let Some(view) = compacted.map(Arc::new) {
-        let mut replaced = None;
-        snapshots.send_modify(|snapshot| {
-            let same = Arc::new(Snapshot { view, ..Snapshot::clone(snapshot) });
-            replaced = Some(mem::replace(snapshot, same));
-        });
-        // It frees all bodies of its view, for which those who read the snapshot must not wait.
-        free(replaced).await;
-    }
 }

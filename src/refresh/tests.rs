@@ -218,33 +218,6 @@ async fn an_old_view_goes_when_the_last_answer_from_it_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn replaced_bodies_go_before_the_next_document_is_made() {
-    let changing = |who| vec![incidents(1, &[who]), incidents(1, &[who, who])];
-    let mut bench = start([vec![table(1, "{}")], changing("7"), changing("8")]);
-    bench.until("all", complete).await;
-    let view = Arc::clone(&bench.snapshot().view);
-    let (id, batch) = (view.id(), Arc::downgrade(view.batches()[0].as_ref().unwrap()));
-    let document = bench.document();
-    let (question, rendered) =
-        (crate::cache::Question::Incidents(crate::cache::Format::Json), document.clone());
-    let coding = crate::render::compress::Coding::Identity;
-    bench.cache.answer(&view, question, coding, || rendered.into_bytes()).await.unwrap();
-    drop(view);
-    // As the refresh does it, when all sources have other data and the join is still to come.
-    for source in [1, 2] {
-        bench.cache.forget(source).await;
-    }
-    publish::compact(&bench.sender, &bench.cache).await;
-    let compact = bench.snapshot();
-    assert!(compact.view.is_compact() && complete(&compact));
-    assert_eq!((compact.view.id(), bench.document()), (id, document.clone()));
-    assert!(bench.frees(|| batch.strong_count() == 0).await, "nothing holds the replaced body");
-    drop(compact);
-    bench.until("second", |snapshot| snapshot.view.id() != id).await;
-    assert!(!bench.snapshot().view.is_compact() && bench.document() != document);
-}
-
-#[tokio::test(start_paused = true)]
 async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
     let denial = vec![incidents(1, &["7"]), incidents(1, &["7", "7"])];
     let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);

@@ -1,8 +1,8 @@
 //! The documents: employees with their groups, and the unattributed.
 
+use super::Filter;
 use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
 use super::prefetch::Prefetch;
-use super::{Filter, Target};
 use crate::background::give_way;
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
@@ -16,33 +16,16 @@ const EMPLOYEE_FRAME: usize = 192;
 pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view) } else { 0 });
     let joined = view.joined();
-    out.put(b"{");
-    write_employees(
-        &mut out,
-        view,
-        filter,
-        filter.employees(joined),
-        Prefetch::of(view, filter.foreseen(joined)),
-    );
-    out.put(b"}");
-    out
-}
-
-/// Writes these employees as members of the document of `/incidents`, as far as they have incidents
-/// that meet the filter.
-pub(super) fn write_employees<'a>(
-    out: &mut impl Target,
-    view: &View,
-    filter: &Filter,
-    employees: impl Iterator<Item = Employee<'a>>,
-    prefetch: Prefetch<'_>,
-) {
+    out.push(b'{');
     let begin = out.len();
-    let mut writer = Writer::new(out, view, filter, prefetch);
-    for employee in employees {
+    let mut writer =
+        Writer::new(&mut out, view, filter, Prefetch::of(view, filter.foreseen(joined)));
+    for employee in filter.employees(joined) {
         give_way();
         writer.member(&employee, begin);
     }
+    out.push(b'}');
+    out
 }
 
 /// An upper bound of the whole document's size. Memory that is reserved and not written to is never
@@ -119,8 +102,8 @@ pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, tail: &[u8]) {
     drop_line_breaks(out, begin);
 }
 
-struct Writer<'a, T> {
-    out: &'a mut T,
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
     view: &'a View,
     filter: &'a Filter,
     prefixes: Vec<Vec<u8>>,
@@ -129,8 +112,13 @@ struct Writer<'a, T> {
     id: Vec<u8>,
 }
 
-impl<'a, T: Target> Writer<'a, T> {
-    fn new(out: &'a mut T, view: &'a View, filter: &'a Filter, prefetch: Prefetch<'a>) -> Self {
+impl<'a> Writer<'a> {
+    fn new(
+        out: &'a mut Vec<u8>,
+        view: &'a View,
+        filter: &'a Filter,
+        prefetch: Prefetch<'a>,
+    ) -> Self {
         Self { out, view, filter, prefixes: prefixes(view), prefetch, id: Vec::new() }
     }
 
@@ -139,12 +127,12 @@ impl<'a, T: Target> Writer<'a, T> {
     fn member(&mut self, employee: &Employee<'_>, first: usize) {
         let begin = self.out.len();
         if begin > first {
-            self.out.put(b",");
+            self.out.push(b',');
         }
         self.id.clear();
         write_string(&mut self.id, employee.id);
-        self.out.put(&self.id);
-        self.out.put(b":");
+        self.out.extend_from_slice(&self.id);
+        self.out.push(b':');
         if self.groups(employee) == 0 {
             self.out.truncate(begin);
         }
@@ -154,11 +142,11 @@ impl<'a, T: Target> Writer<'a, T> {
     fn groups(&mut self, employee: &Employee<'_>) -> usize {
         let mut total = 0;
         for (priority, group) in Priority::ALL.into_iter().zip(employee.groups) {
-            self.out.put(if priority == Priority::Low { b"{\"" } else { b",\"" });
-            self.out.put(priority.as_str().as_bytes());
+            self.out.extend_from_slice(if priority == Priority::Low { b"{\"" } else { b",\"" });
+            self.out.extend_from_slice(priority.as_str().as_bytes());
             total += self.list(self.filter.slice(priority, group));
         }
-        self.out.put(b"}");
+        self.out.push(b'}');
         total
     }
 
@@ -171,25 +159,23 @@ impl<'a, T: Target> Writer<'a, T> {
         } else {
             group.iter().filter(|placed| filter.wants_source(placed)).count()
         };
-        out.put(b"\":{\"count\":");
-        out.put(itoa::Buffer::new().format(count).as_bytes());
-        out.put(b",\"incidents\":[");
+        out.extend_from_slice(b"\":{\"count\":");
+        out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+        out.extend_from_slice(b",\"incidents\":[");
         let mut first = true;
         for placed in group.iter().filter(|placed| all || filter.wants_source(placed)) {
             if !std::mem::take(&mut first) {
-                out.put(b",");
+                out.push(b',');
             }
             let prefix = &prefixes[placed.source()];
-            let tail = out.len() + prefix.len();
             if placed.has_type() {
-                splice(*out, prefix, view.tail(placed), &[Member::Type]);
+                splice(out, prefix, view.tail(placed), &[Member::Type]);
             } else {
-                splice_whole(*out, prefix, view.tail(placed));
+                splice_whole(out, prefix, view.tail(placed));
             }
-            out.note(placed, tail);
             prefetch.step();
         }
-        out.put(b"]}");
+        out.extend_from_slice(b"]}");
         count
     }
 }

@@ -1,32 +1,31 @@
 //! Splicing a record: the gateway's own members first, then the record's, byte for byte.
 
-use super::Target;
 use crate::decode::{Member, members};
 
 /// Appends an object: `prefix` (such as `{"type":"denial",`), then the record's members without
 /// those that the prefix stands for (`replaced`), each as it came.
 ///
 /// `tail` is what a JSON object that the decoder accepted has after its opening brace.
-pub(super) fn splice(out: &mut impl Target, prefix: &[u8], tail: &[u8], replaced: &[Member]) {
-    out.put(without_comma(prefix));
+pub(super) fn splice(out: &mut Vec<u8>, prefix: &[u8], tail: &[u8], replaced: &[Member]) {
+    out.extend_from_slice(without_comma(prefix));
     for (name, span) in members(tail) {
         if !name
             .and_then(|name| Member::from_name(&name))
             .is_some_and(|member| replaced.contains(&member))
         {
-            out.put(b",");
-            out.put(span);
+            out.push(b',');
+            out.extend_from_slice(span);
         }
     }
-    out.put(b"}");
+    out.push(b'}');
 }
 
 /// The same for a record that has none of the replaced members: the tail as it came. It has a
 /// member, as every record that can be placed: its priority.
 #[inline]
-pub(super) fn splice_whole(out: &mut impl Target, prefix: &[u8], tail: &[u8]) {
-    out.put(prefix);
-    out.put(tail);
+pub(super) fn splice_whole(out: &mut Vec<u8>, prefix: &[u8], tail: &[u8]) {
+    out.extend_from_slice(prefix);
+    out.extend_from_slice(tail);
 }
 
 /// The same for a record that may have no members: such stand among the unattributed.

@@ -1,6 +1,5 @@
 //! A view and a question → the bytes of an answer.
 
-mod compact;
 pub mod compress;
 mod csv;
 mod filter;
@@ -9,11 +8,7 @@ mod member;
 mod ndjson;
 mod prefetch;
 mod summary;
-mod target;
 
-use target::Target;
-
-pub use compact::compact;
 pub use csv::csv;
 pub use filter::{Filter, is_small};
 pub(crate) use json::line;

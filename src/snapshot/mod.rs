@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 pub use completeness::{Completeness, Freshness, Policy};
 
-use crate::decode::{Identities, Incidents, Record, Span};
+use crate::decode::{Identities, Incidents, Record};
 use crate::join::{Joined, Placed, Unattributed, join};
 use crate::outcome::Outcome;
 
@@ -23,11 +23,8 @@ pub struct View {
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     joined: Joined,
-    /// For each source, the text in which its placed records stand: its body, or the view's own
-    /// document.
-    texts: Box<[Bytes]>,
-    /// The tails of 64 KiB and more, in order, if they stand in a document.
-    long: Option<Vec<Span>>,
+    /// For each source, the body its records stand in; empty without a batch.
+    bodies: Box<[Bytes]>,
 }
 
 impl View {
@@ -42,43 +39,11 @@ impl View {
     ) -> Self {
         let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
         let joined = join(identities, &sources);
-        let texts = sources
+        let bodies = sources
             .iter()
             .map(|batch| batch.map_or_else(Bytes::new, |batch| batch.body().clone()))
             .collect();
-        Self { id, names, fields: Arc::default(), batches, joined, texts, long: None }
-    }
-
-    /// The same view, whose placed records stand in a document of its own: their tails at these
-    /// places, in order, those of 64 KiB and more once more in `long`. Of the batches it keeps the
-    /// unattributed records only.
-    ///
-    /// # Panics
-    ///
-    /// When there are not as many places as placed records.
-    #[must_use]
-    pub fn on_document(&self, document: &Bytes, placed: Vec<Placed>, long: Vec<Span>) -> Self {
-        let unattributed =
-            |source| self.joined.unattributed().iter().filter(move |item| item.source() == source);
-        let batches = self.batches.iter().enumerate().map(|(source, batch)| {
-            let records = unattributed(source).map(Unattributed::record);
-            batch.as_ref().map(|batch| Arc::new(batch.only(records)))
-        });
-        Self {
-            id: self.id,
-            names: Arc::clone(&self.names),
-            fields: Arc::clone(&self.fields),
-            batches: batches.collect(),
-            joined: self.joined.moved(placed),
-            texts: self.texts.iter().map(|_| document.clone()).collect(),
-            long: Some(long),
-        }
-    }
-
-    /// Whether the placed records stand in a document, so that the sources' bodies are not held.
-    #[must_use]
-    pub fn is_compact(&self) -> bool {
-        self.long.is_some()
+        Self { id, names, fields: Arc::default(), batches, joined, bodies }
     }
 
     /// The same view, with the fields that its sources' records are known to have. A table has a
@@ -112,22 +77,19 @@ impl View {
         &self.fields
     }
 
-    /// The batches of the incident sources, in the configured order. In a compact view they hold no
-    /// more than what is unattributed.
+    /// The batches of the incident sources, in the configured order.
     #[must_use]
     pub fn batches(&self) -> &[Option<Arc<Incidents>>] {
         &self.batches
     }
 
-    /// About how many bytes the records have.
+    /// How many bytes the sources' bodies have together.
     #[must_use]
     pub fn size(&self) -> usize {
-        let sizes = self.texts.iter().map(Bytes::len);
-        if self.is_compact() { sizes.max().unwrap_or_default() } else { sizes.sum() }
+        self.bodies.iter().map(Bytes::len).sum()
     }
 
-    /// What a record of an employee's group has after its opening brace, as it came; in a compact
-    /// view without `type`.
+    /// What a record of an employee's group has after its opening brace, as it came.
     ///
     /// # Panics
     ///
@@ -135,18 +97,7 @@ impl View {
     #[must_use]
     #[inline]
     pub fn tail(&self, placed: &Placed) -> &[u8] {
-        placed.tail(|start| self.long_tail(placed.source(), start)).of(&self.texts[placed.source()])
-    }
-
-    #[cold]
-    fn long_tail(&self, source: usize, start: u32) -> Span {
-        let found = match &self.long {
-            Some(long) => {
-                long.binary_search_by_key(&start, |tail| tail.start).map(|index| long[index]).ok()
-            }
-            None => self.batches[source].as_ref().map(|batch| batch.tail_at(start)),
-        };
-        found.unwrap_or(Span { start, length: 0 })
+        placed.tail().of(&self.bodies[placed.source()])
     }
 
     /// A record that has no employee, and its bytes.

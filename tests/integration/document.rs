@@ -34,27 +34,7 @@ fn documents(identities: Option<&str>, bodies: &[Option<String>]) -> (String, St
     let view = View::new(1, names.into(), identities.as_ref(), batches.collect());
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let document = render::incidents(&view, &Filter::default());
-    let compact = render::compact(&view, &document.clone().into()).unwrap();
-    assert_eq!(
-        answers(&compact),
-        answers(&view),
-        "answers are the same from a view's own document"
-    );
-    assert!(render::compact(&compact, &Bytes::new()).is_none(), "once is enough");
     (text(document), text(render::unattributed(&view)))
-}
-
-/// What is answered from a view, in every form.
-fn answers(view: &View) -> Vec<String> {
-    let all = Filter::default();
-    let lately = Filter { since: Some(1.0), ..Filter::default() };
-    let mut answers = vec![render::unattributed(view), render::summary(view, &all)];
-    answers.extend([&all, &lately].map(|filter| render::incidents(view, filter)));
-    answers.extend([&all, &lately].map(|filter| render::ndjson(view, filter)));
-    answers.extend([&all, &lately].map(|filter| render::csv(view, filter)));
-    answers
-        .extend(view.joined().employees().map(|employee| render::employee(view, &employee, &all)));
-    answers.into_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
 }
 
 /// A record as the reference sees it: its members' raw values, the last of each name.

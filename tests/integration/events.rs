@@ -148,31 +148,6 @@ async fn each_record_that_a_refresh_adds_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_view_without_its_batches_hides_no_news() {
-    let site = Site::with(&[("misuse", &records([1]))]);
-    let mut early = Client::connect(&site, None).await;
-    site.publish_compact();
-    assert_eq!(early.next().await, []);
-    site.publish_named(&[("misuse", &records([1, 2]))]);
-    let events = early.next().await;
-    assert_eq!(events.iter().map(|event| &*event.name).collect::<Vec<_>>(), ["incidents"]);
-    assert_eq!(events[0].json()["employee_id"], "2");
-
-    let site = Site::with(&[("misuse", &records([1]))]);
-    site.publish_compact();
-    let mut late = Client::connect(&site, None).await;
-    assert_eq!(late.next().await, []);
-    site.publish_named(&[("misuse", &records([1, 2]))]);
-    let events = late.next().await;
-    let named: Vec<_> = events.iter().map(|event| (&*event.name, &*event.data)).collect();
-    assert_eq!(
-        named,
-        [("reset", r#"{"reason":"lost"}"#)],
-        "what is new cannot be told, and that is said"
-    );
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_client_goes_on_where_it_was() {
     let site = Site::with(&[("misuse", &records([1]))]);
     let mut client = Client::connect(&site, None).await;

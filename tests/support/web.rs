@@ -138,14 +138,6 @@ impl Site {
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 
-    /// Publishes the same view, reading from its document.
-    pub(crate) fn publish_compact(&self) {
-        let before = Arc::clone(&self.snapshots.borrow());
-        let document = render::incidents(&before.view, &Filter::default());
-        let view = Arc::new(render::compact(&before.view, &document.into()).unwrap());
-        self.snapshots.send_replace(Arc::new(Snapshot { view, ..(*before).clone() }));
-    }
-
     /// Publishes the same view with other states.
     pub(crate) fn publish_states(&self, change: impl Fn(&mut SourceStatus)) {
         let before = Arc::clone(&self.snapshots.borrow());

@@ -112,13 +112,12 @@ impl Feed {
             let snapshot = Arc::clone(&snapshots.borrow_and_update());
             self.tell(known.states_changed(&snapshot, Instant::now()));
             let view = Arc::clone(&snapshot.view);
-            let events = match known.batches_changed(&view) {
-                Ok(news) if news.is_empty() => Ok(Vec::new()),
-                Ok(news) => {
-                    let events = tokio::task::spawn_blocking(move || incidents(&view, news)).await;
-                    events.unwrap_or(Err(Reset::Lost))
-                }
-                Err(reset) => Err(reset),
+            let news = known.batches_changed(&view);
+            let events = if news.is_empty() {
+                Ok(Vec::new())
+            } else {
+                let events = tokio::task::spawn_blocking(move || incidents(&view, news)).await;
+                events.unwrap_or(Err(Reset::Lost))
             };
             self.tell(events.unwrap_or_else(|reset| vec![reset.event()]));
             if self.places.available_permits() < MAX_CLIENTS {
@@ -155,9 +154,8 @@ impl Feed {
 
 /// What has been told.
 struct Known {
-    /// The last batch each incident source had; `None` while the view is one that lacks the
-    /// records.
-    batches: Option<Vec<Option<Arc<Incidents>>>>,
+    /// The last batch each incident source had.
+    batches: Vec<Option<Arc<Incidents>>>,
     /// The state of each source, identities first.
     states: Vec<Freshness>,
 }
@@ -172,8 +170,7 @@ struct News {
 impl Known {
     fn new(snapshot: &Snapshot, now: Instant) -> Self {
         let states = snapshot.sources.iter().map(|source| snapshot.freshness(source, now));
-        let batches = (!snapshot.view.is_compact()).then(|| snapshot.view.batches().to_vec());
-        Self { batches, states: states.collect() }
+        Self { batches: snapshot.view.batches().to_vec(), states: states.collect() }
     }
 
     fn states_changed(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Bytes> {
@@ -189,17 +186,9 @@ impl Known {
 
     /// The sources that have another batch than the one last known. A source without any keeps the
     /// last known; one that has its first is known from now on, and all its records with it.
-    fn batches_changed(&mut self, view: &View) -> Result<Vec<News>, Reset> {
+    fn batches_changed(&mut self, view: &View) -> Vec<News> {
         let mut news = Vec::new();
-        if view.is_compact() {
-            // It says what the view before it said, and the next one is being made.
-            return Ok(news);
-        }
-        let Some(batches) = &mut self.batches else {
-            self.batches = Some(view.batches().to_vec());
-            return Err(Reset::Lost);
-        };
-        for (source, (known, batch)) in batches.iter_mut().zip(view.batches()).enumerate() {
+        for (source, (known, batch)) in self.batches.iter_mut().zip(view.batches()).enumerate() {
             let Some(after) = batch else { continue };
             if known.as_ref().is_some_and(|known| Arc::ptr_eq(known, after)) {
                 continue;
@@ -208,7 +197,7 @@ impl Known {
                 news.push(News { source, before, after: Arc::clone(after) });
             }
         }
-        Ok(news)
+        news
     }
 }
 

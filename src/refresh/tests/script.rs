@@ -114,7 +114,6 @@ pub(super) fn fail(after: u64, kind: Outcome) -> Answer {
 pub(super) struct Bench {
     pub(super) script: Arc<Script>,
     pub(super) cache: Arc<Cache>,
-    pub(super) sender: watch::Sender<Arc<Snapshot>>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
 }
 
@@ -130,9 +129,8 @@ pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
         Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
     let (refresh, snapshots) =
         Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
-    let sender = refresh.snapshots.clone();
     tokio::spawn(refresh.run());
-    Bench { script, cache, sender, snapshots }
+    Bench { script, cache, snapshots }
 }
 
 impl Bench {
