@@ -38,8 +38,7 @@ struct Data {
     names: Arc<[Arc<str>]>,
 }
 
-/// The demo upstream's data: mostly sorted by time, two machines an employee, some of them with
-/// IPv6 addresses.
+/// The demo upstream's data: mostly sorted by time, two machines for each employee.
 fn data(records: usize) -> Data {
     let incidents = records as u64;
     let plan = Plan { incidents, employees: Plan::usual_employees(incidents), seed: 7 };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::builder::{StringValueParser, TypedValueParser as _};
 use http::{HeaderValue, StatusCode};
@@ -29,15 +29,18 @@ pub struct Args {
     #[arg(long, value_name = "PASSWORD", default_value = PASSWORD, value_parser = StringValueParser::new().map(SecretString::from))]
     password: SecretString,
 
-    /// Serve DIR/<source>.json, as they are, instead of the built-in data
-    #[arg(long, value_name = "DIR", conflicts_with = "incidents")]
+    /// Serve the files DIR/<source>.json as they are
+    #[arg(long, value_name = "DIR", group = "data")]
     fixtures: Option<PathBuf>,
-    /// Serve N generated records, spread over the seven sources, instead of the built-in data
-    #[arg(long, value_name = "N")]
+    /// Serve N records, as many for each of the seven sources, that never change
+    #[arg(long, value_name = "N", group = "data")]
     incidents: Option<u64>,
+    /// Serve the records of the gateway's own tests, of 2021: odd ids, addresses, numbers and shapes
+    #[arg(long, group = "data")]
+    quirks: bool,
     /// How many employees the generated records are about, 1 to 900000 [default: by the number of
     /// records]
-    #[arg(long, value_name = "N", requires = "incidents", value_parser = clap::value_parser!(u64).range(1..=Plan::MOST_EMPLOYEES))]
+    #[arg(long, value_name = "N", requires = "incidents", value_parser = clap::value_parser!(u64).range(1..=Plan::MAX_EMPLOYEES))]
     employees: Option<u64>,
     /// Another seed gives other data, jitter and failures
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -118,13 +121,15 @@ impl TryFrom<Args> for Options {
     type Error = TwoFaults;
 
     fn try_from(args: Args) -> Result<Self, TwoFaults> {
-        let data = match (args.fixtures, args.incidents) {
-            (Some(directory), _) => Data::Directory(directory),
-            (None, Some(incidents)) => {
-                let employees = args.employees.unwrap_or_else(|| Plan::usual_employees(incidents));
-                Data::Generated(Plan { incidents, employees, seed: args.seed })
-            }
-            (None, None) => Data::Fixtures,
+        let data = if args.quirks {
+            Data::Fixtures
+        } else if let Some(directory) = args.fixtures {
+            Data::Directory(directory)
+        } else if let Some(incidents) = args.incidents {
+            let employees = args.employees.unwrap_or_else(|| Plan::usual_employees(incidents));
+            Data::Generated(Plan { incidents, employees, seed: args.seed })
+        } else {
+            Data::Live { seed: args.seed }
         };
         let mut faults = HashMap::new();
         let placed = [
@@ -151,6 +156,7 @@ impl TryFrom<Args> for Options {
             username: args.username,
             password: args.password,
             data,
+            started_at: SystemTime::now(),
             latency: args.latency,
             contention: args.contention,
             jitter: args.jitter,

@@ -1,53 +1,88 @@
 //! Where the demo upstream's answers come from.
 
 use std::path::PathBuf;
+use std::time::SystemTime;
 use std::{fs, io};
 
 use bytes::Bytes;
 
 use super::Endpoint;
-use super::generate::Plan;
+use super::generate::{Plan, live_body};
 
 /// What the endpoints answer with.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Data {
-    /// The data set in `fixtures/`, which the binary carries.
-    #[default]
-    Fixtures,
-    /// One file an endpoint, `<name>.json`, served as it is.
-    Directory(PathBuf),
-    /// Made at start.
+    /// What an upstream in production would answer: the incidents of about the last day, up to the
+    /// present. A new one arrives every few seconds, and the oldest goes.
+    Live {
+        /// Another seed gives other data.
+        seed: u64,
+    },
+    /// A fixed amount, made at the start, whose times end then.
     Generated(Plan),
+    /// The data set in `fixtures/`, which the binary carries: every oddity that the tests know of.
+    Fixtures,
+    /// One file for each endpoint, `<name>.json`, served as it is.
+    Directory(PathBuf),
+}
+
+impl Default for Data {
+    fn default() -> Self {
+        Self::Live { seed: 0 }
+    }
 }
 
 impl Data {
-    /// The body of each of [`Endpoint::ALL`].
-    pub(super) fn bodies(&self) -> io::Result<Vec<Bytes>> {
-        Endpoint::ALL.into_iter().map(|endpoint| self.body(endpoint)).collect()
+    /// Reads or makes what the endpoints answer with. `now` is the moment of the start.
+    pub(super) fn load(&self, now: SystemTime) -> io::Result<Bodies> {
+        if let Self::Live { seed } = self {
+            return Ok(Bodies::Live { seed: *seed });
+        }
+        let bodies = Endpoint::ALL.into_iter().map(|endpoint| self.fixed_body(endpoint, now));
+        Ok(Bodies::Fixed(bodies.collect::<io::Result<_>>()?))
     }
 
-    fn body(&self, endpoint: Endpoint) -> io::Result<Bytes> {
+    fn fixed_body(&self, endpoint: Endpoint, now: SystemTime) -> io::Result<Bytes> {
         match self {
-            Self::Fixtures => Ok(Bytes::from_static(embedded(endpoint))),
+            Self::Live { seed } => Ok(live_body(endpoint, *seed, now).into()),
+            Self::Generated(plan) => Ok(plan.body_at(endpoint, now).into()),
+            Self::Fixtures => Ok(Bytes::from_static(fixture(endpoint))),
             Self::Directory(directory) => {
                 let path = directory.join(format!("{endpoint}.json"));
                 fs::read(&path).map(Bytes::from).map_err(|error| {
-                    // What the caller asked for cannot be had; which of the two hardly matters.
                     let path = path.display();
-                    let mend =
-                        "the directory must hold one <source>.json for each of the eight endpoints";
                     io::Error::new(
                         io::ErrorKind::InvalidInput,
-                        format!("cannot read {path}: {error}; {mend}"),
+                        format!(
+                            "cannot read {path}: {error}; the directory must hold one \
+                             <source>.json for each of the eight endpoints"
+                        ),
                     )
                 })
             }
-            Self::Generated(plan) => Ok(plan.body(endpoint).into()),
         }
     }
 }
 
-fn embedded(endpoint: Endpoint) -> &'static [u8] {
+/// What the endpoints answer with, ready to be sent.
+pub(super) enum Bodies {
+    /// By [`Endpoint::index`].
+    Fixed(Vec<Bytes>),
+    /// Made for each request.
+    Live { seed: u64 },
+}
+
+impl Bodies {
+    /// The endpoint's whole answer at `now`.
+    pub(super) fn get(&self, endpoint: Endpoint, now: SystemTime) -> Bytes {
+        match self {
+            Self::Fixed(bodies) => bodies[endpoint.index()].clone(),
+            Self::Live { seed } => live_body(endpoint, *seed, now).into(),
+        }
+    }
+}
+
+fn fixture(endpoint: Endpoint) -> &'static [u8] {
     match endpoint {
         Endpoint::Identities => include_bytes!("../../fixtures/identities.json"),
         Endpoint::Denial => include_bytes!("../../fixtures/denial.json"),
@@ -65,26 +100,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_binary_carries_the_fixtures() {
-        let bodies = Data::Fixtures.bodies().unwrap();
-        for endpoint in Endpoint::ALL {
-            assert!(
-                bodies[endpoint.index()] == crate::demo::generate::fixture(endpoint),
-                "{endpoint}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_directory_is_served_as_it_is_and_what_it_lacks_is_named() {
+    fn a_directory_is_served_as_it_is_and_a_missing_file_is_named() {
         let directory = tempfile::tempdir().unwrap();
         let data = Data::Directory(directory.path().to_owned());
+        let now = SystemTime::now();
         for endpoint in Endpoint::ALL {
-            let error = data.bodies().unwrap_err();
+            let error = data.load(now).err().unwrap();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(error.to_string().contains(&format!("{endpoint}.json")), "{error}");
             fs::write(directory.path().join(format!("{endpoint}.json")), endpoint.name()).unwrap();
         }
-        assert_eq!(data.bodies().unwrap()[7], "other");
+        assert_eq!(data.load(now).unwrap().get(Endpoint::Other, now), "other");
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use secrecy::SecretString;
 
@@ -29,6 +29,8 @@ pub struct Options {
     pub password: SecretString,
     /// What it answers with.
     pub data: Data,
+    /// What time it is at the start; tokio's clock goes on from there, which tests can pause.
+    pub started_at: SystemTime,
     /// What a lone call takes.
     pub latency: Duration,
     /// How much calls slow each other down: `n` at once take `latency × (1 + contention × (n −
@@ -56,6 +58,7 @@ impl Default for Options {
             username: USERNAME.to_owned(),
             password: PASSWORD.into(),
             data: Data::default(),
+            started_at: SystemTime::now(),
             latency: LATENCY,
             contention: CONTENTION,
             jitter: 0.0,
@@ -84,11 +87,11 @@ impl Options {
             }
         }
         if let Data::Generated(generate::Plan { employees, .. }) = self.data
-            && !(1..=generate::Plan::MOST_EMPLOYEES).contains(&employees)
+            && !(1..=generate::Plan::MAX_EMPLOYEES).contains(&employees)
         {
             return refuse(format!(
-                "employees are {employees}; from 1 to {} will do",
-                generate::Plan::MOST_EMPLOYEES
+                "employees is {employees}; it must be from 1 to {}",
+                generate::Plan::MAX_EMPLOYEES
             ));
         }
         Ok(())

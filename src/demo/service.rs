@@ -1,9 +1,9 @@
-//! Requests → answers of the demo upstream.
+//! Answers the demo upstream's requests.
 
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use headers::authorization::{Authorization, Basic};
@@ -14,9 +14,11 @@ use http::header::{
 };
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode, request};
 use secrecy::ExposeSecret as _;
+use tokio::time::Instant;
 
 use super::body::{self, Body};
 use super::contention::Contention;
+use super::data::Bodies;
 use super::fault::{Fault, Garbage};
 use super::{Endpoint, Options};
 
@@ -30,9 +32,10 @@ const CHALLENGE: HeaderValue =
 /// Everything that an answer depends on.
 pub(super) struct Service {
     options: Options,
-    /// By [`Endpoint::index`].
-    plain: Vec<Bytes>,
-    /// The same in gzip; empty unless [`Options::gzip`].
+    /// When it was made, at [`Options::started_at`].
+    start: Instant,
+    bodies: Bodies,
+    /// By [`Endpoint::index`], in gzip; empty unless [`Options::gzip`] and the bodies never change.
     gzip: Vec<Bytes>,
     /// Empty unless an endpoint sends it.
     bomb: Bytes,
@@ -52,11 +55,12 @@ impl Service {
     /// Reads or makes the data, which may take a while.
     pub(super) fn new(options: Options) -> io::Result<Self> {
         options.check()?;
-        let plain = options.data.bodies()?;
-        let gzip = if options.gzip {
-            plain.iter().map(|bytes| body::gzip(bytes)).collect()
-        } else {
-            Vec::new()
+        let bodies = options.data.load(options.started_at)?;
+        let gzip = match &bodies {
+            Bodies::Fixed(bodies) if options.gzip => {
+                bodies.iter().map(|bytes| body::gzip(bytes)).collect()
+            }
+            _ => Vec::new(),
         };
         let bomb = if options.faults.values().any(|fault| *fault == Fault::Bomb) {
             body::bomb()
@@ -65,7 +69,9 @@ impl Service {
         };
         let contention = Contention::new(options.contention);
         let chance = Mutex::new(fastrand::Rng::with_seed(options.seed));
-        Ok(Self { options, plain, gzip, bomb, contention, chance, well: Default::default() })
+        let start = Instant::now();
+        let well = Default::default();
+        Ok(Self { options, start, bodies, gzip, bomb, contention, chance, well })
     }
 
     /// Answers one request. Dropping the future, as the server does when the client goes, ends the
@@ -123,12 +129,22 @@ impl Service {
     }
 
     fn payload(&self, endpoint: Endpoint, headers: &HeaderMap) -> Payload {
-        match self.gzip.get(endpoint.index()) {
-            Some(bytes) if accepts_gzip(headers) => {
-                Payload { bytes: bytes.clone(), encoding: Some(GZIP) }
-            }
-            _ => Payload { bytes: self.plain[endpoint.index()].clone(), encoding: None },
+        if !self.options.gzip || !accepts_gzip(headers) {
+            return Payload::plain(self.body(endpoint));
         }
+        let bytes = self
+            .gzip
+            .get(endpoint.index())
+            .map_or_else(|| body::gzip(&self.body(endpoint)), Bytes::clone);
+        Payload { bytes, encoding: Some(GZIP) }
+    }
+
+    fn body(&self, endpoint: Endpoint) -> Bytes {
+        self.bodies.get(endpoint, self.now())
+    }
+
+    fn now(&self) -> SystemTime {
+        self.options.started_at + self.start.elapsed()
     }
 
     fn sound(&self, endpoint: Endpoint, headers: &HeaderMap) -> Response<Body> {
@@ -198,7 +214,6 @@ impl Service {
     }
 
     fn garbage(&self, endpoint: Endpoint, garbage: Garbage) -> Response<Body> {
-        let plain = &self.plain[endpoint.index()];
         let bytes = match garbage {
             Garbage::Html => {
                 let page = Bytes::from_static(
@@ -206,7 +221,10 @@ impl Service {
                 );
                 return with(Response::new(body::whole(page)), CONTENT_TYPE, HTML);
             }
-            Garbage::Json => plain.slice(..plain.len() / 2),
+            Garbage::Json => {
+                let plain = self.body(endpoint);
+                plain.slice(..plain.len() / 2)
+            }
             Garbage::Shape => {
                 Bytes::from_static(b"[\"neither a table\",\"nor a list of results\"]")
             }

@@ -4,22 +4,25 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::header::{
     ALLOW, CONTENT_ENCODING, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use http::{HeaderValue, StatusCode};
-use incident_gateway::demo::generate::Plan;
+use incident_gateway::demo::generate::{Plan, live_body};
 use incident_gateway::demo::{
     Data, Endpoint, Fault, Garbage, Options, PASSWORD, USERNAME, Upstream,
 };
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response};
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
-/// Sound, and at once.
+use crate::support::web::Site;
+
+/// Serves the fixtures, without faults or delay.
 fn quick() -> Options {
-    Options { latency: Duration::ZERO, ..Options::default() }
+    Options { data: Data::Fixtures, latency: Duration::ZERO, ..Options::default() }
 }
 
 fn with_fault(endpoint: Endpoint, fault: Fault) -> Options {
@@ -65,6 +68,68 @@ async fn the_eight_endpoints_serve_the_fixtures() {
         assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
         assert!(answer.bytes().await.unwrap() == fixture(endpoint), "{endpoint}");
     }
+}
+
+#[tokio::test]
+async fn by_default_the_data_is_that_of_the_last_day_and_looks_like_productions() {
+    let options = Options { latency: Duration::ZERO, ..Options::default() };
+    let upstream = Upstream::start(options).await.unwrap();
+    let document = async |endpoint| {
+        let body = get(&upstream, endpoint).await.bytes().await.unwrap();
+        serde_json::from_slice::<Value>(&body).unwrap()
+    };
+    let identities = document(Endpoint::Identities).await;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+    let (mut latest, mut unknown, mut total) = (0.0_f64, 0, 0);
+    for endpoint in &Endpoint::ALL[1..] {
+        let body = document(*endpoint).await;
+        for record in body["results"].as_array().unwrap() {
+            let age = now - record["timestamp"].as_f64().unwrap();
+            assert!((-60.0..2.0 * 86_400.0).contains(&age), "{record}");
+            latest = latest.max(now - age);
+            let fields =
+                ["reported_by", "internal_ip", "machine_ip", "employee_id", "ip", "identifier"];
+            let identity = fields.iter().find_map(|field| record.get(field)).unwrap();
+            match identity.as_str() {
+                Some(address) => unknown += usize::from(identities.get(address).is_none()),
+                None => assert!((100_000..1_000_000).contains(&identity.as_u64().unwrap())),
+            }
+            total += 1;
+        }
+    }
+    assert!(now - latest < 120.0, "the latest record is {} s old", now - latest);
+    assert!((10_000..20_000).contains(&total), "{total}");
+    assert!((total / 200..total / 50).contains(&unknown), "{unknown} of {total}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_examples_of_the_readme_work_with_the_demo() {
+    // At an hour of the night, when there is least.
+    let night = SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_368_000 + 4 * 3_600);
+    let bodies: Vec<(&str, String)> = Endpoint::ALL
+        .iter()
+        .map(|endpoint| (endpoint.name(), live_body(*endpoint, 0, night)))
+        .map(|(name, body)| (name, String::from_utf8(body).unwrap()))
+        .collect();
+    let bodies: Vec<(&str, &str)> =
+        bodies.iter().map(|(name, body)| (*name, body.as_str())).collect();
+    let site = Site::with(&bodies);
+    // What the shell would compute: an hour before the present.
+    let hour_ago = night.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - 3_600;
+    let readme =
+        include_str!("../../README.md").replace("$(($(date +%s)-3600))", &hour_ago.to_string());
+    let examples = readme.lines().filter_map(|line| {
+        let (_, path) = line.strip_prefix("$ curl ")?.split_once("localhost:9000")?;
+        Some(path.split([' ', '\'', '"']).next().unwrap())
+    });
+    let mut count = 0;
+    for path in examples.filter(|path| *path != "/events") {
+        let reply = site.get(path).await;
+        assert_eq!(reply.status, StatusCode::OK, "{path}");
+        assert!(reply.body.len() > 200 || path == "/healthz", "{path}: {}", reply.text());
+        count += 1;
+    }
+    assert!(count >= 8, "{count}");
 }
 
 #[tokio::test]
@@ -153,11 +218,13 @@ async fn data_comes_from_a_directory_or_a_generator() {
     assert_eq!(get(&upstream, Endpoint::Misuse).await.text().await.unwrap(), "as it is: misuse");
 
     let plan = Plan { incidents: 10_000, employees: 100, seed: 1 };
-    let upstream =
-        Upstream::start(Options { data: Data::Generated(plan), ..quick() }).await.unwrap();
+    let options = Options { data: Data::Generated(plan), ..quick() };
+    let started_at = options.started_at;
+    let upstream = Upstream::start(options).await.unwrap();
     for endpoint in Endpoint::ALL {
         assert!(
-            get(&upstream, endpoint).await.bytes().await.unwrap() == plan.body(endpoint),
+            get(&upstream, endpoint).await.bytes().await.unwrap()
+                == plan.body_at(endpoint, started_at),
             "{endpoint}"
         );
     }

@@ -53,6 +53,8 @@ fn numbers_times_and_data_are_taken() {
     let plan = Plan { employees: 5, seed: 9, ..plan };
     assert_eq!(generated("--incidents 1000000 --employees 5 --seed 9"), Data::Generated(plan));
     assert_eq!(generated("--fixtures some/where"), Data::Directory("some/where".into()));
+    assert_eq!(generated("--quirks"), Data::Fixtures);
+    assert_eq!(generated("--seed 9"), Data::Live { seed: 9 });
 }
 
 #[test]
@@ -104,6 +106,8 @@ fn what_makes_no_sense_is_refused_by_name() {
     assert_refused("--contention=inf", &["--contention", "from 0 up"]);
     assert_refused("--latency soon", &["--latency"]);
     assert_refused("--fixtures a --incidents 1", &["--fixtures", "--incidents"]);
+    assert_refused("--quirks --incidents 1", &["--quirks", "--incidents"]);
+    assert_refused("--quirks --fixtures a", &["--quirks", "--fixtures"]);
     assert_refused("--employees 5", &["--incidents"]);
     assert_refused("--incidents 1 --employees 0", &["--employees"]);
     assert_refused("--hang denial --status denial=500", &["--hang", "--status", "denial"]);

@@ -1,28 +1,28 @@
-//! Makes data in the upstream's shapes: any number of records, or the fixtures with their
-//! hand-written quirks.
+//! Makes data in the upstream's shapes that looks like production's.
 //!
-//! The same seed gives the same bytes, on every platform and with every version of every crate.
+//! The same seed and the same moment give the same bytes, on every platform and with every version
+//! of every crate.
 
+mod arrivals;
 mod population;
-mod quirks;
+mod records;
 mod rng;
-mod stream;
 
 use std::io::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use arrivals::TICKS_PER_SECOND;
 use population::Population;
-use stream::Stream;
+use records::Records;
 
 use super::Endpoint;
 
-pub use quirks::{Quirk, quirks};
-
-/// How much data to make.
+/// A fixed amount of data, for load tests: as many records as are asked for, over about a day.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Plan {
     /// Records of all sources together; each source gets its equal share.
     pub incidents: u64,
-    /// Employees in the identities table, two machines each; from 1 to [`Plan::MOST_EMPLOYEES`].
+    /// Employees in the identities table, two machines each; from 1 to [`Plan::MAX_EMPLOYEES`].
     pub employees: u64,
     /// Another seed gives other data.
     pub seed: u64,
@@ -30,7 +30,10 @@ pub struct Plan {
 
 impl Plan {
     /// The most employees that there are ids for.
-    pub const MOST_EMPLOYEES: u64 = population::MOST_EMPLOYEES;
+    pub const MAX_EMPLOYEES: u64 = population::MAX_EMPLOYEES;
+
+    /// When the data of [`Plan::body`] ends: 2021-09-25T00:00:00Z, in seconds since the epoch.
+    const END_SECONDS: u64 = 1_632_528_000;
 
     /// How many employees so many records would come from: one for each 25, at least 60, at most
     /// 100,000.
@@ -43,135 +46,105 @@ impl Plan {
         }
     }
 
-    /// The endpoint's whole answer: `{"results":[…]}`, or the identities object.
+    /// The endpoint's whole answer at a fixed moment, so that it never changes:
+    /// `{"results":[…]}`, or the identities object.
     ///
     /// # Panics
     ///
-    /// If the employees are none, or more than [`Plan::MOST_EMPLOYEES`].
+    /// If the employees are none, or more than [`Plan::MAX_EMPLOYEES`].
     #[must_use]
     pub fn body(&self, endpoint: Endpoint) -> Vec<u8> {
+        self.body_at(endpoint, UNIX_EPOCH + std::time::Duration::from_secs(Self::END_SECONDS))
+    }
+
+    /// The same with times that end at `now`.
+    ///
+    /// # Panics
+    ///
+    /// If the employees are none, or more than [`Plan::MAX_EMPLOYEES`].
+    #[must_use]
+    pub fn body_at(&self, endpoint: Endpoint, now: SystemTime) -> Vec<u8> {
         assert!(
-            (1..=Self::MOST_EMPLOYEES).contains(&self.employees),
+            (1..=Self::MAX_EMPLOYEES).contains(&self.employees),
             "no ids for {} employees",
             self.employees
         );
-        let population = Population { employees: self.employees };
-        if endpoint == Endpoint::Identities {
-            return Layout::TABLE
-                .body(population.machines(), |machine, out| write_entry(out, machine));
-        }
         let sources = Endpoint::ALL.len() as u64 - 1;
         // Identities have index 0; the first sources take what does not divide.
         let has_one_more = endpoint.index() as u64 <= self.incidents % sources;
         let records = self.incidents / sources + u64::from(has_one_more);
-        let mut stream = Stream::new(endpoint, population, records, self.seed);
-        Layout::LIST.body(records, |_, out| stream.write(out))
+        let population = Population { employees: self.employees };
+        body(endpoint, population, records, self.seed, now)
     }
 }
 
-/// What stands in the repository as `fixtures/<name>.json`, quirks included.
+/// How many employees [`live_body`] is about.
+const LIVE_EMPLOYEES: u64 = 400;
+
+/// The endpoint's whole answer at `now` of an upstream in production: the incidents of about the
+/// last day. A new one arrives at one of the sources every few seconds, and the oldest goes.
 #[must_use]
-pub fn fixture(endpoint: Endpoint) -> Vec<u8> {
-    const SEED: u64 = 20_210_826;
-    const RECORDS: u64 = 200;
-    let population = Population { employees: 60 };
-    let quirks: Vec<Quirk> = quirks().filter(|quirk| quirk.endpoint == endpoint).collect();
-    let quirk_at =
-        |index| quirks.iter().find(|quirk| quirk.at == index).map(|quirk| quirk.text.as_bytes());
+pub fn live_body(endpoint: Endpoint, seed: u64, now: SystemTime) -> Vec<u8> {
+    let per_day = match endpoint {
+        Endpoint::Identities => 0,
+        Endpoint::Denial => 4_300,
+        Endpoint::Intrusion => 1_700,
+        Endpoint::Executable => 500,
+        Endpoint::Misuse => 900,
+        Endpoint::Unauthorized => 300,
+        Endpoint::Probing => 5_200,
+        Endpoint::Other => 1_100,
+    };
+    body(endpoint, Population { employees: LIVE_EMPLOYEES }, per_day, seed, now)
+}
+
+fn body(
+    endpoint: Endpoint,
+    population: Population,
+    records: u64,
+    seed: u64,
+    now: SystemTime,
+) -> Vec<u8> {
     if endpoint == Endpoint::Identities {
-        let mut machines = 0..population.machines();
-        return Layout::TABLE.body(population.machines() + quirks.len() as u64, |index, out| {
-            match quirk_at(index) {
-                Some(text) => out.extend_from_slice(text),
-                None => machines.by_ref().take(1).for_each(|machine| write_entry(out, machine)),
-            }
-        });
+        return enclose(b"{", 0..population.machines(), b"}", write_identity);
     }
-    let layout = if endpoint == Endpoint::Other { Layout::SPACED_LIST } else { Layout::LIST };
-    let mut stream = Stream::new(endpoint, population, RECORDS, SEED);
-    layout.body(RECORDS, |index, out| match quirk_at(index) {
-        Some(text) => out.extend_from_slice(text),
-        None => stream.write(out),
-    })
+    let (open, close) = (b"{\"results\":[", b"]}");
+    if records == 0 {
+        return enclose(open, 0..0, close, |_, _| {});
+    }
+    let source = Records::new(endpoint, population, records, seed);
+    enclose(open, source.window(ticks(now)), close, |out, number| source.write(out, number))
 }
 
-/// What stands around and between the parts of a body.
-struct Layout {
-    open: &'static [u8],
-    between: &'static [u8],
-    close: &'static [u8],
-}
-
-impl Layout {
-    const TABLE: Self = Self { open: b"{", between: b",", close: b"}" };
-    const LIST: Self = Self { open: b"{\"results\":[", between: b",", close: b"]}" };
-    /// As Python's `json.dumps` prints, with a line's end.
-    const SPACED_LIST: Self = Self { open: b"{\"results\": [", between: b", ", close: b"]}\n" };
-
-    fn body(&self, parts: u64, mut write: impl FnMut(u64, &mut Vec<u8>)) -> Vec<u8> {
-        let mut out = self.open.to_vec();
-        for index in 0..parts {
-            if index > 0 {
-                out.extend_from_slice(self.between);
-            }
-            write(index, &mut out);
+/// The parts, with commas between them and something around them.
+fn enclose(
+    open: &[u8],
+    parts: std::ops::Range<u64>,
+    close: &[u8],
+    mut write: impl FnMut(&mut Vec<u8>, u64),
+) -> Vec<u8> {
+    let mut out = open.to_vec();
+    for number in parts.clone() {
+        if number > parts.start {
+            out.push(b',');
         }
-        out.extend_from_slice(self.close);
-        out.shrink_to_fit();
-        out
+        write(&mut out, number);
     }
+    out.extend_from_slice(close);
+    out.shrink_to_fit();
+    out
 }
 
 /// Writes the machine's entry of the identities object.
-fn write_entry(out: &mut Vec<u8>, machine: u64) {
-    out.push(b'"');
-    population::write_address(out, machine);
-    write!(out, "\":{}", population::id(population::owner(machine)))
-        .expect("writing to memory succeeds");
+fn write_identity(out: &mut Vec<u8>, machine: u64) {
+    let (address, id) = (population::address(machine), population::id(population::owner(machine)));
+    write!(out, "\"{address}\":{id}").expect("writing to memory succeeds");
+}
+
+fn ticks(time: SystemTime) -> u64 {
+    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since_epoch.as_secs() * TICKS_PER_SECOND + u64::from(since_epoch.subsec_nanos()) / 100
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::value::RawValue;
-
-    use super::*;
-
-    #[derive(serde::Deserialize)]
-    struct Results<'a> {
-        #[serde(borrow)]
-        results: Vec<&'a RawValue>,
-    }
-
-    #[test]
-    fn a_plan_gives_exactly_its_records_and_the_same_bytes_each_time() {
-        for incidents in [0, 1, 6, 7, 10, 5003] {
-            let plan = Plan { incidents, employees: 60, seed: 3 };
-            let mut total = 0;
-            for endpoint in &Endpoint::ALL[1..] {
-                let body = plan.body(*endpoint);
-                total += serde_json::from_slice::<Results<'_>>(&body).unwrap().results.len() as u64;
-                assert_eq!(body, plan.body(*endpoint));
-            }
-            assert_eq!(total, incidents);
-        }
-        let plan = Plan { incidents: 700, employees: 60, seed: 3 };
-        let other = Plan { seed: 4, ..plan };
-        assert_ne!(plan.body(Endpoint::Denial), other.body(Endpoint::Denial));
-    }
-
-    #[test]
-    fn the_table_has_two_machines_for_each_employee() {
-        let body = Plan { incidents: 0, employees: 100, seed: 3 }.body(Endpoint::Identities);
-        let table: std::collections::HashMap<String, u64> = serde_json::from_slice(&body).unwrap();
-        assert_eq!(table.len(), 200);
-        let owners: std::collections::HashSet<u64> = table.into_values().collect();
-        assert_eq!(owners.len(), 100);
-    }
-
-    #[test]
-    fn employees_grow_with_the_records_within_limits() {
-        assert_eq!(Plan::usual_employees(0), 60);
-        assert_eq!(Plan::usual_employees(100_000), 4000);
-        assert_eq!(Plan::usual_employees(1_000_000_000), 100_000);
-    }
-}
+mod tests;

@@ -9,7 +9,8 @@ use http_body_util::BodyExt as _;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::*;
-use crate::demo::PASSWORD;
+use crate::demo::generate::live_body;
+use crate::demo::{Data, PASSWORD};
 
 fn service(options: Options) -> Arc<Service> {
     Arc::new(Service::new(options).unwrap())
@@ -17,6 +18,7 @@ fn service(options: Options) -> Arc<Service> {
 
 fn with_fault(fault: Fault) -> Arc<Service> {
     service(Options {
+        data: Data::Fixtures,
         latency: Duration::ZERO,
         faults: [(Endpoint::Denial, fault)].into(),
         ..Options::default()
@@ -42,6 +44,28 @@ async fn seven_calls_at_once_take_four_seconds() {
         assert_eq!(answer.status(), StatusCode::OK);
     }
     assert_eq!(start.elapsed().as_millis() / 100, 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_incidents_arrive_while_it_runs() {
+    let started_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_792_400_000);
+    for gzip in [false, true] {
+        let options = Options { started_at, gzip, latency: Duration::ZERO, ..Options::default() };
+        let service = service(options);
+        let mut answers = Vec::new();
+        for minute in 0..2 {
+            let mut request = get(Endpoint::Probing);
+            request.headers.insert(ACCEPT_ENCODING, GZIP);
+            let answer = service.answer(request).await.into_body();
+            let answer = answer.collect().await.unwrap().to_bytes();
+            let now = started_at + Duration::from_mins(minute);
+            let expected = live_body(Endpoint::Probing, 0, now);
+            assert!(if gzip { body::gzip(&expected) == answer } else { expected == answer });
+            answers.push(answer);
+            sleep(Duration::from_mins(1)).await;
+        }
+        assert_ne!(answers[0], answers[1]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,9 +136,9 @@ async fn a_hanging_source_never_answers_and_slows_no_other() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stalling_source_sends_half_and_then_nothing() {
-    let answer = with_fault(Fault::Stall).answer(get(Endpoint::Denial)).await;
-    let whole = Endpoint::Denial.index();
-    let whole = crate::demo::Data::Fixtures.bodies().unwrap()[whole].clone();
+    let service = with_fault(Fault::Stall);
+    let whole = service.body(Endpoint::Denial);
+    let answer = service.answer(get(Endpoint::Denial)).await;
     assert_eq!(answer.headers()[CONTENT_LENGTH], whole.len().to_string());
     let mut body = answer.into_body();
     let half = body.frame().await.unwrap().unwrap().into_data().unwrap();
@@ -125,10 +149,11 @@ async fn a_stalling_source_sends_half_and_then_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dripping_source_sends_as_many_bytes_a_second_as_it_is_told() {
-    let size = crate::demo::Data::Fixtures.bodies().unwrap()[Endpoint::Denial.index()].len();
     for per_second in [1, 7, 100, 5000] {
         let fault = Fault::Drip(NonZeroU32::new(per_second).unwrap());
-        let answer = with_fault(fault).answer(get(Endpoint::Denial)).await;
+        let service = with_fault(fault);
+        let size = service.body(Endpoint::Denial).len();
+        let answer = service.answer(get(Endpoint::Denial)).await;
         let start = Instant::now();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body.len(), size);
@@ -155,7 +180,6 @@ async fn a_client_that_goes_gives_its_place_up() {
 
 #[test]
 fn options_out_of_range_are_refused_by_name() {
-    use crate::demo::Data;
     use crate::demo::generate::Plan;
 
     let plan = |employees| Data::Generated(Plan { incidents: 1, employees, seed: 0 });
