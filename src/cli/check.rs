@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::fan_out::{fan_out, runtime};
+use super::fan_out::{fan_out, run_until_signal};
 use super::progress::line;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 
@@ -29,7 +29,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     let credentials = config.require_credentials();
     if args.connect {
         credentials?;
-        return Ok(connect(config));
+        return Ok(run_until_signal(connect(config)));
     }
     let code = super::print(&config.to_yaml());
     if let Err(missing) = credentials {
@@ -39,13 +39,9 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
 }
 
 /// Calls every source once, without retries, and prints how each answered; exit 0 when all did.
-fn connect(mut config: Config) -> ExitCode {
+async fn connect(mut config: Config) -> ExitCode {
     config.upstream.retries = 0;
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return super::fail(&format!("cannot start: {error}")),
-    };
-    let snapshot = match runtime.block_on(fan_out(&config, |_| ())) {
+    let snapshot = match fan_out(&config, |_| ()).await {
         Ok(snapshot) => snapshot,
         Err(error) => return super::fail(&error.to_string()),
     };

@@ -1,8 +1,10 @@
 //! One fan-out, for the commands that read every source once: every source is asked, and what comes
 //! is joined.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::signals::EndSignals;
 use crate::app::Engine;
 use crate::config::Config;
 use crate::demo;
@@ -36,6 +38,31 @@ pub(super) async fn fan_out(
     let _ = refresh.await;
     let snapshot = Arc::clone(&snapshots.borrow());
     Ok(snapshot)
+}
+
+/// Runs a one-shot command to its end, or to a signal that ends it: then the future is dropped, and
+/// the exit code says so.
+pub(super) fn run_until_signal(command: impl Future<Output = ExitCode>) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&format!("cannot start: {error}")),
+    };
+    let code = runtime.block_on(async {
+        let mut signals = match EndSignals::listen() {
+            Ok(signals) => signals,
+            Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),
+        };
+        tokio::select! {
+            code = command => code,
+            signal = signals.next() => {
+                super::say(&format!("error: ended by {}", signal.name));
+                ExitCode::from(signal.exit_code)
+            }
+        }
+    });
+    // What is still blocked, such as a write to a FIFO that nobody reads, must not hold up the exit.
+    runtime.shutdown_background();
+    code
 }
 
 /// The runtime of a command.

@@ -1,15 +1,18 @@
 //! `fetch`: one fan-out, written to stdout or a file.
 //!
-//! Exit codes: 0 complete, 3 partial (still written), 1 nothing, 2 bad usage or configuration.
+//! Exit codes: 0 complete, 3 partial (still written), 1 nothing, 2 bad usage or configuration, or a
+//! file that cannot be written.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::ValueEnum;
+use futures::future::OptionFuture;
 use tokio::time::Instant;
 
-use super::fan_out::{fan_out, runtime, start_demo};
-use super::output;
+use super::fan_out::{fan_out, run_until_signal, start_demo};
+use super::output::{Output, OutputError};
 use super::progress::Progress;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 use crate::render::{self, Filter};
@@ -27,7 +30,7 @@ pub struct Args {
     /// Start the embedded demo upstream and read from it; no credentials needed
     #[arg(long)]
     pub demo: bool,
-    /// Write to this file instead of stdout
+    /// Write to this file instead of stdout (`-` is stdout)
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// The form of the output
@@ -57,54 +60,42 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     if !args.demo {
         config.require_credentials()?;
     }
-    // Before the sources are asked, which is slow, and which their upstream feels.
-    if let Some(Err(why)) = args.output.as_deref().map(output::check) {
-        return Ok(super::refuse(&format!("--output: {why}")));
-    }
+    // Before the sources are asked: that is slow, and their upstream feels it.
+    let output = match Output::open(args.output.as_deref()) {
+        Ok(output) => output,
+        Err(reason) => return Ok(super::refuse(&format!("--output: {reason}"))),
+    };
     // Progress has the terminal to itself, unless the log is asked for.
     let log = environment.get("RUST_LOG").map(|_| super::start_log(&config, environment));
     let _log = match log.transpose() {
         Ok(log) => log,
         Err(code) => return Ok(code),
     };
-    Ok(fetch(config, args.demo, args.output.as_deref(), args.format))
+    Ok(run_until_signal(fetch(config, args.demo, output, args.format)))
 }
 
-fn fetch(mut config: Config, demo: bool, output: Option<&Path>, format: Format) -> ExitCode {
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(error) => return super::fail(&format!("cannot start: {error}")),
+async fn fetch(mut config: Config, demo: bool, output: Output, format: Format) -> ExitCode {
+    let _demo = match OptionFuture::from(demo.then(|| start_demo(&mut config))).await.transpose() {
+        Ok(upstream) => upstream,
+        Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
     };
     let mut progress = Progress::new();
-    let fetched = runtime.block_on(async {
-        let _demo = if demo {
-            Some(start_demo(&mut config).await.map_err(|error| error.to_string())?)
-        } else {
-            None
-        };
-        fan_out(&config, |snapshot| progress.draw(snapshot))
-            .await
-            .map_err(|error| error.to_string())
-    });
-    runtime.shutdown_background();
-    let snapshot = match fetched {
+    let snapshot = match fan_out(&config, |snapshot| progress.draw(snapshot)).await {
         Ok(snapshot) => snapshot,
-        Err(error) => return super::fail(&error),
+        Err(error) => return super::fail(&error.to_string()),
     };
     progress.conclude(&snapshot);
     if !snapshot.has_data() {
-        return super::fail("no source answered; nothing is written");
+        return super::fail("no source answered; nothing was written");
     }
-    let document = render(&snapshot.view, format);
-    let written = match output {
-        None => super::print_bytes(&document),
-        Some(path) => output::write(path, &document),
-    };
-    if let Err(error) = written {
-        return super::fail(&error);
+    let is_complete = snapshot.completeness(Instant::now()) == Completeness::Complete;
+    let document = Bytes::from(render(&snapshot.view, format));
+    match output.write(document).await {
+        Err(OutputError::Stdout(error)) => super::fail(&format!("cannot write to stdout: {error}")),
+        Err(OutputError::File(reason)) => super::refuse(&format!("--output: {reason}")),
+        Ok(()) if is_complete => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(PARTIAL),
     }
-    let complete = snapshot.completeness(Instant::now()) == Completeness::Complete;
-    if complete { ExitCode::SUCCESS } else { ExitCode::from(PARTIAL) }
 }
 
 fn render(view: &View, format: Format) -> Vec<u8> {

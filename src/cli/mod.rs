@@ -12,6 +12,7 @@ pub mod healthcheck;
 mod output;
 mod progress;
 pub mod serve;
+mod signals;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -98,19 +99,14 @@ fn refuse(why: &str) -> ExitCode {
     ExitCode::from(BAD_USAGE)
 }
 
-/// Writes `text` to stdout.
+/// Writes `text` to stdout. A reader that has seen enough (`| head`) is no failure.
 fn print(text: &str) -> ExitCode {
-    print_bytes(text.as_bytes()).map_or_else(|why| fail(&why), |()| ExitCode::SUCCESS)
-}
-
-/// Writes to stdout. A reader that has seen enough (`| head`) is no failure.
-fn print_bytes(bytes: &[u8]) -> Result<(), String> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(format!("cannot write to stdout: {error}"))
+            fail(&format!("cannot write to stdout: {error}"))
         }
-        _ => Ok(()),
+        _ => ExitCode::SUCCESS,
     }
 }
 

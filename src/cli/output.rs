@@ -1,125 +1,270 @@
-//! A file that is written whole or not at all: beside its place first, then into it.
+//! Where `fetch` writes its document: stdout, or a file that is checked before any source is asked
+//! and replaced as a whole where that is possible.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-/// Whether the file can be written, as far as that shows before there is anything to write.
-///
-/// # Errors
-///
-/// One line that names the path and the mend.
-pub(super) fn check(path: &Path) -> Result<(), String> {
-    let beside = match Place::of(path) {
-        Place::AsItIs => return Ok(()),
-        Place::Beside(beside) => beside,
-        Place::Folder => {
-            return Err(format!("{} names a folder; name a file in it", path.display()));
+use bytes::Bytes;
+use rustix::fs::{Access, access};
+use tempfile::NamedTempFile;
+use tokio::task::spawn_blocking;
+
+/// As many symbolic links are followed in a row as Linux follows.
+const MAX_LINKS: usize = 40;
+
+/// The mode that a new file is created with, less what the umask takes away.
+const NEW_FILE_MODE: u32 = 0o666;
+
+/// Why a document was not written.
+#[derive(Debug)]
+pub(super) enum OutputError {
+    /// To stdout.
+    Stdout(io::Error),
+    /// To the file; one line that names it and the remedy.
+    File(String),
+}
+
+/// A destination that can be written to, as far as that shows without writing.
+#[derive(Debug)]
+pub(super) enum Output {
+    /// `-`, no path at all, or another name of stdout, such as `/dev/stdout`.
+    Stdout,
+    /// A path.
+    File {
+        /// As the user gave it, for messages.
+        shown: PathBuf,
+        /// What stands there.
+        target: Target,
+    },
+}
+
+/// What stands at the path, once its symbolic links are resolved.
+#[derive(Debug)]
+pub(super) enum Target {
+    /// Nothing yet; the folder takes new files.
+    New(PathBuf),
+    /// A regular file, open for writing.
+    Regular {
+        /// The file that stands there.
+        file: File,
+        /// Where a new file may take its place; `None` where that would lose hard links, an access
+        /// control list or the like.
+        replace_at: Option<PathBuf>,
+    },
+    /// A FIFO or a device. It is opened only when it is written, since opening one can block.
+    Special(PathBuf),
+}
+
+impl Output {
+    /// Checks that the path can be written to, and leaves everything as it is.
+    ///
+    /// # Errors
+    ///
+    /// One line that names the path and the remedy.
+    pub(super) fn open(path: Option<&Path>) -> Result<Self, String> {
+        let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+            return Ok(Self::Stdout);
+        };
+        let is_folder = |path: &Path| {
+            path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+        };
+        if is_folder(path) {
+            return Err(names_a_folder(path));
         }
-    };
-    let checked = File::create(&beside).and_then(|_| fs::remove_file(&beside));
-    checked.map_err(|error| cannot_write(path, &error))
-}
+        let target = match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => return Err(names_a_folder(path)),
+            Ok(metadata) if is_stdout(&metadata) => return Ok(Self::Stdout),
+            Ok(metadata) => Target::existing(path, &metadata),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Target::new(path),
+            Err(error) => Err(error),
+        };
+        let target = target.map_err(|error| cannot_write(path, &error))?;
+        Ok(Self::File { shown: path.to_owned(), target })
+    }
 
-/// Writes the file.
-///
-/// # Errors
-///
-/// One line that names the path and the mend.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let written = match Place::of(path) {
-        Place::AsItIs | Place::Folder => fs::write(path, bytes),
-        Place::Beside(beside) => {
-            fs::write(&beside, bytes).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
-                // What could not be written whole is not left behind; the error that is told is the
-                // first.
-                let _ = fs::remove_file(&beside);
-            })
-        }
-    };
-    written.map_err(|error| cannot_write(path, &error))
-}
-
-/// Where the bytes of a file go at first.
-enum Place {
-    /// Into a file beside it.
-    Beside(PathBuf),
-    /// To where they belong at once: what is there is no regular file, such as a pipe.
-    AsItIs,
-    /// Nowhere.
-    Folder,
-}
-
-impl Place {
-    fn of(path: &Path) -> Self {
-        match (path.metadata(), path.file_name()) {
-            (Ok(metadata), _) if metadata.is_dir() => Self::Folder,
-            (Ok(metadata), _) if !metadata.is_file() => Self::AsItIs,
-            (_, Some(name)) if !path.as_os_str().as_encoded_bytes().ends_with(b"/") => {
-                let mut name = name.to_owned();
-                name.push(format!(".{}.tmp", std::process::id()));
-                Self::Beside(path.with_file_name(name))
+    /// Writes the document. When this future is dropped, a file that was to be replaced stays as it
+    /// was, and no temporary file is left.
+    ///
+    /// # Errors
+    ///
+    /// When not everything could be written. A reader of stdout that has seen enough (`| head`) is
+    /// no failure.
+    pub(super) async fn write(self, document: Bytes) -> Result<(), OutputError> {
+        match self {
+            Self::Stdout => {
+                let write = move || match write_to_stdout(&document) {
+                    Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+                    _ => Ok(()),
+                };
+                blocking(write).await.map_err(OutputError::Stdout)
             }
-            _ => Self::Folder,
+            Self::File { shown, target } => target
+                .write(document)
+                .await
+                .map_err(|error| OutputError::File(cannot_write(&shown, &error))),
         }
     }
+}
+
+impl Target {
+    fn new(path: &Path) -> io::Result<Self> {
+        let (path, _) = resolve(path)?;
+        // The surest test of whether the folder takes new files; dropping the file removes it.
+        create_temporary(&path, NEW_FILE_MODE)?;
+        Ok(Self::New(path))
+    }
+
+    fn existing(path: &Path, metadata: &Metadata) -> io::Result<Self> {
+        if metadata.file_type().is_socket() {
+            return Err(io::Error::other("it is a socket"));
+        }
+        if !metadata.is_file() {
+            access(path, Access::WRITE_OK)?;
+            return Ok(Self::Special(path.to_owned()));
+        }
+        let file = File::options().write(true).open(path)?;
+        let (resolved, is_descriptor) = resolve(path)?;
+        let is_same = fs::metadata(&resolved).is_ok_and(|found| same_file(&found, metadata));
+        let is_replaceable =
+            is_same && !is_descriptor && metadata.nlink() == 1 && !has_attributes(&resolved);
+        Ok(Self::Regular { file, replace_at: is_replaceable.then_some(resolved) })
+    }
+
+    async fn write(self, document: Bytes) -> io::Result<()> {
+        match self {
+            Self::New(path) => replace(&path, None, document).await,
+            Self::Special(path) => {
+                let write = move || File::options().write(true).open(path)?.write_all(&document);
+                blocking(write).await
+            }
+            Self::Regular { file, replace_at } => {
+                if let Some(path) = replace_at
+                    && replace(&path, Some(&file), document.clone()).await.is_ok()
+                {
+                    return Ok(());
+                }
+                // The folder takes no new file, the owner cannot be kept, or the file is mounted.
+                blocking(move || write_in_place(file, &document)).await
+            }
+        }
+    }
+}
+
+/// Writes a temporary file beside `path` and renames it to `path`. It gets mode and owner of
+/// `former`; until then nobody else can read it.
+async fn replace(path: &Path, former: Option<&File>, document: Bytes) -> io::Result<()> {
+    let mode = if former.is_some() { 0o600 } else { NEW_FILE_MODE };
+    let (mut file, temporary) = create_temporary(path, mode)?.into_parts();
+    let write = move || {
+        file.write_all(&document)?;
+        // Else a power failure could leave an empty file under the name of the former one.
+        file.sync_all()?;
+        Ok(file)
+    };
+    let file = blocking(write).await?;
+    if let Some(former) = former {
+        let metadata = former.metadata()?;
+        fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
+        file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
+    }
+    temporary.persist(path).map_err(|error| error.error)
+}
+
+fn write_in_place(mut file: File, document: &[u8]) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all(document)
+}
+
+fn write_to_stdout(document: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(document)?;
+    stdout.flush()
+}
+
+/// Keeps the thread of the runtime free to receive signals.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+/// A file with an unpredictable name, created exclusively, in the folder of `path`.
+fn create_temporary(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(".incident-gateway-")
+        .suffix(".tmp")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder(path))
+        // Without the temporary name, which would only puzzle.
+        .map_err(|error| error.raw_os_error().map_or(error, io::Error::from_raw_os_error))
+}
+
+/// The path without symbolic links in its last component, and whether it leads through `/proc`, as
+/// `/dev/fd/3` does: such a name means an open file rather than a place.
+fn resolve(path: &Path) -> io::Result<(PathBuf, bool)> {
+    let mut path = path.to_owned();
+    let mut is_descriptor = false;
+    for _ in 0..MAX_LINKS {
+        is_descriptor |= folder(&path).canonicalize()?.starts_with("/proc");
+        match fs::read_link(&path) {
+            Ok(link) => path = folder(&path).join(link),
+            Err(_) => return Ok((path, is_descriptor)),
+        }
+    }
+    Err(io::Error::other("too many symbolic links"))
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
+
+fn same_file(a: &Metadata, b: &Metadata) -> bool {
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
+}
+
+fn is_stdout(metadata: &Metadata) -> bool {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    stdout.and_then(|stdout| stdout.metadata()).is_ok_and(|stdout| same_file(&stdout, metadata))
+}
+
+/// Whether the file has an access control list, or attributes that its users gave it.
+#[cfg(target_os = "linux")]
+fn has_attributes(path: &Path) -> bool {
+    // The most that Linux keeps of names for one file.
+    let mut names = vec![0; 64 << 10];
+    match rustix::fs::listxattr(path, &mut names) {
+        Ok(length) => names[..length]
+            .split(|byte| *byte == 0)
+            .any(|name| name.starts_with(b"system.") || name.starts_with(b"user.")),
+        // The file system has none, or does not tell.
+        Err(error) => error != rustix::io::Errno::NOTSUP,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn has_attributes(_: &Path) -> bool {
+    false
+}
+
+fn names_a_folder(path: &Path) -> String {
+    format!("{} names a folder; name a file in it", path.display())
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
-    let why = match error.kind() {
+    let reason = match error.kind() {
         io::ErrorKind::NotFound => {
-            "there is no such folder; make it, or name a file elsewhere".to_owned()
+            "there is no such folder; create it, or name a file elsewhere".to_owned()
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            format!("{}; name a file in a folder that this user may write to", error.kind())
+            format!("{}; name a file that this user may write to", error.kind())
         }
         _ => format!("{error}; name a file elsewhere"),
     };
-    format!("cannot write {}: {why}", path.display())
+    format!("cannot write {}: {reason}", path.display())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    #[test]
-    fn what_is_checked_is_left_as_it_was() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.json");
-        check(&path).unwrap();
-        assert!(files(folder.path()).is_empty());
-        write(&path, b"old").unwrap();
-        check(&path).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"old");
-        write(&path, b"new").unwrap();
-        assert_eq!((fs::read(&path).unwrap(), files(folder.path()).len()), (b"new".to_vec(), 1));
-        check(Path::new("/dev/null")).unwrap();
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_named_with_its_mend() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        fs::write(at("file"), "").unwrap();
-        for (path, why) in [
-            (at("absent/out.json"), "there is no such folder; make it, or name a file elsewhere"),
-            (at("absent/"), "names a folder; name a file in it"),
-            (at("."), "names a folder; name a file in it"),
-            (at("file/out.json"), "name a file elsewhere"),
-        ] {
-            let refusal = check(&path).unwrap_err();
-            assert!(
-                refusal.contains(&path.display().to_string()) && refusal.ends_with(why),
-                "{refusal}"
-            );
-            assert!(!refusal.contains('\n'));
-            assert!(write(&path, b"x").is_err(), "{refusal}");
-        }
-        assert_eq!(files(folder.path()), ["file"], "nothing is left behind");
-    }
-}
+mod tests;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use futures::future::OptionFuture;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, timeout};
 
 use super::fan_out::{runtime, start_demo};
+use super::signals::{EndSignals, ignore_hangups};
 use crate::REVISION;
 use crate::app::Running;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
@@ -47,6 +47,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Err(code) => return Ok(code),
     };
     keep_heaps_small();
+    warn_of_open_listener(&config);
     raise_file_limit(&config);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -84,31 +85,24 @@ fn raise_file_limit(config: &Config) {
     }
 }
 
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// The name of the next signal, and the exit code that says a process was ended by it.
-    async fn next(&mut self) -> (&'static str, u8) {
-        tokio::select! {
-            _ = self.interrupt.recv() => ("SIGINT", 130),
-            _ = self.terminate.recv() => ("SIGTERM", 143),
-        }
+/// Warns of a public listener that other machines can reach: there is no access control yet.
+fn warn_of_open_listener(config: &Config) {
+    if !config.listen.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            address = %config.listen,
+            "whoever can reach this address can read every incident; set `listen` to a loopback \
+             address, or put a proxy that authenticates its callers in front"
+        );
     }
 }
 
 async fn serve(mut config: Config, demo: bool) -> ExitCode {
-    let mut signals = match Signals::new() {
+    let hangup = || {
+        tracing::info!(
+            "ignored SIGHUP: the configuration is read at start; restart to apply changes"
+        );
+    };
+    let mut signals = match ignore_hangups(hangup).and_then(|()| EndSignals::listen()) {
         Ok(signals) => signals,
         Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),
     };
@@ -131,7 +125,7 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
         "listening"
     );
     tokio::select! {
-        (signal, _) = signals.next() => tracing::info!(signal, "stopping"),
+        signal = signals.next() => tracing::info!(signal = signal.name, "stopping"),
         part = running.failed() => {
             tracing::error!(part, "a part that must run has ended; see the log before this");
             return ExitCode::FAILURE;
@@ -149,9 +143,9 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
             tracing::info!("stopped");
             ExitCode::SUCCESS
         }
-        (signal, code) = signals.next() => {
-            tracing::warn!(signal, "a second signal; ending at once");
-            ExitCode::from(code)
+        signal = signals.next() => {
+            tracing::warn!(signal = signal.name, "a second signal; ending at once");
+            ExitCode::from(signal.exit_code)
         }
     }
 }

@@ -65,6 +65,11 @@ pub enum Problem {
         /// Its path.
         path: String,
     },
+    /// A file that begins with the byte order mark of UTF-16.
+    FileUtf16 {
+        /// Its path.
+        path: String,
+    },
     /// A variable that is not UTF-8.
     VariableNotUtf8,
     /// A file named for a secret that holds nothing.
@@ -249,6 +254,7 @@ impl fmt::Display for Problem {
                 write!(f, "{path} is larger than {limit} bytes; is it the right file?")
             }
             Self::FileNotUtf8 { path } => write!(f, "{path} is not UTF-8 text; save it as UTF-8"),
+            Self::FileUtf16 { path } => write!(f, "{path} is UTF-16 text; save it as UTF-8"),
             Self::VariableNotUtf8 => write!(f, "the value is not UTF-8 text"),
             Self::EmptySecretFile { path } => write!(f, "{path} is empty; write the value into it"),
             Self::Syntax(reason) => write!(f, "this is not YAML: {reason}"),

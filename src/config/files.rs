@@ -7,10 +7,10 @@ use std::path::Path;
 use super::error::Problem;
 
 /// The largest configuration file, in bytes.
-const LARGEST_FILE: u64 = 1 << 20;
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The largest file with a secret, in bytes.
-const LARGEST_SECRET: u64 = 64 << 10;
+const MAX_SECRET_BYTES: u64 = 64 << 10;
 
 /// A file's bytes, at most `limit` of them.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
@@ -34,19 +34,71 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
     Ok(bytes)
 }
 
-/// The text of a configuration file.
-pub(super) fn text(path: &Path) -> Result<String, Problem> {
-    let bytes = read(path, LARGEST_FILE)?;
-    String::from_utf8(bytes).map_err(|_| Problem::FileNotUtf8 { path: path.display().to_string() })
+/// A file's text, at most `limit` bytes of it; without the byte order mark that some editors put
+/// first.
+fn read_text(path: &Path, limit: u64) -> Result<String, Problem> {
+    let shown = || path.display().to_string();
+    let bytes = read(path, limit)?;
+    let bytes = match bytes.as_slice() {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(Problem::FileUtf16 { path: shown() }),
+        [0xef, 0xbb, 0xbf, text @ ..] => text,
+        text => text,
+    };
+    let text = std::str::from_utf8(bytes).map_err(|_| Problem::FileNotUtf8 { path: shown() })?;
+    Ok(text.to_owned())
 }
 
-/// A secret out of a file, without the line breaks that editors put at its end.
+/// The text of a configuration file.
+pub(super) fn text(path: &Path) -> Result<String, Problem> {
+    read_text(path, MAX_CONFIG_BYTES)
+}
+
+/// A secret from a file, without the line ends that editors put after it.
 pub(super) fn secret(path: &Path) -> Result<String, Problem> {
-    let shown = || path.display().to_string();
-    let bytes = read(path, LARGEST_SECRET)?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Problem::FileNotUtf8 { path: shown() })?;
+    let text = read_text(path, MAX_SECRET_BYTES)?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(Problem::EmptySecretFile { path: shown() }),
-        text => Ok(text.to_owned()),
+        "" => Err(Problem::EmptySecretFile { path: path.display().to_string() }),
+        secret => Ok(secret.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What both readers make of a file that holds `bytes`.
+    fn both(bytes: &[u8]) -> [Result<String, Problem>; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, bytes).unwrap();
+        [text(&path), secret(&path)]
+    }
+
+    #[test]
+    fn a_byte_order_mark_of_utf_8_is_skipped_once() {
+        for read in both(b"\xef\xbb\xbfhunter2") {
+            assert_eq!(read.unwrap(), "hunter2");
+        }
+        for read in both(b"\xef\xbb\xbf\xef\xbb\xbfx") {
+            assert_eq!(read.unwrap(), "\u{feff}x");
+        }
+        let [text, secret] = both(b"\xef\xbb\xbf\r\n");
+        assert_eq!(text.unwrap(), "\r\n");
+        assert!(matches!(secret, Err(Problem::EmptySecretFile { .. })));
+    }
+
+    #[test]
+    fn utf_16_is_refused_by_name() {
+        for bytes in [&b"\xff\xfeh\0i\0"[..], b"\xfe\xff\0h\0i", b"\xff\xfe"] {
+            for read in both(bytes) {
+                assert!(matches!(read, Err(Problem::FileUtf16 { .. })), "{read:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_line_ends_after_a_secret_are_cut_off() {
+        let [_, secret] = both(b" hunter\r\n2 \r\n\n");
+        assert_eq!(secret.unwrap(), " hunter\r\n2 ");
     }
 }

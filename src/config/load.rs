@@ -150,7 +150,6 @@ impl Loader {
 
     /// The file's text. Its faults are reported from top to bottom.
     fn text(&mut self, name: &str, text: &str) {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let before = self.faults.len();
         self.yaml(text, "", Origin::File(name));
         self.faults[before..].sort_by_key(|fault| match fault.place {

@@ -12,7 +12,7 @@ struct Ran {
 }
 
 /// The binary with an environment of nothing but `variables`.
-fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_incident-gateway"));
     command.args(arguments).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
     command
@@ -164,6 +164,33 @@ fn check_needs_no_credentials_but_says_that_others_do() {
 }
 
 #[test]
+fn a_byte_order_mark_in_a_file_is_skipped_and_utf_16_is_refused() {
+    let (directory, config) = file("\u{feff}listen: 127.0.0.1:8000\r\n");
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(at("user"), "\u{feff}alice\r\n").unwrap();
+    std::fs::write(at("password"), "\u{feff}\r\n").unwrap();
+    std::fs::write(at("utf-16"), b"\xff\xfeh\0").unwrap();
+    let check = ["check", "--config", config.to_str().unwrap()];
+    let Ran { code, stdout, .. } = run(&check, &[("ELEVATE_USERNAME_FILE", &at("user"))]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with("listen: 127.0.0.1:8000\n"), "{stdout}");
+    assert!(stdout.contains("\n  username: alice\n"), "{stdout}");
+    for (name, reason) in [
+        ("password", "is empty; write the value into it"),
+        ("utf-16", "is UTF-16 text; save it as UTF-8"),
+    ] {
+        assert_eq!(
+            refused(&check, &[("ELEVATE_PASSWORD_FILE", &at(name))]),
+            format!("error: ELEVATE_PASSWORD_FILE: {} {reason}\n", at(name))
+        );
+    }
+    assert_eq!(
+        refused(&["check"], &[("CONFIG_PATH", &at("utf-16"))]),
+        format!("error: CONFIG_PATH: {} is UTF-16 text; save it as UTF-8\n", at("utf-16"))
+    );
+}
+
+#[test]
 fn an_output_that_cannot_be_written_is_refused_before_any_source_is_asked() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     upstream.set_nonblocking(true).unwrap();
@@ -179,7 +206,7 @@ fn an_output_that_cannot_be_written_is_refused_before_any_source_is_asked() {
     assert_eq!(
         refused(&["fetch", "--output", absent], &variables),
         format!(
-            "error: --output: cannot write {absent}: there is no such folder; make it, or name a file elsewhere\n"
+            "error: --output: cannot write {absent}: there is no such folder; create it, or name a file elsewhere\n"
         )
     );
     assert_eq!(

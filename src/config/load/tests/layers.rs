@@ -15,7 +15,6 @@ fn nothing_at_all_means_the_defaults() {
         "---\n",
         "null",
         "~",
-        "\u{feff}",
         "cache:\n",
         "cache:\n  # ttl: 30s\n",
         "{}",

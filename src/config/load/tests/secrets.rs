@@ -74,7 +74,7 @@ fn secrets_come_from_files() {
 
     let missing = directory.path().join("missing").display().to_string();
     let folder = directory.path().display().to_string();
-    let (empty, binary) = (write("empty", b"\n"), write("binary", &[0xff, 0xfe]));
+    let (empty, binary) = (write("empty", b"\n"), write("binary", b"\xffhunter2"));
     let (two_lines, large) = (write("two", b"\nhunter2\n"), write("large", &vec![b'x'; 70_000]));
     for (path, problem) in [
         (
