@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
@@ -76,7 +77,9 @@ impl Engine {
         let upstream_metrics = UpstreamMetrics::register(&mut registry);
         let upstream =
             Arc::new(Upstream::new(&config.upstream, &endpoints, &upstream_metrics, seed)?);
-        let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
+        let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
+        let cache = Cache::new(config.cache.stale_for, config.cache.max_bytes, max_renders);
+        let cache = Arc::new(cache);
         let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources);
         let policy = Policy {
             ttl: config.cache.ttl,
@@ -90,6 +93,11 @@ impl Engine {
         snapshot::metrics::register(&mut registry, snapshots.clone());
         Ok(Self { upstream, cache, registry, snapshots, refresh })
     }
+}
+
+/// Two renders for each core: while one of them waits for memory, the other works.
+fn default_max_renders() -> usize {
+    2 * thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// A gateway that serves.

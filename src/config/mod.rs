@@ -115,7 +115,8 @@ pub struct Cache {
     /// How long a failing source's last good data stands in, counted from when it was fetched; at
     /// least `ttl`.
     pub stale_for: Duration,
-    /// How many bytes of rendered answers to questions (filtered documents) are kept.
+    /// How many bytes rendered answers may take together, in the cache or still being sent, their
+    /// keys included; the whole documents of the present data come on top.
     pub max_bytes: u64,
 }
 
@@ -126,6 +127,10 @@ pub struct Limits {
     pub max_connections: usize,
     /// Requests in flight on the public listener; one more is answered 503 `overloaded` at once.
     pub max_requests: usize,
+    /// Answers rendered at once; `None` means two for each core.
+    pub max_renders: Option<usize>,
+    /// Open `/events` streams, of which one address may have an eighth.
+    pub max_events: usize,
     /// How long a client may take over a request's headers, from their first byte on.
     pub header_timeout: Duration,
     /// How long a connection may idle before a request comes.
@@ -222,6 +227,8 @@ impl Default for Config {
             limits: Limits {
                 max_connections: 4096,
                 max_requests: 1024,
+                max_renders: None,
+                max_events: 256,
                 header_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(75),
                 write_timeout: Duration::from_secs(30),

@@ -24,7 +24,7 @@ const HOUR: Duration = Duration::from_hours(1);
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
 const NUMBER: &str = "a whole number";
-const CONCURRENCY: &str = "`auto` or a whole number";
+const AUTO_OR_NUMBER: &str = "`auto` or a whole number";
 const LOG_FORMAT: &str = "one of `auto`, `json` and `text`";
 
 /// One setting.
@@ -210,6 +210,16 @@ pub(super) static SETTINGS: &[Setting] = &[
         |c| c.limits.max_requests.to_string(),
     ),
     Setting::scalar(
+        "limits.max_renders",
+        |c, v| put(&mut c.limits.max_renders, max_renders(v)),
+        |c| c.limits.max_renders.map_or_else(|| "auto".to_owned(), |renders| renders.to_string()),
+    ),
+    Setting::scalar(
+        "limits.max_events",
+        |c, v| put(&mut c.limits.max_events, count(v, 1..=1_000_000, NUMBER)),
+        |c| c.limits.max_events.to_string(),
+    ),
+    Setting::scalar(
         "limits.header_timeout",
         |c, v| put(&mut c.limits.header_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.header_timeout),
@@ -295,9 +305,16 @@ fn credential(node: &Node) -> Result<Option<&str>, Problem> {
 }
 
 fn concurrency(node: &Node) -> Result<Concurrency, Problem> {
-    match text(node, CONCURRENCY)? {
+    match text(node, AUTO_OR_NUMBER)? {
         "auto" => Ok(Concurrency::Auto),
-        _ => count(node, 1..=1024, CONCURRENCY).map(Concurrency::Fixed),
+        _ => count(node, 1..=1024, AUTO_OR_NUMBER).map(Concurrency::Fixed),
+    }
+}
+
+fn max_renders(node: &Node) -> Result<Option<usize>, Problem> {
+    match text(node, AUTO_OR_NUMBER)? {
+        "auto" => Ok(None),
+        _ => count(node, 1..=1024, AUTO_OR_NUMBER).map(Some),
     }
 }
 

@@ -71,7 +71,7 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// What the headers of every answer from one snapshot say at one moment.
 #[derive(Debug)]
-pub(super) struct Description {
+pub(super) struct FreshnessHeaders {
     completeness: HeaderValue,
     sources: HeaderValue,
     unattributed: HeaderValue,
@@ -80,7 +80,7 @@ pub(super) struct Description {
     cache_control: HeaderValue,
 }
 
-impl Description {
+impl FreshnessHeaders {
     pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
         let value = |text: String| {
             HeaderValue::try_from(text).expect("words and numbers make a header value")
@@ -109,15 +109,15 @@ impl Description {
     }
 
     /// Puts on any answer, errors included, how true it is.
-    pub(super) fn state(&self, headers: &mut HeaderMap) {
+    pub(super) fn insert_state(&self, headers: &mut HeaderMap) {
         headers.insert(COMPLETENESS, self.completeness.clone());
         headers.insert(SOURCES, self.sources.clone());
         headers.insert(UNATTRIBUTED, self.unattributed.clone());
     }
 
     /// Puts on an answer made from the snapshot all there is to say.
-    pub(super) fn whole(&self, headers: &mut HeaderMap, result: CacheResult) {
-        self.state(headers);
+    pub(super) fn insert_all(&self, headers: &mut HeaderMap, result: CacheResult) {
+        self.insert_state(headers);
         headers.insert(header::AGE, self.age.clone());
         headers.insert(header::CACHE_CONTROL, self.cache_control.clone());
         let cache_status = match result {
@@ -132,33 +132,33 @@ impl Description {
 }
 
 /// For how long a description is good; all that changes in it counts whole seconds.
-pub(super) const MOMENT: Duration = Duration::from_millis(50);
+pub(super) const HEADERS_TTL: Duration = Duration::from_millis(50);
 
 /// The last description, for the many requests of one moment.
 #[derive(Debug, Default)]
-pub(super) struct Descriptions(RwLock<Option<Described>>);
+pub(super) struct FreshnessHeadersCache(RwLock<Option<CachedHeaders>>);
 
 #[derive(Clone, Debug)]
-struct Described {
+struct CachedHeaders {
     /// Weak, so that a snapshot goes when it is served no longer.
     snapshot: Weak<Snapshot>,
     at: Instant,
-    description: Arc<Description>,
+    description: Arc<FreshnessHeaders>,
 }
 
-impl Descriptions {
+impl FreshnessHeadersCache {
     /// That of a snapshot at `now`.
-    pub(super) fn of(&self, snapshot: &Arc<Snapshot>, now: Instant) -> Arc<Description> {
+    pub(super) fn of(&self, snapshot: &Arc<Snapshot>, now: Instant) -> Arc<FreshnessHeaders> {
         let last = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = &*last
             && Weak::as_ptr(&last.snapshot) == Arc::as_ptr(snapshot)
-            && now.saturating_duration_since(last.at) < MOMENT
+            && now.saturating_duration_since(last.at) < HEADERS_TTL
         {
             return Arc::clone(&last.description);
         }
         drop(last);
-        let description = Arc::new(Description::new(snapshot, now));
-        let described = Described {
+        let description = Arc::new(FreshnessHeaders::new(snapshot, now));
+        let described = CachedHeaders {
             snapshot: Arc::downgrade(snapshot),
             at: now,
             description: Arc::clone(&description),

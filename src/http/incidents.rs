@@ -18,7 +18,7 @@ use super::negotiate::{self, Preferences};
 use super::problem::Problem;
 use super::query::{Keys, Query};
 use super::routes::Route;
-use crate::cache::{Format, Question, RenderFailed};
+use crate::cache::{Connection, Format, Question};
 use crate::render;
 use crate::snapshot::{Completeness, Snapshot};
 
@@ -34,16 +34,16 @@ const HEADERS: usize = 24;
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// A snapshot to answer from, and how it was come by.
-pub(super) struct Found {
+/// The snapshot that an answer is made from, and how the request came by it.
+pub(super) struct SelectedSnapshot {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) result: CacheResult,
-    /// When it was found.
+    /// When it was selected.
     pub(super) at: Instant,
 }
 
-/// A question to a view: what it is called in the cache, and how it is rendered.
-pub(super) struct Ask<R> {
+/// What is asked of a view: its name in the cache, and how it is rendered.
+pub(super) struct RenderRequest<R> {
     pub(super) question: Question,
     pub(super) content_type: &'static str,
     pub(super) vary: &'static str,
@@ -56,7 +56,7 @@ impl Gateway {
     /// The answer to a request for a whole document that asks for nothing else, if this moment's is
     /// there. It needs no more: what an answer waits for, and what callers want, is seen to
     /// whenever one is made.
-    pub(super) fn again(
+    pub(super) fn cached_response(
         &self,
         route: &Route,
         request: &Parts,
@@ -71,8 +71,15 @@ impl Gateway {
             return None;
         }
         let coding = negotiate::coding(&request.headers);
-        let (response, result) =
-            self.prepared.get(&question, coding, &self.snapshots.borrow(), context.started)?;
+        let (answer, headers, result) = self.response_cache.get(
+            &question,
+            coding,
+            &self.snapshots.borrow(),
+            context.started,
+        )?;
+        let bytes = self.cache.send(&answer, connection(request));
+        let mut response = Response::new(Body::full(bytes));
+        *response.headers_mut() = headers;
         self.metrics.record_cache(result);
         Some(unless_known(response, request))
     }
@@ -85,21 +92,21 @@ impl Gateway {
             let question = if query.filter.is_empty() {
                 Question::Incidents(format)
             } else {
-                Question::Other(format!("/incidents {format:?} {:?}", query.filter).into())
+                Question::Filtered(format!("/incidents {format:?} {:?}", query.filter).into())
             };
-            self.cache.want(&question, negotiate::coding(&request.headers));
-            let found = self.find(&preferences, context).await?;
-            let view = Arc::clone(&found.snapshot.view);
-            let ask = Ask {
+            self.cache.record_demand(&question, negotiate::coding(&request.headers));
+            let selected = self.select_snapshot(&preferences, context).await?;
+            let view = Arc::clone(&selected.snapshot.view);
+            let render_request = RenderRequest {
                 question,
                 content_type: format.content_type(),
                 vary: "Accept, Accept-Encoding, Prefer",
                 is_small: query.filter.is_small(&view),
                 render: move || format.render(&view, &query.filter),
             };
-            self.reply(ask, found, &preferences, request, context).await
+            self.reply(render_request, selected, &preferences, request, context).await
         };
-        self.settle(answer.await, request, context)
+        self.into_response(answer.await, request, context)
     }
 
     /// `GET /incidents/{employee_id}`
@@ -111,12 +118,12 @@ impl Gateway {
     ) -> Response<Body> {
         let answer = async {
             let (query, preferences) = self.read(request, Keys::OfEmployee)?;
-            let found = self.find(&preferences, context).await?;
-            let view = Arc::clone(&found.snapshot.view);
+            let selected = self.select_snapshot(&preferences, context).await?;
+            let view = Arc::clone(&selected.snapshot.view);
             let rank = view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
             let employee = view.joined().employee_at(rank);
-            let ask = Ask {
-                question: Question::Other(format!("/incidents/{id} {:?}", query.filter).into()),
+            let render_request = RenderRequest {
+                question: Question::Filtered(format!("/incidents/{id} {:?}", query.filter).into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
                 is_small: render::is_small(&view, [employee].into_iter()),
@@ -124,32 +131,36 @@ impl Gateway {
                     render::employee(&view, &view.joined().employee_at(rank), &query.filter)
                 },
             };
-            self.reply(ask, found, &preferences, request, context).await
+            self.reply(render_request, selected, &preferences, request, context).await
         };
-        self.settle(answer.await, request, context)
+        self.into_response(answer.await, request, context)
     }
 
     /// `GET /unattributed`
     pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
             let (_, preferences) = self.read(request, Keys::Complete)?;
-            self.cache.want(&Question::Unattributed, negotiate::coding(&request.headers));
-            let found = self.find(&preferences, context).await?;
-            let view = Arc::clone(&found.snapshot.view);
-            let ask = Ask {
+            self.cache.record_demand(&Question::Unattributed, negotiate::coding(&request.headers));
+            let selected = self.select_snapshot(&preferences, context).await?;
+            let view = Arc::clone(&selected.snapshot.view);
+            let render_request = RenderRequest {
                 question: Question::Unattributed,
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
                 is_small: false,
                 render: move || render::unattributed(&view),
             };
-            self.reply(ask, found, &preferences, request, context).await
+            self.reply(render_request, selected, &preferences, request, context).await
         };
-        self.settle(answer.await, request, context)
+        self.into_response(answer.await, request, context)
     }
 
     /// What is asked and how, the query's `complete` as one with `Prefer: handling`.
-    pub(super) fn read(&self, request: &Parts, keys: Keys) -> Result<(Query, Asked), Problem> {
+    pub(super) fn read(
+        &self,
+        request: &Parts,
+        keys: Keys,
+    ) -> Result<(Query, RequestPreferences), Problem> {
         self.read_query(request.uri.query(), &request.headers, keys)
     }
 
@@ -159,22 +170,26 @@ impl Gateway {
         query: Option<&str>,
         headers: &HeaderMap,
         keys: Keys,
-    ) -> Result<(Query, Asked), Problem> {
+    ) -> Result<(Query, RequestPreferences), Problem> {
         let query = Query::parse(query, keys, self.snapshots.borrow().view.names())?;
-        let mut preferences = Preferences::from_headers(headers);
-        let strict = query.complete.or(preferences.strict).unwrap_or(false);
+        let mut prefer = Preferences::from_headers(headers);
+        let strict = query.complete.or(prefer.strict).unwrap_or(false);
         // What the query overrules is not honoured, and must not be said to be.
-        preferences.strict = preferences.strict.filter(|preferred| *preferred == strict);
-        Ok((query, Asked { preferences, strict }))
+        prefer.strict = prefer.strict.filter(|preferred| *preferred == strict);
+        Ok((query, RequestPreferences { prefer, strict }))
     }
 
     /// The snapshot to answer from: the present one, unless data has yet to come and may within the
     /// budget.
-    pub(super) async fn find(&self, asked: &Asked, context: &Context) -> Result<Found, Problem> {
+    pub(super) async fn select_snapshot(
+        &self,
+        preferences: &RequestPreferences,
+        context: &Context,
+    ) -> Result<SelectedSnapshot, Problem> {
         let mut snapshot = self.snapshot();
         let mut waited = false;
-        if may_improve(&snapshot, asked.strict) {
-            (snapshot, waited) = self.wait(asked, context).await;
+        if may_improve(&snapshot, preferences.strict) {
+            (snapshot, waited) = self.wait_for_data(preferences, context).await;
         }
         let at = Instant::now();
         let result = freshness::cache_result(&snapshot, waited, at);
@@ -182,23 +197,28 @@ impl Gateway {
         if !snapshot.has_data() {
             return Err(Problem::NoData { retry_after: freshness::retry_after(&snapshot, at) });
         }
-        if asked.strict && snapshot.completeness(at) != Completeness::Complete {
+        if preferences.strict && snapshot.completeness(at) != Completeness::Complete {
             return Err(Problem::Incomplete { retry_after: freshness::retry_after(&snapshot, at) });
         }
-        Ok(Found { snapshot, result, at })
+        Ok(SelectedSnapshot { snapshot, result, at })
     }
 
     /// Waits while a better snapshot may come, and says whether it did.
-    async fn wait(&self, asked: &Asked, context: &Context) -> (Arc<Snapshot>, bool) {
+    async fn wait_for_data(
+        &self,
+        preferences: &RequestPreferences,
+        context: &Context,
+    ) -> (Arc<Snapshot>, bool) {
         let mut snapshots = self.snapshots.clone();
         let mut snapshot = Arc::clone(&snapshots.borrow_and_update());
-        let longest = asked.preferences.wait.map_or(self.budget, |wait| wait.min(self.budget));
+        let longest = preferences.prefer.wait.map_or(self.budget, |wait| wait.min(self.budget));
         let mut waited = false;
-        while may_improve(&snapshot, asked.strict) {
+        while may_improve(&snapshot, preferences.strict) {
             // What has come must still be rendered within the budget.
             let bytes: usize = snapshot.sources.iter().map(|source| source.bytes).sum();
             let render = Duration::from_nanos(bytes as u64 * RENDER_NANOS_PER_BYTE);
-            let until = context.started + longest.min(self.budget.saturating_sub(MARGIN + render));
+            let until =
+                context.started + longest.min(self.budget.saturating_sub(2 * MARGIN + render));
             match timeout_at(until, snapshots.changed()).await {
                 Ok(Ok(())) => snapshot = Arc::clone(&snapshots.borrow_and_update()),
                 // The budget is spent, or the refresh has ended with the process.
@@ -216,41 +236,37 @@ impl Gateway {
     /// Renders, or finds rendered, and sends with all that belongs to it.
     pub(super) async fn reply(
         &self,
-        ask: Ask<impl FnOnce() -> Vec<u8> + Send + 'static>,
-        found: Found,
-        asked: &Asked,
+        render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
+        selected: SelectedSnapshot,
+        preferences: &RequestPreferences,
         request: &Parts,
         context: &Context,
     ) -> Result<Response<Body>, Problem> {
-        let (mut response, now) = self.make(ask, &found, &request.headers, context).await?;
+        let (mut response, now) = self.render(render_request, &selected, request, context).await?;
         let headers = response.headers_mut();
-        asked.preferences.describe(headers);
+        preferences.prefer.insert_applied(headers);
         let since_start = |at: Instant| at.saturating_duration_since(context.started);
-        headers.insert(SERVER_TIMING, server_timing(since_start(found.at), since_start(now)));
+        headers.insert(SERVER_TIMING, server_timing(since_start(selected.at), since_start(now)));
         Ok(unless_known(response, request))
     }
 
-    /// The answer with all but what is this request's own, and when it was made.
-    async fn make(
+    /// The response with all headers but those that only this request has, and when it was
+    /// rendered.
+    async fn render(
         &self,
-        ask: Ask<impl FnOnce() -> Vec<u8> + Send + 'static>,
-        found: &Found,
-        request: &HeaderMap,
+        render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
+        selected: &SelectedSnapshot,
+        request: &Parts,
         context: &Context,
     ) -> Result<(Response<Body>, Instant), Problem> {
-        let Ask { question, content_type, vary, is_small, render } = ask;
-        let coding = negotiate::coding(request);
-        let view = &found.snapshot.view;
+        let RenderRequest { question, content_type, vary, is_small, render } = render_request;
+        let coding = negotiate::coding(&request.headers);
+        let view = &selected.snapshot.view;
+        let deadline = context.started + self.budget.saturating_sub(MARGIN);
         let answer = if is_small {
-            self.cache.answer_at_once(view, question.clone(), coding, render).await
+            self.cache.small_answer(view, question.clone(), coding, deadline, render).await?
         } else {
-            let rendered = self.cache.answer(view, question.clone(), coding, render);
-            match timeout_at(context.started + self.budget, rendered).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(RenderFailed)) => return Err(Problem::Internal),
-                // It is still being made, and will be there for the next caller.
-                Err(_) => return Err(Problem::Overloaded),
-            }
+            self.cache.answer(view, question.clone(), coding, deadline, render).await?
         };
         let now = Instant::now();
         let mut headers = HeaderMap::with_capacity(HEADERS);
@@ -258,22 +274,25 @@ impl Gateway {
         if let Some(coding) = coding.as_str() {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
         }
-        headers.insert(header::ETAG, answer.etag.clone());
+        headers.insert(header::ETAG, answer.etag().clone());
         headers.insert(header::VARY, HeaderValue::from_static(vary));
-        self.descriptions.of(&found.snapshot, now).whole(&mut headers, found.result);
+        self.freshness_headers
+            .of(&selected.snapshot, now)
+            .insert_all(&mut headers, selected.result);
         // Those who come later wait no more than this one did.
-        if matches!(found.result, CacheResult::Hit | CacheResult::Stale)
-            && !may_improve(&found.snapshot, false)
+        if matches!(selected.result, CacheResult::Hit | CacheResult::Stale)
+            && !may_improve(&selected.snapshot, false)
         {
-            self.prepared.keep(&question, coding, found, now, &answer, &headers);
+            self.response_cache.keep(&question, coding, selected, now, &answer, &headers);
         }
-        let mut response = Response::new(Body::full(answer.body.clone()));
+        let bytes = self.cache.send(&answer, connection(request));
+        let mut response = Response::new(Body::full(bytes));
         *response.headers_mut() = headers;
         Ok((response, now))
     }
 
     /// An answer, or the problem with the sources that are behind it.
-    pub(super) fn settle(
+    pub(super) fn into_response(
         &self,
         answer: Result<Response<Body>, Problem>,
         request: &Parts,
@@ -291,20 +310,20 @@ impl Gateway {
             let mut response =
                 problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
             let headers = response.headers_mut();
-            self.descriptions.of(&snapshot, now).state(headers);
+            self.freshness_headers.of(&snapshot, now).insert_state(headers);
             headers
                 .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
-            if let Ok((_, asked)) = self.read(request, Keys::All) {
-                asked.preferences.describe(headers);
+            if let Ok((_, preferences)) = self.read(request, Keys::All) {
+                preferences.prefer.insert_applied(headers);
             }
             response
         })
     }
 }
 
-/// How an answer is asked for.
-pub(super) struct Asked {
-    preferences: Preferences,
+/// How a request wants to be answered.
+pub(super) struct RequestPreferences {
+    prefer: Preferences,
     /// All or nothing.
     strict: bool,
 }
@@ -335,6 +354,11 @@ fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
         !snapshot.has_data()
     };
     snapshot.is_loading() || (wanting && snapshot.is_fetching_missing())
+}
+
+/// The connection that a request came over, if it came over one.
+pub(super) fn connection(request: &Parts) -> Option<Arc<dyn Connection>> {
+    request.extensions.get::<Arc<dyn Connection>>().cloned()
 }
 
 /// An answer without what the caller has already.

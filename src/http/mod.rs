@@ -12,9 +12,9 @@ mod metrics;
 pub mod negotiate;
 mod openapi;
 mod page;
-mod prepared;
 mod problem;
 mod query;
+mod response_cache;
 mod routes;
 mod serve;
 mod sources;
@@ -30,9 +30,9 @@ pub use problem::Problem;
 pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
 
-use self::freshness::Descriptions;
+use self::freshness::FreshnessHeadersCache;
 use self::metrics::HttpMetrics;
-use self::prepared::Prepared;
+use self::response_cache::ResponseCache;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Registry;
@@ -50,8 +50,8 @@ pub struct Gateway {
     phase: watch::Receiver<Phase>,
     /// Places for requests in flight.
     places: Arc<Semaphore>,
-    descriptions: Descriptions,
-    prepared: Prepared,
+    freshness_headers: FreshnessHeadersCache,
+    response_cache: ResponseCache,
     events: Arc<events::Feed>,
     overviews: page::Overviews,
 }
@@ -78,8 +78,8 @@ impl Gateway {
             upstream,
             phase,
             places,
-            descriptions: Descriptions::default(),
-            prepared: Prepared::default(),
+            freshness_headers: FreshnessHeadersCache::default(),
+            response_cache: ResponseCache::default(),
             events,
             overviews: page::Overviews::new(),
         }

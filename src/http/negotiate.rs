@@ -147,7 +147,7 @@ impl Preferences {
     }
 
     /// Puts `Preference-Applied` on an answer, where there is something to say.
-    pub fn describe(&self, headers: &mut HeaderMap) {
+    pub fn insert_applied(&self, headers: &mut HeaderMap) {
         if let Some(applied) = self.applied() {
             let applied =
                 HeaderValue::try_from(applied).expect("words and numbers make a header value");

@@ -7,6 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use super::body::Body;
+use crate::cache::RenderError;
 
 /// Why a request cannot be answered as asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +63,15 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     sources: &'a [ProblemSource],
+}
+
+impl From<RenderError> for Problem {
+    fn from(error: RenderError) -> Self {
+        match error {
+            RenderError::Panicked => Self::Internal,
+            RenderError::Overloaded => Self::Overloaded,
+        }
+    }
 }
 
 impl Problem {

@@ -173,7 +173,8 @@ impl Gateway {
         };
         // A panic ends its own request alone: what requests share is never left half-changed,
         // because snapshots are immutable and the cache's and the metrics' operations are whole.
-        let at_once = catch_unwind(AssertUnwindSafe(|| self.again(&route, &request, &context)));
+        let at_once =
+            catch_unwind(AssertUnwindSafe(|| self.cached_response(&route, &request, &context)));
         if let Some(response) =
             at_once.unwrap_or_else(|_| Some(Problem::Internal.response(context.id(), &[])))
         {

@@ -29,7 +29,7 @@ impl Refresh {
         if is_loading {
             // Callers wait for the view to come; what was rendered of the one before must not take
             // memory beside it.
-            self.cache.retire_all_but(self.views).await;
+            self.cache.retire_before(self.views).await;
         }
         let mut identities = None;
         let mut batches = Vec::with_capacity(self.sources.len());
@@ -57,7 +57,7 @@ impl Refresh {
             };
             let view = run_cpu_bound(join).await;
             let view = Arc::new(view);
-            cache.warm(&view).await;
+            cache.prerender(&view).await;
             view
         }));
     }
@@ -85,7 +85,7 @@ impl Refresh {
             "snapshot published"
         );
         let replaced = self.snapshots.send_replace(snapshot);
-        self.cache.retire_all_but(id).await;
+        self.cache.retire_before(id).await;
         free(replaced).await;
     }
 

@@ -6,6 +6,7 @@ use tokio::time::{advance, sleep};
 
 use self::script::*;
 use super::*;
+use crate::render::compress::Coding;
 use crate::snapshot::Completeness;
 
 #[tokio::test(start_paused = true)]
@@ -150,7 +151,7 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
         seed: 42,
         repeat: Repeat::Always,
     };
-    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
+    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20, 2));
     let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
     let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings);
     let come = |source: usize, who: &str| {
@@ -203,18 +204,23 @@ async fn an_old_view_goes_when_the_last_answer_from_it_does() {
     let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
     let answer = bench
         .cache
-        .answer(&view, question, crate::render::compress::Coding::Identity, || vec![b'x'; 64])
+        .answer(&view, question, Coding::Identity, Instant::now() + seconds(1), || vec![b'x'; 64])
         .await;
     drop(view);
-    let body = answer.unwrap().body.clone();
+    let (body, answer) = {
+        let answer = answer.unwrap();
+        (bench.cache.send(&answer, None), Arc::downgrade(&answer))
+    };
     let id = old.upgrade().unwrap().id();
     bench.until("second", |snapshot| snapshot.view.id() != id).await;
     sleep(seconds(1)).await;
     assert!(bench.frees(|| old.strong_count() + batch.strong_count() == 0).await);
     assert!(
-        bench.frees(|| body.is_unique()).await,
+        bench.frees(|| answer.strong_count() == 1).await,
         "only the response that is being sent still holds the old document"
     );
+    drop(body);
+    assert_eq!(answer.strong_count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,20 +232,20 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
         let (cache, view) = (Arc::clone(&bench.cache), Arc::clone(&bench.snapshot().view));
         async move {
             let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
-            let coding = crate::render::compress::Coding::Identity;
+            let coding = Coding::Identity;
             cache
-                .answer(&view, question, coding, || rendered.as_bytes().to_vec())
+                .answer(&view, question, coding, Instant::now() + seconds(1), || rendered.into())
                 .await
                 .unwrap()
-                .body
-                .clone()
+                .bytes()
+                .to_vec()
         }
     };
-    assert_eq!(ask(&bench, "first").await, "first");
+    assert_eq!(ask(&bench, "first").await, b"first");
     let before = bench.snapshot().view.id();
     bench.until("second", |snapshot| snapshot.view.id() != before).await;
     // It is there already, so what this caller would render is not used.
-    assert_eq!(ask(&bench, "second").await, bench.document());
+    assert_eq!(ask(&bench, "second").await, bench.document().as_bytes());
     advance(seconds(1)).await;
 }
 

@@ -1,13 +1,14 @@
 //! When the gateway is ready, and what is ready for a caller who waits.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::support::web::Site;
 use http::Method;
 use incident_gateway::cache::{Format, Question};
 use incident_gateway::http::Phase;
 use incident_gateway::render::compress::Coding;
+use tokio::time::Instant;
 
 #[tokio::test(start_paused = true)]
 async fn ready_from_the_first_data_until_the_stop_whatever_becomes_of_the_data() {
@@ -40,19 +41,21 @@ async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
 
     let view =
         site.unpublished(Some("{}"), &vec![Some(r#"{"results":[]}"#); site.config.sources.len()]);
-    site.cache.warm(&view).await;
+    site.cache.prerender(&view).await;
     let ask = |coding| {
-        site.cache.answer(&view, Question::Incidents(Format::Json), coding, || b"late".to_vec())
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let question = Question::Incidents(Format::Json);
+        site.cache.answer(&view, question, coding, deadline, || b"late".to_vec())
     };
     let gzip_magic = [0x1f, 0x8b];
     let ready = ask(Coding::Gzip).await.unwrap();
-    assert_eq!(ready.body[..2], gzip_magic);
+    assert_eq!(ready.bytes()[..2], gzip_magic);
     // The plain document was not asked for, so it is made now; the compressed one is not made of
     // that.
     let plain = ask(Coding::Identity).await.unwrap();
-    assert_eq!(plain.body, "late");
-    let late = incident_gateway::render::compress::compress(plain.body.clone(), Coding::Gzip);
-    assert_ne!(ready.body, late);
+    assert_eq!(plain.bytes(), b"late");
+    let late = incident_gateway::render::compress::compress("late".into(), Coding::Gzip);
+    assert_ne!(ready.bytes(), late);
 
     // Nothing was published: the caller is told so when its budget ends.
     assert_eq!(waiting.await.unwrap(), 503);

@@ -64,7 +64,7 @@ impl Site {
         let mut registry = metrics::registry();
         let metrics = UpstreamMetrics::register(&mut registry);
         let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, 1).unwrap());
-        let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
+        let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes, 2));
         let (phase, phases) = watch::channel(Phase::Serving);
         let sources = names.iter().map(|name| SourceStatus::new(Arc::clone(name)));
         let first = Snapshot {

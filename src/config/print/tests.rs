@@ -137,7 +137,9 @@ fn config() -> impl Strategy<Value = Config> {
     let addresses = (any::<IpAddr>(), any::<IpAddr>(), 0..=32_767_u16, 32_768..=65_535_u16);
     let cache = (duration(1, 3_600_000), duration(0, 3_600_000), 0..=1_u64 << 40);
     let waits = (duration(1, 3_600_000), duration(1, 3_600_000), duration(1, 3_600_000));
-    let limits = (1..=1_000_000_usize, 1..=1_000_000_usize, waits);
+    let renders = proptest::option::of(1..=1024_usize);
+    let counts = (1..=1_000_000_usize, 1..=1_000_000_usize, renders, 1..=1_000_000_usize);
+    let limits = (counts, waits);
     let shutdown = (duration(0, 3_600_000), duration(0, 3_600_000));
     let log_format =
         prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
@@ -166,11 +168,13 @@ fn config() -> impl Strategy<Value = Config> {
                 sources,
                 cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
                 limits: Limits {
-                    max_connections: limits.0,
-                    max_requests: limits.1,
-                    header_timeout: limits.2.0,
-                    idle_timeout: limits.2.1,
-                    write_timeout: limits.2.2,
+                    max_connections: limits.0.0,
+                    max_requests: limits.0.1,
+                    max_renders: limits.0.2,
+                    max_events: limits.0.3,
+                    header_timeout: limits.1.0,
+                    idle_timeout: limits.1.1,
+                    write_timeout: limits.1.2,
                 },
                 shutdown: Shutdown { drain_delay: shutdown.0, timeout: shutdown.1 },
                 log_format,

@@ -22,8 +22,8 @@ use self::standing::Standing;
 use super::Gateway;
 use super::body::Body;
 use super::context::Context;
-use super::freshness::Description;
-use super::incidents::Asked;
+use super::freshness::FreshnessHeaders;
+use super::incidents::RequestPreferences;
 use super::negotiate;
 use super::problem::Problem;
 use super::query::Keys;
@@ -78,7 +78,7 @@ struct ProblemPage<'a> {
 
 /// What a page is asked for.
 struct PageQuery {
-    asked: Asked,
+    asked: RequestPreferences,
     filter: Filter,
     /// From 0.
     page: usize,
@@ -89,17 +89,17 @@ impl Gateway {
     pub(super) async fn overview_page(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
             let PageQuery { asked, filter, page } = self.read_page(request, Keys::All)?;
-            let found = self.find(&asked, context).await?;
-            let overview = self.overviews.get(&found.snapshot.view, &filter);
+            let selected = self.select_snapshot(&asked, context).await?;
+            let overview = self.overviews.get(&selected.snapshot.view, &filter);
             let overview = match timeout_at(context.started + self.budget, overview).await {
                 Ok(Some(overview)) => overview,
                 Ok(None) => return Err(Problem::Internal),
                 Err(_) => return Err(Problem::Overloaded),
             };
-            let template = overview::Page::new(&found.snapshot, &overview, &filter, page);
-            Ok(html(&template, &found.snapshot, &request.headers))
+            let template = overview::Page::new(&selected.snapshot, &overview, &filter, page);
+            Ok(html(&template, &selected.snapshot, &request.headers))
         };
-        self.settle_page(answer.await, request, context)
+        self.into_page_response(answer.await, request, context)
     }
 
     /// `GET /employees/{employee_id}`
@@ -111,9 +111,9 @@ impl Gateway {
     ) -> Response<Body> {
         let answer = async {
             let PageQuery { asked, filter, page } = self.read_page(request, Keys::OfEmployee)?;
-            let found = self.find(&asked, context).await?;
-            let rank = found.snapshot.view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
-            let (snapshot, headers) = (Arc::clone(&found.snapshot), request.headers.clone());
+            let selected = self.select_snapshot(&asked, context).await?;
+            let rank = selected.snapshot.view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
+            let (snapshot, headers) = (Arc::clone(&selected.snapshot), request.headers.clone());
             // One employee may have most of the incidents, and sorting those takes its time.
             let made = tokio::task::spawn_blocking(move || {
                 let template = employee::Page::new(
@@ -130,7 +130,7 @@ impl Gateway {
                 Err(_) => Err(Problem::Overloaded),
             }
         };
-        self.settle_page(answer.await, request, context)
+        self.into_page_response(answer.await, request, context)
     }
 
     /// `GET /assets/{name}`
@@ -164,7 +164,7 @@ impl Gateway {
     }
 
     /// The page, or the problem: as a page too, for those who take one.
-    fn settle_page(
+    fn into_page_response(
         &self,
         answer: Result<Response<Body>, Problem>,
         request: &Parts,
@@ -174,7 +174,7 @@ impl Gateway {
             Ok(page) => return page,
             Err(problem) => problem,
         };
-        let mut response = self.settle(Err(problem.clone()), request, context);
+        let mut response = self.into_response(Err(problem.clone()), request, context);
         response
             .headers_mut()
             .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
@@ -204,7 +204,7 @@ fn html(page: &impl Template, snapshot: &Snapshot, request: &HeaderMap) -> Respo
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
-    Description::new(snapshot, Instant::now()).state(headers);
+    FreshnessHeaders::new(snapshot, Instant::now()).insert_state(headers);
     guard(headers);
     response
 }

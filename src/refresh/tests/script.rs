@@ -123,7 +123,7 @@ pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
     let script = Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() });
     let names: Vec<Arc<str>> = NAMES.map(Arc::from).into();
     let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
-    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20));
+    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20, 2));
     let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
     let settings =
         Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };

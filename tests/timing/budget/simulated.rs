@@ -144,7 +144,7 @@ async fn play(seed: u64) {
     let metrics = UpstreamMetrics::register(&mut registry);
     let refresh_metrics = RefreshMetrics::register(&mut registry);
     let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed).unwrap());
-    let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes));
+    let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes, 4));
     let policy = Policy {
         ttl: config.cache.ttl,
         grace: config.upstream.timeout,

@@ -6,14 +6,12 @@
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use http::Response;
 use http::header::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-use super::body::Body;
 use super::context::REQUEST_ID;
-use super::freshness::{CacheResult, MOMENT};
-use super::incidents::{Found, SERVER_TIMING, server_timing};
+use super::freshness::{CacheResult, HEADERS_TTL};
+use super::incidents::{SERVER_TIMING, SelectedSnapshot, server_timing};
 use crate::cache::{Answer, DOCUMENTS, Question};
 use crate::render::compress::Coding;
 use crate::snapshot::Snapshot;
@@ -21,10 +19,12 @@ use crate::trace_context::TRACEPARENT;
 
 /// The last answer of each document in each coding.
 #[derive(Debug, Default)]
-pub(super) struct Prepared([[RwLock<Option<Made>>; Coding::ALL.len()]; DOCUMENTS.len()]);
+pub(super) struct ResponseCache(
+    [[RwLock<Option<CachedResponse>>; Coding::ALL.len()]; DOCUMENTS.len()],
+);
 
 #[derive(Debug)]
-struct Made {
+struct CachedResponse {
     /// Weak, as the answer is, so that they go when they are served no longer.
     snapshot: Weak<Snapshot>,
     answer: Weak<Answer>,
@@ -33,8 +33,8 @@ struct Made {
     headers: HeaderMap,
 }
 
-impl Prepared {
-    fn slot(&self, question: &Question, coding: Coding) -> Option<&RwLock<Option<Made>>> {
+impl ResponseCache {
+    fn slot(&self, question: &Question, coding: Coding) -> Option<&RwLock<Option<CachedResponse>>> {
         let document = DOCUMENTS.iter().position(|document| document == question)?;
         Some(&self.0[document][coding as usize])
     }
@@ -47,15 +47,13 @@ impl Prepared {
         coding: Coding,
         snapshot: &Arc<Snapshot>,
         now: Instant,
-    ) -> Option<(Response<Body>, CacheResult)> {
+    ) -> Option<(Arc<Answer>, HeaderMap, CacheResult)> {
         let slot = self.slot(question, coding)?.read().unwrap_or_else(PoisonError::into_inner);
-        let made = slot.as_ref().filter(|made| {
-            Weak::as_ptr(&made.snapshot) == Arc::as_ptr(snapshot)
-                && now.saturating_duration_since(made.at) < MOMENT
+        let cached = slot.as_ref().filter(|cached| {
+            Weak::as_ptr(&cached.snapshot) == Arc::as_ptr(snapshot)
+                && now.saturating_duration_since(cached.at) < HEADERS_TTL
         })?;
-        let mut response = Response::new(Body::full(made.answer.upgrade()?.body.clone()));
-        response.headers_mut().clone_from(&made.headers);
-        Some((response, made.result))
+        Some((cached.answer.upgrade()?, cached.headers.clone(), cached.result))
     }
 
     /// Keeps an answer that was just made, without what is its request's own.
@@ -63,7 +61,7 @@ impl Prepared {
         &self,
         question: &Question,
         coding: Coding,
-        found: &Found,
+        selected: &SelectedSnapshot,
         now: Instant,
         answer: &Arc<Answer>,
         headers: &HeaderMap,
@@ -77,8 +75,8 @@ impl Prepared {
         for name in [REQUEST_ID, TRACEPARENT] {
             headers.insert(name, HeaderValue::from_static(""));
         }
-        let (snapshot, answer) = (Arc::downgrade(&found.snapshot), Arc::downgrade(answer));
-        let made = Made { snapshot, answer, result: found.result, at: now, headers };
-        *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(made);
+        let (snapshot, answer) = (Arc::downgrade(&selected.snapshot), Arc::downgrade(answer));
+        let cached = CachedResponse { snapshot, answer, result: selected.result, at: now, headers };
+        *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
     }
 }
