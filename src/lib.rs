@@ -25,7 +25,6 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod demo;
-mod fetch;
 mod hex;
 pub mod http;
 pub mod join;

@@ -23,7 +23,6 @@ use crate::background::{GIVE_WAY_EVERY, give_way};
 use crate::decode::{
     EmployeeId, Identities, IdentityValue, Incidents, Priority, Record, RecordFault,
 };
-use crate::fetch::fetch;
 
 /// Why a record stands among the unattributed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -145,9 +144,6 @@ type Slot = u32;
 /// The slot of a record that has no employee.
 const NO_SLOT: Slot = Slot::MAX;
 
-/// How many records before a record is placed its place is asked for.
-const AHEAD: usize = 16;
-
 /// Joins the sources' records (in their configured order, absent ones as `None`) by employee.
 #[must_use]
 pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> Joined {
@@ -212,15 +208,7 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
     }
     joined.placed = vec![Placed::default(); end as usize];
     slices::for_each(sources, |source, index, record| {
-        let index = first_slots[source] + index;
-        // The records of the same source come next, now or in the next slice.
-        if let Some(&slot) = slots.get(index + AHEAD)
-            && let Some(&next) = counts.get(slot as usize)
-            && let Some(place) = joined.placed.get(next as usize)
-        {
-            fetch(place);
-        }
-        let slot = slots[index];
+        let slot = slots[first_slots[source] + index];
         if slot != NO_SLOT {
             let next = &mut counts[slot as usize];
             joined.placed[*next as usize] = Placed::new(record, narrow_source(source));
@@ -358,12 +346,6 @@ impl Joined {
     #[cfg(test)]
     pub(crate) fn is_prepared_by_time(&self) -> bool {
         self.by_time.is_prepared()
-    }
-
-    /// All incidents that have an employee, in the order of the document.
-    #[must_use]
-    pub fn placed(&self) -> &[Placed] {
-        &self.placed
     }
 
     /// What could not be placed, in the order of the sources, then upstream order.

@@ -7,7 +7,6 @@ use serde::de::IgnoredAny;
 
 use super::Filter;
 use super::member::{drop_line_breaks, value};
-use super::prefetch::Prefetch;
 use crate::decode::{Member, members, unescape};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
@@ -42,12 +41,10 @@ pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
         table.out.reserve(view.size());
     }
     table.header();
-    let mut prefetch = Prefetch::of(view, filter.foreseen(view.joined()));
     let mut scratch = Vec::new();
     for employee in filter.employees(view.joined()) {
         for (_, placed) in filter.incidents(&employee) {
             table.row(&employee, placed, &mut scratch);
-            prefetch.step();
         }
     }
     table.out

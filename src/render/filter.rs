@@ -96,13 +96,6 @@ impl Filter {
         }
     }
 
-    /// The incidents that meet the filter, in the order of the document, where that is known at
-    /// once: if they are all.
-    #[must_use]
-    pub fn foreseen<'a>(&self, joined: &'a Joined) -> &'a [Placed] {
-        if self.is_empty() { joined.placed() } else { &[] }
-    }
-
     /// The employee's incidents that meet the filter, in the order of the document.
     pub fn incidents<'a>(
         &self,

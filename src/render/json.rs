@@ -2,7 +2,6 @@
 
 use super::Filter;
 use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
-use super::prefetch::Prefetch;
 use crate::background::give_way;
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
@@ -15,12 +14,10 @@ const EMPLOYEE_FRAME: usize = 192;
 #[must_use]
 pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view) } else { 0 });
-    let joined = view.joined();
     out.push(b'{');
     let begin = out.len();
-    let mut writer =
-        Writer::new(&mut out, view, filter, Prefetch::of(view, filter.foreseen(joined)));
-    for employee in filter.employees(joined) {
+    let mut writer = Writer::new(&mut out, view, filter);
+    for employee in filter.employees(view.joined()) {
         give_way();
         writer.member(&employee, begin);
     }
@@ -41,7 +38,7 @@ fn size_of_all(view: &View) -> usize {
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::new();
-    Writer::new(&mut out, view, filter, Prefetch::of(view, &[])).groups(employee);
+    Writer::new(&mut out, view, filter).groups(employee);
     out
 }
 
@@ -107,19 +104,13 @@ struct Writer<'a> {
     view: &'a View,
     filter: &'a Filter,
     prefixes: Vec<Vec<u8>>,
-    prefetch: Prefetch<'a>,
     /// An employee's id as JSON.
     id: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(
-        out: &'a mut Vec<u8>,
-        view: &'a View,
-        filter: &'a Filter,
-        prefetch: Prefetch<'a>,
-    ) -> Self {
-        Self { out, view, filter, prefixes: prefixes(view), prefetch, id: Vec::new() }
+    fn new(out: &'a mut Vec<u8>, view: &'a View, filter: &'a Filter) -> Self {
+        Self { out, view, filter, prefixes: prefixes(view), id: Vec::new() }
     }
 
     /// `"<id>":{groups}`, after a comma if there is a member since `first`, unless the employee has
@@ -152,7 +143,7 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn list(&mut self, group: &[Placed]) -> usize {
-        let Self { out, view, filter, prefixes, prefetch, .. } = self;
+        let Self { out, view, filter, prefixes, .. } = self;
         let all = filter.sources.is_none();
         let count = if all {
             group.len()
@@ -173,7 +164,6 @@ impl<'a> Writer<'a> {
             } else {
                 splice_whole(out, prefix, view.tail(placed));
             }
-            prefetch.step();
         }
         out.extend_from_slice(b"]}");
         count

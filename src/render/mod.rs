@@ -6,7 +6,6 @@ mod filter;
 mod json;
 mod member;
 mod ndjson;
-mod prefetch;
 mod summary;
 
 pub use csv::csv;

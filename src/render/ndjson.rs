@@ -3,7 +3,6 @@
 use super::Filter;
 use super::json::write_string;
 use super::member::{drop_line_breaks, splice, splice_whole};
-use super::prefetch::Prefetch;
 use crate::decode::Member;
 use crate::snapshot::View;
 
@@ -19,7 +18,6 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
         .collect();
     let mut out =
         Vec::with_capacity(if filter.is_empty() { size_of_all(view, &prefixes) } else { 0 });
-    let mut prefetch = Prefetch::of(view, filter.foreseen(view.joined()));
     let mut id = Vec::new();
     for employee in filter.employees(view.joined()) {
         id.clear();
@@ -36,7 +34,6 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
             }
             drop_line_breaks(&mut out, begin);
             out.push(b'\n');
-            prefetch.step();
         }
     }
     out
