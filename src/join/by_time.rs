@@ -1,7 +1,5 @@
-//! Whose incidents lie about a time, found without going through everybody's.
-
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! An index of employees by the time of their incidents, so that a query for a short period does
+//! not go through all incidents.
 
 use super::Joined;
 
@@ -15,37 +13,9 @@ const SAMPLED: usize = 1024;
 /// part of them.
 const SHARE: usize = 4;
 
-/// The employees by the time of their incidents, once somebody has asked.
-#[derive(Debug, Default)]
-pub(super) struct ByTime {
-    times: OnceLock<Times>,
-    is_asked: AtomicBool,
-}
-
-impl ByTime {
-    /// Those of this data, made at the first call.
-    pub(super) fn ask(&self, joined: &Joined) -> &Times {
-        self.is_asked.store(true, Ordering::Relaxed);
-        self.prepare(joined)
-    }
-
-    pub(super) fn prepare(&self, joined: &Joined) -> &Times {
-        self.times.get_or_init(|| Times::new(joined))
-    }
-
-    pub(super) fn is_asked(&self) -> bool {
-        self.is_asked.load(Ordering::Relaxed)
-    }
-
-    #[cfg(test)]
-    pub(super) fn is_prepared(&self) -> bool {
-        self.times.get().is_some()
-    }
-}
-
 /// The employees, by the time of their incidents.
-#[derive(Debug)]
-pub(super) struct Times {
+#[derive(Debug, Default)]
+pub(super) struct TimeIndex {
     /// Where the first bucket begins, but that it has all that is earlier too, as the last has all
     /// that is later.
     begin: f64,
@@ -57,8 +27,8 @@ pub(super) struct Times {
     ranks: Vec<u32>,
 }
 
-impl Times {
-    fn new(joined: &Joined) -> Self {
+impl TimeIndex {
+    pub(super) fn new(joined: &Joined) -> Self {
         let placed = &joined.placed;
         let mut sample: Vec<f64> = placed
             .iter()

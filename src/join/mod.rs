@@ -17,7 +17,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 pub use order::OrderKey;
 pub use placed::Placed;
 
-use self::by_time::ByTime;
+use self::by_time::TimeIndex;
 use self::employees::Employees;
 use crate::background::{GIVE_WAY_EVERY, give_way};
 use crate::decode::{
@@ -134,7 +134,7 @@ pub struct Joined {
     hasher: DefaultHashBuilder,
     /// How many incidents each source has of each priority.
     tally: Vec<[usize; 4]>,
-    by_time: ByTime,
+    by_time: TimeIndex,
 }
 
 /// Where a record goes before the groups have their places: the employee's number times four, plus
@@ -221,6 +221,7 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
         begin = end;
     }
     joined.build_index();
+    joined.by_time = TimeIndex::new(&joined);
     joined
 }
 
@@ -329,23 +330,7 @@ impl Joined {
     /// of some others; none when these are so many that it is as well to go through all.
     #[must_use]
     pub fn ranks_between(&self, since: Option<f64>, until: Option<f64>) -> Option<Vec<usize>> {
-        self.by_time.ask(self).ranks(since, until, self.employee_count())
-    }
-
-    /// Whether [`Self::ranks_between`] was called.
-    #[must_use]
-    pub fn is_asked_by_time(&self) -> bool {
-        self.by_time.is_asked()
-    }
-
-    /// Does now what the first call of [`Self::ranks_between`] would have to.
-    pub fn prepare_by_time(&self) {
-        self.by_time.prepare(self);
-    }
-
-    #[cfg(test)]
-    pub(crate) fn is_prepared_by_time(&self) -> bool {
-        self.by_time.is_prepared()
+        self.by_time.ranks(since, until, self.employee_count())
     }
 
     /// What could not be placed, in the order of the sources, then upstream order.

@@ -43,17 +43,10 @@ impl Refresh {
             }
         }
         let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
-        let (fields, snapshots) = (Arc::clone(&self.fields), self.snapshots.clone());
+        let fields = Arc::clone(&self.fields);
         self.publishing = Some(tokio::spawn(async move {
-            let by_time = snapshots.borrow().view.joined().is_asked_by_time();
             let join = move || {
-                let view =
-                    View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields);
-                if by_time {
-                    // While somebody asks so of every view, nobody waits for it.
-                    view.joined().prepare_by_time();
-                }
-                view
+                View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields)
             };
             let view = run_cpu_bound(join).await;
             let view = Arc::new(view);

@@ -250,21 +250,6 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_view_is_prepared_for_questions_by_time_when_the_one_before_had_some() {
-    let denial = vec![incidents(1, &["7"]), incidents(1, &["7", "7"]), incidents(1, &["7"])];
-    let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
-    bench.until("all", complete).await;
-    for asks in [true, false] {
-        let view = Arc::clone(&bench.snapshot().view);
-        if asks {
-            let _ = view.joined().ranks_between(Some(0.0), None);
-        }
-        bench.until("the next", |snapshot| snapshot.view.id() != view.id()).await;
-        assert_eq!(bench.snapshot().view.joined().is_prepared_by_time(), asks);
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_refusal_by_an_open_circuit_hides_no_cause() {
     let refused = Answer::Fail(Duration::ZERO, Outcome::CircuitOpen, Some(seconds(20)));
     let denial = vec![fail(1, Outcome::Timeout), refused.clone(), refused, incidents(1, &["7"])];
