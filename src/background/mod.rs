@@ -1,7 +1,5 @@
 //! A runtime for work that no caller waits for, and threads of low priority for its computing.
 
-mod turns;
-
 use std::cell::Cell;
 use std::future::{Future, pending};
 use std::io;
@@ -9,8 +7,6 @@ use std::panic::resume_unwind;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, spawn_blocking};
-
-pub use turns::{GIVE_WAY_EVERY, give_way};
 
 /// How much the niceness of CPU-bound background work exceeds that of the process. At 10 the kernel
 /// gives such a thread about a tenth of a core that another thread wants too: a refresh still ends
@@ -88,7 +84,6 @@ pub fn spawn_cpu_bound<T: Send + 'static>(
     spawn_blocking(|| {
         if let Some(niceness) = CPU_BOUND_NICENESS.get() {
             lower_priority(niceness);
-            turns::begin();
         }
         work()
     })

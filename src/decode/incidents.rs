@@ -14,7 +14,6 @@ use super::times::Times;
 use super::tokens::{Token, Tokens};
 use super::window::Prefix;
 use super::{DecodeError, document, employee_text, offset, swar, unescape};
-use crate::background::{GIVE_WAY_EVERY, give_way};
 
 /// What the decoder must know about a source: which fields may name the employee, in order of
 /// precedence.
@@ -198,9 +197,6 @@ impl Reader<'_> {
                 self.make_room(scanner.position(), scanner.bytes().len());
             }
             self.records.push(record);
-            if self.records.len().is_multiple_of(GIVE_WAY_EVERY) {
-                give_way();
-            }
             scanner.skip_whitespace();
             if scanner.accept(b']') {
                 return Ok(scanner);

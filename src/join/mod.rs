@@ -19,7 +19,6 @@ pub use placed::Placed;
 
 use self::by_time::TimeIndex;
 use self::employees::Employees;
-use crate::background::{GIVE_WAY_EVERY, give_way};
 use crate::decode::{
     EmployeeId, Identities, IdentityValue, Incidents, Priority, Record, RecordFault,
 };
@@ -164,9 +163,6 @@ pub fn join(identities: Option<&Identities>, sources: &[Option<&Incidents>]) -> 
             None => Vec::new(),
         };
         for (index, record) in records(source).iter().enumerate() {
-            if index.is_multiple_of(GIVE_WAY_EVERY) {
-                give_way();
-            }
             match place(record, &mut employees, &others) {
                 Ok((employee, priority)) => {
                     let slot = employee * 4 + priority as Slot;

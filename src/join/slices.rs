@@ -1,6 +1,5 @@
 //! Going through the records of all sources by and large in the order of time.
 
-use crate::background::give_way;
 use crate::decode::{Incidents, Record};
 
 /// How many records a slice of time has, about: so few that two of the same list are seldom in one.
@@ -24,7 +23,6 @@ pub(super) fn for_each<'a>(
     let latest =
         batches.iter().map(|(.., batch)| batch.times().latest).fold(f64::NEG_INFINITY, f64::max);
     for slice in 1..=slices {
-        give_way();
         let end = if slice < slices {
             earliest + (latest - earliest) * (slice as f64 / slices as f64)
         } else {

@@ -22,7 +22,7 @@ pub use origin::{Fetched, Origin, UpstreamOrigin, endpoints, fields};
 pub use schedule::Schedule;
 
 use self::debounce::Debounce;
-use crate::background::{give_way, run_cpu_bound};
+use crate::background::run_cpu_bound;
 use crate::cache::Cache;
 use crate::outcome::Outcome;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
@@ -382,12 +382,7 @@ impl Refresh {
 
 /// Whether two bodies are the same. Of large ones that takes milliseconds.
 async fn is_same(a: Bytes, b: Bytes) -> bool {
-    const PIECE: usize = 256 << 10;
-    let is_same = move || {
-        let mut pieces = a.chunks(PIECE).zip(b.chunks(PIECE)).inspect(|_| give_way());
-        a.len() == b.len() && pieces.all(|(a, b)| a == b)
-    };
-    run_cpu_bound(is_same).await
+    run_cpu_bound(move || a == b).await
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::Filter;
 use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
-use crate::background::give_way;
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, Placed};
 use crate::snapshot::View;
@@ -18,7 +17,6 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     let begin = out.len();
     let mut writer = Writer::new(&mut out, view, filter);
     for employee in filter.employees(view.joined()) {
-        give_way();
         writer.member(&employee, begin);
     }
     out.push(b'}');
