@@ -29,7 +29,7 @@ use moka::future::Cache as Moka;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use answer::Answer;
-pub use question::{DOCUMENTS, Question};
+pub use question::Question;
 pub use responses::Connection;
 
 use self::account::{Account, Charge, SMALL_ANSWER_BYTES};
@@ -40,7 +40,6 @@ use self::responses::{RECLAIM_INTERVAL, Responses};
 use crate::background::spawn_cpu_bound;
 use crate::decode::{Identities, Incidents};
 use crate::render::compress::{Coding, compress};
-use crate::render::{self, Filter};
 use crate::snapshot::View;
 
 /// A source's whole answer, decoded.
@@ -68,42 +67,6 @@ impl Batch {
         match self {
             Self::Identities(identities) => identities.len(),
             Self::Incidents(incidents) => incidents.records().len(),
-        }
-    }
-}
-
-/// A form in which incidents are given out.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Format {
-    /// One document, grouped.
-    Json,
-    /// A record a line.
-    Ndjson,
-    /// A table.
-    Csv,
-}
-
-impl Format {
-    /// Every format.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
-
-    /// Its media type, as `Content-Type` states it.
-    #[must_use]
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Ndjson => "application/x-ndjson",
-            Self::Csv => "text/csv; charset=utf-8; header=present",
-        }
-    }
-
-    /// A view's incidents that meet the filter, in this format.
-    #[must_use]
-    pub fn render(self, view: &View, filter: &Filter) -> Vec<u8> {
-        match self {
-            Self::Json => render::incidents(view, filter),
-            Self::Ndjson => render::ndjson(view, filter),
-            Self::Csv => render::csv(view, filter),
         }
     }
 }
@@ -336,11 +299,11 @@ impl Cache {
     /// Renders the documents that callers have asked for lately, so that publishing the view costs
     /// none of them time. They need no permit: they are made one after another.
     pub async fn prerender(&self, view: &Arc<View>) {
-        for (question, coding) in self.demand.recent() {
-            let key = Key { view: view.id(), question: question.clone(), coding };
+        for (document, coding) in self.demand.recent() {
+            let key = Key { view: view.id(), question: Question::Document(document), coding };
             let view = Arc::clone(view);
             // A failure shows again, and is answered, when a caller asks.
-            let _ = self.render(key, move || render_document(&view, &question), || false).await;
+            let _ = self.render(key, move || document.render(&view), || false).await;
         }
     }
 
@@ -468,15 +431,6 @@ impl Cache {
             }
             cache.is_enforcing.store(false, Ordering::Relaxed);
         });
-    }
-}
-
-/// The bytes of a whole document.
-fn render_document(view: &View, question: &Question) -> Vec<u8> {
-    match question {
-        Question::Incidents(format) => format.render(view, &Filter::default()),
-        Question::Unattributed => render::unattributed(view),
-        Question::Filtered(_) => unreachable!("only whole documents are rendered ahead"),
     }
 }
 

@@ -7,8 +7,9 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 
 use super::*;
+use crate::render::{Document, Format};
 
-const DOCUMENT: Question = Question::Incidents(Format::Json);
+const DOCUMENT: Question = Question::Document(Document::Incidents(Format::Json));
 
 fn cache(max_bytes: u64, max_renders: usize) -> Arc<Cache> {
     Arc::new(Cache::new(Duration::from_secs(1), max_bytes, max_renders))

@@ -18,8 +18,9 @@ use super::negotiate::{self, Preferences};
 use super::problem::Problem;
 use super::query::{Keys, Query};
 use super::routes::Route;
-use crate::cache::{Connection, Format, Question};
+use crate::cache::{Connection, Question};
 use crate::render;
+use crate::render::{Document, Format};
 use crate::snapshot::{Completeness, Snapshot};
 
 /// What answering takes beside rendering: scheduling, headers, the socket.
@@ -63,8 +64,10 @@ impl Gateway {
         context: &Context,
     ) -> Option<Response<Body>> {
         let question = match route {
-            Route::Incidents => Question::Incidents(negotiate::format(&request.headers)),
-            Route::Unattributed => Question::Unattributed,
+            Route::Incidents => {
+                Question::Document(Document::Incidents(negotiate::format(&request.headers)))
+            }
+            Route::Unattributed => Question::Document(Document::Unattributed),
             _ => return None,
         };
         if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
@@ -90,7 +93,7 @@ impl Gateway {
             let (query, preferences) = self.read(request, Keys::All)?;
             let format = negotiate::format(&request.headers);
             let question = if query.filter.is_empty() {
-                Question::Incidents(format)
+                Question::Document(Document::Incidents(format))
             } else {
                 Question::Filtered(format!("/incidents {format:?} {:?}", query.filter).into())
             };
@@ -140,11 +143,14 @@ impl Gateway {
     pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
             let (_, preferences) = self.read(request, Keys::Complete)?;
-            self.cache.record_demand(&Question::Unattributed, negotiate::coding(&request.headers));
+            self.cache.record_demand(
+                &Question::Document(Document::Unattributed),
+                negotiate::coding(&request.headers),
+            );
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let render_request = RenderRequest {
-                question: Question::Unattributed,
+                question: Question::Document(Document::Unattributed),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
                 is_small: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
-use crate::cache::Format;
+use crate::render::Format;
 use crate::render::compress::Coding;
 
 /// Shows the items of a comma-separated header, over all its lines, with their `q`. Items whose `q`

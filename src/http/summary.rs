@@ -10,8 +10,9 @@ use super::body::Body;
 use super::context::Context;
 use super::incidents::RenderRequest;
 use super::query::Keys;
-use crate::cache::{Format, Question};
+use crate::cache::Question;
 use crate::render;
+use crate::render::Format;
 
 impl Gateway {
     /// `GET /summary`

@@ -201,7 +201,9 @@ async fn an_old_view_goes_when_the_last_answer_from_it_does() {
     bench.until("all", complete).await;
     let view = Arc::clone(&bench.snapshot().view);
     let (old, batch) = (Arc::downgrade(&view), Arc::downgrade(view.batches()[0].as_ref().unwrap()));
-    let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
+    let question = crate::cache::Question::Document(crate::render::Document::Incidents(
+        crate::render::Format::Json,
+    ));
     let answer = bench
         .cache
         .answer(&view, question, Coding::Identity, Instant::now() + seconds(1), || vec![b'x'; 64])
@@ -231,7 +233,9 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
     let ask = |bench: &Bench, rendered: &'static str| {
         let (cache, view) = (Arc::clone(&bench.cache), Arc::clone(&bench.snapshot().view));
         async move {
-            let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
+            let question = crate::cache::Question::Document(crate::render::Document::Incidents(
+                crate::render::Format::Json,
+            ));
             let coding = Coding::Identity;
             cache
                 .answer(&view, question, coding, Instant::now() + seconds(1), || rendered.into())

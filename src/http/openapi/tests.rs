@@ -6,7 +6,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::*;
-use crate::cache::Format;
 use crate::decode::Priority;
 use crate::http::problem::Problem;
 use crate::http::query::Keys;
@@ -14,6 +13,7 @@ use crate::http::routes::Route;
 use crate::join::Reason;
 use crate::outcome::Outcome;
 use crate::render::BUSIEST;
+use crate::render::Format;
 use crate::snapshot::{Completeness, Freshness};
 
 fn document() -> Value {
