@@ -1,7 +1,4 @@
-//! What is kept: each source's last good batch, and rendered answers.
-//!
-//! moka keeps time by its own clock, so that only bounds memory here: how old data may be served is
-//! decided from [`crate::snapshot::Policy`], by the time it was fetched.
+//! Rendered answers.
 //!
 //! # Bounds
 //!
@@ -20,7 +17,6 @@ mod responses;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -38,38 +34,8 @@ use self::question::Key;
 use self::queue::{RenderQueue, Ticket};
 use self::responses::{RECLAIM_INTERVAL, Responses};
 use crate::background::spawn_cpu_bound;
-use crate::decode::{Identities, Incidents};
 use crate::render::compress::{Coding, compress};
 use crate::snapshot::View;
-
-/// A source's whole answer, decoded.
-#[derive(Clone, Debug)]
-pub enum Batch {
-    /// Of the identities endpoint.
-    Identities(Arc<Identities>),
-    /// Of an incident endpoint.
-    Incidents(Arc<Incidents>),
-}
-
-impl Batch {
-    /// The answer's bytes.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        match self {
-            Self::Identities(identities) => identities.body(),
-            Self::Incidents(incidents) => incidents.body(),
-        }
-    }
-
-    /// How many records, or addresses, it has.
-    #[must_use]
-    pub fn records(&self) -> usize {
-        match self {
-            Self::Identities(identities) => identities.len(),
-            Self::Incidents(incidents) => incidents.records().len(),
-        }
-    }
-}
 
 /// Why an answer cannot be given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,7 +52,6 @@ const SLOW_RESPONSE_RATE: f64 = (256 << 10) as f64;
 
 /// The gateway's cache.
 pub struct Cache {
-    last_good: Moka<usize, Batch>,
     answers: Moka<Key, Arc<Answer>>,
     account: Arc<Account>,
     responses: Arc<Responses>,
@@ -105,16 +70,15 @@ struct PresentDocuments {
 }
 
 impl Cache {
-    /// An empty cache: batches live `stale_for`, answers take at most `max_bytes` together, and
-    /// `max_renders` are made at once.
+    /// An empty cache: answers take at most `max_bytes` together, and `max_renders` are made at
+    /// once.
     #[must_use]
-    pub fn new(stale_for: Duration, max_bytes: u64, max_renders: usize) -> Self {
+    pub fn new(max_bytes: u64, max_renders: usize) -> Self {
         let weight = |_: &Key, answer: &Arc<Answer>| {
             let charge = answer.charge();
             if charge.is_counted() { u32::try_from(charge.bytes()).unwrap_or(u32::MAX) } else { 0 }
         };
         Self {
-            last_good: Moka::builder().time_to_live(stale_for).build(),
             answers: Moka::builder().weigher(weight).max_capacity(max_bytes).build(),
             account: Account::new(max_bytes),
             responses: Arc::default(),
@@ -123,24 +87,6 @@ impl Cache {
             documents: Mutex::default(),
             is_enforcing: AtomicBool::new(false),
         }
-    }
-
-    /// Keeps a source's batch in place of the one before.
-    pub async fn keep(&self, source: usize, batch: Batch) {
-        self.last_good.insert(source, batch).await;
-        // Else the one before stays in moka's queue of writes, and views may be a while apart.
-        self.last_good.run_pending_tasks().await;
-    }
-
-    /// A source's last good batch.
-    pub async fn last_good(&self, source: usize) -> Option<Batch> {
-        self.last_good.get(&source).await
-    }
-
-    /// Lets go of a source's batch.
-    pub async fn forget(&self, source: usize) {
-        self.last_good.invalidate(&source).await;
-        self.last_good.run_pending_tasks().await;
     }
 
     /// Notes that a caller asks for this, before it waits for data: a snapshot that is published
@@ -412,7 +358,6 @@ impl Cache {
             self.answers.invalidate(&*key).await;
         }
         self.answers.run_pending_tasks().await;
-        self.last_good.run_pending_tasks().await;
         self.enforce_bound();
     }
 
