@@ -3,7 +3,7 @@
 mod completeness;
 pub mod metrics;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -27,6 +27,7 @@ pub struct View {
     joined: Joined,
     /// For each source, the body its records stand in; empty without a batch.
     bodies: Box<[Bytes]>,
+    time_range: OnceLock<Option<(f64, f64)>>,
 }
 
 impl View {
@@ -45,7 +46,15 @@ impl View {
             .iter()
             .map(|batch| batch.map_or_else(Bytes::new, |batch| batch.body().clone()))
             .collect();
-        Self { id, names, fields: Arc::default(), batches, joined, bodies }
+        Self {
+            id,
+            names,
+            fields: Arc::default(),
+            batches,
+            joined,
+            bodies,
+            time_range: OnceLock::new(),
+        }
     }
 
     /// The same view, with the fields that its sources' records are known to have. A table has a
@@ -65,6 +74,19 @@ impl View {
     #[must_use]
     pub fn joined(&self) -> &Joined {
         &self.joined
+    }
+
+    /// The timestamps of the earliest and the latest incident of an employee, in seconds since the
+    /// epoch.
+    #[must_use]
+    pub fn time_range(&self) -> Option<(f64, f64)> {
+        *self.time_range.get_or_init(|| {
+            // Groups are sorted by time.
+            let groups = self.joined.employees().flat_map(|employee| employee.groups);
+            let ends = groups
+                .filter_map(|group| Some((group.first()?.timestamp, group.last()?.timestamp)));
+            ends.reduce(|all, group| (all.0.min(group.0), all.1.max(group.1)))
+        })
     }
 
     /// The names of the incident sources, in the configured order.

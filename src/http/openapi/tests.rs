@@ -139,6 +139,9 @@ fn problems_are_those_of_the_code() {
         Problem::NotFound,
         Problem::MethodNotAllowed,
         Problem::InvalidQuery(String::new()),
+        Problem::NotAcceptable,
+        Problem::PreconditionFailed,
+        Problem::TooManyStreams,
         Problem::UnknownEmployee,
         Problem::NoData { retry_after },
         Problem::Incomplete { retry_after },
@@ -154,6 +157,9 @@ fn problems_are_those_of_the_code() {
             | Problem::NotFound
             | Problem::MethodNotAllowed
             | Problem::InvalidQuery(_)
+            | Problem::NotAcceptable
+            | Problem::PreconditionFailed
+            | Problem::TooManyStreams
             | Problem::UnknownEmployee
             | Problem::NoData { .. }
             | Problem::Incomplete { .. }

@@ -1,10 +1,11 @@
 //! What the pages load: style, script, icon. They change only with the binary.
 
 use http::Response;
-use http::header::HeaderMap;
+use http::request::Parts;
 
 use crate::http::body::Body;
-use crate::http::openapi::fixed;
+use crate::http::context::Context;
+use crate::http::static_content;
 
 /// A file that is part of the binary.
 pub(super) struct Asset {
@@ -47,7 +48,7 @@ impl Asset {
         )
     }
 
-    pub(super) fn response(&self, request: &HeaderMap) -> Response<Body> {
-        fixed(self.content, self.content_type, request)
+    pub(super) fn response(&self, request: &Parts, context: &Context) -> Response<Body> {
+        static_content::response(self.content, self.content_type, request, context)
     }
 }

@@ -28,7 +28,7 @@ use super::negotiate;
 use super::problem::Problem;
 use super::query::Keys;
 use crate::render::Filter;
-use crate::render::compress::compress;
+use crate::render::compress::{Coding, compress};
 use crate::snapshot::Snapshot;
 
 /// Nothing but the page's own style, script, icon and stream; no frame, no base, forms only to
@@ -137,7 +137,7 @@ impl Gateway {
     pub(super) fn asset(name: &str, request: &Parts, context: &Context) -> Response<Body> {
         asset::find(name).map_or_else(
             || Problem::NotFound.response(context.id(), &[]),
-            |asset| asset.response(&request.headers),
+            |asset| asset.response(request, context),
         )
     }
 
@@ -196,7 +196,7 @@ impl Gateway {
 /// A rendered page with all that belongs to it.
 fn html(page: &impl Template, snapshot: &Snapshot, request: &HeaderMap) -> Response<Body> {
     let text = page.render().expect("writing to a string does not fail");
-    let coding = negotiate::coding(request);
+    let coding = negotiate::coding(request).unwrap_or(Coding::Identity);
     let mut response = Response::new(Body::full(compress(text.into(), coding)));
     let headers = response.headers_mut();
     if let Some(coding) = coding.as_str() {
