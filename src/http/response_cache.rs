@@ -12,8 +12,7 @@ use tokio::time::Instant;
 use super::context::REQUEST_ID;
 use super::freshness::{CacheResult, HEADERS_TTL};
 use super::incidents::{SERVER_TIMING, SelectedSnapshot, server_timing};
-use crate::cache::{Answer, Question};
-use crate::render::Document;
+use crate::cache::{Answer, DOCUMENTS, Question};
 use crate::render::compress::Coding;
 use crate::snapshot::Snapshot;
 use crate::trace_context::TRACEPARENT;
@@ -21,7 +20,7 @@ use crate::trace_context::TRACEPARENT;
 /// The last answer of each document in each coding.
 #[derive(Debug, Default)]
 pub(super) struct ResponseCache(
-    [[RwLock<Option<CachedResponse>>; Coding::ALL.len()]; Document::ALL.len()],
+    [[RwLock<Option<CachedResponse>>; Coding::ALL.len()]; DOCUMENTS.len()],
 );
 
 #[derive(Debug)]
@@ -36,8 +35,7 @@ struct CachedResponse {
 
 impl ResponseCache {
     fn slot(&self, question: &Question, coding: Coding) -> Option<&RwLock<Option<CachedResponse>>> {
-        let Question::Document(asked) = question else { return None };
-        let document = Document::ALL.iter().position(|document| document == asked)?;
+        let document = DOCUMENTS.iter().position(|document| document == question)?;
         Some(&self.0[document][coding as usize])
     }
 

@@ -9,12 +9,9 @@ use super::Gateway;
 use super::body::Body;
 use super::context::Context;
 use super::incidents::RenderRequest;
-use super::negotiate;
-use super::problem::Problem;
 use super::query::Keys;
-use crate::cache::Question;
+use crate::cache::{Format, Question};
 use crate::render;
-use crate::render::Format;
 
 impl Gateway {
     /// `GET /summary`
@@ -23,15 +20,12 @@ impl Gateway {
             let (query, preferences) = self.read(request, Keys::All)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
-            let filter = query.filter.normalized(&view);
-            let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
-                question: Question::Filtered(format!("/summary {filter:?}").into()),
+                question: Question::Filtered(format!("/summary {:?}", query.filter).into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
-                coding,
-                is_small: filter.is_small(&view),
-                render: move || render::summary(&view, &filter),
+                is_small: query.filter.is_small(&view),
+                render: move || render::summary(&view, &query.filter),
             };
             self.reply(render_request, selected, &preferences, request, context).await
         };

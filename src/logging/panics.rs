@@ -1,24 +1,17 @@
-//! Panics as lines of the log.
+//! Panics as lines of the log: in its form, and without waiting for a reader of stderr who has
+//! stopped reading.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
-use std::time::Duration;
 
-use super::writer::LogBuffer;
-
-/// How long a panic may wait for its line to be written: the process may abort after it, but the
-/// thread may as well be one that answers requests, and go on.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
+use super::writer::Gathering;
 
 /// Has panics logged from now on, with a backtrace where `RUST_BACKTRACE` asks for one.
-///
-/// Once a panic has waited in vain, because nobody reads stderr, later ones do not wait at all.
-pub(super) fn log_panics(buffer: LogBuffer) {
+pub(super) fn log_panics(lines: Gathering) {
     panic::set_hook(Box::new(move |panic| {
         log(panic);
-        if !buffer.is_stuck() {
-            buffer.flush_within(FLUSH_TIMEOUT);
-        }
+        // What comes after it may be the end of the process.
+        lines.flush_or_give_up();
     }));
 }
 

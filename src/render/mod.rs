@@ -2,7 +2,6 @@
 
 pub mod compress;
 mod csv;
-mod document;
 mod filter;
 mod json;
 mod member;
@@ -10,7 +9,6 @@ mod ndjson;
 mod summary;
 
 pub use csv::csv;
-pub use document::{Document, Format};
 pub use filter::{Filter, is_small};
 pub(crate) use json::line;
 pub use json::{employee, incidents, unattributed};

@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 
-use super::call::{Attempt, RecordedBody};
+use super::call::Attempt;
 use super::metrics::SourceMetrics;
-use super::{UnverifiedAnswer, UpstreamError, lock};
+use super::{UpstreamError, lock};
 use crate::outcome::Outcome;
 
 /// So many failures in a row open the circuit.
@@ -104,19 +104,19 @@ impl Breaker {
     }
 
     /// Lets a call pass, or says in how long one may.
-    fn admit(self: &Arc<Self>) -> Result<BreakerPermit, Duration> {
+    fn admit(self: &Arc<Self>) -> Result<Ticket, Duration> {
         let mut inner = lock(&self.inner);
         if let Some(wait) = inner.circuit.refuses_for() {
             return Err(wait);
         }
-        let is_probe = match inner.circuit {
+        let probe = match inner.circuit {
             Circuit::Closed { .. } => false,
             Circuit::Open { openings, .. } | Circuit::HalfOpen { openings, .. } => {
                 self.enter(&mut inner, Circuit::HalfOpen { probing: true, openings });
                 true
             }
         };
-        Ok(BreakerPermit { breaker: Arc::clone(self), is_probe, is_used: false })
+        Ok(Ticket { breaker: Arc::clone(self), probe, used: false })
     }
 
     /// Opens it, as failures would.
@@ -200,45 +200,54 @@ impl Breaker {
 
 /// The right to make one call, and the duty to say how it went.
 #[derive(Debug)]
-pub(super) struct BreakerPermit {
+pub(super) struct Ticket {
     breaker: Arc<Breaker>,
-    is_probe: bool,
-    is_used: bool,
+    probe: bool,
+    used: bool,
 }
 
-impl BreakerPermit {
+impl Ticket {
     pub(super) fn succeed(mut self) {
-        self.is_used = true;
-        self.breaker.succeeded(self.is_probe);
+        self.used = true;
+        self.breaker.succeeded(self.probe);
     }
 
     pub(super) fn fail(mut self) {
-        self.is_used = true;
-        self.breaker.failed(self.is_probe);
+        self.used = true;
+        self.breaker.failed(self.probe);
     }
 }
 
-impl Drop for BreakerPermit {
+impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.is_probe && !self.is_used {
+        if self.probe && !self.used {
             self.breaker.abandoned();
         }
     }
 }
 
+/// A reply together with the ticket of its call: the breaker hears of success only once the body
+/// has been judged.
+#[derive(Debug)]
+pub(super) struct Admitted<T> {
+    pub(super) reply: T,
+    pub(super) ticket: Ticket,
+}
+
 /// Puts a breaker in front of a service.
 #[derive(Clone, Debug)]
-pub(super) struct BreakerService<S> {
+pub(super) struct Guard<S> {
     pub(super) inner: S,
     pub(super) breaker: Arc<Breaker>,
 }
 
-impl<S> Service<Attempt> for BreakerService<S>
+impl<S> Service<Attempt> for Guard<S>
 where
-    S: Service<Attempt, Response = RecordedBody, Error = UpstreamError> + Clone + Send + 'static,
+    S: Service<Attempt, Error = UpstreamError> + Clone + Send + 'static,
+    S::Response: Send,
     S::Future: Send,
 {
-    type Response = UnverifiedAnswer;
+    type Response = Admitted<S::Response>;
     type Error = UpstreamError;
     type Future = BoxFuture<'static, Result<Self::Response, UpstreamError>>;
 
@@ -249,8 +258,8 @@ where
     fn call(&mut self, mut attempt: Attempt) -> Self::Future {
         let (inner, breaker) = (self.inner.clone(), Arc::clone(&self.breaker));
         Box::pin(async move {
-            let permit = match breaker.admit() {
-                Ok(permit) => permit,
+            let ticket = match breaker.admit() {
+                Ok(ticket) => ticket,
                 Err(wait) => {
                     breaker.metrics.record_refusal();
                     let detail = "the circuit is open after repeated failures; the source is left alone for now";
@@ -258,11 +267,11 @@ where
                         .with_retry_after(Some(wait)));
                 }
             };
-            attempt.is_probe = permit.is_probe;
+            attempt.probe = ticket.probe;
             match inner.oneshot(attempt).await {
-                Ok(RecordedBody { body, record }) => Ok(UnverifiedAnswer { body, record, permit }),
+                Ok(reply) => Ok(Admitted { reply, ticket }),
                 Err(error) => {
-                    permit.fail();
+                    ticket.fail();
                     Err(error)
                 }
             }
