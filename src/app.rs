@@ -12,14 +12,13 @@ use tokio::task::JoinHandle;
 
 use crate::background::Background;
 use crate::cache::Cache;
+use crate::clock::WallClock;
 use crate::config::Config;
 use crate::http::{Gateway, Phase, Server};
 use crate::metrics::{self, Registry};
-use crate::refresh::{
-    Refresh, RefreshMetrics, Repeat, Settings, UpstreamOrigin, endpoints, fields,
-};
+use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, UpstreamOrigin};
 use crate::snapshot::{self, Policy, Snapshot};
-use crate::upstream::{SetupError, Upstream, UpstreamMetrics};
+use crate::upstream::{Endpoint, SetupError, Upstream, UpstreamMetrics};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -71,22 +70,32 @@ impl Engine {
     ///
     /// When the upstream cannot be set up.
     pub fn new(config: &Config, seed: u64, repeat: Repeat) -> Result<Self, SetupError> {
-        let endpoints = endpoints(config);
-        let names: Vec<_> = endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
+        let endpoints = Endpoint::all(config);
+        let names = endpoints.map(|_, endpoint| Arc::clone(&endpoint.name));
         let mut registry = metrics::registry();
         let upstream_metrics = UpstreamMetrics::register(&mut registry);
-        let upstream =
-            Arc::new(Upstream::new(&config.upstream, &endpoints, &upstream_metrics, seed)?);
+        let upstream = Arc::new(Upstream::new(
+            &config.upstream,
+            endpoints.as_slice(),
+            &upstream_metrics,
+            seed,
+        )?);
         let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
-        let cache = Cache::new(config.cache.stale_for, config.cache.max_bytes, max_renders);
-        let cache = Arc::new(cache);
+        let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
         let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources);
         let policy = Policy {
             ttl: config.cache.ttl,
             grace: config.upstream.timeout,
             stale_for: config.cache.stale_for,
         };
-        let settings = Settings { names, fields: fields(config), policy, seed, repeat };
+        let settings = Settings {
+            names,
+            fields: config.known_fields(),
+            policy,
+            seed,
+            repeat,
+            clock: WallClock::system(),
+        };
         let refresh_metrics = RefreshMetrics::register(&mut registry);
         let (refresh, snapshots) =
             Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings);

@@ -12,7 +12,7 @@
 //! | [`snapshot`] | an immutable result with each source's state, and how true it is |
 //! | [`refresh`] | drives the stages above on its own time and publishes snapshots |
 //! | [`render`] | a snapshot and a question → JSON, NDJSON or CSV, compressed |
-//! | [`cache`] | keeps last good batches and rendered answers |
+//! | [`cache`] | keeps rendered answers |
 //! | [`http`] | requests → answers |
 //!
 //! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`],
@@ -22,6 +22,7 @@ pub mod app;
 pub mod background;
 pub mod cache;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod demo;
@@ -35,6 +36,7 @@ pub mod outcome;
 pub mod refresh;
 pub mod render;
 pub mod snapshot;
+pub mod sources;
 pub mod trace_context;
 pub mod upstream;
 

@@ -2,10 +2,10 @@
 
 mod support;
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use incident_gateway::config::{LogFormat, Otlp};
 use incident_gateway::http::Server;
@@ -75,7 +75,45 @@ fn a_panic_is_a_line_of_the_log() {
     assert!(line["backtrace"].as_str().unwrap().lines().count() > 1, "{line}");
 }
 
-/// Panics, and aborts the process as soon as the panic has been told of: nothing is left for the
+#[test]
+fn panics_do_not_wait_for_a_log_that_nobody_reads() {
+    const IS_CHILD: &str = "IS_THE_CHILD_WHOSE_LOG_NOBODY_READS";
+    if std::env::var_os(IS_CHILD).is_some() {
+        panic_with_unread_log();
+    }
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "panics_do_not_wait_for_a_log_that_nobody_reads", "--nocapture"])
+        .env(IS_CHILD, "1")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Held open and not read.
+    let _stderr = child.stderr.take();
+    assert!(child.wait().unwrap().success());
+}
+
+/// Exits 0 if 50 panics and the threads they leave behind take less than a second.
+fn panic_with_unread_log() -> ! {
+    let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+    let log = logging::start(Some(LogFormat::Json), None, &Otlp::default()).unwrap();
+    let before = threads();
+    let line = "x".repeat(64 << 10);
+    (0..4).for_each(|_| tracing::error!(line));
+    let started = Instant::now();
+    for _ in 0..50 {
+        let _ = thread::spawn(|| panic!("expected")).join();
+    }
+    // A thread that was joined may be listed a moment longer.
+    while threads() > before {
+        thread::yield_now();
+    }
+    let is_prompt = started.elapsed() < Duration::from_secs(1);
+    // Dropping the log would wait.
+    std::mem::forget(log);
+    std::process::exit(i32::from(!is_prompt));
+}
+
+/// Panics, and aborts the process as soon as the panic has been logged: nothing is left for the
 /// log's own end to write.
 fn panic_and_abort() {
     struct Aborts;
@@ -89,6 +127,6 @@ fn panic_and_abort() {
         let _aborts = Aborts;
         panic!("the {}st", 1);
     };
-    // It does not come back.
+    // The process ends before this does.
     let _ = thread::Builder::new().name("the thread".to_owned()).spawn(panics).unwrap().join();
 }

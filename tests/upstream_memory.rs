@@ -9,7 +9,7 @@ use futures::future::join_all;
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
-use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
 use support::scripted_upstream::{Script, ScriptedUpstream, gzip};
 
 const MAX_BODY: usize = 8 << 20;
@@ -68,14 +68,14 @@ async fn memory_is_bounded_by_max_body_times_the_calls_in_flight() {
         ("a lie about the length", Script::Announce(MAX_BODY as u64)),
         ("one byte too many", Script::Raw(chunked)),
     ];
-    let caller = Caller::default();
+    let caller = CallContext::default();
     for (name, script) in hostile {
         let lies = matches!(script, Script::Announce(_));
         let scripted = if let Script::Raw(bytes) = &script { bytes.len() } else { 0 };
         (0..SOURCES).for_each(|i| server.script(&format!("/{i}"), script.clone()));
         forget_peak();
         let (before, reserved) = (memory("VmRSS"), memory("VmSize"));
-        let mut calls = join_all((0..SOURCES).map(|i| upstream.fetch(i, &caller)));
+        let mut calls = join_all((0..SOURCES).map(|i| upstream.fetch(i, caller.clone())));
         if lies {
             assert!(tokio::time::timeout(Duration::from_millis(500), &mut calls).await.is_err());
             // Address space, since what is reserved and never written is in no other figure.

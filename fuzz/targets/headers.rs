@@ -2,7 +2,8 @@
 #![no_main]
 
 use http::header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
-use incident_gateway::http::negotiate::{Preferences, coding, format};
+use incident_gateway::http::Preferences;
+use incident_gateway::http::negotiate::{coding, format};
 use incident_gateway::trace_context::TraceContext;
 use libfuzzer_sys::fuzz_target;
 

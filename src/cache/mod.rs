@@ -1,7 +1,4 @@
-//! What is kept: each source's last good batch, and rendered answers.
-//!
-//! moka keeps time by its own clock, so that only bounds memory here: how old data may be served is
-//! decided from [`crate::snapshot::Policy`], by the time it was fetched.
+//! Rendered answers.
 //!
 //! # Bounds
 //!
@@ -20,7 +17,6 @@ mod responses;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -29,7 +25,7 @@ use moka::future::Cache as Moka;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 pub use answer::Answer;
-pub use question::{DOCUMENTS, Question};
+pub use question::Question;
 pub use responses::Connection;
 
 use self::account::{Account, Charge, SMALL_ANSWER_BYTES};
@@ -38,75 +34,8 @@ use self::question::Key;
 use self::queue::{RenderQueue, Ticket};
 use self::responses::{RECLAIM_INTERVAL, Responses};
 use crate::background::spawn_cpu_bound;
-use crate::decode::{Identities, Incidents};
 use crate::render::compress::{Coding, compress};
-use crate::render::{self, Filter};
 use crate::snapshot::View;
-
-/// A source's whole answer, decoded.
-#[derive(Clone, Debug)]
-pub enum Batch {
-    /// Of the identities endpoint.
-    Identities(Arc<Identities>),
-    /// Of an incident endpoint.
-    Incidents(Arc<Incidents>),
-}
-
-impl Batch {
-    /// The answer's bytes.
-    #[must_use]
-    pub fn body(&self) -> &Bytes {
-        match self {
-            Self::Identities(identities) => identities.body(),
-            Self::Incidents(incidents) => incidents.body(),
-        }
-    }
-
-    /// How many records, or addresses, it has.
-    #[must_use]
-    pub fn records(&self) -> usize {
-        match self {
-            Self::Identities(identities) => identities.len(),
-            Self::Incidents(incidents) => incidents.records().len(),
-        }
-    }
-}
-
-/// A form in which incidents are given out.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Format {
-    /// One document, grouped.
-    Json,
-    /// A record a line.
-    Ndjson,
-    /// A table.
-    Csv,
-}
-
-impl Format {
-    /// Every format.
-    pub const ALL: [Self; 3] = [Self::Json, Self::Ndjson, Self::Csv];
-
-    /// Its media type, as `Content-Type` states it.
-    #[must_use]
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Ndjson => "application/x-ndjson",
-            Self::Csv => "text/csv; charset=utf-8; header=present",
-        }
-    }
-
-    /// A view's incidents that meet the filter, in this format.
-    #[must_use]
-    pub fn render(self, view: &View, filter: &Filter) -> Vec<u8> {
-        match self {
-            Self::Json => render::incidents(view, filter),
-            Self::Ndjson => render::ndjson(view, filter),
-            Self::Csv => render::csv(view, filter),
-        }
-    }
-}
 
 /// Why an answer cannot be given.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,7 +52,6 @@ const SLOW_RESPONSE_RATE: f64 = (256 << 10) as f64;
 
 /// The gateway's cache.
 pub struct Cache {
-    last_good: Moka<usize, Batch>,
     answers: Moka<Key, Arc<Answer>>,
     account: Arc<Account>,
     responses: Arc<Responses>,
@@ -142,16 +70,15 @@ struct PresentDocuments {
 }
 
 impl Cache {
-    /// An empty cache: batches live `stale_for`, answers take at most `max_bytes` together, and
-    /// `max_renders` are made at once.
+    /// An empty cache: answers take at most `max_bytes` together, and `max_renders` are made at
+    /// once.
     #[must_use]
-    pub fn new(stale_for: Duration, max_bytes: u64, max_renders: usize) -> Self {
+    pub fn new(max_bytes: u64, max_renders: usize) -> Self {
         let weight = |_: &Key, answer: &Arc<Answer>| {
             let charge = answer.charge();
             if charge.is_counted() { u32::try_from(charge.bytes()).unwrap_or(u32::MAX) } else { 0 }
         };
         Self {
-            last_good: Moka::builder().time_to_live(stale_for).build(),
             answers: Moka::builder().weigher(weight).max_capacity(max_bytes).build(),
             account: Account::new(max_bytes),
             responses: Arc::default(),
@@ -160,24 +87,6 @@ impl Cache {
             documents: Mutex::default(),
             is_enforcing: AtomicBool::new(false),
         }
-    }
-
-    /// Keeps a source's batch in place of the one before.
-    pub async fn keep(&self, source: usize, batch: Batch) {
-        self.last_good.insert(source, batch).await;
-        // Else the one before stays in moka's queue of writes, and views may be a while apart.
-        self.last_good.run_pending_tasks().await;
-    }
-
-    /// A source's last good batch.
-    pub async fn last_good(&self, source: usize) -> Option<Batch> {
-        self.last_good.get(&source).await
-    }
-
-    /// Lets go of a source's batch.
-    pub async fn forget(&self, source: usize) {
-        self.last_good.invalidate(&source).await;
-        self.last_good.run_pending_tasks().await;
     }
 
     /// Notes that a caller asks for this, before it waits for data: a snapshot that is published
@@ -336,11 +245,11 @@ impl Cache {
     /// Renders the documents that callers have asked for lately, so that publishing the view costs
     /// none of them time. They need no permit: they are made one after another.
     pub async fn prerender(&self, view: &Arc<View>) {
-        for (question, coding) in self.demand.recent() {
-            let key = Key { view: view.id(), question: question.clone(), coding };
+        for (document, coding) in self.demand.recent() {
+            let key = Key { view: view.id(), question: Question::Document(document), coding };
             let view = Arc::clone(view);
             // A failure shows again, and is answered, when a caller asks.
-            let _ = self.render(key, move || render_document(&view, &question), || false).await;
+            let _ = self.render(key, move || document.render(&view), || false).await;
         }
     }
 
@@ -449,7 +358,6 @@ impl Cache {
             self.answers.invalidate(&*key).await;
         }
         self.answers.run_pending_tasks().await;
-        self.last_good.run_pending_tasks().await;
         self.enforce_bound();
     }
 
@@ -468,15 +376,6 @@ impl Cache {
             }
             cache.is_enforcing.store(false, Ordering::Relaxed);
         });
-    }
-}
-
-/// The bytes of a whole document.
-fn render_document(view: &View, question: &Question) -> Vec<u8> {
-    match question {
-        Question::Incidents(format) => format.render(view, &Filter::default()),
-        Question::Unattributed => render::unattributed(view),
-        Question::Filtered(_) => unreachable!("only whole documents are rendered ahead"),
     }
 }
 

@@ -2,28 +2,17 @@
 
 use std::sync::Arc;
 
-use super::Format;
+use crate::render::Document;
 use crate::render::compress::Coding;
 
 /// What is asked of a view. Answers to the same question are the same bytes.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Question {
-    /// All incidents.
-    Incidents(Format),
-    /// The unattributed records.
-    Unattributed,
+    /// A whole document.
+    Document(Document),
     /// A filtered document, by the canonical text of its route and filter.
     Filtered(Arc<str>),
 }
-
-/// The whole documents. They are rendered before a snapshot is published when callers have asked
-/// for them lately.
-pub const DOCUMENTS: [Question; 4] = [
-    Question::Incidents(Format::Json),
-    Question::Incidents(Format::Ndjson),
-    Question::Incidents(Format::Csv),
-    Question::Unattributed,
-];
 
 /// What an entry of the cache takes beside its key and its bytes, about: the key's and the answer's
 /// allocations and moka's own nodes.
@@ -40,14 +29,14 @@ pub(super) struct Key {
 impl Key {
     /// Whether it is that of a whole document.
     pub(super) fn is_document(&self) -> bool {
-        !matches!(self.question, Question::Filtered(_))
+        matches!(self.question, Question::Document(_))
     }
 
     /// What an answer of `body` bytes takes in memory together with its key.
     pub(super) fn weight(&self, body: usize) -> u64 {
         let text = match &self.question {
             Question::Filtered(text) => text.len(),
-            Question::Incidents(_) | Question::Unattributed => 0,
+            Question::Document(_) => 0,
         };
         (text + body + ENTRY_OVERHEAD_BYTES) as u64
     }
@@ -62,6 +51,6 @@ mod tests {
         let key = |question| Key { view: 1, question, coding: Coding::Gzip };
         let filtered = key(Question::Filtered("x".repeat(30_000).into()));
         assert_eq!(filtered.weight(2), 30_000 + 2 + 1024);
-        assert_eq!(key(Question::Unattributed).weight(2), 2 + 1024);
+        assert_eq!(key(Question::Document(Document::Unattributed)).weight(2), 2 + 1024);
     }
 }

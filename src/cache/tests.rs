@@ -2,16 +2,18 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::Duration;
 
 use tokio::task::yield_now;
 use tokio::time::advance;
 
 use super::*;
+use crate::render::{Document, Format};
 
-const DOCUMENT: Question = Question::Incidents(Format::Json);
+const DOCUMENT: Question = Question::Document(Document::Incidents(Format::Json));
 
 fn cache(max_bytes: u64, max_renders: usize) -> Arc<Cache> {
-    Arc::new(Cache::new(Duration::from_secs(1), max_bytes, max_renders))
+    Arc::new(Cache::new(max_bytes, max_renders))
 }
 
 fn view(id: u64) -> Arc<View> {

@@ -15,8 +15,8 @@ use super::fan_out::{fan_out, run_until_signal, start_demo};
 use super::output::{Output, OutputError};
 use super::progress::Progress;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
-use crate::render::{self, Filter};
-use crate::snapshot::{Completeness, View};
+use crate::render::{Filter, Format};
+use crate::snapshot::Completeness;
 
 /// The exit code of a document that lacks a source.
 const PARTIAL: u8 = 3;
@@ -34,13 +34,13 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// The form of the output
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Json)]
-    pub format: Format,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatArg::Json)]
+    pub format: FormatArg,
 }
 
 /// The form of what is written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
-pub enum Format {
+pub enum FormatArg {
     /// The document of `/incidents`
     Json,
     /// A record a line
@@ -74,7 +74,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     Ok(run_until_signal(fetch(config, args.demo, output, args.format)))
 }
 
-async fn fetch(mut config: Config, demo: bool, output: Output, format: Format) -> ExitCode {
+async fn fetch(mut config: Config, demo: bool, output: Output, format: FormatArg) -> ExitCode {
     let _demo = match OptionFuture::from(demo.then(|| start_demo(&mut config))).await.transpose() {
         Ok(upstream) => upstream,
         Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
@@ -89,8 +89,8 @@ async fn fetch(mut config: Config, demo: bool, output: Output, format: Format) -
         return super::fail("no source answered; nothing was written");
     }
     let is_complete = snapshot.completeness(Instant::now()) == Completeness::Complete;
-    let document = Bytes::from(render(&snapshot.view, format));
-    match output.write(document).await {
+    let document = Format::from(format).render(&snapshot.view, &Filter::default());
+    match output.write(Bytes::from(document)).await {
         Err(OutputError::Stdout(error)) => super::fail(&format!("cannot write to stdout: {error}")),
         Err(OutputError::File(reason)) => super::refuse(&format!("--output: {reason}")),
         Ok(()) if is_complete => ExitCode::SUCCESS,
@@ -98,11 +98,12 @@ async fn fetch(mut config: Config, demo: bool, output: Output, format: Format) -
     }
 }
 
-fn render(view: &View, format: Format) -> Vec<u8> {
-    let everything = Filter::default();
-    match format {
-        Format::Json => render::incidents(view, &everything),
-        Format::Ndjson => render::ndjson(view, &everything),
-        Format::Csv => render::csv(view, &everything),
+impl From<FormatArg> for Format {
+    fn from(argument: FormatArg) -> Self {
+        match argument {
+            FormatArg::Json => Self::Json,
+            FormatArg::Ndjson => Self::Ndjson,
+            FormatArg::Csv => Self::Csv,
+        }
     }
 }

@@ -19,6 +19,7 @@ pub use error::{ConfigErrors, Fault, Found, Place, Problem};
 pub use load::{Overrides, admin_listen, from_yaml, load};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -165,6 +166,21 @@ pub struct Otlp {
 }
 
 impl Config {
+    /// The fields that incident records are known to have beside `priority`, `timestamp` and
+    /// `employee_id`: those that may name the employee, in the configured order, and `source_ip`,
+    /// each once.
+    #[must_use]
+    pub fn known_fields(&self) -> Arc<[Arc<str>]> {
+        let identity = self.sources.iter().flat_map(|source| &source.identity).map(String::as_str);
+        let mut fields: Vec<Arc<str>> = Vec::new();
+        for field in identity.chain(["source_ip"]).filter(|field| *field != "employee_id") {
+            if !fields.iter().any(|known| **known == *field) {
+                fields.push(field.into());
+            }
+        }
+        fields.into()
+    }
+
     /// Whether the upstream can be called: both credentials are there.
     ///
     /// # Errors

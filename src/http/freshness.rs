@@ -8,7 +8,7 @@ use sfv::{Integer, ListSerializer, TokenRef, key_ref};
 use tokio::time::Instant;
 
 use super::problem::ProblemSource;
-use crate::snapshot::{Completeness, Freshness, Snapshot};
+use crate::snapshot::{Completeness, Freshness, Policy, Snapshot};
 
 /// Where the data of an answer came from, as `Cache-Status` and the metrics say it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,6 +69,21 @@ const SOURCES: HeaderName = HeaderName::from_static("incident-sources");
 const UNATTRIBUTED: HeaderName = HeaderName::from_static("incident-unattributed");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// `Cache-Control` for data that is `age` seconds old and has `remaining` seconds of its `ttl` left.
+///
+/// A cache counts `Age` against `max-age` (RFC 9111, section 4.2), so that `max-age` has to include
+/// it. The windows of RFC 5861 begin where `max-age` ends, and no cache may give out data that is
+/// older than `stale_for`.
+fn cache_control(policy: &Policy, age: u64, remaining: i64) -> String {
+    let max_age = age + u64::try_from(remaining).unwrap_or(0);
+    let stale_if_error = policy.stale_for.as_secs().saturating_sub(max_age);
+    let stale_while_revalidate = policy.ttl.as_secs().min(stale_if_error);
+    format!(
+        "private, max-age={max_age}, stale-while-revalidate={stale_while_revalidate}, \
+         stale-if-error={stale_if_error}"
+    )
+}
+
 /// What the headers of every answer from one snapshot say at one moment.
 #[derive(Debug)]
 pub(super) struct FreshnessHeaders {
@@ -87,22 +102,18 @@ impl FreshnessHeaders {
         };
         let completeness = snapshot.completeness(now);
         let remaining = remaining(snapshot, now);
+        let age = snapshot.age(now).unwrap_or_default().as_secs();
         let cache_control = if completeness == Completeness::Partial {
             // Not even for a while: a shared or private cache would pass it on as if it were whole.
             "private, max-age=0".to_owned()
         } else {
-            let (revalidate, error) =
-                (snapshot.policy.ttl.as_secs(), snapshot.policy.stale_for.as_secs());
-            let max_age = remaining.max(0);
-            format!(
-                "private, max-age={max_age}, stale-while-revalidate={revalidate}, stale-if-error={error}"
-            )
+            cache_control(&snapshot.policy, age, remaining)
         };
         Self {
             completeness: HeaderValue::from_static(completeness.as_str()),
             sources: value(sources_field(snapshot, now)),
             unattributed: HeaderValue::from(snapshot.view.joined().unattributed().len()),
-            age: HeaderValue::from(snapshot.age(now).unwrap_or_default().as_secs()),
+            age: HeaderValue::from(age),
             cache_status: value(format!("incident-gateway; hit; ttl={remaining}")),
             cache_control: value(cache_control),
         }
@@ -222,4 +233,110 @@ pub(super) fn retry_after(snapshot: &Snapshot, now: Instant) -> Duration {
         source.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
     });
     next.min().unwrap_or_default().max(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use crate::clock::{FetchTime, WallClock};
+    use crate::snapshot::{SourceStatus, View};
+    use crate::sources::PerSource;
+
+    use super::*;
+
+    const POLICY: Policy = Policy {
+        ttl: Duration::from_secs(30),
+        grace: Duration::from_secs(10),
+        stale_for: Duration::from_hours(1),
+    };
+
+    /// A snapshot whose sources were fetched so many seconds ago; `None` for those never.
+    fn snapshot(identities: Option<f64>, incidents: &[Option<f64>]) -> Snapshot {
+        let now = SystemTime::now();
+        let clock = WallClock::new(move || now);
+        let status = |age: Option<f64>| SourceStatus {
+            fetched_at: age
+                .map(|age| FetchTime::restored(now - Duration::from_secs_f64(age), &clock)),
+            ..SourceStatus::new("source".into())
+        };
+        Snapshot {
+            view: Arc::new(View::new(1, [].into(), None, [].into())),
+            sources: Arc::new(PerSource::new(
+                status(identities),
+                incidents.iter().map(|age| status(*age)),
+            )),
+            policy: POLICY,
+        }
+    }
+
+    fn headers(snapshot: &Snapshot, result: CacheResult) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        FreshnessHeaders::new(snapshot, Instant::now()).insert_all(&mut headers, result);
+        headers
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn max_age_includes_the_age() {
+        for (age, expected_age, expected) in [
+            (0.0, "0", "private, max-age=30, stale-while-revalidate=30, stale-if-error=3570"),
+            (12.5, "12", "private, max-age=29, stale-while-revalidate=30, stale-if-error=3571"),
+            (30.0, "30", "private, max-age=30, stale-while-revalidate=30, stale-if-error=3570"),
+            (44.2, "44", "private, max-age=44, stale-while-revalidate=30, stale-if-error=3556"),
+            (3590.0, "3590", "private, max-age=3590, stale-while-revalidate=10, stale-if-error=10"),
+        ] {
+            let headers = headers(&snapshot(Some(0.0), &[Some(age)]), CacheResult::Hit);
+            assert_eq!(headers["age"], expected_age);
+            assert_eq!(headers["cache-control"], expected, "{age}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partial_answer_is_not_to_be_kept() {
+        let headers = headers(&snapshot(Some(3.0), &[None]), CacheResult::Collapsed);
+        assert_eq!(headers["cache-control"], "private, max-age=0");
+        assert_eq!(headers["incident-completeness"], "partial");
+        assert_eq!(
+            headers["incident-sources"],
+            "source;state=fresh;age=3;records=0, source;state=missing"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cache_status_says_how_the_answer_was_come_by() {
+        for (age, result, expected) in [
+            (9.0, CacheResult::Hit, "incident-gateway; hit; ttl=21"),
+            (44.0, CacheResult::Stale, "incident-gateway; hit; ttl=-14"),
+            (30.1, CacheResult::Stale, "incident-gateway; hit; ttl=-1"),
+            (0.0, CacheResult::Miss, "incident-gateway; fwd=miss"),
+            (0.0, CacheResult::Collapsed, "incident-gateway; fwd=miss; collapsed"),
+        ] {
+            assert_eq!(headers(&snapshot(Some(age), &[]), result)["cache-status"], expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_are_reused_for_a_moment_and_never_for_another_snapshot() {
+        let now = Instant::now();
+        let cache = FreshnessHeadersCache::default();
+        let snapshot = |age| Arc::new(snapshot(Some(age), &[]));
+        let (first, second) = (snapshot(1.0), snapshot(2.0));
+        let headers = cache.of(&first, now);
+        let soon = now + HEADERS_TTL / 2;
+        assert!(Arc::ptr_eq(&headers, &cache.of(&first, soon)));
+        assert!(!Arc::ptr_eq(&headers, &cache.of(&first, now + HEADERS_TTL)));
+        assert_eq!(cache.of(&second, soon).age, "2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn callers_are_told_to_come_back_at_the_next_attempt() {
+        let now = Instant::now();
+        let mut snapshot = snapshot(Some(1.0), &[None, None]);
+        let mut sources = PerSource::clone(&snapshot.sources);
+        for (source, seconds) in sources.iter_mut().zip([2, 9, 5]) {
+            source.next_attempt = Some(now + Duration::from_secs(seconds));
+        }
+        snapshot.sources = Arc::new(sources);
+        assert_eq!(retry_after(&snapshot, now), Duration::from_secs(5), "fresh sources aside");
+    }
 }

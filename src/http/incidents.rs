@@ -4,22 +4,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headers::{ETag, HeaderMapExt as _, IfNoneMatch};
+use http::Response;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
 use super::Gateway;
 use super::body::Body;
+use super::conditions;
 use super::context::Context;
 use super::freshness::{self, CacheResult};
-use super::negotiate::{self, Preferences};
+use super::negotiate;
+use super::prefer::Preferences;
 use super::problem::Problem;
 use super::query::{Keys, Query};
 use super::routes::Route;
-use crate::cache::{Connection, Format, Question};
+use crate::cache::{Connection, Question};
 use crate::render;
+use crate::render::compress::Coding;
+use crate::render::{Document, Format};
 use crate::snapshot::{Completeness, Snapshot};
 
 /// What answering takes beside rendering: scheduling, headers, the socket.
@@ -47,6 +50,7 @@ pub(super) struct RenderRequest<R> {
     pub(super) question: Question,
     pub(super) content_type: &'static str,
     pub(super) vary: &'static str,
+    pub(super) coding: Coding,
     /// Whether to render it takes less than to have another thread do it.
     pub(super) is_small: bool,
     pub(super) render: R,
@@ -63,14 +67,17 @@ impl Gateway {
         context: &Context,
     ) -> Option<Response<Body>> {
         let question = match route {
-            Route::Incidents => Question::Incidents(negotiate::format(&request.headers)),
-            Route::Unattributed => Question::Unattributed,
+            Route::Incidents => {
+                let format = negotiate::format(&request.headers)?;
+                Question::Document(Document::Incidents(format))
+            }
+            Route::Unattributed => Question::Document(Document::Unattributed),
             _ => return None,
         };
         if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
             return None;
         }
-        let coding = negotiate::coding(&request.headers);
+        let coding = negotiate::coding(&request.headers)?;
         let (answer, headers, result) = self.response_cache.get(
             &question,
             coding,
@@ -81,28 +88,33 @@ impl Gateway {
         let mut response = Response::new(Body::full(bytes));
         *response.headers_mut() = headers;
         self.metrics.record_cache(result);
-        Some(unless_known(response, request))
+        Some(conditions::apply(response, request, context))
     }
 
     /// `GET /incidents`
     pub(super) async fn incidents(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
             let (query, preferences) = self.read(request, Keys::All)?;
-            let format = negotiate::format(&request.headers);
-            let question = if query.filter.is_empty() {
-                Question::Incidents(format)
-            } else {
-                Question::Filtered(format!("/incidents {format:?} {:?}", query.filter).into())
-            };
-            self.cache.record_demand(&question, negotiate::coding(&request.headers));
+            let format = negotiate::format(&request.headers).ok_or(Problem::NotAcceptable)?;
+            let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
+            if query.filter.is_empty() {
+                self.cache.record_demand(&Question::Document(Document::Incidents(format)), coding);
+            }
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
+            let filter = query.filter.normalized(&view);
+            let question = if filter.is_empty() {
+                Question::Document(Document::Incidents(format))
+            } else {
+                Question::Filtered(format!("/incidents {format:?} {filter:?}").into())
+            };
             let render_request = RenderRequest {
                 question,
                 content_type: format.content_type(),
                 vary: "Accept, Accept-Encoding, Prefer",
-                is_small: query.filter.is_small(&view),
-                render: move || format.render(&view, &query.filter),
+                coding,
+                is_small: filter.is_small(&view),
+                render: move || format.render(&view, &filter),
             };
             self.reply(render_request, selected, &preferences, request, context).await
         };
@@ -122,14 +134,15 @@ impl Gateway {
             let view = Arc::clone(&selected.snapshot.view);
             let rank = view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
             let employee = view.joined().employee_at(rank);
+            let filter = query.filter.normalized(&view);
+            let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
-                question: Question::Filtered(format!("/incidents/{id} {:?}", query.filter).into()),
+                question: Question::Filtered(format!("/incidents/{id:?} {filter:?}").into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
+                coding,
                 is_small: render::is_small(&view, [employee].into_iter()),
-                render: move || {
-                    render::employee(&view, &view.joined().employee_at(rank), &query.filter)
-                },
+                render: move || render::employee(&view, &view.joined().employee_at(rank), &filter),
             };
             self.reply(render_request, selected, &preferences, request, context).await
         };
@@ -140,13 +153,15 @@ impl Gateway {
     pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
             let (_, preferences) = self.read(request, Keys::Complete)?;
-            self.cache.record_demand(&Question::Unattributed, negotiate::coding(&request.headers));
+            let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
+            self.cache.record_demand(&Question::Document(Document::Unattributed), coding);
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let render_request = RenderRequest {
-                question: Question::Unattributed,
+                question: Question::Document(Document::Unattributed),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
+                coding,
                 is_small: false,
                 render: move || render::unattributed(&view),
             };
@@ -191,23 +206,6 @@ impl Gateway {
         if may_improve(&snapshot, preferences.strict) {
             (snapshot, waited) = self.wait_for_data(preferences, context).await;
         }
-        self.accept_snapshot(snapshot, waited, preferences)
-    }
-
-    /// The present snapshot to answer from, without waiting for a better one.
-    pub(super) fn present_snapshot(
-        &self,
-        preferences: &RequestPreferences,
-    ) -> Result<SelectedSnapshot, Problem> {
-        self.accept_snapshot(self.snapshot(), false, preferences)
-    }
-
-    fn accept_snapshot(
-        &self,
-        snapshot: Arc<Snapshot>,
-        waited: bool,
-        preferences: &RequestPreferences,
-    ) -> Result<SelectedSnapshot, Problem> {
         let at = Instant::now();
         let result = freshness::cache_result(&snapshot, waited, at);
         self.metrics.record_cache(result);
@@ -264,7 +262,7 @@ impl Gateway {
         preferences.prefer.insert_applied(headers);
         let since_start = |at: Instant| at.saturating_duration_since(context.started);
         headers.insert(SERVER_TIMING, server_timing(since_start(selected.at), since_start(now)));
-        Ok(unless_known(response, request))
+        Ok(conditions::apply(response, request, context))
     }
 
     /// The response with all headers but those that only this request has, and when it was
@@ -276,8 +274,8 @@ impl Gateway {
         request: &Parts,
         context: &Context,
     ) -> Result<(Response<Body>, Instant), Problem> {
-        let RenderRequest { question, content_type, vary, is_small, render } = render_request;
-        let coding = negotiate::coding(&request.headers);
+        let RenderRequest { question, content_type, vary, coding, is_small, render } =
+            render_request;
         let view = &selected.snapshot.view;
         let deadline = context.started + self.budget.saturating_sub(MARGIN);
         let answer = if is_small {
@@ -376,26 +374,4 @@ fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
 /// The connection that a request came over, if it came over one.
 pub(super) fn connection(request: &Parts) -> Option<Arc<dyn Connection>> {
     request.extensions.get::<Arc<dyn Connection>>().cloned()
-}
-
-/// An answer without what the caller has already.
-fn unless_known(mut response: Response<Body>, request: &Parts) -> Response<Body> {
-    if request.headers.contains_key(header::IF_NONE_MATCH)
-        && is_known(response.headers(), &request.headers)
-    {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = Body::empty();
-        response.headers_mut().remove(header::CONTENT_TYPE);
-        response.headers_mut().remove(header::CONTENT_ENCODING);
-    }
-    response
-}
-
-/// Whether the caller has this answer already (RFC 9110, section 13.1.2).
-fn is_known(answer: &HeaderMap, request: &HeaderMap) -> bool {
-    let known = || {
-        let etag: ETag = answer.typed_get()?;
-        Some(!request.typed_get::<IfNoneMatch>()?.precondition_passes(&etag))
-    };
-    known() == Some(true)
 }

@@ -1,6 +1,7 @@
 //! Requests → answers: what is served on the public and on the admin listener.
 
 mod body;
+mod conditions;
 mod context;
 mod events;
 mod freshness;
@@ -12,12 +13,14 @@ mod metrics;
 pub mod negotiate;
 mod openapi;
 mod page;
+mod prefer;
 mod problem;
 mod query;
 mod response_cache;
 mod routes;
 mod serve;
 mod sources;
+mod static_content;
 mod summary;
 
 use std::sync::Arc;
@@ -26,6 +29,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 pub use body::Body;
+pub use prefer::Preferences;
 pub use problem::Problem;
 pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
@@ -53,6 +57,7 @@ pub struct Gateway {
     freshness_headers: FreshnessHeadersCache,
     response_cache: ResponseCache,
     events: Arc<events::Feed>,
+    overviews: page::Overviews,
 }
 
 impl Gateway {
@@ -80,6 +85,7 @@ impl Gateway {
             freshness_headers: FreshnessHeadersCache::default(),
             response_cache: ResponseCache::default(),
             events,
+            overviews: page::Overviews::new(),
         }
     }
 

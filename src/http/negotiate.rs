@@ -1,228 +1,221 @@
-//! What a caller prefers: content codings and formats by quality (RFC 9110, section 12), and
-//! `Prefer` (RFC 7240).
+//! Content codings and formats by what the caller accepts (RFC 9110, section 12.5).
 
-use std::time::Duration;
+use http::header::{self, HeaderMap, HeaderName};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-
-use crate::cache::Format;
+use crate::render::Format;
 use crate::render::compress::Coding;
 
-/// Shows the items of a comma-separated header, over all its lines, with their `q`. Items whose `q`
-/// is no quality are passed over.
-fn qualities(headers: &HeaderMap, name: HeaderName, mut show: impl FnMut(&[u8], f32)) {
-    for line in headers.get_all(name) {
-        for item in line.as_bytes().split(|byte| *byte == b',') {
-            let mut parts = item.split(|byte| *byte == b';');
-            let name = parts.next().unwrap_or_default().trim_ascii();
-            let quality = parts.find_map(|parameter| {
-                let equals = parameter.iter().position(|byte| *byte == b'=')?;
-                let (key, value) =
-                    (parameter[..equals].trim_ascii(), parameter[equals + 1..].trim_ascii());
-                key.eq_ignore_ascii_case(b"q")
-                    .then(|| str::from_utf8(value).ok()?.parse::<f32>().ok())
-            });
-            match quality.unwrap_or(Some(1.0)) {
-                Some(quality) if !name.is_empty() && (0.0..=1.0).contains(&quality) => {
-                    show(name, quality);
-                }
-                _ => {}
-            }
-        }
-    }
+/// A member of a comma-separated field.
+struct Item<'a> {
+    /// Without its parameters.
+    value: &'a [u8],
+    quality: f32,
 }
 
-/// The coding the caller likes best of those we have; of equals zstd, which is the smallest and
-/// cheapest, then gzip. Identity when nothing else is acceptable, even if the caller excludes it:
-/// an answer helps more than a 406.
+/// The members of a field, over all its lines. Those whose `q` is no quality are passed over.
+fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Item<'_>> {
+    let lines = headers.get_all(name).iter();
+    lines.flat_map(|line| split_unquoted(line.as_bytes(), b',')).filter_map(|item| {
+        let mut parts = split_unquoted(item, b';');
+        let value = parts.next().unwrap_or_default().trim_ascii();
+        let mut quality = 1.0;
+        for parameter in parts {
+            let mut halves = parameter.splitn(2, |byte| *byte == b'=');
+            let key = halves.next().unwrap_or_default().trim_ascii();
+            if key.eq_ignore_ascii_case(b"q") {
+                quality = read_quality(halves.next().unwrap_or_default().trim_ascii())?;
+                break;
+            }
+        }
+        (!value.is_empty()).then_some(Item { value, quality })
+    })
+}
+
+/// The parts between separators that do not stand in a quoted string.
+fn split_unquoted(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    bytes.split(move |&byte| {
+        let was_escaped = std::mem::replace(&mut is_escaped, false);
+        match byte {
+            b'\\' if is_quoted && !was_escaped => is_escaped = true,
+            b'"' if !was_escaped => is_quoted = !is_quoted,
+            _ => {}
+        }
+        byte == separator && !is_quoted
+    })
+}
+
+/// A weight from 0 to 1, in digits.
+fn read_quality(bytes: &[u8]) -> Option<f32> {
+    let is_decimal = bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    let quality = str::from_utf8(bytes).ok().filter(|_| is_decimal)?.parse().ok()?;
+    (0.0..=1.0).contains(&quality).then_some(quality)
+}
+
+/// The coding that the caller likes best of those there are: of equals zstd, which is the smallest
+/// and cheapest, then gzip. `None` when it excludes all of them, identity too.
 #[must_use]
-pub fn coding(headers: &HeaderMap) -> Coding {
+pub fn coding(headers: &HeaderMap) -> Option<Coding> {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
-    qualities(headers, header::ACCEPT_ENCODING, |name, quality| {
-        let slot = match name {
-            _ if name.eq_ignore_ascii_case(b"zstd") => &mut zstd,
-            _ if name.eq_ignore_ascii_case(b"gzip") || name.eq_ignore_ascii_case(b"x-gzip") => {
+    for Item { value, quality } in items(headers, header::ACCEPT_ENCODING) {
+        let slot = match value {
+            _ if value.eq_ignore_ascii_case(b"zstd") => &mut zstd,
+            _ if value.eq_ignore_ascii_case(b"gzip") || value.eq_ignore_ascii_case(b"x-gzip") => {
                 &mut gzip
             }
-            _ if name.eq_ignore_ascii_case(b"identity") => &mut identity,
+            _ if value.eq_ignore_ascii_case(b"identity") => &mut identity,
             b"*" => &mut any,
-            _ => return,
+            _ => continue,
         };
         *slot = Some(quality);
-    });
-    let quality = |named: Option<f32>| named.or(any).unwrap_or(0.0);
-    let (zstd, gzip) = (quality(zstd), quality(gzip));
-    // Unless it is named, identity is acceptable but never preferred to a coding that the caller
-    // named.
-    let identity = identity.unwrap_or(0.0);
-    if zstd > 0.0 && zstd >= gzip && zstd >= identity {
-        Coding::Zstd
-    } else if gzip > 0.0 && gzip >= identity {
-        Coding::Gzip
+    }
+    // A coding that is neither named nor covered by `*` is not acceptable, except for identity: that
+    // is, but is never preferred to a coding that the caller named.
+    let zstd = zstd.or(any).unwrap_or(0.0);
+    let gzip = gzip.or(any).unwrap_or(0.0);
+    let identity_quality = identity.unwrap_or(0.0);
+    if zstd > 0.0 && zstd >= gzip && zstd >= identity_quality {
+        Some(Coding::Zstd)
+    } else if gzip > 0.0 && gzip >= identity_quality {
+        Some(Coding::Gzip)
     } else {
-        Coding::Identity
+        (identity.or(any) != Some(0.0)).then_some(Coding::Identity)
     }
 }
 
-/// The format the caller likes best of those we have; JSON when it asks for none of them.
+/// How closely a media range describes a format: 0 `*/*`, 1 the type, 2 type and subtype.
+fn specificity(range: &[u8], format: Format) -> Option<u8> {
+    let essence = format.content_type().split(';').next().unwrap_or_default();
+    let kind = essence.split('/').next().unwrap_or_default();
+    if range.eq_ignore_ascii_case(essence.as_bytes()) {
+        Some(2)
+    } else if range.strip_suffix(b"/*").is_some_and(|r| r.eq_ignore_ascii_case(kind.as_bytes())) {
+        Some(1)
+    } else {
+        // `*` alone is what old Java clients send.
+        matches!(range, b"*/*" | b"*").then_some(0)
+    }
+}
+
+/// The format that the caller likes best; of formats with equal qualities the one that is named
+/// most closely, then the one that is named first, then JSON. The most specific range decides the
+/// quality of a format; other parameters than `q` are ignored.
+///
+/// When the caller names none of the formats it gets one that it does not exclude, JSON if that is
+/// possible (RFC 9110, section 12.4.1, allows it); `None` when it excludes all of them.
 #[must_use]
-pub fn format(headers: &HeaderMap) -> Format {
-    let mut best = (Format::Json, 0.0);
-    qualities(headers, header::ACCEPT, |name, quality| {
-        let format = Format::ALL.into_iter().find(|format| {
-            let essence = format.content_type().split(';').next().unwrap_or_default();
-            name.eq_ignore_ascii_case(essence.as_bytes())
+pub fn format(headers: &HeaderMap) -> Option<Format> {
+    let mut best: Option<(f32, u8, std::cmp::Reverse<usize>, Format)> = None;
+    let mut unnamed = None;
+    for format in Format::ALL {
+        let ranges = items(headers, header::ACCEPT).enumerate();
+        let matching = ranges.filter_map(|(position, Item { value, quality })| {
+            Some((specificity(value, format)?, quality, std::cmp::Reverse(position)))
         });
-        let format = format.or(match name {
-            b"*/*" | b"application/*" => Some(Format::Json),
-            b"text/*" => Some(Format::Csv),
-            _ => None,
-        });
-        if let Some(format) = format
-            && quality > best.1
-        {
-            best = (format, quality);
+        let decisive =
+            matching.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+        let Some((specificity, quality, position)) = decisive else {
+            unnamed = unnamed.or(Some(format));
+            continue;
+        };
+        let candidate = (quality, specificity, position, format);
+        let is_better =
+            best.is_none_or(|best| (quality, specificity, position) > (best.0, best.1, best.2));
+        if quality > 0.0 && is_better {
+            best = Some(candidate);
         }
-    });
-    best.0
+    }
+    best.map(|(.., format)| format).or(unnamed)
 }
 
 /// Whether the caller names HTML among what it accepts, as browsers do.
 #[must_use]
 pub fn accepts_html(headers: &HeaderMap) -> bool {
-    let mut accepts = false;
-    qualities(headers, header::ACCEPT, |name, quality| {
-        accepts |= name.eq_ignore_ascii_case(b"text/html") && quality > 0.0;
-    });
-    accepts
-}
-
-/// What the caller asks for by `Prefer`.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Preferences {
-    /// `handling`: whether it shall be all or nothing.
-    pub strict: Option<bool>,
-    /// `wait`: how long the caller would wait.
-    pub wait: Option<Duration>,
-}
-
-impl Preferences {
-    /// Reads the header's lines; what is unknown or malformed is ignored, as RFC 7240 asks, and of
-    /// repeated preferences the first counts.
-    #[must_use]
-    pub fn from_headers(headers: &HeaderMap) -> Self {
-        let mut preferences = Self::default();
-        let lines = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-        for preference in lines.flat_map(|line| line.split(',')) {
-            let Some((name, value)) =
-                preference.split(';').next().unwrap_or_default().split_once('=')
-            else {
-                continue;
-            };
-            let (name, value) = (name.trim(), value.trim().trim_matches('"'));
-            if name.eq_ignore_ascii_case("handling") {
-                let strict = match value {
-                    "strict" => Some(true),
-                    "lenient" => Some(false),
-                    _ => None,
-                };
-                preferences.strict = preferences.strict.or(strict);
-            } else if name.eq_ignore_ascii_case("wait") {
-                preferences.wait = preferences.wait.or(value.parse().ok().map(Duration::from_secs));
-            }
-        }
-        preferences
-    }
-
-    /// The value of `Preference-Applied`: all of them are honoured, since an answer within the
-    /// budget comes within any longer wait too.
-    #[must_use]
-    pub fn applied(&self) -> Option<String> {
-        let handling = self
-            .strict
-            .map(|strict| if strict { "handling=strict" } else { "handling=lenient" }.to_owned());
-        let wait = self.wait.map(|wait| format!("wait={}", wait.as_secs()));
-        let applied: Vec<String> = handling.into_iter().chain(wait).collect();
-        (!applied.is_empty()).then(|| applied.join(", "))
-    }
-
-    /// Puts `Preference-Applied` on an answer, where there is something to say.
-    pub fn insert_applied(&self, headers: &mut HeaderMap) {
-        if let Some(applied) = self.applied() {
-            let applied =
-                HeaderValue::try_from(applied).expect("words and numbers make a header value");
-            headers.insert("preference-applied", applied);
-        }
-    }
+    items(headers, header::ACCEPT)
+        .any(|item| item.value.eq_ignore_ascii_case(b"text/html") && item.quality > 0.0)
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
-    fn headers(name: &'static str, values: &[&'static str]) -> HeaderMap {
-        let name = HeaderName::from_static(name);
+    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
     #[test]
     fn codings_follow_quality() {
-        let cases: &[(&[&'static str], Coding)] = &[
-            (&[], Coding::Identity),
-            (&[""], Coding::Identity),
-            (&["gzip"], Coding::Gzip),
-            (&["gzip, deflate, br, zstd"], Coding::Zstd),
-            (&["gzip", "zstd"], Coding::Zstd),
-            (&["gzip;q=1.0, zstd;q=0.5"], Coding::Gzip),
-            (&["GZIP; Q=0.3"], Coding::Gzip),
-            (&["gzip;q=0"], Coding::Identity),
-            (&["gzip;q=0.5, identity"], Coding::Identity),
-            (&["gzip;q=2"], Coding::Identity),
-            (&["*"], Coding::Zstd),
-            (&["*, zstd;q=0"], Coding::Gzip),
-            (&["br, deflate"], Coding::Identity),
-            (&["identity;q=0"], Coding::Identity),
+        let cases: &[(&[&'static str], Option<Coding>)] = &[
+            (&[], Some(Coding::Identity)),
+            (&[""], Some(Coding::Identity)),
+            (&["gzip"], Some(Coding::Gzip)),
+            (&["X-GZip"], Some(Coding::Gzip)),
+            (&["gzip, deflate, br, zstd"], Some(Coding::Zstd)),
+            (&["gzip", "zstd"], Some(Coding::Zstd)),
+            (&["gzip;q=1.0, ZSTD;q=0.5"], Some(Coding::Gzip)),
+            (&["GZIP; Q=0.3"], Some(Coding::Gzip)),
+            (&["gzip;q=0"], Some(Coding::Identity)),
+            (&["gzip;q=0.000, *"], Some(Coding::Zstd)),
+            (&["gzip;q=0.5, identity"], Some(Coding::Identity)),
+            (&["gzip;q=2"], Some(Coding::Identity)),
+            (&["gzip;q=nan"], Some(Coding::Identity)),
+            (&["*"], Some(Coding::Zstd)),
+            (&["*, zstd;q=0"], Some(Coding::Gzip)),
+            (&["*;q=0, gzip"], Some(Coding::Gzip)),
+            (&["*;q=0, Identity;q=0.1"], Some(Coding::Identity)),
+            (&["br, deflate"], Some(Coding::Identity)),
+            (&["identity;q=0, gzip;q=0.1"], Some(Coding::Gzip)),
+            (&["identity;q=0"], None),
+            (&["identity;q=0, br"], None),
+            (&["*;q=0"], None),
         ];
         for (values, expected) in cases {
-            assert_eq!(coding(&headers("accept-encoding", values)), *expected, "{values:?}");
+            let headers = headers(header::ACCEPT_ENCODING, values);
+            assert_eq!(coding(&headers), *expected, "{values:?}");
         }
     }
 
     #[test]
-    fn formats_follow_quality() {
+    fn the_most_specific_range_decides_the_format() {
         for (value, expected) in [
-            ("application/json", Format::Json),
-            ("application/x-ndjson", Format::Ndjson),
-            ("Text/CSV; charset=utf-8", Format::Csv),
-            ("text/*", Format::Csv),
-            ("text/html, application/xhtml+xml, */*;q=0.8", Format::Json),
-            ("text/csv;q=0.5, application/x-ndjson;q=0.6", Format::Ndjson),
-            ("text/csv;q=0", Format::Json),
-            ("image/png", Format::Json),
+            ("application/json", Some(Format::Json)),
+            ("application/x-ndjson", Some(Format::Ndjson)),
+            ("Text/CSV; charset=utf-8", Some(Format::Csv)),
+            ("TEXT/*", Some(Format::Csv)),
+            ("text/html, application/xhtml+xml, */*;q=0.8", Some(Format::Json)),
+            ("text/html, image/gif, *; q=.2, */*; q=.2", Some(Format::Json)),
+            ("text/csv;q=0.5, application/x-ndjson;q=0.6", Some(Format::Ndjson)),
+            ("text/csv, */*", Some(Format::Csv)),
+            ("text/csv, application/json", Some(Format::Csv)),
+            ("application/json, text/csv", Some(Format::Json)),
+            ("application/json;q=0, */*", Some(Format::Ndjson)),
+            ("*/*, application/json;q=0, application/x-ndjson;q=0", Some(Format::Csv)),
+            ("application/*;q=0, */*;q=0.1", Some(Format::Csv)),
+            ("application/*;q=0.9, application/json;q=0.1", Some(Format::Ndjson)),
+            ("*/*;q=0.1, text/*;q=0.2, text/csv;q=0", Some(Format::Json)),
+            (r#"text/html;title="a, text/csv;q=1", */*;q=0.1"#, Some(Format::Json)),
+            ("text/csv;q=0", Some(Format::Json)),
+            ("application/json;q=0", Some(Format::Ndjson)),
+            ("image/png", Some(Format::Json)),
+            ("*/*;q=0", None),
+            ("application/*;q=0, text/*;q=0.0", None),
         ] {
-            assert_eq!(format(&headers("accept", &[value])), expected, "{value}");
+            assert_eq!(format(&headers(header::ACCEPT, &[value])), expected, "{value}");
         }
-        assert_eq!(format(&HeaderMap::new()), Format::Json);
+        assert_eq!(format(&HeaderMap::new()), Some(Format::Json));
     }
 
     #[test]
-    fn preferences_are_read_as_rfc_7240_says() {
-        let read = |values: &[&'static str]| Preferences::from_headers(&headers("prefer", values));
-        let wait = |seconds| Some(Duration::from_secs(seconds));
-        assert_eq!(read(&["handling=strict"]), Preferences { strict: Some(true), wait: None });
-        assert_eq!(
-            read(&["wait=1, Handling=\"lenient\""]),
-            Preferences { strict: Some(false), wait: wait(1) }
-        );
-        assert_eq!(
-            read(&["respond-async", "wait = 3; x=y", "wait=9"]),
-            Preferences { strict: None, wait: wait(3) }
-        );
-        assert_eq!(read(&["wait=-1, handling=maybe, wait"]), Preferences::default());
-        assert_eq!(
-            read(&["wait=2, handling=strict"]).applied().as_deref(),
-            Some("handling=strict, wait=2")
-        );
-        assert_eq!(read(&["return=minimal"]).applied(), None);
+    fn html_is_accepted_only_by_name() {
+        for (value, expected) in [
+            ("text/html", true),
+            ("application/json, Text/HTML;q=0.1", true),
+            ("text/html;q=0", false),
+            ("*/*", false),
+        ] {
+            assert_eq!(accepts_html(&headers(header::ACCEPT, &[value])), expected, "{value}");
+        }
     }
 }

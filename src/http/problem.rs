@@ -20,6 +20,12 @@ pub enum Problem {
     MethodNotAllowed,
     /// The query has an unknown key or a bad value; the text names it and the mend.
     InvalidQuery(String),
+    /// The caller excludes every format or content coding that there is.
+    NotAcceptable,
+    /// `If-Match` names no entity tag that the answer has.
+    PreconditionFailed,
+    /// The caller's address has its share of the event streams open.
+    TooManyStreams,
     /// No incident is known of that employee.
     UnknownEmployee,
     /// No source has come yet.
@@ -83,6 +89,9 @@ impl Problem {
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::InvalidQuery(_) => "invalid-query",
+            Self::NotAcceptable => "not-acceptable",
+            Self::PreconditionFailed => "precondition-failed",
+            Self::TooManyStreams => "too-many-streams",
             Self::UnknownEmployee => "unknown-employee",
             Self::NoData { .. } => "no-data",
             Self::Incomplete { .. } => "incomplete",
@@ -97,6 +106,9 @@ impl Problem {
         match self {
             Self::NotFound | Self::UnknownEmployee => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
             Self::InvalidHost | Self::InvalidQuery(_) => StatusCode::BAD_REQUEST,
             Self::NoData { .. }
             | Self::Incomplete { .. }
@@ -115,6 +127,9 @@ impl Problem {
             Self::NotFound => "No such resource",
             Self::MethodNotAllowed => "Method not allowed",
             Self::InvalidQuery(_) => "Invalid query",
+            Self::NotAcceptable => "Not acceptable",
+            Self::PreconditionFailed => "Precondition failed",
+            Self::TooManyStreams => "Too many event streams",
             Self::UnknownEmployee => "Unknown employee",
             Self::NoData { .. } => "No data yet",
             Self::Incomplete { .. } => "Not every source is fresh",
@@ -135,6 +150,13 @@ impl Problem {
             Self::NotFound => "nothing is served at this path; see /openapi.json for what is",
             Self::MethodNotAllowed => "every resource here is read with GET or HEAD",
             Self::InvalidQuery(detail) => detail,
+            Self::NotAcceptable => {
+                "`Accept` or `Accept-Encoding` excludes everything there is; formats are application/json, application/x-ndjson and text/csv, codings gzip, zstd and identity"
+            }
+            Self::PreconditionFailed => "the answer has another entity tag than `If-Match` names",
+            Self::TooManyStreams => {
+                "this address has its share of the event streams open; close one, or raise limits.max_events"
+            }
             Self::UnknownEmployee => "no incident in the present data names this employee",
             Self::NoData { .. } => "no source has answered yet; see /sources for why",
             Self::Incomplete { .. } => {
@@ -150,7 +172,9 @@ impl Problem {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::NoData { retry_after } | Self::Incomplete { retry_after } => Some(*retry_after),
-            Self::Overloaded | Self::NotReady => Some(Duration::from_secs(1)),
+            Self::Overloaded | Self::TooManyStreams | Self::NotReady => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
         }
     }

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::context::REQUEST_ID;
 use super::freshness::{CacheResult, HEADERS_TTL};
 use super::incidents::{SERVER_TIMING, SelectedSnapshot, server_timing};
-use crate::cache::{Answer, DOCUMENTS, Question};
+use crate::cache::{Answer, Question};
+use crate::render::Document;
 use crate::render::compress::Coding;
 use crate::snapshot::Snapshot;
 use crate::trace_context::TRACEPARENT;
@@ -20,7 +21,7 @@ use crate::trace_context::TRACEPARENT;
 /// The last answer of each document in each coding.
 #[derive(Debug, Default)]
 pub(super) struct ResponseCache(
-    [[RwLock<Option<CachedResponse>>; Coding::ALL.len()]; DOCUMENTS.len()],
+    [[RwLock<Option<CachedResponse>>; Coding::ALL.len()]; Document::ALL.len()],
 );
 
 #[derive(Debug)]
@@ -35,7 +36,8 @@ struct CachedResponse {
 
 impl ResponseCache {
     fn slot(&self, question: &Question, coding: Coding) -> Option<&RwLock<Option<CachedResponse>>> {
-        let document = DOCUMENTS.iter().position(|document| document == question)?;
+        let Question::Document(asked) = question else { return None };
+        let document = Document::ALL.iter().position(|document| document == asked)?;
         Some(&self.0[document][coding as usize])
     }
 

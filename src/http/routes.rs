@@ -52,8 +52,6 @@ impl Route {
             "/events" => Self::Events,
             "/openapi.json" => Self::OpenApi,
             "/" => Self::Page,
-            // The query names the employee.
-            "/employees/" => Self::EmployeePage(String::new()),
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             _ => Self::named(path).unwrap_or(Self::Unknown),
@@ -254,7 +252,7 @@ impl Gateway {
             Route::Summary => self.summary(request, context).await,
             Route::Sources => self.sources(),
             Route::Events => self.events(request, context),
-            Route::OpenApi => openapi(&request.headers),
+            Route::OpenApi => openapi(request, context),
             Route::Page => self.overview_page(request, context).await,
             Route::EmployeePage(id) => self.employee_page(id, request, context).await,
             Route::Asset(name) => Self::asset(name, request, context),

@@ -43,7 +43,7 @@ impl Gateway {
     pub(super) fn sources(&self) -> Response<Body> {
         let (snapshot, now) = (self.snapshot(), Instant::now());
         let load = self.upstream.load();
-        let sources = snapshot.sources.iter().enumerate().map(|(index, source)| Source {
+        let sources = snapshot.sources.entries().map(|(id, source)| Source {
             name: &source.name,
             state: snapshot.freshness(source, now).as_str(),
             age_seconds: source.age(now).map(|age| milliseconds(age.as_secs_f64())),
@@ -59,7 +59,7 @@ impl Gateway {
                 .as_ref()
                 .map(|error| format!("{}: {}", error.kind, error.detail)),
             consecutive_failures: source.consecutive_failures,
-            breaker: self.upstream.breaker(index).as_str(),
+            breaker: self.upstream.breaker(id.position()).as_str(),
         });
         let document = Document {
             completeness: snapshot.completeness(now).as_str(),

@@ -9,9 +9,12 @@ use super::Gateway;
 use super::body::Body;
 use super::context::Context;
 use super::incidents::RenderRequest;
+use super::negotiate;
+use super::problem::Problem;
 use super::query::Keys;
-use crate::cache::{Format, Question};
+use crate::cache::Question;
 use crate::render;
+use crate::render::Format;
 
 impl Gateway {
     /// `GET /summary`
@@ -20,12 +23,15 @@ impl Gateway {
             let (query, preferences) = self.read(request, Keys::All)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
+            let filter = query.filter.normalized(&view);
+            let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
-                question: Question::Filtered(format!("/summary {:?}", query.filter).into()),
+                question: Question::Filtered(format!("/summary {filter:?}").into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
-                is_small: query.filter.is_small(&view),
-                render: move || render::summary(&view, &query.filter),
+                coding,
+                is_small: filter.is_small(&view),
+                render: move || render::summary(&view, &filter),
             };
             self.reply(render_request, selected, &preferences, request, context).await
         };

@@ -6,6 +6,7 @@ mod panics;
 mod writer;
 
 use std::io::IsTerminal as _;
+use std::time::{Duration, SystemTime};
 
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -15,17 +16,19 @@ use tracing_subscriber::{Layer as _, fmt};
 use self::json::JsonLines;
 use self::otlp::Exporter;
 pub use self::otlp::{is_exporting, join_trace};
-use self::writer::Gathering;
+use self::writer::LogBuffer;
 use crate::config::{LogFormat, Otlp};
 
 /// What the targets of our own events begin with.
 const CRATE: &str = "incident_gateway";
 
-/// The running log; what has been gathered is written, and the spans that are left are sent, when
-/// it is dropped.
+/// How long the last lines may take to be written when the process ends.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The running log. When it is dropped, the last lines are written and the last spans sent.
 #[derive(Debug)]
 pub struct Log {
-    lines: Gathering,
+    buffer: LogBuffer,
     exporter: Option<Exporter>,
 }
 
@@ -34,7 +37,7 @@ impl Drop for Log {
         if let Some(exporter) = &self.exporter {
             exporter.shut_down();
         }
-        self.lines.flush_or_give_up();
+        self.buffer.flush_within(FLUSH_TIMEOUT);
     }
 }
 
@@ -55,7 +58,8 @@ impl std::fmt::Display for LogError {
             Self::Filter(why) => {
                 write!(
                     f,
-                    "`RUST_LOG`: {why}; set a level such as `info`, or a filter such as `incident_gateway=debug`"
+                    "`RUST_LOG`: {why}; set a level such as `info`, or a filter such as \
+                     `incident_gateway=debug`"
                 )
             }
             Self::System(error) => write!(f, "cannot start the log's thread: {error}"),
@@ -95,14 +99,16 @@ pub fn start(
     let ours = filter_fn(|metadata| {
         metadata.target().starts_with(CRATE) || *metadata.level() <= tracing::Level::WARN
     });
-    let gathering = Gathering::start().map_err(LogError::System)?;
+    let drop_notice = match format {
+        LogFormat::Json => json::drop_notice,
+        LogFormat::Text => text_drop_notice,
+    };
+    let buffer = LogBuffer::start(drop_notice).map_err(LogError::System)?;
     let lines = match format {
-        LogFormat::Json => JsonLines(gathering.clone()).boxed(),
-        LogFormat::Text => fmt::layer()
-            .with_writer(gathering.clone())
-            .with_target(false)
-            .with_ansi(terminal)
-            .boxed(),
+        LogFormat::Json => JsonLines(buffer.clone()).boxed(),
+        LogFormat::Text => {
+            fmt::layer().with_writer(buffer.clone()).with_target(false).with_ansi(terminal).boxed()
+        }
     };
     let exporter =
         otlp.endpoint.as_ref().map(Exporter::start).transpose().map_err(LogError::Otlp)?;
@@ -113,6 +119,14 @@ pub fn start(
     let traces = traces
         .map(|layer| layer.with_filter(filter_fn(|metadata| metadata.target().starts_with(CRATE))));
     tracing_subscriber::registry().with(lines).with(ours).with(filter).with(traces).init();
-    panics::log_panics(gathering.clone());
-    Ok(Log { lines: gathering, exporter })
+    panics::log_panics(buffer.clone());
+    Ok(Log { buffer, exporter })
+}
+
+/// What the log says after lines that had to be dropped.
+const DROPPED: &str = "log lines were dropped because stderr was not read";
+
+fn text_drop_notice(lines: u64) -> String {
+    let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
+    format!("{now:.6}  WARN {DROPPED} lines={lines}\n")
 }

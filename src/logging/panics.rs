@@ -1,17 +1,24 @@
-//! Panics as lines of the log: in its form, and without waiting for a reader of stderr who has
-//! stopped reading.
+//! Panics as lines of the log.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
+use std::time::Duration;
 
-use super::writer::Gathering;
+use super::writer::LogBuffer;
+
+/// How long a panic may wait for its line to be written: the process may abort after it, but the
+/// thread may as well be one that answers requests, and go on.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Has panics logged from now on, with a backtrace where `RUST_BACKTRACE` asks for one.
-pub(super) fn log_panics(lines: Gathering) {
+///
+/// Once a panic has waited in vain, because nobody reads stderr, later ones do not wait at all.
+pub(super) fn log_panics(buffer: LogBuffer) {
     panic::set_hook(Box::new(move |panic| {
         log(panic);
-        // What comes after it may be the end of the process.
-        lines.flush_or_give_up();
+        if !buffer.is_stuck() {
+            buffer.flush_within(FLUSH_TIMEOUT);
+        }
     }));
 }
 

@@ -1,286 +1,221 @@
-//! Lines gathered in memory and written to stderr together, so that a request does not wait for a
-//! system call of its own.
-//!
-//! Threads gather apart, so that those that answer do not wait for each other's lines; what is
-//! written together is in the order of time.
+//! Log lines are buffered and written to stderr by a thread of their own, so that a request waits
+//! neither for a system call nor for whoever reads the log.
 
-use std::io::{self, IoSlice, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant, SystemTime};
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long a line may wait for others.
-const DELAY: Duration = Duration::from_millis(20);
+/// How long a line may wait for others to be written with.
+const MAX_DELAY: Duration = Duration::from_millis(20);
 
-/// As many bytes of one shard are written without waiting for more: some thousand lines, so that
-/// the thread that writes is woken by time, not by load.
-const BATCH: usize = 256 << 10;
+/// This many bytes are written without waiting for more.
+const BATCH_BYTES: usize = 256 << 10;
 
-/// More than this of one shard is not kept for a reader that has stopped reading: a log must not
-/// hold up the server, nor fill its memory. The lines that are dropped are counted, and the count
-/// is written when the reader goes on.
-const MOST: usize = 1 << 20;
+/// The most bytes that are kept while nobody reads stderr; lines beyond it are counted and dropped.
+const MAX_PENDING_BYTES: usize = 4 << 20;
 
-/// As long as a line is at least, about.
-const SHORT_LINE: usize = 100;
+/// The capacity that the buffers keep between batches.
+const MAX_IDLE_CAPACITY_BYTES: usize = 2 * BATCH_BYTES;
 
-/// How long the last lines may take to be written.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait where stderr is non-blocking and takes no more.
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// So many threads gather without sharing a lock.
-const SHARDS: usize = 8;
+/// Makes a log line of the number of lines that were dropped.
+pub(super) type DropNotice = fn(u64) -> String;
 
-/// Where lines are gathered.
+/// The lines that are still to be written.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Gathering(Arc<Shared>);
+pub(super) struct LogBuffer(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    shards: [Shard; SHARDS],
-    /// Whether there are lines that the thread that writes knows of.
-    begun: AtomicBool,
-    /// Whether it is not to wait for more.
-    full: AtomicBool,
-    /// The thread that writes.
-    writer: OnceLock<Thread>,
-    /// The lines that are being written, by shard, held so that batches keep their order; empty
-    /// between them. They take turns with the shards', so that neither are allocated anew.
-    batch: Mutex<[Lines; SHARDS]>,
+    state: Mutex<State>,
+    /// There is something to write, or the writer should wait no longer for more.
+    has_pending: Condvar,
+    /// A batch has been written.
+    has_written: Condvar,
 }
 
-/// Of its own in the processors' caches, which would else carry it from core to core for the sake
-/// of its neighbours.
 #[derive(Debug, Default)]
-#[repr(align(128))]
-struct Shard(Mutex<Lines>);
-
-#[derive(Debug, Default)]
-struct Lines {
-    bytes: Vec<u8>,
-    /// When each line was logged, and where it ends.
-    ends: Vec<(SystemTime, usize)>,
+struct State {
+    pending: Vec<u8>,
+    /// Lines that were dropped since the last batch.
     dropped: u64,
+    flush_now: bool,
+    is_writing: bool,
+    /// A flush has run out of time, and no batch has been written since.
+    is_stuck: bool,
 }
 
-thread_local! {
-    /// The calling thread's place among the shards.
-    static SHARD: usize = {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS
-    };
+impl State {
+    fn has_pending(&self) -> bool {
+        !self.pending.is_empty() || self.dropped > 0
+    }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Gathering {
-    /// Starts the thread that writes; without one, lines are written when [`Gathering::flush`] is
-    /// called.
-    pub(super) fn start() -> io::Result<Self> {
-        let gathering = Self::default();
-        let shared = gathering.clone();
-        let writer =
-            thread::Builder::new().name("log".to_owned()).spawn(move || shared.keep_writing())?;
-        // Until it is known here, lines wait for it to begin by itself.
-        let _ = gathering.0.writer.set(writer.thread().clone());
-        writer.thread().unpark();
-        Ok(gathering)
+impl LogBuffer {
+    /// Starts the thread that writes to stderr.
+    pub(super) fn start(drop_notice: DropNotice) -> io::Result<Self> {
+        let buffer = Self::default();
+        let writer = buffer.clone();
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.keep_writing(&mut io::stderr(), drop_notice))?;
+        Ok(buffer)
     }
 
-    fn keep_writing(&self) {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_writing(&self, to: &mut impl Write, drop_notice: DropNotice) {
+        let mut batch = Vec::new();
         loop {
-            while !self.0.begun.load(Ordering::Relaxed) {
-                thread::park();
+            let dropped = self.take_batch(&mut batch);
+            if dropped > 0 {
+                batch.extend_from_slice(drop_notice(dropped).as_bytes());
             }
-            let due = Instant::now() + DELAY;
-            while !self.0.full.load(Ordering::Relaxed) {
-                match due.checked_duration_since(Instant::now()) {
-                    Some(rest) if !rest.is_zero() => thread::park_timeout(rest),
-                    _ => break,
-                }
-            }
-            // Before the shards are emptied: whoever adds a line after that has locked its shard
-            // after that, and so sees it.
-            self.0.begun.store(false, Ordering::Relaxed);
-            self.0.full.store(false, Ordering::Relaxed);
-            self.flush();
+            // Where stderr is closed there is nobody to tell.
+            let _ = write_all(to, &batch);
+            batch.clear();
+            batch.shrink_to(MAX_IDLE_CAPACITY_BYTES);
+            let mut state = self.state();
+            (state.is_writing, state.is_stuck) = (false, false);
+            drop(state);
+            self.0.has_written.notify_all();
         }
     }
 
-    /// Writes what has been gathered.
-    pub(super) fn flush(&self) {
-        let mut batch = lock(&self.0.batch);
-        let mut dropped = 0;
-        for (lines, shard) in batch.iter_mut().zip(&self.0.shards) {
-            std::mem::swap(lines, &mut *lock(&shard.0));
-            dropped += std::mem::take(&mut lines.dropped);
-        }
-        let mut stderr = io::stderr();
-        // Where stderr is closed there is nobody to tell.
-        let _ = write_all(&mut stderr, &mut in_order(&*batch));
-        if dropped > 0 {
-            // Text in both forms of the log; a reader of JSON lines passes over it.
-            let _ = writeln!(stderr, "log: {dropped} lines were dropped, stderr was not read");
-        }
-        batch.iter_mut().for_each(Lines::clear);
+    /// Waits for lines, moves them into `batch`, which is empty, and gives the number of those that
+    /// were dropped after them.
+    fn take_batch(&self, batch: &mut Vec<u8>) -> u64 {
+        let state = self
+            .0
+            .has_pending
+            .wait_while(self.state(), |state| !state.has_pending())
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut state, _) = self
+            .0
+            .has_pending
+            .wait_timeout_while(state, MAX_DELAY, |state| !state.flush_now)
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut state.pending, batch);
+        state.flush_now = false;
+        state.is_writing = true;
+        std::mem::take(&mut state.dropped)
     }
 
-    /// The same before what may be the end, given up after [`PATIENCE`]: nobody may be reading.
-    pub(super) fn flush_or_give_up(&self) {
-        let (done, is_done) = mpsc::channel();
-        let gathering = self.clone();
-        let last = move || {
-            gathering.flush();
-            // Nobody listens any more when it took too long.
-            let _ = done.send(());
-        };
-        // An error is one of time, after which there is nothing to do.
-        let _ = thread::Builder::new()
-            .name("flush of the log".to_owned())
-            .spawn(last)
-            .map(|_| is_done.recv_timeout(PATIENCE));
-    }
-
-    /// Adds a line that was logged at `time`; after one that is `urgent` no more are waited for.
-    pub(super) fn add(&self, line: &[u8], time: SystemTime, urgent: bool) {
-        let gathered = {
-            let mut lines = lock(&self.0.shards[SHARD.with(|shard| *shard)].0);
-            lines.add(line, time);
-            lines.bytes.len()
-        };
-        // Never by the calling thread, which would have to wait for whoever reads stderr.
-        let is_news = |flag: &AtomicBool| {
-            !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed)
-        };
-        if is_news(&self.0.begun) | ((urgent || gathered >= BATCH) && is_news(&self.0.full)) {
-            self.0.writer.get().into_iter().for_each(Thread::unpark);
-        }
-    }
-
-    /// What has been gathered and not written.
-    #[cfg(test)]
-    pub(super) fn gathered(&self) -> Vec<u8> {
-        self.0.shards.iter().flat_map(|shard| lock(&shard.0).bytes.clone()).collect()
-    }
-}
-
-impl Lines {
-    fn add(&mut self, line: &[u8], time: SystemTime) {
-        if self.bytes.len() + line.len() > MOST {
-            self.dropped += 1;
+    /// Adds a line; `flush_now` has it written without waiting for more. Never waits for stderr.
+    pub(super) fn add(&self, line: &[u8], flush_now: bool) {
+        let mut state = self.state();
+        let is_first = !state.has_pending();
+        if state.pending.len() + line.len() > MAX_PENDING_BYTES {
+            state.dropped += 1;
         } else {
-            self.bytes.extend_from_slice(line);
-            self.ends.push((time, self.bytes.len()));
+            state.pending.extend_from_slice(line);
+        }
+        let flush_now = flush_now || state.pending.len() >= BATCH_BYTES;
+        let is_news = is_first || (flush_now && !state.flush_now);
+        state.flush_now |= flush_now;
+        drop(state);
+        if is_news {
+            self.0.has_pending.notify_one();
         }
     }
 
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
-        // What a batch usually takes stays; what a reader that had stopped let grow goes.
-        self.bytes.shrink_to(2 * BATCH);
-        self.ends.shrink_to(2 * BATCH / SHORT_LINE);
+    /// Waits until everything is written, but no longer than `limit`: nobody may be reading.
+    pub(super) fn flush_within(&self, limit: Duration) {
+        let mut state = self.state();
+        state.flush_now = true;
+        self.0.has_pending.notify_one();
+        let is_busy = |state: &mut State| state.has_pending() || state.is_writing;
+        let waited = self.0.has_written.wait_timeout_while(state, limit, is_busy);
+        let (mut state, wait) = waited.unwrap_or_else(PoisonError::into_inner);
+        state.is_stuck = wait.timed_out();
+    }
+
+    /// Whether waiting for the writer again is in vain, as far as is known.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.state().is_stuck
+    }
+
+    /// What has not been written yet.
+    #[cfg(test)]
+    pub(super) fn pending(&self) -> Vec<u8> {
+        self.state().pending.clone()
     }
 }
 
-/// The lines of all shards in the order of time, those of one shard in their own; neighbours in one
-/// piece.
-fn in_order(batch: &[Lines]) -> Vec<IoSlice<'_>> {
-    let mut heads: Vec<_> =
-        batch.iter().map(|lines| (lines, lines.ends.iter().peekable(), 0)).collect();
-    let mut pieces = Vec::new();
-    loop {
-        heads.retain_mut(|(_, ends, _)| ends.peek().is_some());
-        let first =
-            (0..heads.len()).min_by_key(|&head| heads[head].1.peek().map(|(time, _)| *time));
-        let Some(first) = first else { return pieces };
-        let others = heads.iter_mut().enumerate().filter(|(head, _)| *head != first);
-        let until = others.filter_map(|(_, (_, ends, _))| ends.peek().map(|(time, _)| *time)).min();
-        let (lines, ends, begin) = &mut heads[first];
-        let mut end = *begin;
-        while let Some((_, next)) =
-            ends.next_if(|(time, _)| end == *begin || until.is_none_or(|until| *time <= until))
-        {
-            end = *next;
-        }
-        pieces.push(IoSlice::new(&lines.bytes[*begin..end]));
-        *begin = end;
-    }
-}
-
-fn write_all(to: &mut impl Write, mut pieces: &mut [IoSlice<'_>]) -> io::Result<()> {
-    while !pieces.is_empty() {
-        match to.write_vectored(pieces) {
+/// Writes everything, also where stderr is non-blocking, as a parent process may have left it.
+fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match to.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => IoSlice::advance_slices(&mut pieces, written),
+            Ok(written) => bytes = &bytes[written..],
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(RETRY_DELAY),
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// One event's line.
+/// Takes the lines that the library formats, one in each call of `write`.
 #[derive(Debug)]
-pub(super) struct Line {
-    gathering: Gathering,
-    /// Warnings and errors may be the last that is heard of a process.
-    urgent: bool,
+pub(super) struct LineWriter<'a> {
+    buffer: &'a LogBuffer,
+    flush_now: bool,
 }
 
-impl Write for Line {
+impl Write for LineWriter<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.gathering.add(line, SystemTime::now(), self.urgent);
+        self.buffer.add(line, self.flush_now);
         Ok(line.len())
     }
 
-    /// The line is gathered; when it is written is not for those who log to wait for.
+    /// Whoever logs does not wait for the line to be written.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-impl<'a> MakeWriter<'a> for Gathering {
-    type Writer = Line;
+/// Whether an event is written without waiting for others: it may be the last of the process.
+pub(super) fn is_urgent(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::WARN
+}
 
-    fn make_writer(&'a self) -> Line {
-        Line { gathering: self.clone(), urgent: false }
+impl<'a> MakeWriter<'a> for LogBuffer {
+    type Writer = LineWriter<'a>;
+
+    fn make_writer(&'a self) -> LineWriter<'a> {
+        LineWriter { buffer: self, flush_now: false }
     }
 
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Line {
-        Line { gathering: self.clone(), urgent: *metadata.level() <= Level::WARN }
+    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> LineWriter<'a> {
+        LineWriter { buffer: self, flush_now: is_urgent(metadata) }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+    use std::time::Instant;
 
     use super::*;
 
-    #[test]
-    fn what_is_too_much_is_counted_not_kept() {
-        let gathering = Gathering::default();
-        let line = vec![b'x'; MOST / 4];
-        for _ in 0..6 {
-            gathering.add(&line, SystemTime::now(), false);
-        }
-        let lines = lock(&gathering.0.shards[SHARD.with(|shard| *shard)].0);
-        assert_eq!((lines.bytes.len(), lines.dropped), (MOST, 2));
-    }
+    /// Long enough for a thread to be scheduled on a busy machine.
+    const LIMIT: Duration = Duration::from_secs(20);
 
-    /// Takes a few bytes at a time.
-    struct Slow(Vec<u8>);
+    /// A stderr each of whose writes waits until the test takes its bytes.
+    struct Pipe(SyncSender<Vec<u8>>);
 
-    impl Write for Slow {
+    impl Write for Pipe {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let bytes = &bytes[..bytes.len().min(7)];
-            self.0.extend_from_slice(bytes);
+            self.0.send(bytes.to_vec()).map_err(|_| io::ErrorKind::BrokenPipe)?;
             Ok(bytes.len())
         }
 
@@ -289,40 +224,86 @@ mod tests {
         }
     }
 
-    proptest! {
-        #[test]
-        fn lines_of_several_threads_are_written_whole_and_in_the_order_of_time(
-            threads in prop::collection::vec(prop::collection::vec(0..50_u64, 0..20), 0..4)
-        ) {
-            let mut expected = Vec::new();
-            let mut batch = Vec::new();
-            for (thread, mut times) in threads.into_iter().enumerate() {
-                times.sort_unstable();
-                let mut lines = Lines::default();
-                for (number, time) in times.into_iter().enumerate() {
-                    let line = format!("{time} of {thread}: {number}\n");
-                    lines.add(line.as_bytes(), SystemTime::UNIX_EPOCH + Duration::from_secs(time));
-                    expected.push((time, line));
-                }
-                batch.push(lines);
-            }
-            let mut written = Slow(Vec::new());
-            write_all(&mut written, &mut in_order(&batch)).unwrap();
-            let written = String::from_utf8(written.0).unwrap();
-            let time = |line: &str| line.split(' ').next().unwrap().parse::<u64>().unwrap();
-            prop_assert!(written.lines().is_sorted_by_key(time));
-            let mut lines: Vec<_> = written.split_inclusive('\n').collect();
-            let mut all: Vec<_> = expected.iter().map(|(_, line)| line.as_str()).collect();
-            for thread in 0..4 {
-                let of = |lines: &[&str]| -> Vec<String> {
-                    let of_it = lines.iter().filter(|line| line.contains(&format!("of {thread}:")));
-                    of_it.map(ToString::to_string).collect()
-                };
-                prop_assert_eq!(of(&lines), of(&all));
-            }
-            lines.sort_unstable();
-            all.sort_unstable();
-            prop_assert_eq!(lines, all);
+    /// A buffer, and the reader of what its thread writes.
+    fn piped() -> (LogBuffer, Receiver<Vec<u8>>) {
+        let (sender, reader) = sync_channel(0);
+        let buffer = LogBuffer::default();
+        let writer = buffer.clone();
+        thread::spawn(move || {
+            writer.keep_writing(&mut Pipe(sender), |dropped| format!("dropped {dropped}\n"));
+        });
+        (buffer, reader)
+    }
+
+    #[test]
+    fn lines_are_written_in_their_order() {
+        let (buffer, reader) = piped();
+        let expected: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        for line in expected.split_inclusive('\n') {
+            buffer.add(line.as_bytes(), false);
         }
+        let mut written = Vec::new();
+        while written.len() < expected.len() {
+            written.extend(reader.recv_timeout(LIMIT).unwrap());
+        }
+        assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+
+    #[test]
+    fn lines_that_nobody_reads_are_dropped_and_counted() {
+        let (buffer, reader) = piped();
+        buffer.add(b"first\n", true);
+        // From here on the thread waits for its reader.
+        while !buffer.state().is_writing {
+            thread::yield_now();
+        }
+        let line = vec![b'x'; MAX_PENDING_BYTES / 4];
+        for _ in 0..6 {
+            buffer.add(&line, false);
+        }
+        assert_eq!(reader.recv_timeout(LIMIT).unwrap(), b"first\n");
+        let batch = reader.recv_timeout(LIMIT).unwrap();
+        assert_eq!(&batch[MAX_PENDING_BYTES..], b"dropped 2\n");
+        buffer.add(b"last\n", true);
+        assert_eq!(reader.recv_timeout(LIMIT).unwrap(), b"last\n");
+    }
+
+    #[test]
+    fn a_flush_waits_for_the_writer_but_not_for_ever() {
+        let (buffer, reader) = piped();
+        buffer.add(b"line\n", false);
+        let limit = Duration::from_millis(10);
+        let started = Instant::now();
+        buffer.flush_within(limit);
+        assert!(started.elapsed() >= limit && buffer.is_stuck());
+        let line = thread::spawn(move || reader.recv_timeout(LIMIT).unwrap());
+        buffer.flush_within(LIMIT);
+        assert!(!buffer.state().has_pending() && !buffer.is_stuck());
+        assert_eq!(line.join().unwrap(), b"line\n");
+    }
+
+    #[test]
+    fn a_non_blocking_stderr_gets_everything() {
+        /// Takes three bytes at every second call.
+        struct NonBlocking(Vec<u8>, bool);
+
+        impl Write for NonBlocking {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.1 = !self.1;
+                if self.1 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                self.0.extend_from_slice(&bytes[..bytes.len().min(3)]);
+                Ok(bytes.len().min(3))
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let mut stderr = NonBlocking(Vec::new(), false);
+        write_all(&mut stderr, b"a line\n").unwrap();
+        assert_eq!(stderr.0, b"a line\n");
     }
 }

@@ -7,88 +7,60 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
+use super::Batch;
 use crate::background::spawn_cpu_bound;
-use crate::cache::Batch;
 use crate::config;
 use crate::decode::{Identities, Incidents, SourceFields};
-use crate::upstream::{Caller, Endpoint, OnRetry, Upstream, UpstreamError};
+use crate::sources::{PerSource, SourceId};
+use crate::upstream::{CallContext, Upstream, UpstreamError};
 
-/// A set of sources that can be asked for their data. Index 0 is the identities endpoint, the
-/// incident sources follow in the configured order.
+/// A set of sources that can be asked for their data.
 pub trait Origin: Send + Sync + 'static {
-    /// Fetches and decodes a source's whole answer, retries included; `on_retry` is told of each
-    /// failure that is not the last.
+    /// Fetches and decodes a source's whole answer, retries included.
     fn fetch(
         &self,
-        source: usize,
-        on_retry: OnRetry,
-    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>>;
+        source: SourceId,
+        context: CallContext,
+    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>>;
 }
 
 /// A source's answer.
 #[derive(Clone, Debug)]
-pub struct Fetched {
+pub struct FetchedBatch {
     /// The decoded answer.
     pub batch: Batch,
     /// How long the successful call took.
     pub duration: Duration,
 }
 
-/// The endpoints to ask, in the order of [`Origin`]'s indices.
-#[must_use]
-pub fn endpoints(config: &config::Config) -> Vec<Endpoint> {
-    let identities =
-        Endpoint { name: config::IDENTITIES.into(), path: config.identities.path.clone() };
-    let incidents = config
-        .sources
-        .iter()
-        .map(|source| Endpoint { name: source.name.as_str().into(), path: source.path.clone() });
-    std::iter::once(identities).chain(incidents).collect()
-}
-
-/// The fields that incident records are known to have beside `priority` and `timestamp`: those that
-/// may name the employee, in the configured order, and `source_ip`, each once.
-#[must_use]
-pub fn fields(config: &config::Config) -> Arc<[Arc<str>]> {
-    let identity = config.sources.iter().flat_map(|source| &source.identity).map(String::as_str);
-    let mut fields: Vec<Arc<str>> = Vec::new();
-    for field in identity.chain(["source_ip"]).filter(|field| *field != "employee_id") {
-        if !fields.iter().any(|known| **known == *field) {
-            fields.push(field.into());
-        }
-    }
-    fields.into()
-}
-
 /// The real origin: the upstream's bodies, decoded on threads of their own.
 pub struct UpstreamOrigin {
     upstream: Arc<Upstream>,
-    /// The fields of the incident sources, in the configured order.
-    fields: Vec<Arc<SourceFields>>,
+    /// The fields to read of each incident source's records; `None` for the identities.
+    fields: PerSource<Option<Arc<SourceFields>>>,
 }
 
 impl UpstreamOrigin {
-    /// Asks `upstream`, which was built from [`endpoints`] of the same configuration.
+    /// Asks `upstream`, which was built from the endpoints of the same configuration.
     #[must_use]
     pub fn new(upstream: Arc<Upstream>, sources: &[config::Source]) -> Self {
         let fields =
-            sources.iter().map(|source| Arc::new(SourceFields::new(&source.identity))).collect();
-        Self { upstream, fields }
+            sources.iter().map(|source| Some(Arc::new(SourceFields::new(&source.identity))));
+        Self { upstream, fields: PerSource::new(None, fields) }
     }
 }
 
 impl Origin for UpstreamOrigin {
     fn fetch(
         &self,
-        source: usize,
-        on_retry: OnRetry,
-    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+        source: SourceId,
+        context: CallContext,
+    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
         let upstream = Arc::clone(&self.upstream);
-        let fields = source.checked_sub(1).map(|source| Arc::clone(&self.fields[source]));
-        let caller = Caller { on_retry, ..Caller::default() };
+        let fields = self.fields[source].clone();
         async move {
-            let fetched = upstream.fetch(source, &caller).await?;
-            let (body, duration) = (fetched.body().clone(), fetched.duration());
+            let answer = upstream.fetch(source.position(), context).await?;
+            let (body, duration) = (answer.body().clone(), answer.duration());
             let decode = move || match fields {
                 None => Identities::decode(body)
                     .map(|identities| Batch::Identities(Arc::new(identities))),
@@ -97,13 +69,15 @@ impl Origin for UpstreamOrigin {
             };
             match spawn_cpu_bound(decode).await {
                 Ok(Ok(batch)) => {
-                    drop(fetched.accept());
-                    Ok(Fetched { batch, duration })
+                    drop(answer.accept());
+                    Ok(FetchedBatch { batch, duration })
                 }
-                Ok(Err(error)) => Err(fetched
-                    .refuse(format!("the body is not what this source should send: {error}"))),
+                Ok(Err(error)) => {
+                    Err(answer
+                        .reject(format!("the body is not what this source should send: {error}")))
+                }
                 Err(_) => {
-                    Err(fetched.refuse("decoding the body failed; this is a fault of the gateway"))
+                    Err(answer.reject("decoding the body failed; this is a fault of the gateway"))
                 }
             }
         }

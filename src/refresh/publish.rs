@@ -2,71 +2,81 @@
 
 use std::sync::Arc;
 
-use tokio::task::JoinError;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::Refresh;
+use super::source_state::Edition;
+use super::{Batch, Refresh};
 use crate::background::run_cpu_bound;
-use crate::cache::Batch;
 use crate::snapshot::{Snapshot, SourceStatus, View};
+use crate::sources::{PerSource, SourceId};
+
+/// A view that is being made.
+pub(super) struct Publication {
+    started: Instant,
+    /// What it is made of.
+    editions: PerSource<Edition>,
+    /// Ends with the view, joined, and rendered as callers have lately asked for it.
+    pub(super) view: JoinHandle<Arc<View>>,
+}
 
 impl Refresh {
+    /// When to make a view of the data that is in none yet.
     pub(super) fn publish_at(&self) -> Option<Instant> {
         let bytes = self.sources.iter().map(|source| source.newest().bytes).sum();
         self.unpublished.due(!self.calls.is_empty(), bytes, self.publish_cost)
     }
 
-    /// Joins what has come, renders what callers use, and publishes it, on other threads.
+    /// Starts to join the newest data, and to render what callers use, on other threads.
     pub(super) async fn publish_when_due(&mut self) {
         let now = Instant::now();
-        if self.publishing.is_some() || self.publish_at().is_none_or(|at| at > now) {
+        if self.publication.is_some() || self.publish_at().is_none_or(|at| at > now) {
             return;
         }
         self.unpublished.clear();
-        self.publish_started = now;
-        self.views += 1;
+        self.last_view_id += 1;
+        let id = self.last_view_id;
         let is_loading = self.snapshots.borrow().is_loading();
         if is_loading {
             // Callers wait for the view to come; what was rendered of the one before must not take
             // memory beside it.
-            self.cache.retire_before(self.views).await;
+            self.cache.retire_before(id).await;
         }
         let mut identities = None;
-        let mut batches = Vec::with_capacity(self.sources.len());
-        for (index, source) in self.sources.iter_mut().enumerate() {
-            source.publishing = source.arrived.take();
-            match self.cache.last_good(index).await {
-                Some(Batch::Identities(table)) => identities = Some(table),
-                Some(Batch::Incidents(incidents)) => batches.push(Some(incidents)),
-                None if index > 0 => batches.push(None),
-                None => {}
+        let mut batches = Vec::with_capacity(self.names.len());
+        for (source, state) in self.sources.entries() {
+            match state.batch() {
+                Some(Batch::Identities(table)) => identities = Some(Arc::clone(table)),
+                Some(Batch::Incidents(incidents)) => batches.push(Some(Arc::clone(incidents))),
+                None if source == SourceId::Identities => {}
+                None => batches.push(None),
             }
         }
-        let (id, names, cache) = (self.views, Arc::clone(&self.names), Arc::clone(&self.cache));
-        let fields = Arc::clone(&self.fields);
-        self.publishing = Some(tokio::spawn(async move {
+        let (names, fields) = (Arc::clone(&self.names), Arc::clone(&self.fields));
+        let cache = Arc::clone(&self.cache);
+        let view = tokio::spawn(async move {
             let join = move || {
                 View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields)
             };
-            let view = run_cpu_bound(join).await;
-            let view = Arc::new(view);
+            let view = Arc::new(run_cpu_bound(join).await);
             cache.prerender(&view).await;
             view
-        }));
+        });
+        let editions = self.sources.map(|_, source| source.edition());
+        self.publication = Some(Publication { started: now, editions, view });
     }
 
-    pub(super) async fn published(&mut self, view: Result<Arc<View>, JoinError>) {
-        self.publishing = None;
-        let view = view.expect("joining does not panic");
-        for source in &mut self.sources {
-            if let Some(status) = source.publishing.take() {
-                source.status = status;
-            }
+    /// Publishes a view that was made.
+    pub(super) async fn publish(&mut self, view: Arc<View>) {
+        let Publication { started, editions, .. } =
+            self.publication.take().expect("a view is made by a publication");
+        for (source, edition) in self.sources.iter_mut().zip(editions) {
+            source.mark_published(edition);
         }
         let now = Instant::now();
-        self.publish_cost = now.saturating_duration_since(self.publish_started);
-        let id = view.id();
-        let snapshot = Arc::new(Snapshot { view, sources: self.statuses(), policy: self.policy });
+        self.publish_cost = now.saturating_duration_since(started);
+        let (id, sources) = (view.id(), self.statuses());
+        let snapshot = Arc::new(Snapshot { view, sources, policy: self.policy });
         let joined = snapshot.view.joined();
         tracing::info!(
             view = id,
@@ -82,8 +92,8 @@ impl Refresh {
         free(replaced).await;
     }
 
-    /// Publishes the state of the sources with the view that is there.
-    pub(super) fn publish_status(&self) {
+    /// Publishes what is known of the sources with the view that is there.
+    pub(super) fn publish_statuses(&self) {
         let sources = self.statuses();
         self.snapshots.send_modify(|snapshot| {
             *snapshot = Arc::new(Snapshot {
@@ -94,8 +104,8 @@ impl Refresh {
         });
     }
 
-    fn statuses(&self) -> Arc<[SourceStatus]> {
-        self.sources.iter().map(|source| source.status.clone()).collect()
+    fn statuses(&self) -> Arc<PerSource<SourceStatus>> {
+        Arc::new(self.sources.map(|_, source| source.published().clone()))
     }
 }
 

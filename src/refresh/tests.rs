@@ -19,7 +19,7 @@ async fn data_is_fetched_unasked_and_again_every_ttl() {
     assert!(bench.until("all", complete).await < seconds(2));
     assert_eq!(bench.snapshot().view.joined().employee_count(), 2);
     sleep(seconds(300)).await;
-    for source in 0..3 {
+    for source in names().ids() {
         let calls = bench.script.calls_of(source);
         assert!((10..=12).contains(&calls.len()), "{calls:?}");
         let gaps = calls.windows(2).map(|pair| pair[1].checked_sub(pair[0]).unwrap());
@@ -34,9 +34,10 @@ async fn the_slowest_source_goes_first() {
     let bench =
         start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(5, &["8"])]]);
     sleep(seconds(35)).await;
-    let order: Vec<usize> =
-        bench.script.calls.lock().unwrap().iter().map(|(source, _)| *source).collect();
-    assert_eq!(order, [0, 1, 2, 2, 1, 0]);
+    let order: Vec<SourceId> =
+        bench.script.calls.lock().unwrap().iter().map(|(source, ..)| *source).collect();
+    let first = [SourceId::Identities, DENIAL, PROBING];
+    assert_eq!((&order[..3], &order[3..]), (&first[..], &[PROBING, DENIAL, first[0]][..]));
 }
 
 #[tokio::test(start_paused = true)]
@@ -48,15 +49,19 @@ async fn last_good_data_stands_in_until_it_is_too_old() {
     bench
         .until("stale", |snapshot| snapshot.completeness(Instant::now()) == Completeness::Stale)
         .await;
-    assert_eq!(bench.state(2), Freshness::Stale);
+    assert_eq!(bench.state(PROBING), Freshness::Stale);
     assert_eq!(bench.document(), whole);
-    assert_eq!(bench.snapshot().sources[2].last_error.as_ref().unwrap().kind, Outcome::Timeout);
-    let took = bench.until("missing", |snapshot| snapshot.sources[2].fetched_at.is_none()).await;
+    assert_eq!(
+        bench.snapshot().sources[PROBING].last_error.as_ref().unwrap().kind,
+        Outcome::Timeout
+    );
+    let took =
+        bench.until("missing", |snapshot| snapshot.sources[PROBING].fetched_at.is_none()).await;
     assert!(took + TTL + seconds(5) > STALE_FOR && took < STALE_FOR, "{took:?}");
     assert_eq!(bench.completeness(), Completeness::Partial);
     assert_eq!(bench.snapshot().view.joined().employee_count(), 1);
     // The other sources were refreshed all the while.
-    assert_eq!(bench.state(1), Freshness::Fresh);
+    assert_eq!(bench.state(DENIAL), Freshness::Fresh);
 }
 
 #[tokio::test(start_paused = true)]
@@ -67,8 +72,8 @@ async fn a_source_that_recovers_is_taken_back() {
     assert_eq!(bench.completeness(), Completeness::Partial);
     let took = bench.until("all", complete).await;
     assert!(took < seconds(10), "a failed source is tried again sooner than the rest: {took:?}");
-    assert_eq!(bench.snapshot().sources[2].consecutive_failures, 0);
-    assert_eq!(bench.script.calls_of(1).len(), 1);
+    assert_eq!(bench.snapshot().sources[PROBING].consecutive_failures, 0);
+    assert_eq!(bench.script.calls_of(DENIAL).len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -114,9 +119,9 @@ async fn retry_after_is_obeyed() {
     let bench =
         start([vec![table(1, "{}")], vec![busy, incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
     sleep(seconds(115)).await;
-    assert_eq!(bench.script.calls_of(1).len(), 1);
+    assert_eq!(bench.script.calls_of(DENIAL).len(), 1);
     sleep(seconds(10)).await;
-    assert_eq!(bench.script.calls_of(1).len(), 2);
+    assert_eq!(bench.script.calls_of(DENIAL).len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,39 +147,31 @@ async fn data_does_not_wait_for_a_slow_source() {
 
 #[tokio::test(start_paused = true)]
 async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
-    let (names, now) = (NAMES.map(Arc::from).to_vec(), Instant::now());
-    let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
-    let settings = Settings {
-        names: names.clone(),
-        fields: Arc::default(),
-        policy,
-        seed: 42,
-        repeat: Repeat::Always,
-    };
-    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20, 2));
+    let now = Instant::now();
+    let cache = Arc::new(Cache::new(1 << 20, 2));
     let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
-    let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings);
-    let come = |source: usize, who: &str| {
+    let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings());
+    let end = |source: SourceId, who: &str| {
         let Answer::Body(_, body) =
-            (if source == 0 { table(0, "{}") } else { incidents(0, &[who]) })
+            (if source == SourceId::Identities { table(0, "{}") } else { incidents(0, &[who]) })
         else {
             unreachable!()
         };
-        Done {
+        CallEnd {
             source,
             started: now,
             started_wall: SystemTime::now(),
             result: Ok(fetched(source, body, now.elapsed())),
         }
     };
-    for source in 0..3 {
-        refresh.finish(come(source, "7")).await;
+    for source in names().ids() {
+        refresh.finish(end(source, "7")).await;
     }
     refresh.publish_when_due().await;
     // The next answer of one source is faster than the view of its first.
-    refresh.finish(come(1, "8")).await;
-    let view = refresh.publishing.as_mut().unwrap().await;
-    refresh.published(view).await;
+    refresh.finish(end(DENIAL, "8")).await;
+    let view = (&mut refresh.publication.as_mut().unwrap().view).await.unwrap();
+    refresh.publish(view).await;
     let snapshot = Arc::clone(&snapshots.borrow());
     assert!(!snapshot.is_loading() && complete(&snapshot));
     assert_eq!(snapshot.view.joined().incident_count(), 2);
@@ -187,11 +184,11 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
         [true, false, true]
     );
     assert!(refresh.next_wake() > now, "waiting is not asking again and again");
-    let view = refresh.publishing.as_mut().unwrap().await;
-    refresh.published(view).await;
+    let view = (&mut refresh.publication.as_mut().unwrap().view).await.unwrap();
+    refresh.publish(view).await;
     assert!(snapshots.borrow().view.joined().employee("8").is_some());
     refresh.start_due_calls();
-    assert!(refresh.sources[1].in_flight);
+    assert!(refresh.sources[DENIAL].in_flight);
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +198,9 @@ async fn an_old_view_goes_when_the_last_answer_from_it_does() {
     bench.until("all", complete).await;
     let view = Arc::clone(&bench.snapshot().view);
     let (old, batch) = (Arc::downgrade(&view), Arc::downgrade(view.batches()[0].as_ref().unwrap()));
-    let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
+    let question = crate::cache::Question::Document(crate::render::Document::Incidents(
+        crate::render::Format::Json,
+    ));
     let answer = bench
         .cache
         .answer(&view, question, Coding::Identity, Instant::now() + seconds(1), || vec![b'x'; 64])
@@ -231,7 +230,9 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
     let ask = |bench: &Bench, rendered: &'static str| {
         let (cache, view) = (Arc::clone(&bench.cache), Arc::clone(&bench.snapshot().view));
         async move {
-            let question = crate::cache::Question::Incidents(crate::cache::Format::Json);
+            let question = crate::cache::Question::Document(crate::render::Document::Incidents(
+                crate::render::Format::Json,
+            ));
             let coding = Coding::Identity;
             cache
                 .answer(&view, question, coding, Instant::now() + seconds(1), || rendered.into())
@@ -255,12 +256,16 @@ async fn a_refusal_by_an_open_circuit_hides_no_cause() {
     let denial = vec![fail(1, Outcome::Timeout), refused.clone(), refused, incidents(1, &["7"])];
     let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
     sleep(seconds(30)).await;
-    assert_eq!(bench.script.calls_of(1).len(), 3, "the circuit's wish to be left alone is obeyed");
-    let source = bench.snapshot().sources[1].clone();
+    assert_eq!(
+        bench.script.calls_of(DENIAL).len(),
+        3,
+        "the circuit's wish to be left alone is obeyed"
+    );
+    let source = bench.snapshot().sources[DENIAL].clone();
     assert_eq!(source.last_error.unwrap().kind, Outcome::Timeout);
     assert_eq!((source.consecutive_failures, source.last_duration), (1, Some(seconds(1))));
     bench.until("all", complete).await;
-    assert!(bench.snapshot().sources[1].last_error.is_none());
+    assert!(bench.snapshot().sources[DENIAL].last_error.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -269,9 +274,26 @@ async fn a_call_that_is_made_again_has_failed_all_the_same() {
     let probing = vec![incidents(1, &["8"]), Answer::Retried(seconds(4), body)];
     let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
     bench.until("all", complete).await;
-    let took = bench.until("stale", |snapshot| snapshot.sources[2].consecutive_failures == 1).await;
+    let took =
+        bench.until("stale", |snapshot| snapshot.sources[PROBING].consecutive_failures == 1).await;
     assert!(took <= TTL, "{took:?}");
-    assert_eq!((bench.state(2), bench.state(1)), (Freshness::Stale, Freshness::Fresh));
-    assert_eq!(bench.snapshot().sources[2].last_error.as_ref().unwrap().kind, Outcome::Status);
+    assert_eq!((bench.state(PROBING), bench.state(DENIAL)), (Freshness::Stale, Freshness::Fresh));
+    assert_eq!(
+        bench.snapshot().sources[PROBING].last_error.as_ref().unwrap().kind,
+        Outcome::Status
+    );
     assert!(bench.until("fresh", complete).await > seconds(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_calls_of_a_refresh_belong_to_one_trace_and_each_refresh_to_another() {
+    let bench =
+        start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(3, &["8"])]]);
+    sleep(seconds(35)).await;
+    let traces: Vec<_> =
+        bench.script.calls.lock().unwrap().iter().map(|(.., trace)| trace.trace_id()).collect();
+    assert_eq!(traces.len(), 6);
+    assert!(traces[..3].iter().all(|trace| *trace == traces[0]));
+    assert!(traces[3..].iter().all(|trace| *trace == traces[3]));
+    assert_ne!(traces[0], traces[3]);
 }

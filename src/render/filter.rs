@@ -50,6 +50,26 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// The filter without what changes nothing about this view: employees it does not have, lists
+    /// that name everything, times that all incidents meet. Filters that differ only in these give
+    /// the same bytes, and their answers are rendered and kept once.
+    #[must_use]
+    pub fn normalized(&self, view: &View) -> Self {
+        let joined = view.joined();
+        let known = |ids: &Vec<String>| {
+            ids.iter().filter(|id| joined.rank(id).is_some()).cloned().collect()
+        };
+        let sources = view.names().len();
+        let range = view.time_range();
+        Self {
+            employees: self.employees.as_ref().map(known),
+            sources: self.sources.clone().filter(|named| named.len() < sources),
+            priorities: self.priorities.clone().filter(|named| named.len() < Priority::ALL.len()),
+            since: self.since.filter(|since| range.is_some_and(|(earliest, _)| *since > earliest)),
+            until: self.until.filter(|until| range.is_some_and(|(_, latest)| *until <= latest)),
+        }
+    }
+
     /// The part of a group (ascending by time) that lies within the asked priority and times.
     #[must_use]
     pub fn slice<'a>(&self, priority: Priority, group: &'a [Placed]) -> &'a [Placed] {
@@ -138,6 +158,30 @@ mod tests {
         let incidents =
             Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()])).unwrap();
         View::new(1, [Arc::from("denial")].into(), None, [Some(Arc::new(incidents))].into())
+    }
+
+    #[test]
+    fn a_normalized_filter_has_only_what_makes_a_difference() {
+        let view = view([(1, 0), (2, 0)].into_iter());
+        let everything = Filter {
+            employees: None,
+            sources: Some(vec![0]),
+            priorities: Some(Priority::ALL.to_vec()),
+            since: Some(1.0),
+            until: Some(1.5),
+        };
+        assert!(everything.normalized(&view).is_empty());
+        let narrow = Filter {
+            employees: Some(vec!["1".to_owned()]),
+            sources: Some(vec![]),
+            priorities: Some(vec![Priority::Low]),
+            since: Some(1.5),
+            until: Some(1.0),
+        };
+        assert_eq!(narrow.normalized(&view), narrow);
+        let unknown =
+            Filter { employees: Some(vec!["1".to_owned(), "x".to_owned()]), ..Filter::default() };
+        assert_eq!(unknown.normalized(&view).employees, narrow.employees);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod compress;
 mod csv;
+mod document;
 mod filter;
 mod json;
 mod member;
@@ -9,6 +10,7 @@ mod ndjson;
 mod summary;
 
 pub use csv::csv;
+pub use document::{Document, Format};
 pub use filter::{Filter, is_small};
 pub(crate) use json::line;
 pub use json::{employee, incidents, unattributed};

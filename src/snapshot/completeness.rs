@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock::FetchTime;
+
 /// How a source's data stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Freshness {
@@ -76,9 +78,13 @@ impl Policy {
     /// The state at `now` of data fetched at `fetched_at`, when the last `failures` attempts to
     /// refresh it failed.
     #[must_use]
-    pub fn freshness(&self, fetched_at: Option<Instant>, failures: u32, now: Instant) -> Freshness {
-        let Some(age) = fetched_at.map(|fetched_at| now.saturating_duration_since(fetched_at))
-        else {
+    pub fn freshness(
+        &self,
+        fetched_at: Option<FetchTime>,
+        failures: u32,
+        now: Instant,
+    ) -> Freshness {
+        let Some(age) = fetched_at.map(|fetched_at| fetched_at.age(now)) else {
             return Freshness::Missing;
         };
         if age > self.stale_for {
@@ -94,17 +100,18 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::WallClock;
 
-    #[test]
-    fn a_source_is_fresh_until_its_refresh_fails_and_stands_in_until_stale_for() {
+    #[tokio::test(start_paused = true)]
+    async fn a_source_is_fresh_until_its_refresh_fails_and_stands_in_until_stale_for() {
         let policy = Policy {
             ttl: Duration::from_secs(30),
             grace: Duration::from_secs(10),
             stale_for: Duration::from_hours(1),
         };
-        let start = Instant::now();
+        let (fetched_at, start) = (FetchTime::now(&WallClock::system()), Instant::now());
         let at = |age, failures| {
-            policy.freshness(Some(start), failures, start + Duration::from_secs(age))
+            policy.freshness(Some(fetched_at), failures, start + Duration::from_secs(age))
         };
         assert_eq!(at(0, 0), Freshness::Fresh);
         assert_eq!(at(40, 0), Freshness::Fresh);

@@ -3,7 +3,7 @@
 mod completeness;
 pub mod metrics;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -11,9 +11,11 @@ use tokio::time::Instant;
 
 pub use completeness::{Completeness, Freshness, Policy};
 
+use crate::clock::FetchTime;
 use crate::decode::{Identities, Incidents, Record};
 use crate::join::{Joined, Placed, Unattributed, join};
 use crate::outcome::Outcome;
+use crate::sources::PerSource;
 
 /// The joined records of all sources, and the text they stand in.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub struct View {
     joined: Joined,
     /// For each source, the body its records stand in; empty without a batch.
     bodies: Box<[Bytes]>,
+    time_range: OnceLock<Option<(f64, f64)>>,
 }
 
 impl View {
@@ -43,7 +46,15 @@ impl View {
             .iter()
             .map(|batch| batch.map_or_else(Bytes::new, |batch| batch.body().clone()))
             .collect();
-        Self { id, names, fields: Arc::default(), batches, joined, bodies }
+        Self {
+            id,
+            names,
+            fields: Arc::default(),
+            batches,
+            joined,
+            bodies,
+            time_range: OnceLock::new(),
+        }
     }
 
     /// The same view, with the fields that its sources' records are known to have. A table has a
@@ -63,6 +74,19 @@ impl View {
     #[must_use]
     pub fn joined(&self) -> &Joined {
         &self.joined
+    }
+
+    /// The timestamps of the earliest and the latest incident of an employee, in seconds since the
+    /// epoch.
+    #[must_use]
+    pub fn time_range(&self) -> Option<(f64, f64)> {
+        *self.time_range.get_or_init(|| {
+            // Groups are sorted by time.
+            let groups = self.joined.employees().flat_map(|employee| employee.groups);
+            let ends = groups
+                .filter_map(|group| Some((group.first()?.timestamp, group.last()?.timestamp)));
+            ends.reduce(|all, group| (all.0.min(group.0), all.1.max(group.1)))
+        })
     }
 
     /// The names of the incident sources, in the configured order.
@@ -121,8 +145,8 @@ pub struct SourceStatus {
     /// Its name.
     pub name: Arc<str>,
     /// When the data in the snapshot was fetched.
-    pub fetched_at: Option<Instant>,
-    /// The same by the wall clock, for people.
+    pub fetched_at: Option<FetchTime>,
+    /// When an attempt last succeeded; kept when the data has grown too old.
     pub last_success: Option<SystemTime>,
     /// When the last attempt, good or bad, began.
     pub last_attempt: Option<SystemTime>,
@@ -136,6 +160,8 @@ pub struct SourceStatus {
     pub records: usize,
     /// Bytes of the data, decompressed.
     pub bytes: usize,
+    /// Whether the source said that there are more records than it sent.
+    pub truncated: bool,
     /// Whether an attempt has ended, one way or the other, since the start.
     pub settled: bool,
     /// When the next attempt is due; `None` while one is under way.
@@ -165,6 +191,7 @@ impl SourceStatus {
             consecutive_failures: 0,
             records: 0,
             bytes: 0,
+            truncated: false,
             settled: false,
             next_attempt: None,
         }
@@ -173,7 +200,7 @@ impl SourceStatus {
     /// The age of its data.
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
-        self.fetched_at.map(|fetched_at| now.saturating_duration_since(fetched_at))
+        self.fetched_at.map(|fetched_at| fetched_at.age(now))
     }
 }
 
@@ -182,8 +209,8 @@ impl SourceStatus {
 pub struct Snapshot {
     /// The joined data.
     pub view: Arc<View>,
-    /// Every source: identities first, then the incident sources in the configured order.
-    pub sources: Arc<[SourceStatus]>,
+    /// What is known of each source.
+    pub sources: Arc<PerSource<SourceStatus>>,
     /// The ages at which data changes its state.
     pub policy: Policy,
 }
@@ -218,7 +245,8 @@ impl Snapshot {
     /// replica out at once would help nobody.
     #[must_use]
     pub fn has_had_data(&self) -> bool {
-        self.has_data() || self.sources.iter().skip(1).any(|source| source.last_success.is_some())
+        self.has_data()
+            || self.sources.incidents().iter().any(|source| source.last_success.is_some())
     }
 
     /// Whether some source has not come yet for the first time and its first attempt has not ended:

@@ -11,9 +11,9 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 
-use super::call::Attempt;
+use super::call::{Attempt, RecordedBody};
 use super::metrics::SourceMetrics;
-use super::{UpstreamError, lock};
+use super::{UnverifiedAnswer, UpstreamError, lock};
 use crate::outcome::Outcome;
 
 /// So many failures in a row open the circuit.
@@ -104,19 +104,19 @@ impl Breaker {
     }
 
     /// Lets a call pass, or says in how long one may.
-    fn admit(self: &Arc<Self>) -> Result<Ticket, Duration> {
+    fn admit(self: &Arc<Self>) -> Result<BreakerPermit, Duration> {
         let mut inner = lock(&self.inner);
         if let Some(wait) = inner.circuit.refuses_for() {
             return Err(wait);
         }
-        let probe = match inner.circuit {
+        let is_probe = match inner.circuit {
             Circuit::Closed { .. } => false,
             Circuit::Open { openings, .. } | Circuit::HalfOpen { openings, .. } => {
                 self.enter(&mut inner, Circuit::HalfOpen { probing: true, openings });
                 true
             }
         };
-        Ok(Ticket { breaker: Arc::clone(self), probe, used: false })
+        Ok(BreakerPermit { breaker: Arc::clone(self), is_probe, is_used: false })
     }
 
     /// Opens it, as failures would.
@@ -200,54 +200,45 @@ impl Breaker {
 
 /// The right to make one call, and the duty to say how it went.
 #[derive(Debug)]
-pub(super) struct Ticket {
+pub(super) struct BreakerPermit {
     breaker: Arc<Breaker>,
-    probe: bool,
-    used: bool,
+    is_probe: bool,
+    is_used: bool,
 }
 
-impl Ticket {
+impl BreakerPermit {
     pub(super) fn succeed(mut self) {
-        self.used = true;
-        self.breaker.succeeded(self.probe);
+        self.is_used = true;
+        self.breaker.succeeded(self.is_probe);
     }
 
     pub(super) fn fail(mut self) {
-        self.used = true;
-        self.breaker.failed(self.probe);
+        self.is_used = true;
+        self.breaker.failed(self.is_probe);
     }
 }
 
-impl Drop for Ticket {
+impl Drop for BreakerPermit {
     fn drop(&mut self) {
-        if self.probe && !self.used {
+        if self.is_probe && !self.is_used {
             self.breaker.abandoned();
         }
     }
 }
 
-/// A reply together with the ticket of its call: the breaker hears of success only once the body
-/// has been judged.
-#[derive(Debug)]
-pub(super) struct Admitted<T> {
-    pub(super) reply: T,
-    pub(super) ticket: Ticket,
-}
-
 /// Puts a breaker in front of a service.
 #[derive(Clone, Debug)]
-pub(super) struct Guard<S> {
+pub(super) struct BreakerService<S> {
     pub(super) inner: S,
     pub(super) breaker: Arc<Breaker>,
 }
 
-impl<S> Service<Attempt> for Guard<S>
+impl<S> Service<Attempt> for BreakerService<S>
 where
-    S: Service<Attempt, Error = UpstreamError> + Clone + Send + 'static,
-    S::Response: Send,
+    S: Service<Attempt, Response = RecordedBody, Error = UpstreamError> + Clone + Send + 'static,
     S::Future: Send,
 {
-    type Response = Admitted<S::Response>;
+    type Response = UnverifiedAnswer;
     type Error = UpstreamError;
     type Future = BoxFuture<'static, Result<Self::Response, UpstreamError>>;
 
@@ -258,8 +249,8 @@ where
     fn call(&mut self, mut attempt: Attempt) -> Self::Future {
         let (inner, breaker) = (self.inner.clone(), Arc::clone(&self.breaker));
         Box::pin(async move {
-            let ticket = match breaker.admit() {
-                Ok(ticket) => ticket,
+            let permit = match breaker.admit() {
+                Ok(permit) => permit,
                 Err(wait) => {
                     breaker.metrics.record_refusal();
                     let detail = "the circuit is open after repeated failures; the source is left alone for now";
@@ -267,11 +258,11 @@ where
                         .with_retry_after(Some(wait)));
                 }
             };
-            attempt.probe = ticket.probe;
+            attempt.is_probe = permit.is_probe;
             match inner.oneshot(attempt).await {
-                Ok(reply) => Ok(Admitted { reply, ticket }),
+                Ok(RecordedBody { body, record }) => Ok(UnverifiedAnswer { body, record, permit }),
                 Err(error) => {
-                    ticket.fail();
+                    permit.fail();
                     Err(error)
                 }
             }

@@ -1,4 +1,4 @@
-//! One call to the upstream: its deadline, and what is told of it to the log and the metrics.
+//! One call to the upstream: its deadline, and what the log and the metrics say of it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::time::{Instant, timeout};
 use tower::{Service, ServiceExt as _};
-use tracing::Span;
+use tracing::{Instrument as _, Span};
 
 use super::UpstreamError;
 use super::metrics::SourceMetrics;
@@ -18,32 +18,29 @@ use crate::logging::join_trace;
 use crate::outcome::Outcome;
 use crate::trace_context::TraceContext;
 
-/// On whose behalf the upstream is called; both parts are for the log and for tracing.
+/// What a call belongs to.
 #[derive(Clone, Debug, Default)]
-pub struct Caller {
-    /// The request that asked for it.
-    pub request_id: Option<Arc<str>>,
-    /// The trace it belongs to, passed on in `traceparent`; without one, each call starts a new
-    /// trace.
+pub struct CallContext {
+    /// The trace that is passed on in `traceparent`; without one, each attempt starts a new trace.
     pub trace: Option<TraceContext>,
-    /// Told of each failure after which the call is made again.
+    /// Called with each failure after which the call is made again.
     pub on_retry: OnRetry,
 }
 
-/// Something to tell of a failure, or nothing.
+/// A function that is called with a failure, or nothing.
 #[derive(Clone, Default)]
 pub struct OnRetry(Option<Arc<Listener>>);
 
 type Listener = dyn Fn(&UpstreamError) + Send + Sync;
 
 impl OnRetry {
-    /// Tells `listener`.
+    /// Calls `listener`.
     pub fn new(listener: impl Fn(&UpstreamError) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(listener)))
     }
 
-    /// Tells of a failure.
-    pub fn tell(&self, error: &UpstreamError) {
+    /// Passes a failure to the listener.
+    pub fn notify(&self, error: &UpstreamError) {
         if let Some(listener) = &self.0 {
             listener(error);
         }
@@ -56,125 +53,117 @@ impl fmt::Debug for OnRetry {
     }
 }
 
-/// One try at one endpoint; what travels down the stack.
+/// One attempt at one endpoint; what travels down the stack.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     /// Which endpoint, by its place in the list that the stack was built from.
     pub endpoint: usize,
-    /// 1 for the first try.
+    /// 1 for the first attempt.
     pub number: usize,
-    /// Whether a half-open circuit sent it to see how the source is.
-    pub probe: bool,
-    /// On whose behalf.
-    pub caller: Caller,
-    /// The call's span id, new for each try and never zero.
-    pub span: u64,
+    /// Whether it is the probe of a half-open circuit.
+    pub is_probe: bool,
+    /// What the call belongs to.
+    pub context: CallContext,
+    /// The attempt's span id, new for each attempt and never zero.
+    pub span_id: u64,
 }
 
-/// An answer whose whole body came with status 200.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The body, decompressed.
-    pub body: Bytes,
+impl Attempt {
+    /// The first attempt.
+    pub(super) fn first(endpoint: usize, context: CallContext) -> Self {
+        Self { endpoint, number: 1, is_probe: false, context, span_id: 0 }
+    }
 }
 
-/// An answer, and the record of the call that is still to be written.
+/// A body that came whole, and the record of its call, which is still to be written.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct RecordedBody {
     pub(super) body: Bytes,
-    pub(super) record: Record,
+    pub(super) record: CallRecord,
 }
 
 /// Bounds a call by one deadline over connecting, headers and the whole body, and records it.
 #[derive(Clone, Debug)]
-pub(super) struct Observe<S> {
+pub(super) struct CallTelemetry<S> {
     pub(super) inner: S,
     pub(super) source: Arc<str>,
     pub(super) deadline: Duration,
     pub(super) metrics: SourceMetrics,
-    pub(super) spans: Arc<std::sync::Mutex<fastrand::Rng>>,
+    pub(super) trace_ids: Arc<std::sync::Mutex<fastrand::Rng>>,
 }
 
-impl<S> Service<Attempt> for Observe<S>
+impl<S> Service<Attempt> for CallTelemetry<S>
 where
-    S: Service<Attempt, Response = Answer, Error = UpstreamError> + Clone + Send + 'static,
+    S: Service<Attempt, Response = Bytes, Error = UpstreamError> + Clone + Send + 'static,
     S::Future: Send,
 {
-    type Response = Reply;
+    type Response = RecordedBody;
     type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Reply, UpstreamError>>;
+    type Future = BoxFuture<'static, Result<RecordedBody, UpstreamError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut attempt: Attempt) -> Self::Future {
-        let (span, own_trace) = {
-            let mut ids = super::lock(&self.spans);
-            (ids.u64(1..), TraceContext::new(ids.u128(1..)))
+        let trace = {
+            let mut ids = super::lock(&self.trace_ids);
+            attempt.span_id = ids.u64(1..);
+            *attempt.context.trace.get_or_insert_with(|| TraceContext::new(ids.u128(1..)))
         };
-        attempt.span = span;
-        // A call that nobody asked for begins a trace of its own, so that the upstream's log can be
-        // matched with ours.
-        attempt.caller.trace.get_or_insert(own_trace);
         let span =
             tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
-        if let Some(trace) = attempt.caller.trace {
-            join_trace(&span, trace.trace_id().as_u128(), attempt.span);
-        }
+        join_trace(&span, trace.trace_id().as_u128(), attempt.span_id);
         let (inner, deadline) = (self.inner.clone(), self.deadline);
-        let (source, metrics) = (Arc::clone(&self.source), self.metrics.clone());
-        let started = Instant::now();
+        let mut record = CallRecord {
+            source: Arc::clone(&self.source),
+            metrics: self.metrics.clone(),
+            attempt: attempt.clone(),
+            duration: Duration::ZERO,
+            span: span.clone(),
+            body_bytes: 0,
+            is_written: false,
+        };
         let call = async move {
-            let result =
-                timeout(deadline, inner.oneshot(attempt.clone())).await.unwrap_or_else(|_| {
-                    let detail = format!(
-                        "no whole answer came within {}",
-                        humantime::format_duration(deadline)
-                    );
-                    Err(UpstreamError::new(Outcome::Timeout, detail))
-                });
-            let took = started.elapsed();
-            let bytes = result.as_ref().map_or(0, |answer| answer.body.len());
-            let record = Record {
-                source,
-                metrics,
-                attempt,
-                took,
-                span: Span::current(),
-                bytes,
-                written: false,
-            };
+            let started = Instant::now();
+            let result = timeout(deadline, inner.oneshot(attempt)).await.unwrap_or_else(|_| {
+                let deadline = humantime::format_duration(deadline);
+                let detail = format!("no whole answer came within {deadline}");
+                Err(UpstreamError::new(Outcome::Timeout, detail))
+            });
+            record.duration = started.elapsed();
             match result {
-                Ok(Answer { body }) => Ok(Reply { body, record }),
+                Ok(body) => {
+                    record.body_bytes = body.len();
+                    Ok(RecordedBody { body, record })
+                }
                 Err(error) => Err(record.fail(error)),
             }
         };
-        Box::pin(tracing::Instrument::instrument(call, span))
+        Box::pin(call.instrument(span))
     }
 }
 
 /// What the log and the metrics say of one call; written exactly once.
 ///
-/// A body that came whole may still not decode, so the record of a good answer waits for that
-/// verdict.
+/// A body that came whole may still not decode, so the record of such a call waits for that verdict.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct CallRecord {
     source: Arc<str>,
     metrics: SourceMetrics,
     attempt: Attempt,
-    took: Duration,
+    duration: Duration,
     span: Span,
-    bytes: usize,
-    written: bool,
+    body_bytes: usize,
+    is_written: bool,
 }
 
-impl Record {
-    pub(super) const fn took(&self) -> Duration {
-        self.took
+impl CallRecord {
+    pub(super) const fn duration(&self) -> Duration {
+        self.duration
     }
 
-    pub(super) const fn attempt(&self) -> usize {
+    pub(super) const fn attempts(&self) -> usize {
         self.attempt.number
     }
 
@@ -188,40 +177,39 @@ impl Record {
     }
 
     fn write(&mut self, error: Option<&UpstreamError>) {
-        self.written = true;
+        self.is_written = true;
         let outcome = error.map_or(Outcome::Ok, |error| error.kind);
-        self.metrics.record_call(outcome, self.took);
+        self.metrics.record_call(outcome, self.duration);
 
         let source = &*self.source;
         let outcome = outcome.as_str();
         let status =
             error.map_or(Some(StatusCode::OK), |error| error.status).map(|status| status.as_u16());
-        let (bytes, duration_seconds) = (self.bytes, self.took.as_secs_f64());
+        let (bytes, duration_seconds) = (self.body_bytes, self.duration.as_secs_f64());
         let attempt = self.attempt.number;
-        let request_id = self.attempt.caller.request_id.as_deref();
         let trace_id =
-            self.attempt.caller.trace.map(|trace| tracing::field::display(trace.trace_id()));
-        let span_id = format_args!("{:016x}", self.attempt.span);
+            self.attempt.context.trace.map(|trace| tracing::field::display(trace.trace_id()));
+        let span_id = format_args!("{:016x}", self.attempt.span_id);
         let _entered = self.span.enter();
         if let Some(error) = error {
-            let (probe, detail) = (self.attempt.probe, error.detail.as_str());
+            let (probe, detail) = (self.attempt.is_probe, error.detail.as_str());
             tracing::warn!(
-                source, outcome, status, bytes, duration_seconds, attempt, probe, request_id, trace_id, %span_id,
+                source, outcome, status, bytes, duration_seconds, attempt, probe, trace_id, %span_id,
                 detail, "upstream call failed"
             );
         } else {
             tracing::info!(
-                source, outcome, status, bytes, duration_seconds, attempt, request_id, trace_id, %span_id,
+                source, outcome, status, bytes, duration_seconds, attempt, trace_id, %span_id,
                 "upstream call"
             );
         }
     }
 }
 
-impl Drop for Record {
-    /// Nobody judged the body: what is known is that it came whole.
+impl Drop for CallRecord {
+    /// Without a verdict on the body, what is known is that it came whole.
     fn drop(&mut self) {
-        if !self.written {
+        if !self.is_written {
             self.write(None);
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use headers::{Authorization, HeaderMapExt as _};
 use http::{HeaderMap, HeaderValue, header};
@@ -13,9 +14,10 @@ use reqwest::{Client, Url, retry};
 use secrecy::ExposeSecret as _;
 use tower::Service;
 
-use super::call::{Answer, Attempt};
+use super::call::Attempt;
 use super::{Endpoint, UpstreamError, body, classify};
 use crate::config;
+use crate::trace_context::TRACEPARENT;
 
 /// Where a connection carries several calls (HTTP/2), a dead one would fail all of them until the
 /// kernel gives it up.
@@ -118,9 +120,9 @@ impl fmt::Debug for HttpTransport {
 }
 
 impl Service<Attempt> for HttpTransport {
-    type Response = Answer;
+    type Response = Bytes;
     type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Answer, UpstreamError>>;
+    type Future = BoxFuture<'static, Result<Bytes, UpstreamError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
@@ -128,17 +130,15 @@ impl Service<Attempt> for HttpTransport {
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         let mut request = self.client.get(self.targets[attempt.endpoint].clone());
-        if let Some(trace) = attempt.caller.trace {
-            request = request.header("traceparent", trace.traceparent(attempt.span));
+        if let Some(trace) = attempt.context.trace {
+            request = request.header(TRACEPARENT, trace.traceparent(attempt.span_id));
         }
         let (base, max_body) = (self.base.clone(), self.max_body);
         Box::pin(async move {
             let response = request.send().await.map_err(|error| classify::transport(&error))?;
             classify::answer(&response, &base)?;
             let status = response.status();
-            let body =
-                body::read(response, max_body).await.map_err(|error| error.with_status(status))?;
-            Ok(Answer { body })
+            body::read(response, max_body).await.map_err(|error| error.with_status(status))
         })
     }
 }

@@ -302,12 +302,12 @@ impl Drop for Permit {
 /// Puts the limit in front of a service. Calls wait their turn inside the call, not in
 /// `poll_ready`, so that a retry holds no permit while it backs off.
 #[derive(Clone, Debug)]
-pub(super) struct Limit<S> {
+pub(super) struct LimiterService<S> {
     pub(super) inner: S,
     pub(super) limiter: Arc<Limiter>,
 }
 
-impl<S> Service<Attempt> for Limit<S>
+impl<S> Service<Attempt> for LimiterService<S>
 where
     S: Service<Attempt, Error = UpstreamError> + Clone + Send + 'static,
     S::Response: Send,
@@ -325,7 +325,7 @@ where
         let (inner, limiter) = (self.inner.clone(), Arc::clone(&self.limiter));
         Box::pin(async move {
             let mut permit = limiter.enter(attempt.endpoint).await;
-            let probe = attempt.probe;
+            let probe = attempt.is_probe;
             let result = inner.oneshot(attempt).await;
             permit.signal = Signal::of(&result, probe);
             result

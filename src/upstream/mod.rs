@@ -3,21 +3,23 @@
 //! Each source has a stack of tower services. Outermost first, and why in this order:
 //!
 //! 1. **Retry** (`retry`), within a budget that all sources share. Outside of the limit, so that no
-//!    permit is held while it backs off; outside of the breaker, so that every try counts there and
+//!    permit is held while it backs off; outside of the breaker, so that every attempt counts there and
 //!    an open circuit ends the retries.
 //! 2. **Circuit breaker** (`breaker`), one a source. Outside of the limit: a call that will not be
 //!    made waits for nothing.
 //! 3. **Concurrency limit** (`limit`), one for all sources: they share the upstream, and slow each
 //!    other down.
-//! 4. **Deadline and record** (`call`): one deadline over connecting, headers and the whole body,
-//!    waiting for a permit not included; the metrics and the log tell of each try.
+//! 4. **Deadline and telemetry** (`call`): one deadline over connecting, headers and the whole body,
+//!    waiting for a permit not included; each attempt is measured and logged.
 //! 5. **Transport** (`client`): reqwest, and a bound on the body's size (`body`).
 
+mod answer;
 mod body;
 mod breaker;
 mod call;
 mod classify;
 mod client;
+mod endpoint;
 mod error;
 mod limit;
 mod metrics;
@@ -25,42 +27,33 @@ mod retry;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tower::retry::Retry;
 use tower::util::BoxCloneSyncService;
 use tower::{Service, ServiceExt as _};
 
+pub use self::answer::UnverifiedAnswer;
 pub use self::breaker::BreakerState;
-pub use self::call::{Answer, Attempt, Caller, OnRetry};
+pub use self::call::{Attempt, CallContext, OnRetry};
 pub use self::client::SetupError;
+pub use self::endpoint::Endpoint;
 pub use self::error::UpstreamError;
 pub use self::limit::Load;
 pub use self::metrics::UpstreamMetrics;
 
-use self::breaker::{Admitted, Breaker, Guard, Ticket};
-use self::call::{Observe, Record, Reply};
+use self::breaker::{Breaker, BreakerService};
+use self::call::CallTelemetry;
 use self::client::HttpTransport;
-use self::limit::{Limit, Limiter};
+use self::limit::{Limiter, LimiterService};
 use self::retry::{RetryBudget, RetryPolicy};
 use crate::config;
-use crate::outcome::Outcome;
 
 /// The name that metrics give to the one upstream there is.
 const DEFAULT_UPSTREAM: &str = "default";
 
-/// One endpoint of the upstream.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Endpoint {
-    /// The source's name, in logs and metrics.
-    pub name: Arc<str>,
-    /// Its path below `upstream.base_url`; begins with `/`.
-    pub path: String,
-}
-
 struct Source {
-    stack: BoxCloneSyncService<Attempt, Admitted<Reply>, UpstreamError>,
+    stack: BoxCloneSyncService<Attempt, UnverifiedAnswer, UpstreamError>,
     breaker: Arc<Breaker>,
 }
 
@@ -99,7 +92,7 @@ impl Upstream {
         seed: u64,
     ) -> Self
     where
-        T: Service<Attempt, Response = Answer, Error = UpstreamError>
+        T: Service<Attempt, Response = Bytes, Error = UpstreamError>
             + Clone
             + Send
             + Sync
@@ -113,7 +106,7 @@ impl Upstream {
             metrics.concurrency(DEFAULT_UPSTREAM),
         ));
         let budget = Arc::new(RetryBudget::new());
-        let spans = Arc::new(Mutex::new(seeds.fork()));
+        let trace_ids = Arc::new(Mutex::new(seeds.fork()));
         let sources = endpoints.iter().map(|endpoint| {
             let source = Arc::clone(&endpoint.name);
             let metrics = metrics.source(&source);
@@ -127,45 +120,45 @@ impl Upstream {
                 jitter: Arc::new(Mutex::new(seeds.fork())),
                 metrics: metrics.clone(),
             };
-            let call = Observe {
+            let call = CallTelemetry {
                 inner: transport.clone(),
                 source,
                 deadline: settings.timeout,
                 metrics,
-                spans: Arc::clone(&spans),
+                trace_ids: Arc::clone(&trace_ids),
             };
-            let queued = Limit { inner: call, limiter: Arc::clone(&limiter) };
-            let guarded = Guard { inner: queued, breaker: Arc::clone(&breaker) };
+            let limited = LimiterService { inner: call, limiter: Arc::clone(&limiter) };
+            let guarded = BreakerService { inner: limited, breaker: Arc::clone(&breaker) };
             Source { stack: BoxCloneSyncService::new(Retry::new(policy, guarded)), breaker }
         });
         let sources = sources.collect();
         Self { sources, limiter, budget }
     }
 
-    /// Calls an endpoint, by its place in the list the upstream was built from, again where that is
-    /// worth it, until a body has come whole. The caller then judges that body: [`Fetched::accept`]
-    /// or [`Fetched::refuse`].
+    /// Calls an endpoint, by its place in the list the upstream was built from, again where the
+    /// failure may pass, until a body has come whole. The caller then judges that body:
+    /// [`UnverifiedAnswer::accept`] or [`UnverifiedAnswer::reject`].
     ///
     /// Dropping the future gives the call up; the upstream's connection is closed and nothing is
     /// counted.
     ///
     /// # Errors
     ///
-    /// How the last try failed.
+    /// How the last attempt failed.
     ///
     /// # Panics
     ///
     /// When there is no such endpoint.
-    pub async fn fetch(&self, endpoint: usize, caller: &Caller) -> Result<Fetched, UpstreamError> {
+    pub async fn fetch(
+        &self,
+        endpoint: usize,
+        context: CallContext,
+    ) -> Result<UnverifiedAnswer, UpstreamError> {
         let source = &self.sources[endpoint];
         if source.breaker.state() == BreakerState::Closed {
             self.budget.deposit();
         }
-        let attempt =
-            Attempt { endpoint, number: 1, probe: false, caller: caller.clone(), span: 0 };
-        let Admitted { reply: Reply { body, record }, ticket } =
-            source.stack.clone().oneshot(attempt).await?;
-        Ok(Fetched { body, record, ticket })
+        source.stack.clone().oneshot(Attempt::first(endpoint, context)).await
     }
 
     /// How many calls are in flight, and how many may be.
@@ -191,53 +184,6 @@ impl fmt::Debug for Upstream {
             .field("endpoints", &self.sources.len())
             .field("load", &self.load())
             .finish_non_exhaustive()
-    }
-}
-
-/// A body that came whole, waiting for the verdict on what is in it.
-///
-/// Until then the call counts neither for the breaker nor in the metrics. Dropped without a verdict
-/// it counts as `ok` in the metrics, and not at all for the breaker.
-#[derive(Debug)]
-#[must_use = "accept or refuse it, so that the breaker and the metrics learn how the call ended"]
-pub struct Fetched {
-    body: Bytes,
-    record: Record,
-    ticket: Ticket,
-}
-
-impl Fetched {
-    /// The body, decompressed.
-    #[must_use]
-    pub const fn body(&self) -> &Bytes {
-        &self.body
-    }
-
-    /// How long the last try took, body included; not the tries before it, nor the wait for a turn.
-    #[must_use]
-    pub const fn duration(&self) -> Duration {
-        self.record.took()
-    }
-
-    /// How many tries it took; at least 1.
-    #[must_use]
-    pub const fn attempts(&self) -> usize {
-        self.record.attempt()
-    }
-
-    /// The body is what it should be.
-    pub fn accept(self) -> Bytes {
-        self.ticket.succeed();
-        self.record.succeed();
-        self.body
-    }
-
-    /// The body is not what it should be: the call failed with [`Outcome::Decode`]. `detail` is for
-    /// people, and must quote nothing from the body.
-    pub fn refuse(self, detail: impl Into<String>) -> UpstreamError {
-        self.ticket.fail();
-        let error = UpstreamError::new(Outcome::Decode, detail).with_status(http::StatusCode::OK);
-        self.record.fail(error)
     }
 }
 

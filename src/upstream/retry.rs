@@ -120,7 +120,7 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
             return None;
         }
         let wait = self.wait(attempt.number, error.retry_after);
-        attempt.caller.on_retry.tell(error);
+        attempt.context.on_retry.notify(error);
         attempt.number += 1;
         self.metrics.record_retry();
         tracing::debug!(

@@ -8,7 +8,7 @@ use crate::support::one_source::{GOOD, OneSource, PATH, one_source, settings};
 use crate::support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
 use incident_gateway::config;
 use incident_gateway::outcome::Outcome;
-use incident_gateway::upstream::Caller;
+use incident_gateway::upstream::CallContext;
 
 struct Fault {
     name: &'static str,
@@ -265,7 +265,7 @@ async fn a_body_takes_little_more_memory_than_its_length() {
     let source = OneSource::new(&settings);
     for script in [Script::json(body.clone()), Script::Raw(chunked)] {
         server.script(PATH, script);
-        let kept = source.upstream.fetch(0, &Caller::default()).await.unwrap().accept();
+        let kept = source.upstream.fetch(0, CallContext::default()).await.unwrap().accept();
         assert_eq!(kept, body);
         // Bytes that nobody shares give their buffer back, and with it what was reserved.
         let buffer = Vec::from(kept);

@@ -5,7 +5,7 @@ use crate::support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, 
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config;
 use incident_gateway::trace_context::TraceContext;
-use incident_gateway::upstream::Caller;
+use incident_gateway::upstream::CallContext;
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tracing::Level;
@@ -28,14 +28,10 @@ async fn each_call_is_one_event() {
     log.clear();
 
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let caller = Caller {
-        request_id: Some("req-7".into()),
-        trace: TraceContext::parse(traceparent),
-        ..Caller::default()
-    };
+    let caller = CallContext { trace: TraceContext::parse(traceparent), ..CallContext::default() };
     server.script_each(PATH, [Script::status(503), Script::json(GOOD)]);
-    let _ = source.upstream.fetch(0, &caller).await.unwrap().accept();
-    let _ = source.upstream.fetch(0, &caller).await.unwrap().refuse("it is not JSON");
+    let _ = source.upstream.fetch(0, caller.clone()).await.unwrap().accept();
+    let _ = source.upstream.fetch(0, caller.clone()).await.unwrap().reject("it is not JSON");
 
     let events: Vec<Value> =
         log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -44,7 +40,6 @@ async fn each_call_is_one_event() {
         .map(|event| {
             let fields = &event["fields"];
             assert_eq!(fields["source"], "denial");
-            assert_eq!(fields["request_id"], "req-7");
             assert_eq!(fields["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
             assert_eq!(fields["span_id"].as_str().unwrap().len(), 16);
             assert!(fields["duration_seconds"].as_f64().is_some());

@@ -9,7 +9,7 @@ use incident_gateway::config;
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::trace_context::TraceContext;
-use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
 
 #[tokio::test]
 async fn a_body_of_exactly_the_limit_is_taken() {
@@ -24,7 +24,7 @@ async fn a_body_of_exactly_the_limit_is_taken() {
     let packed = Reply { body: gzip(&most), ..Reply::json("") }.header("Content-Encoding", "gzip");
     for script in [Script::json(most.clone()), Script::Raw(chunked), packed.into()] {
         server.script(PATH, script);
-        let fetched = source.upstream.fetch(0, &Caller::default()).await.unwrap();
+        let fetched = source.upstream.fetch(0, CallContext::default()).await.unwrap();
         assert_eq!(fetched.body().len(), 64 << 10);
         let _ = fetched.accept();
     }
@@ -145,14 +145,10 @@ async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
     server.script_each(PATH, [good(), good(), good(), Script::ResetBeforeHeaders, good()]);
     let source = OneSource::new(&config::Upstream { retries: 2, ..settings(&server.base_url()) });
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let caller = Caller {
-        request_id: Some("r1".into()),
-        trace: TraceContext::parse(parent),
-        ..Caller::default()
-    };
+    let caller = CallContext { trace: TraceContext::parse(parent), ..CallContext::default() };
     let mut attempts = Vec::new();
     for _ in 0..4 {
-        let fetched = source.upstream.fetch(0, &caller).await.unwrap();
+        let fetched = source.upstream.fetch(0, caller.clone()).await.unwrap();
         attempts.push(fetched.attempts());
         let _ = fetched.accept();
     }

@@ -13,7 +13,7 @@ use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics::{self, Registry};
 use incident_gateway::outcome::Outcome;
 use incident_gateway::upstream::{
-    Answer, Attempt, BreakerState, Caller, Endpoint, Upstream, UpstreamError, UpstreamMetrics,
+    Attempt, BreakerState, CallContext, Endpoint, Upstream, UpstreamError, UpstreamMetrics,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
 
@@ -38,14 +38,13 @@ struct Bench {
     registry: Registry,
     acts: Arc<Mutex<VecDeque<Act>>>,
     made: Arc<Mutex<Vec<Attempt>>>,
-    caller: Caller,
 }
 
-async fn act(act: Act) -> Result<Answer, UpstreamError> {
+async fn act(act: Act) -> Result<Bytes, UpstreamError> {
     match act {
         Act::Answer => {
             sleep(Duration::from_secs(1)).await;
-            Ok(Answer { body: Bytes::from_static(b"{}") })
+            Ok(Bytes::from_static(b"{}"))
         }
         Act::Break => {
             sleep(Duration::from_secs(1)).await;
@@ -78,7 +77,7 @@ fn bench_with(
         }
     });
     let upstream = Upstream::with_transport(&settings, &endpoints, &transport, &metrics, 1);
-    Bench { upstream, registry, acts, made, caller: Caller::default() }
+    Bench { upstream, registry, acts, made }
 }
 
 fn bench(acts: impl IntoIterator<Item = Act>) -> Bench {
@@ -87,7 +86,7 @@ fn bench(acts: impl IntoIterator<Item = Act>) -> Bench {
 
 impl Bench {
     async fn fetch(&self, source: usize) -> Result<Bytes, UpstreamError> {
-        Ok(self.upstream.fetch(source, &self.caller).await?.accept())
+        Ok(self.upstream.fetch(source, CallContext::default()).await?.accept())
     }
 
     /// What the metrics count for a source, by outcome, without the zeros.
@@ -114,7 +113,7 @@ async fn a_failed_call_is_made_again() {
     let bench = bench([]);
     bench.earn().await;
     bench.acts.lock().unwrap().extend([Act::Break, Act::Status(503), Act::Answer]);
-    let fetched = bench.upstream.fetch(3, &bench.caller).await.unwrap();
+    let fetched = bench.upstream.fetch(3, CallContext::default()).await.unwrap();
     assert_eq!((fetched.attempts(), fetched.duration()), (3, Duration::from_secs(1)));
     let _ = fetched.accept();
     assert_eq!(bench.counted("s3"), [("ok", 2), ("status", 1), ("body", 1)]);
@@ -155,10 +154,10 @@ async fn no_place_is_held_while_backing_off_or_judging() {
     let bench = bench_with(|settings| settings.concurrency = Concurrency::Fixed(1), []);
     bench.earn().await;
     bench.acts.lock().unwrap().push_back(Act::Break);
-    let first = bench.upstream.fetch(0, &bench.caller);
+    let first = bench.upstream.fetch(0, CallContext::default());
     let second = async {
         tokio::task::yield_now().await;
-        bench.upstream.fetch(1, &bench.caller).await.unwrap()
+        bench.upstream.fetch(1, CallContext::default()).await.unwrap()
     };
     let (first, second) = tokio::join!(first, second);
     let first = first.unwrap();
@@ -200,13 +199,13 @@ async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
     let bench = bench([]);
     for refusal in 1..=5 {
         assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
-        let fetched = bench.upstream.fetch(0, &bench.caller).await.unwrap();
+        let fetched = bench.upstream.fetch(0, CallContext::default()).await.unwrap();
         assert_eq!(
             bench.counted("s0").iter().map(|(_, count)| count).sum::<u64>(),
             refusal - 1,
             "not yet judged"
         );
-        let error = fetched.refuse("the body is not JSON");
+        let error = fetched.reject("the body is not JSON");
         assert_eq!((error.kind, error.status), (Outcome::Decode, Some(StatusCode::OK)));
         assert_eq!(bench.counted("s0"), [("decode", refusal)]);
     }
@@ -226,7 +225,7 @@ async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
     bench.fetch(1).await.expect("the other sources are let through");
 
     advance(wait).await;
-    let probe = bench.upstream.fetch(0, &bench.caller).await.unwrap();
+    let probe = bench.upstream.fetch(0, CallContext::default()).await.unwrap();
     assert_eq!(bench.upstream.breaker(0), BreakerState::HalfOpen, "until its body is judged");
     assert_eq!(bench.fetch(0).await.unwrap_err().kind, Outcome::CircuitOpen, "one probe at a time");
     let _ = probe.accept();
@@ -260,7 +259,7 @@ async fn a_probe_that_is_given_up_or_never_judged_does_not_wedge_the_circuit() {
         timeout(Duration::from_secs(1), bench.fetch(0)).await.is_err(),
         "given up while it hangs"
     );
-    drop(bench.upstream.fetch(0, &bench.caller).await.unwrap());
+    drop(bench.upstream.fetch(0, CallContext::default()).await.unwrap());
     assert_eq!(bench.upstream.breaker(0), BreakerState::HalfOpen);
     bench.fetch(0).await.unwrap();
     assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);

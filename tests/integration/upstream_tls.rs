@@ -11,7 +11,7 @@ use crate::support::authority::Authority;
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config::{self, Config};
 use incident_gateway::metrics;
-use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
 use tokio::process::Command;
 
 const BASE_URL: &str = "TEST_BASE_URL";
@@ -51,7 +51,7 @@ async fn child() {
     let metrics = UpstreamMetrics::register(&mut metrics::registry());
     let result = match Upstream::new(&settings, &endpoints, &metrics, 1) {
         Err(error) => format!("setup: {error}"),
-        Ok(upstream) => match upstream.fetch(0, &Caller::default()).await {
+        Ok(upstream) => match upstream.fetch(0, CallContext::default()).await {
             Err(error) => error.to_string(),
             Ok(fetched) => String::from_utf8(fetched.accept().to_vec()).unwrap(),
         },

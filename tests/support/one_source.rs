@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics::{self, Registry};
-use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamError, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamError, UpstreamMetrics};
 use secrecy::SecretString;
 
 use super::scripted_upstream::ScriptedUpstream;
@@ -44,7 +44,7 @@ impl OneSource {
     }
 
     pub async fn fetch(&self) -> Result<Vec<u8>, UpstreamError> {
-        let fetched = self.upstream.fetch(0, &Caller::default()).await?;
+        let fetched = self.upstream.fetch(0, CallContext::default()).await?;
         Ok(fetched.accept().to_vec())
     }
 }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::StatusCode;
 use incident_gateway::outcome::Outcome;
-use incident_gateway::upstream::{Answer, Attempt, UpstreamError};
+use incident_gateway::upstream::{Attempt, UpstreamError};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -123,7 +123,7 @@ impl SimulatedUpstream {
         self.sim.lock().unwrap().most_in_flight
     }
 
-    async fn answer(self, source: usize) -> Result<Answer, UpstreamError> {
+    async fn answer(self, source: usize) -> Result<Bytes, UpstreamError> {
         let mut changed = self.changed.subscribe();
         let (goal, busy, hangs, fails) = {
             let mut sim = self.sim.lock().unwrap();
@@ -156,7 +156,7 @@ impl SimulatedUpstream {
                 (goal - sim.advance()) / sim.rate()
             };
             if left <= 1e-6 {
-                return Ok(Answer { body: Bytes::from_static(b"{}") });
+                return Ok(Bytes::from_static(b"{}"));
             }
             tokio::select! {
                 () = sleep(Duration::from_secs_f64(left)) => {}
@@ -167,9 +167,9 @@ impl SimulatedUpstream {
 }
 
 impl Service<Attempt> for SimulatedUpstream {
-    type Response = Answer;
+    type Response = Bytes;
     type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Answer, UpstreamError>>;
+    type Future = BoxFuture<'static, Result<Bytes, UpstreamError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))

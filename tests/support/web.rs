@@ -9,14 +9,15 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use incident_gateway::cache::Cache;
+use incident_gateway::clock::{FetchTime, WallClock};
 use incident_gateway::config::Config;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
 use incident_gateway::http::{Body, Gateway, Phase};
 use incident_gateway::metrics;
-use incident_gateway::refresh::{endpoints, fields};
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::{self, Policy, Snapshot, SourceStatus, View};
-use incident_gateway::upstream::{Upstream, UpstreamMetrics};
+use incident_gateway::sources::{PerSource, SourceId};
+use incident_gateway::upstream::{Endpoint, Upstream, UpstreamMetrics};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -58,18 +59,17 @@ impl Site {
     /// A gateway with the default configuration and nothing to serve yet.
     pub(crate) fn new() -> Self {
         let config = Config::default();
-        let endpoints = endpoints(&config);
-        let names: Vec<Arc<str>> =
-            endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
+        let endpoints = Endpoint::all(&config);
         let mut registry = metrics::registry();
         let metrics = UpstreamMetrics::register(&mut registry);
-        let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, 1).unwrap());
-        let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes, 2));
+        let upstream =
+            Arc::new(Upstream::new(&config.upstream, endpoints.as_slice(), &metrics, 1).unwrap());
+        let cache = Arc::new(Cache::new(config.cache.max_bytes, 2));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let sources = names.iter().map(|name| SourceStatus::new(Arc::clone(name)));
+        let sources = endpoints.map(|_, endpoint| SourceStatus::new(Arc::clone(&endpoint.name)));
         let first = Snapshot {
             view: Arc::new(view(&config, 0, None, &[])),
-            sources: sources.collect(),
+            sources: Arc::new(sources),
             policy: policy(&config),
         };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
@@ -123,28 +123,34 @@ impl Site {
     /// Publishes these bodies as fetched now; a source without one is missing.
     pub(crate) fn publish(&self, identities: Option<&str>, bodies: Bodies<'_>) {
         let view = self.unpublished(identities, &bodies);
-        let all = std::iter::once(identities).chain(bodies);
         let before = Arc::clone(&self.snapshots.borrow());
-        let sources = all.zip(before.sources.iter()).map(|(body, before)| SourceStatus {
-            fetched_at: body.map(|_| Instant::now()),
-            last_success: body.map(|_| SystemTime::now()),
-            last_attempt: Some(SystemTime::now()),
-            bytes: body.map_or(0, str::len),
-            settled: true,
-            next_attempt: Some(Instant::now() + self.config.cache.ttl),
-            ..SourceStatus::new(Arc::clone(&before.name))
+        let sources = before.sources.map(|source, before| {
+            let body = match source {
+                SourceId::Identities => identities,
+                SourceId::Incidents(index) => bodies.get(index).copied().flatten(),
+            };
+            SourceStatus {
+                fetched_at: body.map(|_| FetchTime::now(&WallClock::system())),
+                last_success: body.map(|_| SystemTime::now()),
+                last_attempt: Some(SystemTime::now()),
+                bytes: body.map_or(0, str::len),
+                settled: true,
+                next_attempt: Some(Instant::now() + self.config.cache.ttl),
+                ..SourceStatus::new(Arc::clone(&before.name))
+            }
         });
-        let snapshot = Snapshot { view, sources: sources.collect(), policy: policy(&self.config) };
+        let sources = Arc::new(sources);
+        let snapshot = Snapshot { view, sources, policy: policy(&self.config) };
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 
     /// Publishes the same view with other states.
     pub(crate) fn publish_states(&self, change: impl Fn(&mut SourceStatus)) {
         let before = Arc::clone(&self.snapshots.borrow());
-        let mut sources: Vec<_> = before.sources.iter().cloned().collect();
+        let mut sources = PerSource::clone(&before.sources);
         sources.iter_mut().for_each(change);
-        self.snapshots
-            .send_replace(Arc::new(Snapshot { sources: sources.into(), ..(*before).clone() }));
+        let sources = Arc::new(sources);
+        self.snapshots.send_replace(Arc::new(Snapshot { sources, ..(*before).clone() }));
     }
 
     /// The answer to a request, its body not read yet.
@@ -195,7 +201,8 @@ pub(crate) fn view(
     });
     let identities =
         identities.map(|body| Identities::decode(Bytes::from(body.to_owned())).unwrap());
-    View::new(id, names.into(), identities.as_ref(), batches.collect()).with_fields(fields(config))
+    View::new(id, names.into(), identities.as_ref(), batches.collect())
+        .with_fields(config.known_fields())
 }
 
 pub(crate) fn fixture(name: &str) -> String {

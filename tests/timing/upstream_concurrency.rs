@@ -9,7 +9,7 @@ use crate::support::simulated_upstream::{Law, SimulatedUpstream};
 use futures::future::join_all;
 use incident_gateway::config::{Concurrency, Config};
 use incident_gateway::metrics;
-use incident_gateway::upstream::{Caller, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -69,8 +69,8 @@ fn upstream(
 
 async fn refresh(upstream: &Upstream, sources: usize) -> Refresh {
     let (began, limit) = (Instant::now(), upstream.load().limit);
-    let caller = Caller::default();
-    let answers = join_all((0..sources).map(|source| upstream.fetch(source, &caller))).await;
+    let caller = CallContext::default();
+    let answers = join_all((0..sources).map(|source| upstream.fetch(source, caller.clone()))).await;
     let took = began.elapsed();
     let answered = answers.into_iter().flatten();
     let latencies = answered
@@ -232,14 +232,14 @@ async fn a_dropped_call_gives_its_place_back() {
     let sim = SimulatedUpstream::new(law, 0);
     let upstream = upstream(&sim, Concurrency::Fixed(3), &scenario, 0);
     for _ in 0..3 {
-        let caller = Caller::default();
-        let calls = join_all((0..6).map(|source| upstream.fetch(source, &caller)));
+        let caller = CallContext::default();
+        let calls = join_all((0..6).map(|source| upstream.fetch(source, caller.clone())));
         assert!(tokio::time::timeout(Duration::from_secs(1), calls).await.is_err());
         assert_eq!(upstream.load().in_flight, 0);
     }
     assert_eq!(upstream.load().limit, 3);
     let took = Instant::now();
-    upstream.fetch(5, &Caller::default()).await.unwrap().accept();
+    upstream.fetch(5, CallContext::default()).await.unwrap().accept();
     assert!(took.elapsed() < Duration::from_secs(2));
     assert_eq!(sim.calls(5), 1, "a call that was waiting when it was dropped must never be made");
 }

@@ -1,11 +1,11 @@
-//! The style sheet, script and icon of the pages. They change only with the binary.
+//! What the pages load: style, script, icon. They change only with the binary.
 
 use http::Response;
-use http::header::HeaderMap;
+use http::request::Parts;
 
-use super::links::Root;
 use crate::http::body::Body;
-use crate::http::openapi::fixed;
+use crate::http::context::Context;
+use crate::http::static_content;
 
 /// A file that is part of the binary.
 pub(super) struct Asset {
@@ -32,23 +32,23 @@ pub(super) const ICON: Asset = Asset {
     content: include_str!("../../../assets/icon.svg"),
 };
 
-/// The asset with this name.
+/// The asset of that name.
 pub(super) fn find(name: &str) -> Option<&'static Asset> {
     [&CSS, &JS, &ICON].into_iter().find(|asset| asset.name == name)
 }
 
 impl Asset {
-    /// Its link from a page. It changes with the content, so that no browser uses a cached copy of
-    /// an earlier version.
-    pub(super) fn url(&self, root: Root) -> String {
+    /// Where it is; another place for other content, so that no browser takes an old one from its
+    /// cache.
+    pub(super) fn url(&self) -> String {
         format!(
-            "{root}assets/{}?v={:016x}",
+            "/assets/{}?v={:016x}",
             self.name,
             xxhash_rust::xxh3::xxh3_64(self.content.as_bytes())
         )
     }
 
-    pub(super) fn response(&self, request: &HeaderMap) -> Response<Body> {
-        fixed(self.content, self.content_type, request)
+    pub(super) fn response(&self, request: &Parts, context: &Context) -> Response<Body> {
+        static_content::response(self.content, self.content_type, request, context)
     }
 }

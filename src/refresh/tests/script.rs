@@ -7,14 +7,20 @@ use futures::FutureExt as _;
 use tokio::time::{sleep, timeout};
 
 use super::super::*;
-use crate::cache::Batch;
+use bytes::Bytes;
+
 use crate::decode::{Identities, Incidents, SourceFields};
 use crate::render::{self, Filter};
 use crate::snapshot::Completeness;
 
 pub(super) const TTL: Duration = Duration::from_secs(30);
 pub(super) const STALE_FOR: Duration = Duration::from_mins(10);
-pub(super) const NAMES: [&str; 3] = ["identities", "denial", "probing"];
+pub(super) const DENIAL: SourceId = SourceId::Incidents(0);
+pub(super) const PROBING: SourceId = SourceId::Incidents(1);
+
+pub(super) fn names() -> PerSource<Arc<str>> {
+    PerSource::new("identities".into(), ["denial".into(), "probing".into()])
+}
 
 /// What a source answers: after how long, and what.
 #[derive(Clone)]
@@ -29,18 +35,18 @@ pub(super) enum Answer {
 /// was made.
 pub(super) struct Script {
     answers: [Mutex<VecDeque<Answer>>; 3],
-    pub(super) calls: Mutex<Vec<(usize, Duration)>>,
+    pub(super) calls: Mutex<Vec<(SourceId, Duration, TraceContext)>>,
     started: Instant,
 }
 
 impl Script {
-    pub(super) fn calls_of(&self, source: usize) -> Vec<Duration> {
+    pub(super) fn calls_of(&self, source: SourceId) -> Vec<Duration> {
         self.calls
             .lock()
             .unwrap()
             .iter()
-            .filter(|(called, _)| *called == source)
-            .map(|(_, at)| *at)
+            .filter(|(called, ..)| *called == source)
+            .map(|(_, at, _)| *at)
             .collect()
     }
 }
@@ -48,16 +54,17 @@ impl Script {
 impl Origin for Script {
     fn fetch(
         &self,
-        source: usize,
-        on_retry: OnRetry,
-    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
-        self.calls.lock().unwrap().push((source, self.started.elapsed()));
-        let mut answers = self.answers[source].lock().unwrap();
+        source: SourceId,
+        context: CallContext,
+    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
+        let trace = context.trace.unwrap();
+        self.calls.lock().unwrap().push((source, self.started.elapsed(), trace));
+        let mut answers = self.answers[source.position()].lock().unwrap();
         let answer =
             if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
         async move {
             if matches!(answer, Answer::Retried(..)) {
-                on_retry.tell(&UpstreamError::new(Outcome::Status, "scripted"));
+                context.on_retry.notify(&UpstreamError::new(Outcome::Status, "scripted"));
             }
             match answer {
                 Answer::Body(after, body) | Answer::Retried(after, body) => {
@@ -74,15 +81,15 @@ impl Origin for Script {
     }
 }
 
-pub(super) fn fetched(source: usize, body: String, duration: Duration) -> Fetched {
+pub(super) fn fetched(source: SourceId, body: String, duration: Duration) -> FetchedBatch {
     let body = Bytes::from(body);
-    let batch = if source == 0 {
+    let batch = if source == SourceId::Identities {
         Batch::Identities(Arc::new(Identities::decode(body).unwrap()))
     } else {
         let fields = SourceFields::new(&["who".to_owned()]);
         Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))
     };
-    Fetched { batch, duration }
+    FetchedBatch { batch, duration }
 }
 
 /// Answers nothing for an hour.
@@ -111,6 +118,17 @@ pub(super) fn fail(after: u64, kind: Outcome) -> Answer {
     Answer::Fail(seconds(after), kind, None)
 }
 
+pub(super) fn settings() -> Settings {
+    Settings {
+        names: names(),
+        fields: Arc::default(),
+        policy: Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR },
+        seed: 42,
+        repeat: Repeat::Always,
+        clock: WallClock::system(),
+    }
+}
+
 pub(super) struct Bench {
     pub(super) script: Arc<Script>,
     pub(super) cache: Arc<Cache>,
@@ -121,12 +139,9 @@ pub(super) struct Bench {
 pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
     let answers = answers.map(|answers| Mutex::new(answers.into()));
     let script = Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() });
-    let names: Vec<Arc<str>> = NAMES.map(Arc::from).into();
-    let policy = Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR };
-    let cache = Arc::new(Cache::new(STALE_FOR, 1 << 20, 2));
+    let cache = Arc::new(Cache::new(1 << 20, 2));
     let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
-    let settings =
-        Settings { names, fields: Arc::default(), policy, seed: 42, repeat: Repeat::Always };
+    let settings = settings();
     let (refresh, snapshots) =
         Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
     tokio::spawn(refresh.run());
@@ -157,7 +172,7 @@ impl Bench {
             if condition() {
                 return true;
             }
-            self.cache.last_good(0).await;
+            self.cache.retire_before(0).await;
         }
         false
     }
@@ -166,7 +181,7 @@ impl Bench {
         self.snapshot().completeness(Instant::now())
     }
 
-    pub(super) fn state(&self, source: usize) -> Freshness {
+    pub(super) fn state(&self, source: SourceId) -> Freshness {
         let snapshot = self.snapshot();
         snapshot.freshness(&snapshot.sources[source], Instant::now())
     }

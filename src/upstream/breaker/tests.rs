@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, advance};
 
-use super::{Breaker, BreakerState, FAILURES, FIRST_OPEN, LONGEST_OPEN, Ticket};
+use super::{Breaker, BreakerPermit, BreakerState, FAILURES, FIRST_OPEN, LONGEST_OPEN};
 use prometheus_client::registry::Registry;
 
 use crate::metrics;
@@ -16,7 +16,7 @@ fn breaker(seed: u64) -> (Arc<Breaker>, Registry) {
     (Arc::new(Breaker::new(source, metrics, fastrand::Rng::with_seed(seed))), registry)
 }
 
-fn pass(breaker: &Arc<Breaker>) -> Ticket {
+fn pass(breaker: &Arc<Breaker>) -> BreakerPermit {
     breaker.admit().expect("the circuit lets it through")
 }
 
@@ -62,14 +62,14 @@ async fn half_open_lets_one_through_and_its_success_closes() {
     advance(moment).await;
 
     let probe = pass(&breaker);
-    assert!(probe.probe);
+    assert!(probe.is_probe);
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
     assert_eq!(shown(&registry), "1");
     assert!(breaker.admit().is_err(), "only one probe");
     probe.succeed();
     assert_eq!(breaker.state(), BreakerState::Closed);
     assert_eq!(shown(&registry), "0");
-    assert!(!pass(&breaker).probe);
+    assert!(!pass(&breaker).is_probe);
 }
 
 #[tokio::test(start_paused = true)]

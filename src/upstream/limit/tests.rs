@@ -7,8 +7,9 @@ use tokio::time::advance;
 use super::{Limiter, Load, Permit, Signal};
 use crate::config::Concurrency;
 use crate::metrics;
+use crate::outcome::Outcome;
+use crate::upstream::UpstreamError;
 use crate::upstream::UpstreamMetrics;
-use crate::upstream::{Outcome, UpstreamError};
 
 fn limiter(concurrency: Concurrency, most: usize) -> Arc<Limiter> {
     let metrics = UpstreamMetrics::register(&mut metrics::registry()).concurrency("default");

@@ -9,7 +9,7 @@ use super::{BASE, LONGEST, RetryBudget, RetryPolicy, is_retryable};
 use crate::metrics;
 use crate::outcome::Outcome;
 use crate::upstream::breaker::Breaker;
-use crate::upstream::call::{Attempt, Caller};
+use crate::upstream::call::{Attempt, CallContext};
 use crate::upstream::{UpstreamError, UpstreamMetrics};
 
 fn policy(retries: usize, earned: usize, seed: u64) -> RetryPolicy {
@@ -30,7 +30,7 @@ fn policy(retries: usize, earned: usize, seed: u64) -> RetryPolicy {
 }
 
 fn attempt() -> Attempt {
-    Attempt { endpoint: 0, number: 1, probe: false, caller: Caller::default(), span: 1 }
+    Attempt::first(0, CallContext::default())
 }
 
 fn reset() -> UpstreamError {

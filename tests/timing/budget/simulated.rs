@@ -10,17 +10,19 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
 use http_body_util::BodyExt as _;
-use incident_gateway::cache::{Batch, Cache};
+use incident_gateway::cache::Cache;
+use incident_gateway::clock::WallClock;
 use incident_gateway::config::Config;
 use incident_gateway::decode::{Identities, Incidents, SourceFields};
 use incident_gateway::http::{Gateway, Phase};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::refresh::{
-    Fetched, Origin, Refresh, RefreshMetrics, Repeat, Settings, endpoints, fields,
+    Batch, FetchedBatch, Origin, Refresh, RefreshMetrics, Repeat, Settings,
 };
 use incident_gateway::snapshot::Policy;
-use incident_gateway::upstream::{OnRetry, Upstream, UpstreamError, UpstreamMetrics};
+use incident_gateway::sources::SourceId;
+use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamError, UpstreamMetrics};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -40,12 +42,13 @@ struct Moody {
 impl Origin for Moody {
     fn fetch(
         &self,
-        source: usize,
-        _: OnRetry,
-    ) -> BoxFuture<'static, Result<Fetched, UpstreamError>> {
+        source: SourceId,
+        _: CallContext,
+    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
+        let position = source.position();
         let in_flight = Arc::clone(&self.in_flight);
         assert_eq!(
-            in_flight[source].fetch_add(1, Ordering::SeqCst),
+            in_flight[position].fetch_add(1, Ordering::SeqCst),
             0,
             "one call a source, however many wait"
         );
@@ -56,20 +59,20 @@ impl Origin for Moody {
         let retry_after = rng.bool().then(|| Duration::from_secs(rng.u64(..20)));
         let deadline = self.config.upstream.timeout;
         let failure = if took > deadline { Some(Outcome::Timeout) } else { failure };
-        let body = Bytes::from_static(GOOD[source].1.as_bytes());
-        let batch = match source.checked_sub(1) {
-            None => Batch::Identities(Arc::new(Identities::decode(body).unwrap())),
-            Some(index) => {
+        let body = Bytes::from_static(GOOD[position].1.as_bytes());
+        let batch = match source {
+            SourceId::Identities => Batch::Identities(Arc::new(Identities::decode(body).unwrap())),
+            SourceId::Incidents(index) => {
                 let fields = SourceFields::new(&self.config.sources[index].identity);
                 Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))
             }
         };
         async move {
             sleep(took.min(deadline)).await;
-            in_flight[source].fetch_sub(1, Ordering::SeqCst);
+            in_flight[position].fetch_sub(1, Ordering::SeqCst);
             match failure {
                 Some(kind) => Err(UpstreamError::new(kind, "moody").with_retry_after(retry_after)),
-                None => Ok(Fetched { batch, duration: took }),
+                None => Ok(FetchedBatch { batch, duration: took }),
             }
         }
         .boxed()
@@ -137,14 +140,14 @@ async fn play(seed: u64) {
     let mut config = Config::default();
     config.cache.ttl = Duration::from_secs([1, 5, 30][rng.usize(..3)]);
     config.cache.stale_for = Duration::from_secs([30, 60, 3600][rng.usize(..3)]);
-    let endpoints = endpoints(&config);
-    let names: Vec<Arc<str>> =
-        endpoints.iter().map(|endpoint| Arc::clone(&endpoint.name)).collect();
+    let endpoints = Endpoint::all(&config);
+    let names = endpoints.map(|_, endpoint| Arc::clone(&endpoint.name));
     let mut registry = metrics::registry();
     let metrics = UpstreamMetrics::register(&mut registry);
     let refresh_metrics = RefreshMetrics::register(&mut registry);
-    let upstream = Arc::new(Upstream::new(&config.upstream, &endpoints, &metrics, seed).unwrap());
-    let cache = Arc::new(Cache::new(config.cache.stale_for, config.cache.max_bytes, 4));
+    let upstream =
+        Arc::new(Upstream::new(&config.upstream, endpoints.as_slice(), &metrics, seed).unwrap());
+    let cache = Arc::new(Cache::new(config.cache.max_bytes, 4));
     let policy = Policy {
         ttl: config.cache.ttl,
         grace: config.upstream.timeout,
@@ -157,8 +160,14 @@ async fn play(seed: u64) {
         slowest: Duration::from_millis([20, 1500, 4000, 12_000][rng.usize(..4)]),
         in_flight: Arc::default(),
     };
-    let settings =
-        Settings { names, fields: fields(&config), policy, seed, repeat: Repeat::Always };
+    let settings = Settings {
+        names,
+        fields: config.known_fields(),
+        policy,
+        seed,
+        repeat: Repeat::Always,
+        clock: WallClock::system(),
+    };
     let (refresh, snapshots) =
         Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings);
     let (_phase, phases) = watch::channel(Phase::Serving);

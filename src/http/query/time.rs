@@ -1,0 +1,130 @@
+//! Times in a query: seconds since the epoch, or RFC 3339.
+
+/// Seconds since the epoch, from such seconds (`1629939474.5`, `1.6e9`) or an RFC 3339 time with any
+/// number of fractional digits. `None` for what is neither, infinities and NaN included.
+///
+/// A `+` that was not percent-encoded has become a space; it is read as a `+` where one may stand.
+pub(super) fn parse(value: &str) -> Option<f64> {
+    epoch_seconds(value).or_else(|| rfc3339(value))
+}
+
+fn epoch_seconds(value: &str) -> Option<f64> {
+    // Rust's parser would take `inf` and `nan` too.
+    let is_number = |byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b' ' | b'e' | b'E');
+    if !value.bytes().all(is_number) {
+        return None;
+    }
+    let seconds: f64 = value.replace(' ', "+").parse().ok()?;
+    // The sum makes a negative zero positive, so that equal times have one spelling.
+    seconds.is_finite().then_some(seconds + 0.0)
+}
+
+/// `date-time` of RFC 3339, section 5.6.
+fn rfc3339(value: &str) -> Option<f64> {
+    const SHAPE: &[u8; 19] = b"0000-00-00T00:00:00";
+    let (begin, rest) = value.as_bytes().split_at_checked(SHAPE.len())?;
+    let fits = begin.iter().zip(SHAPE).all(|(byte, shape)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        b'T' => matches!(byte, b'T' | b't' | b' '),
+        _ => byte == shape,
+    });
+    if !fits {
+        return None;
+    }
+    let (digits, offset) = match rest.strip_prefix(b".") {
+        Some(rest) => {
+            let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if length == 0 {
+                return None;
+            }
+            rest.split_at(length)
+        }
+        None => (&b""[..], rest),
+    };
+    let offset = match offset {
+        b"Z" | b"z" => "Z".to_owned(),
+        [sign, h1 @ b'0'..=b'9', h2 @ b'0'..=b'9', b':', m1 @ b'0'..=b'9', m2 @ b'0'..=b'9'] => {
+            let sign = match sign {
+                b'+' | b' ' => '+',
+                b'-' => '-',
+                _ => return None,
+            };
+            let [h1, h2, m1, m2] = [h1, h2, m1, m2].map(|digit| char::from(*digit));
+            format!("{sign}{h1}{h2}:{m1}{m2}")
+        }
+        _ => return None,
+    };
+    let (date, time) = (str::from_utf8(&begin[..10]).ok()?, str::from_utf8(&begin[11..]).ok()?);
+    let whole: jiff::Timestamp = format!("{date}T{time}{offset}").parse().ok()?;
+    let fraction = format!("0.{}0", str::from_utf8(digits).ok()?);
+    let seconds = whole.as_second();
+    if seconds >= 0 {
+        // As one number, so that it is rounded as the same number in a record is.
+        format!("{seconds}{}", &fraction[1..]).parse().ok()
+    } else {
+        Some(seconds as f64 + fraction.parse::<f64>().ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_epoch_seconds_or_rfc_3339() {
+        for (value, expected) in [
+            ("1629939474.5", 1_629_939_474.5),
+            ("-5", -5.0),
+            ("+5", 5.0),
+            (" 5", 5.0),
+            ("1.5e3", 1500.0),
+            ("-0", 0.0),
+            ("1772445600.123456789123456789123456789", 1_772_445_600.123_456_7),
+            ("2021-08-26T00:57:54.25Z", 1_629_939_474.25),
+            ("2026-03-02T10:00:00.1234567891Z", 1_772_445_600.123_456_7),
+            ("2026-03-02t10:00:00.5z", 1_772_445_600.5),
+            ("2026-03-02 10:00:00Z", 1_772_445_600.0),
+            ("2026-03-02T12:30:00+02:30", 1_772_445_600.0),
+            ("2026-03-02T12:30:00 02:30", 1_772_445_600.0),
+            ("2026-03-02T05:00:00.0-05:00", 1_772_445_600.0),
+            ("1970-01-01T00:00:00-00:00", 0.0),
+            ("1969-12-31T23:59:58.25Z", -1.75),
+            ("2016-12-31T23:59:60Z", 1_483_228_799.0),
+        ] {
+            assert_eq!(parse(value), Some(expected), "{value}");
+        }
+        let many = format!("2026-03-02T10:00:00.5{}Z", "0".repeat(10_000));
+        assert_eq!(parse(&many), Some(1_772_445_600.5));
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        for value in [
+            "",
+            " ",
+            "inf",
+            "-Infinity",
+            "nan",
+            "NaN",
+            "1e999",
+            "-1e999",
+            "0x10",
+            "1_000",
+            "1,5",
+            "2021-08-26",
+            "2021-08-26T00:57Z",
+            "2021-08-26T00:57:54",
+            "2021-08-26T00:57:54.Z",
+            "2021-08-26T00:57:54+02",
+            "2021-08-26T00:57:54+0200",
+            "2021-08-26T00:57:54[UTC]",
+            "2021-08-26T00:57:54Z[UTC]",
+            "2021-02-30T00:00:00Z",
+            "2021-08-26T25:00:00Z",
+            "2021-08-26T00:57:54.25é",
+            "20210826T005754Z",
+        ] {
+            assert_eq!(parse(value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! A source's whole answer, decoded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::decode::{Identities, Incidents};
+
+/// A source's whole answer, decoded. Clones share it.
+#[derive(Clone, Debug)]
+pub enum Batch {
+    /// Of the identities endpoint.
+    Identities(Arc<Identities>),
+    /// Of an incident endpoint.
+    Incidents(Arc<Incidents>),
+}
+
+impl Batch {
+    /// The answer's bytes.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        match self {
+            Self::Identities(identities) => identities.body(),
+            Self::Incidents(incidents) => incidents.body(),
+        }
+    }
+
+    /// How many records, or addresses, it has.
+    #[must_use]
+    pub fn records(&self) -> usize {
+        match self {
+            Self::Identities(identities) => identities.len(),
+            Self::Incidents(incidents) => incidents.records().len(),
+        }
+    }
+}

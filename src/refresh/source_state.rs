@@ -1,0 +1,98 @@
+//! What the refresh knows of one source: its last good data, and what is said of it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Batch;
+use crate::snapshot::SourceStatus;
+
+/// A source's last good data and its status, newest and as published.
+#[derive(Debug)]
+pub(super) struct SourceState {
+    /// The last good data; `None` before the first answer, and once it is too old to be served.
+    batch: Option<Batch>,
+    /// Counts the changes of `batch`.
+    version: u64,
+    /// The `version` that the published view was made of.
+    published_version: u64,
+    /// Describes `batch`, and the attempts to renew it.
+    newest: SourceStatus,
+    /// Describes the data in the published view, if that is not the newest.
+    published: SourceStatus,
+    /// Whether a call is under way.
+    pub(super) in_flight: bool,
+    /// When the next call may be made.
+    pub(super) due: Instant,
+}
+
+/// What a view is made of, for one source.
+#[derive(Clone, Debug)]
+pub(super) struct Edition {
+    version: u64,
+    status: SourceStatus,
+}
+
+impl SourceState {
+    pub(super) fn new(name: Arc<str>, due: Instant) -> Self {
+        let status = SourceStatus::new(name);
+        Self {
+            batch: None,
+            version: 0,
+            published_version: 0,
+            newest: status.clone(),
+            published: status,
+            in_flight: false,
+            due,
+        }
+    }
+
+    pub(super) fn batch(&self) -> Option<&Batch> {
+        self.batch.as_ref()
+    }
+
+    /// Replaces the data, and what is known of it. The returned data is no longer needed here.
+    pub(super) fn replace_batch(
+        &mut self,
+        batch: Option<Batch>,
+        status: SourceStatus,
+    ) -> Option<Batch> {
+        if self.is_published() {
+            self.published = self.newest.clone();
+        }
+        self.version += 1;
+        self.newest = status;
+        std::mem::replace(&mut self.batch, batch)
+    }
+
+    /// The newest status.
+    pub(super) fn newest(&self) -> &SourceStatus {
+        &self.newest
+    }
+
+    /// The newest status, to be changed; the data stays as it is.
+    pub(super) fn newest_mut(&mut self) -> &mut SourceStatus {
+        &mut self.newest
+    }
+
+    /// Whether the published view holds the newest data.
+    pub(super) fn is_published(&self) -> bool {
+        self.version == self.published_version
+    }
+
+    /// The status to publish: the newest, unless that describes data that is in no view yet.
+    pub(super) fn published(&self) -> &SourceStatus {
+        if self.is_published() { &self.newest } else { &self.published }
+    }
+
+    /// What a view that is made now will hold.
+    pub(super) fn edition(&self) -> Edition {
+        Edition { version: self.version, status: self.newest.clone() }
+    }
+
+    /// The view that was made of this edition is published.
+    pub(super) fn mark_published(&mut self, edition: Edition) {
+        self.published_version = edition.version;
+        self.published = edition.status;
+    }
+}

@@ -1,0 +1,58 @@
+//! An answer whose body came whole, until somebody has judged what is in it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::UpstreamError;
+use super::breaker::BreakerPermit;
+use super::call::CallRecord;
+use crate::outcome::Outcome;
+
+/// A body that came whole, waiting for the verdict on what is in it.
+///
+/// Until then the call counts neither for the breaker nor in the metrics. Dropped without a verdict
+/// it counts as `ok` in the metrics, and not at all for the breaker.
+#[derive(Debug)]
+#[must_use = "accept or reject it, so that the breaker and the metrics learn how the call ended"]
+pub struct UnverifiedAnswer {
+    pub(super) body: Bytes,
+    pub(super) record: CallRecord,
+    pub(super) permit: BreakerPermit,
+}
+
+impl UnverifiedAnswer {
+    /// The body, decompressed.
+    #[must_use]
+    pub const fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// How long the last attempt took, body included; not the attempts before it, nor the wait for
+    /// a turn.
+    #[must_use]
+    pub const fn duration(&self) -> Duration {
+        self.record.duration()
+    }
+
+    /// How many attempts it took; at least 1.
+    #[must_use]
+    pub const fn attempts(&self) -> usize {
+        self.record.attempts()
+    }
+
+    /// The body is what it should be.
+    pub fn accept(self) -> Bytes {
+        self.permit.succeed();
+        self.record.succeed();
+        self.body
+    }
+
+    /// The body is not what it should be: the call failed with [`Outcome::Decode`]. `detail` is for
+    /// people, and must quote nothing from the body.
+    pub fn reject(self, detail: impl Into<String>) -> UpstreamError {
+        self.permit.fail();
+        self.record.fail(UpstreamError::new(Outcome::Decode, detail).with_status(StatusCode::OK))
+    }
+}
