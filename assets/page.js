@@ -1,115 +1,126 @@
-// Keeps the page up to date. Everything it shows is in the page without it.
+// Keeps the page up to date. Everything it shows is on the page without it.
 "use strict";
 
 (() => {
-  const EVERY = 15000; // milliseconds between updates while nothing is told
+  const UPDATE_INTERVAL_MS = 15000; // without events
+  const MAX_RELOAD_MS = 30000;
+  const EVENT_DELAY_MS = 400; // several events come together
+  // Relative to the script, since a proxy may serve the gateway below any path.
+  const root = new URL("..", document.currentScript.src);
+  const main = document.getElementById("main");
   const announce = document.getElementById("announce");
-  const retry = Number(document.getElementById("main").dataset.retry || 0) * 1000; // on a page that waits for data
+  const isWaiting = "waiting" in main.dataset; // for data: nothing but the state of the sources can be updated
+  let interval = Number(main.dataset.reloadSeconds || 0) * 1000 || UPDATE_INTERVAL_MS;
   let added = 0;
   let timer = 0;
   let loading = false;
 
-  const span = (seconds) => {
+  const duration = (seconds) => {
     for (const [unit, name] of [[31557600, "y"], [86400, "d"], [3600, "h"], [60, "min"]]) {
       if (seconds >= unit) return `${Math.floor(seconds / unit)} ${name}`;
     }
     return `${Math.floor(seconds)} s`;
   };
 
-  // Ages as the page was given them go on from there.
-  let loaded = performance.now();
+  // Ages grow from what the server said when the page was loaded.
+  let loadedAt = performance.now();
   const tick = () => {
-    for (const each of document.querySelectorAll("[data-age]")) {
-      each.textContent = span(Number(each.dataset.age) + (performance.now() - loaded) / 1000);
+    for (const element of document.querySelectorAll("[data-age]")) {
+      element.textContent = duration(Number(element.dataset.age) + (performance.now() - loadedAt) / 1000);
     }
-    for (const each of document.querySelectorAll("[data-ago]")) {
-      const seconds = (Date.now() - Date.parse(each.dataset.ago)) / 1000;
-      each.textContent = seconds < 0 ? `in ${span(-seconds)}` : `${span(seconds)} ago`;
+    for (const element of document.querySelectorAll("[data-ago]")) {
+      const seconds = (Date.now() - Date.parse(element.dataset.ago)) / 1000;
+      element.textContent = seconds < 0 ? `in ${duration(-seconds)}` : `${duration(seconds)} ago`;
     }
   };
 
-  // The same link, or failing that the same place, in what took its part's place.
+  // Focuses the same link in the new part, or else the one at the same position.
   const refocus = (part, focused) => {
     if (!focused) return;
     const candidates = [...part.querySelectorAll("a[href], summary, [tabindex='0']")];
-    const again = candidates.find((each) => each.outerHTML === focused.html) || candidates[focused.index];
-    if (again) again.focus({ preventScroll: true });
+    const target = candidates.find((element) => element.outerHTML === focused.html) || candidates[focused.index];
+    if (target) target.focus({ preventScroll: true });
   };
 
-  const exchange = (fresh) => {
+  const replaceLiveParts = (fresh) => {
     for (const old of document.querySelectorAll("[data-live]")) {
       const part = fresh.getElementById(old.id);
       if (!part) continue;
       const active = old.contains(document.activeElement) ? document.activeElement : null;
-      const places = [...old.querySelectorAll("a[href], summary, [tabindex='0']")];
-      const focused = active && { html: active.outerHTML, index: places.indexOf(active) };
-      const opened = [...old.querySelectorAll("details")].map((each) => each.open);
+      const candidates = [...old.querySelectorAll("a[href], summary, [tabindex='0']")];
+      const focused = active && { html: active.outerHTML, index: candidates.indexOf(active) };
+      const opened = [...old.querySelectorAll("details")].map((element) => element.open);
       old.replaceWith(document.adoptNode(part));
-      part.querySelectorAll("details").forEach((each, index) => { each.open = opened[index] || false; });
+      part.querySelectorAll("details").forEach((element, index) => { element.open = opened[index] || false; });
       refocus(part, focused);
     }
   };
 
+  const freshness = () => document.getElementById("freshness").textContent.trim();
+
   const update = async () => {
     window.clearTimeout(timer);
-    timer = window.setTimeout(update, retry || EVERY);
+    timer = window.setTimeout(update, interval);
+    if (isWaiting) interval = Math.min(interval * 1.5, MAX_RELOAD_MS);
     if (loading || document.hidden) return;
     loading = true;
     try {
       const response = await fetch(location.href, { headers: { accept: "text/html" } });
-      if (response.ok && retry) {
-        location.reload();
-      } else if (response.ok) {
-        const standing = () => document.getElementById("standing").textContent.trim();
-        const before = standing();
-        exchange(new DOMParser().parseFromString(await response.text(), "text/html"));
-        loaded = performance.now();
-        tick();
-        // The new standing is on the page already: this is for those who listen to it.
-        announce.className = added > 0 ? "" : "visually-hidden";
-        if (added > 0) {
-          announce.textContent = added === 1 ? "1 new record." : `${added} new records.`;
-        } else if (standing() !== before) {
-          announce.textContent = standing();
-        }
-        added = 0;
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+      const freshMain = fresh.getElementById("main");
+      if (!freshMain) return; // a proxy's page
+      const isStillWaiting = "waiting" in freshMain.dataset;
+      if (isWaiting && !isStillWaiting) return location.reload();
+      if (isStillWaiting && !isWaiting) return;
+      const before = freshness();
+      replaceLiveParts(fresh);
+      loadedAt = performance.now();
+      tick();
+      if (!isWaiting) interval = Number(freshMain.dataset.reloadSeconds || 0) * 1000 || UPDATE_INTERVAL_MS;
+      // The freshness is on the page already: this repeats it for screen readers.
+      announce.className = added > 0 ? "" : "visually-hidden";
+      if (added > 0) {
+        announce.textContent = added === 1 ? "1 new record." : `${added} new records.`;
+      } else if (freshness() !== before) {
+        announce.textContent = freshness();
       }
+      added = 0;
     } catch {
       announce.className = "";
-      announce.textContent = "The gateway cannot be reached; this page shows what it last said.";
+      announce.textContent = "The gateway cannot be reached. This page shows its last answer.";
     } finally {
       loading = false;
     }
   };
 
-  const soon = () => {
+  const updateSoon = () => {
     window.clearTimeout(timer);
-    timer = window.setTimeout(update, 400);
+    timer = window.setTimeout(update, EVENT_DELAY_MS);
   };
 
-  // Only a page that is looked at listens: a browser has few connections to one host, and every stream takes one.
+  // Only a visible page listens: a browser has few connections to one host, and each stream takes one.
   let stream = null;
   const listen = () => {
     if (stream || document.hidden) return;
-    stream = new EventSource("/events");
-    stream.addEventListener("incidents", () => { added += 1; soon(); });
-    stream.addEventListener("sources", soon);
-    stream.addEventListener("reset", soon);
+    stream = new EventSource(new URL("events", root));
+    stream.addEventListener("incidents", () => { added += 1; updateSoon(); });
+    stream.addEventListener("sources", updateSoon);
+    stream.addEventListener("reset", updateSoon);
   };
   const leave = () => {
     if (stream) stream.close();
     stream = null;
   };
-  const look = () => {
+  const onVisibilityChange = () => {
     if (document.hidden) return leave();
     listen();
-    return soon();
+    return updateSoon();
   };
-  document.addEventListener("visibilitychange", look);
+  document.addEventListener("visibilitychange", onVisibilityChange);
   window.addEventListener("pagehide", leave);
-  window.addEventListener("pageshow", (event) => { if (event.persisted) look(); });
+  window.addEventListener("pageshow", (event) => { if (event.persisted) onVisibilityChange(); });
   listen();
   window.setInterval(tick, 1000);
   tick();
-  timer = window.setTimeout(update, retry || EVERY);
+  timer = window.setTimeout(update, interval);
 })();

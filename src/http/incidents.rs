@@ -206,6 +206,23 @@ impl Gateway {
         if may_improve(&snapshot, preferences.strict) {
             (snapshot, waited) = self.wait_for_data(preferences, context).await;
         }
+        self.accept_snapshot(snapshot, waited, preferences)
+    }
+
+    /// The present snapshot to answer from, without waiting for a better one.
+    pub(super) fn present_snapshot(
+        &self,
+        preferences: &RequestPreferences,
+    ) -> Result<SelectedSnapshot, Problem> {
+        self.accept_snapshot(self.snapshot(), false, preferences)
+    }
+
+    fn accept_snapshot(
+        &self,
+        snapshot: Arc<Snapshot>,
+        waited: bool,
+        preferences: &RequestPreferences,
+    ) -> Result<SelectedSnapshot, Problem> {
         let at = Instant::now();
         let result = freshness::cache_result(&snapshot, waited, at);
         self.metrics.record_cache(result);

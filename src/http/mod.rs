@@ -57,7 +57,6 @@ pub struct Gateway {
     freshness_headers: FreshnessHeadersCache,
     response_cache: ResponseCache,
     events: Arc<events::Feed>,
-    overviews: page::Overviews,
 }
 
 impl Gateway {
@@ -85,7 +84,6 @@ impl Gateway {
             freshness_headers: FreshnessHeadersCache::default(),
             response_cache: ResponseCache::default(),
             events,
-            overviews: page::Overviews::new(),
         }
     }
 

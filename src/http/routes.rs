@@ -52,6 +52,8 @@ impl Route {
             "/events" => Self::Events,
             "/openapi.json" => Self::OpenApi,
             "/" => Self::Page,
+            // The query names the employee.
+            "/employees/" => Self::EmployeePage(String::new()),
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
             _ => Self::named(path).unwrap_or(Self::Unknown),

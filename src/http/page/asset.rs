@@ -1,8 +1,9 @@
-//! What the pages load: style, script, icon. They change only with the binary.
+//! The style sheet, script and icon of the pages. They change only with the binary.
 
 use http::Response;
 use http::request::Parts;
 
+use super::links::Root;
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::static_content;
@@ -32,17 +33,17 @@ pub(super) const ICON: Asset = Asset {
     content: include_str!("../../../assets/icon.svg"),
 };
 
-/// The asset of that name.
+/// The asset with this name.
 pub(super) fn find(name: &str) -> Option<&'static Asset> {
     [&CSS, &JS, &ICON].into_iter().find(|asset| asset.name == name)
 }
 
 impl Asset {
-    /// Where it is; another place for other content, so that no browser takes an old one from its
-    /// cache.
-    pub(super) fn url(&self) -> String {
+    /// Its link from a page. It changes with the content, so that no browser uses a cached copy of
+    /// an earlier version.
+    pub(super) fn url(&self, root: Root) -> String {
         format!(
-            "/assets/{}?v={:016x}",
+            "{root}assets/{}?v={:016x}",
             self.name,
             xxhash_rust::xxh3::xxh3_64(self.content.as_bytes())
         )

@@ -4,29 +4,30 @@ use std::time::SystemTime;
 
 use askama::Template;
 
-use super::Frame;
-use super::links::{self, Pager};
-use super::shown::{Moment, brief, count};
+use super::Layout;
+use super::display::{DisplayTime, count, truncate};
+use super::links::{self, Pager, Root};
 use crate::decode::{Priority, members};
 use crate::join::{Employee, Placed};
 use crate::render::Filter;
 use crate::snapshot::{Snapshot, View};
 
-/// Incidents a page.
-const INCIDENTS: usize = 50;
+/// Incidents on one page.
+const PAGE_SIZE: usize = 50;
 
-/// How many characters of a record are shown, so that a page stays small; the document has them
-/// all.
-const RECORD: usize = 300;
+/// How many characters of a record are shown, so that a page stays small. The JSON document has
+/// all of them.
+const MAX_RECORD_CHARS: usize = 280;
 
 #[derive(Template)]
 #[template(path = "employee.html")]
 pub(super) struct Page {
-    frame: Frame,
+    layout: Layout,
     id: String,
-    document: String,
+    /// The link to the same as JSON.
+    document: Option<String>,
     total: String,
-    /// Highest first: name, count, address of the page with these alone.
+    /// Highest first: name, count, link to the page with these alone.
     priorities: Vec<(&'static str, String, String)>,
     filtered: bool,
     all: String,
@@ -35,7 +36,7 @@ pub(super) struct Page {
 }
 
 struct Incident {
-    moment: Moment,
+    time: DisplayTime,
     priority: &'static str,
     source: String,
     fields: Vec<(String, String)>,
@@ -50,32 +51,29 @@ impl Page {
     ) -> Self {
         let (view, now) = (&snapshot.view, SystemTime::now());
         let names = view.names();
-        let href = |filter: &Filter, page| {
-            let all = Filter::default();
-            let base = links::employee(employee.id, &all, names).unwrap_or_default();
-            format!("{base}{}", links::query(filter, names, page))
-        };
+        let href =
+            |filter: &Filter, page| links::employee(Root::PARENT, employee.id, filter, names, page);
         let mut incidents: Vec<(Priority, &Placed)> = filter.incidents(&employee).collect();
         incidents.sort_by(|left, right| {
             right.1.timestamp.total_cmp(&left.1.timestamp).then(right.0.cmp(&left.0))
         });
         let pager =
-            Pager::new("incidents", incidents.len(), page, INCIDENTS, |page| href(filter, page));
+            Pager::new("incidents", incidents.len(), page, PAGE_SIZE, |page| href(filter, page));
         let shown = incidents[pager.range()].iter().map(|&(priority, placed)| Incident {
-            moment: Moment::new(placed.timestamp, now),
+            time: DisplayTime::new(placed.timestamp, now),
             priority: priority.as_str(),
             source: names[placed.source()].to_string(),
             fields: fields(view, placed),
         });
         let priorities = Priority::ALL.into_iter().rev().map(|priority| {
             let number = incidents.iter().filter(|(of, _)| *of == priority).count();
-            (priority.as_str(), count(number), href(&links::only(priority, filter), 0))
+            (priority.as_str(), count(number), href(&links::with_priority(priority, filter), 0))
         });
-        let id = brief(employee.id, 120);
+        let id = truncate(employee.id, 120);
         Self {
-            frame: Frame::new(format!("Employee {id}"), snapshot),
+            layout: Layout::new(format!("Employee {id}"), Root::PARENT, snapshot),
             id,
-            document: links::document(employee.id),
+            document: links::document(Root::PARENT, employee.id),
             total: count(incidents.len()),
             priorities: priorities.collect(),
             filtered: !filter.is_empty(),
@@ -86,10 +84,10 @@ impl Page {
     }
 }
 
-/// The record's members beside those that have columns, as far as there is room; values as they
-/// came, strings without quotes.
+/// The record's members that have no column of their own, up to [`MAX_RECORD_CHARS`]. Values are
+/// shown as the source spelled them, strings without quotes and escapes.
 fn fields(view: &View, placed: &Placed) -> Vec<(String, String)> {
-    let mut room = RECORD;
+    let mut room = MAX_RECORD_CHARS;
     let mut fields = Vec::new();
     for (name, member) in members(view.tail(placed)) {
         let name = name.as_deref().unwrap_or("\u{fffd}");
@@ -102,7 +100,7 @@ fn fields(view: &View, placed: &Placed) -> Vec<(String, String)> {
         }
         let raw = String::from_utf8_lossy(crate::render::value(member));
         let text = serde_json::from_str::<String>(&raw).unwrap_or_else(|_| raw.into_owned());
-        let (name, text) = (brief(name, room.min(60)), brief(&text, room));
+        let (name, text) = (truncate(name, room.min(60)), truncate(&text, room));
         room = room.saturating_sub(name.chars().count() + text.chars().count());
         fields.push((name, text));
     }

@@ -1,40 +1,59 @@
-//! Addresses of pages: the present question, changed in one place.
+//! Links between pages: the present query, changed in one place.
+//!
+//! They are all relative, so that a proxy can serve the gateway below any path.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::shown::rfc3339;
+use super::display::rfc3339;
 use crate::decode::Priority;
 use crate::render::Filter;
-
-/// Ids longer than this are shown, but no link is made of them: an address has its limits.
-const LONGEST_ID: usize = 256;
 
 /// What needs no escape in a path segment or a query value (RFC 3986, unreserved).
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A text as a part of an address.
-fn escape(text: &str) -> impl std::fmt::Display + '_ {
+/// The key that names the employee where the path cannot; see [`employee`].
+pub(super) const EMPLOYEE_KEY: &str = "employee_id";
+
+/// The way from a page to the gateway's root.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Root(&'static str);
+
+impl Root {
+    /// From `/`.
+    pub(super) const SAME: Self = Self("./");
+    /// From a page one level below, such as `/employees/{id}`.
+    pub(super) const PARENT: Self = Self("../");
+}
+
+impl fmt::Display for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+fn escape(text: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(text, ESCAPED)
 }
 
-/// A time as a query takes it.
+/// A time in the form that a query takes.
 pub(super) fn time(seconds: f64) -> String {
     rfc3339(seconds).unwrap_or_else(|| seconds.to_string())
 }
 
-/// The query that asks for this filter and page (from 0); empty when it asks for nothing special.
+/// The query, with its question mark, that asks for this filter and page (from 0). It is empty when
+/// there is nothing to ask for.
 pub(super) fn query(filter: &Filter, names: &[Arc<str>], page: usize) -> String {
     let mut query = String::new();
     let mut add = |key: &str, value: &str| {
-        let mark = if query.is_empty() { '?' } else { '&' };
-        write!(query, "{mark}{key}={value}").expect("writing to a string does not fail");
+        let separator = if query.is_empty() { '?' } else { '&' };
+        write!(query, "{separator}{key}={value}").expect("writing to a string does not fail");
     };
     // Ids cannot have commas in a query, so each has a key of its own.
     for id in filter.employees.iter().flatten() {
-        add("employee_id", &escape(id).to_string());
+        add(EMPLOYEE_KEY, &escape(id).to_string());
     }
     if let Some(sources) = &filter.sources {
         let sources: Vec<&str> = sources.iter().map(|&source| &*names[source]).collect();
@@ -55,29 +74,55 @@ pub(super) fn query(filter: &Filter, names: &[Arc<str>], page: usize) -> String 
     query
 }
 
-/// Where an employee's page is, under the same filter but for the employees.
-pub(super) fn employee(id: &str, filter: &Filter, names: &[Arc<str>]) -> Option<String> {
-    // A client would take a segment of dots away.
-    let linkable = id.len() <= LONGEST_ID && !matches!(id, "" | "." | "..");
-    let filter = Filter { employees: None, ..filter.clone() };
-    linkable.then(|| format!("/employees/{}{}", escape(id), query(&filter, names, 0)))
+/// The overview under this filter.
+pub(super) fn overview(root: Root, filter: &Filter, names: &[Arc<str>], page: usize) -> String {
+    format!("{root}{}", query(filter, names, page))
 }
 
-/// Where an employee's document is.
-pub(super) fn document(id: &str) -> String {
-    format!("/incidents/{}", escape(id))
+/// An employee's page, under the same filter but for the employees.
+pub(super) fn employee(
+    root: Root,
+    id: &str,
+    filter: &Filter,
+    names: &[Arc<str>],
+    page: usize,
+) -> String {
+    let query = query(&Filter { employees: None, ..filter.clone() }, names, page);
+    if is_path_segment(id) {
+        format!("{root}employees/{}{query}", escape(id))
+    } else {
+        let rest = query.replacen('?', "&", 1);
+        format!("{root}employees/?{EMPLOYEE_KEY}={}{rest}", escape(id))
+    }
+}
+
+/// An employee's incidents as JSON; `None` for an id that neither a path nor a query can hold.
+pub(super) fn document(root: Root, id: &str) -> Option<String> {
+    if is_path_segment(id) {
+        Some(format!("{root}incidents/{}", escape(id)))
+    } else if !id.is_empty() && !id.contains(',') {
+        Some(format!("{root}incidents?{EMPLOYEE_KEY}={}", escape(id)))
+    } else {
+        None
+    }
+}
+
+/// Whether an id reaches the gateway as one segment of a path. Browsers resolve dots even when they
+/// are escaped, and proxies treat escaped slashes as slashes and refuse control characters.
+fn is_path_segment(id: &str) -> bool {
+    !matches!(id, "" | "." | "..") && !id.contains(['/', '\\']) && !id.contains(char::is_control)
 }
 
 /// The same filter for one priority alone.
-pub(super) fn only(priority: Priority, filter: &Filter) -> Filter {
+pub(super) fn with_priority(priority: Priority, filter: &Filter) -> Filter {
     Filter { priorities: Some(vec![priority]), ..filter.clone() }
 }
 
 /// One page of a list.
 pub(super) struct Pager {
     /// What the list's items are called.
-    pub(super) of: &'static str,
-    /// Of the items, from 1; past the last on a page that has none.
+    pub(super) items: &'static str,
+    /// The first and the last item on this page, from 1; `first` is past `last` when there is none.
     pub(super) first: usize,
     pub(super) last: usize,
     pub(super) total: usize,
@@ -86,9 +131,9 @@ pub(super) struct Pager {
 }
 
 impl Pager {
-    /// The page with this number (from 0) of a list, with addresses made by `href`.
+    /// The page with this number (from 0) of a list, with links made by `href`.
     pub(super) fn new(
-        of: &'static str,
+        items: &'static str,
         total: usize,
         page: usize,
         size: usize,
@@ -98,7 +143,7 @@ impl Pager {
         let end = (begin + size).min(total);
         let last_page = total.saturating_sub(1) / size;
         Self {
-            of,
+            items,
             first: begin + 1,
             last: end,
             total,
@@ -107,7 +152,7 @@ impl Pager {
         }
     }
 
-    /// Which items of the list it shows.
+    /// The indices of the items that it shows.
     pub(super) fn range(&self) -> std::ops::Range<usize> {
         self.first - 1..self.last
     }
@@ -132,11 +177,20 @@ mod tests {
         assert_eq!(Query::parse(Some(&text[1..]), Keys::All, &names).unwrap().filter, filter);
         assert!(!text.contains('<') && text.contains("until=2021-08-26T00%3A57%3A55Z"), "{text}");
         assert_eq!(query(&Filter::default(), &names, 2), "?page=3");
-        assert_eq!(
-            employee("a/b?", &Filter::default(), &names).as_deref(),
-            Some("/employees/a%2Fb%3F")
-        );
-        assert_eq!(employee("..", &Filter::default(), &names), None);
+    }
+
+    #[test]
+    fn an_employee_is_named_by_the_path_where_that_is_safe() {
+        let filter = Filter { since: Some(0.5), ..Filter::default() };
+        let link = |id| employee(Root::PARENT, id, &filter, &[], 1);
+        assert_eq!(link("a?b#%c é"), "../employees/a%3Fb%23%25c%20%C3%A9?since=0.5&page=2");
+        assert_eq!(link("..."), "../employees/...?since=0.5&page=2");
+        for (id, escaped) in [("", ""), (".", "."), ("..", ".."), ("a/b", "a%2Fb"), ("\n", "%0A")] {
+            assert_eq!(link(id), format!("../employees/?employee_id={escaped}&since=0.5&page=2"));
+        }
+        assert_eq!(document(Root::SAME, "a b").as_deref(), Some("./incidents/a%20b"));
+        assert_eq!(document(Root::SAME, "..").as_deref(), Some("./incidents?employee_id=.."));
+        assert_eq!(document(Root::SAME, ""), None);
     }
 
     #[test]

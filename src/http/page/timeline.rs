@@ -3,21 +3,23 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::links;
-use super::shown::{Moment, count};
+use super::display::{DisplayTime, count, duration};
+use super::links::{self, Root};
 use crate::decode::Priority;
 use crate::render::Filter;
 
-/// The most bars.
-const MOST_BARS: usize = 60;
+/// At most so many bars.
+const MAX_BARS: usize = 60;
 
-/// How high the highest bar is, of a hundred, and the least of its parts: a lone incident is seen
-/// beside thousands, and four such parts find room above.
-const TALLEST: f64 = 94.0;
-const LEAST: f64 = 1.5;
+/// The height of the highest bar, in percent of the chart's.
+const MAX_BAR_HEIGHT: f64 = 94.0;
 
-/// Lengths of a bar that people think in, in seconds.
-const STEPS: [f64; 20] = [
+/// The least height of a bar's part, so that a lone incident is visible beside thousands. Four such
+/// parts fit above the highest bar.
+const MIN_PART_HEIGHT: f64 = 1.5;
+
+/// The durations that a bar can stand for, in seconds.
+const STEPS_SECONDS: [f64; 20] = [
     1.0,
     5.0,
     15.0,
@@ -40,14 +42,13 @@ const STEPS: [f64; 20] = [
     315_576_000.0,
 ];
 
-/// The share of the oldest incidents that may lie outside of the picture when they lie far outside.
-const TAIL: f64 = 0.005;
+/// This share of the incidents, the oldest, is left out when they are much older than the rest.
+const OUTLIER_SHARE: f64 = 0.005;
 
-/// How many seconds after the present an incident may be; what is later has a wrong time, and lies
-/// outside.
-const SKEW: f64 = 86_400.0;
+/// Incidents further in the future have a wrong time, and are left out.
+const MAX_FUTURE_SECONDS: f64 = 86_400.0;
 
-/// How many incidents of each priority there are in each stretch of time.
+/// How many incidents of each priority there are in each interval of time.
 #[derive(Default)]
 pub(super) struct Timeline {
     begin: f64,
@@ -59,37 +60,37 @@ pub(super) struct Timeline {
 impl Timeline {
     pub(super) fn new(incidents: &[(f64, Priority)], now: SystemTime) -> Self {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let Some((low, high)) = bounds(incidents, now + SKEW) else {
+        let Some((low, high)) = bounds(incidents, now + MAX_FUTURE_SECONDS) else {
             return Self { outside: incidents.len(), ..Self::default() };
         };
-        let fits = |step: &f64| (high / step).floor() - (low / step).floor() < MOST_BARS as f64;
-        let step = STEPS
+        let fits = |step: &f64| (high / step).floor() - (low / step).floor() < MAX_BARS as f64;
+        let step = STEPS_SECONDS
             .into_iter()
             .find(|step| fits(step))
-            .unwrap_or((high - low) / (MOST_BARS - 1) as f64);
+            .unwrap_or((high - low) / (MAX_BARS - 1) as f64);
         let begin = (low / step).floor() * step;
         let mut timeline = Self { begin, step, bars: Vec::new(), outside: 0 };
         for &(timestamp, priority) in incidents {
-            let place = ((timestamp - begin) / step).floor();
-            if timestamp < low || timestamp > high || !(0.0..MOST_BARS as f64).contains(&place) {
+            let bar = ((timestamp - begin) / step).floor();
+            if timestamp < low || timestamp > high || !(0.0..MAX_BARS as f64).contains(&bar) {
                 timeline.outside += 1;
                 continue;
             }
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
-                reason = "it is within 0..MOST_BARS"
+                reason = "it is within 0..MAX_BARS"
             )]
-            let place = place as usize;
-            if place >= timeline.bars.len() {
-                timeline.bars.resize(place + 1, [0; 4]);
+            let bar = bar as usize;
+            if bar >= timeline.bars.len() {
+                timeline.bars.resize(bar + 1, [0; 4]);
             }
-            timeline.bars[place][priority as usize] += 1;
+            timeline.bars[bar][priority as usize] += 1;
         }
         timeline
     }
 
-    /// As the page draws it: a unit wide a bar, a hundred units high.
+    /// The chart for the overview, on which each bar is one unit wide and the chart 100 high.
     pub(super) fn chart(&self, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Chart {
         let highest =
             self.bars.iter().map(|bar| bar.iter().sum::<usize>()).max().unwrap_or_default();
@@ -104,8 +105,9 @@ impl Timeline {
                     .rev()
                     .filter(|priority| counts[*priority as usize] > 0)
                     .map(|priority| {
-                        let height = (counts[priority as usize] as f64 / highest as f64 * TALLEST)
-                            .max(LEAST);
+                        let height = (counts[priority as usize] as f64 / highest as f64
+                            * MAX_BAR_HEIGHT)
+                            .max(MIN_PART_HEIGHT);
                         top -= height;
                         Part {
                             priority: priority.as_str(),
@@ -115,18 +117,18 @@ impl Timeline {
                     });
                 Bar {
                     x: index,
-                    moment: Moment::new(since, now),
-                    href: format!("/{}", links::query(&within, names, 0)),
+                    time: DisplayTime::new(since, now),
+                    href: links::overview(Root::SAME, &within, names, 0),
                     parts: parts.collect(),
                     counts: [3, 2, 1, 0].map(|priority| count(counts[priority])),
                 }
             },
         );
-        let edge = |bar: usize| Moment::new(self.begin + bar as f64 * self.step, now);
+        let edge = |bar: usize| DisplayTime::new(self.begin + bar as f64 * self.step, now);
         Chart {
             width: self.bars.len().max(1),
             highest: count(highest),
-            step: super::shown::span(self.step),
+            step: duration(self.step),
             begin: edge(0),
             end: edge(self.bars.len()),
             outside: self.outside,
@@ -135,8 +137,9 @@ impl Timeline {
     }
 }
 
-/// Between which times the picture lies: all of them up to `latest`, unless a few are so old that
-/// the rest would be one bar. The newest are never left out for that: they matter most.
+/// The first and the last time on the chart: those of all incidents up to `latest`, unless a few
+/// are so old that the rest would share one bar. The newest are never left out, since they matter
+/// most.
 fn bounds(incidents: &[(f64, Priority)], latest: f64) -> Option<(f64, f64)> {
     let mut times: Vec<f64> =
         incidents.iter().map(|(timestamp, _)| *timestamp).filter(|time| *time <= latest).collect();
@@ -146,27 +149,27 @@ fn bounds(incidents: &[(f64, Priority)], latest: f64) -> Option<(f64, f64)> {
         clippy::cast_sign_loss,
         reason = "a share of a count"
     )]
-    let tail = ((count as f64 * TAIL).ceil() as usize).min(count.checked_sub(1)? / 2);
+    let outliers = ((count as f64 * OUTLIER_SHARE).ceil() as usize).min(count.checked_sub(1)? / 2);
     let mut nth = |index: usize| *times.select_nth_unstable_by(index, f64::total_cmp).1;
-    let (first, low, last) = (nth(0), nth(tail), nth(count - 1));
-    let room = (last - low) * 0.5;
-    Some((if first < low - room { low } else { first }, last))
+    let (first, low, last) = (nth(0), nth(outliers), nth(count - 1));
+    let margin = (last - low) * 0.5;
+    Some((if first < low - margin { low } else { first }, last))
 }
 
-/// The drawing, with the same in numbers.
+/// What the template draws, and lists in numbers.
 pub(super) struct Chart {
     pub(super) width: usize,
     pub(super) highest: String,
     pub(super) step: String,
-    pub(super) begin: Moment,
-    pub(super) end: Moment,
+    pub(super) begin: DisplayTime,
+    pub(super) end: DisplayTime,
     pub(super) outside: usize,
     pub(super) bars: Vec<Bar>,
 }
 
 pub(super) struct Bar {
     pub(super) x: usize,
-    pub(super) moment: Moment,
+    pub(super) time: DisplayTime,
     pub(super) href: String,
     pub(super) parts: Vec<Part>,
     /// Critical first.
@@ -189,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn every_incident_is_in_a_bar_or_outside() {
+    fn every_incident_is_counted_in_a_bar_or_as_outside() {
         for times in [
             vec![],
             vec![1e300],
@@ -202,12 +205,12 @@ mod tests {
             let timeline = timeline(&times);
             let drawn: usize = timeline.bars.iter().flatten().sum();
             assert_eq!(drawn + timeline.outside, times.len());
-            assert!(timeline.bars.len() <= MOST_BARS);
+            assert!(timeline.bars.len() <= MAX_BARS);
         }
     }
 
     #[test]
-    fn a_few_stray_times_do_not_squeeze_the_rest() {
+    fn a_few_outliers_do_not_squeeze_the_rest_into_one_bar() {
         let times: Vec<f64> =
             (0..1000).map(|hour| 1.6e9 + f64::from(hour) * 3600.0).chain([0.0, 3e9]).collect();
         let timeline = timeline(&times);

@@ -1,19 +1,19 @@
-//! Values as people read them: times, ages, counts, long texts.
+//! Values in the form in which people read them: times, ages, counts, long texts.
 
 use std::time::SystemTime;
 
-/// A time: exact for machines, readable for people, and how long ago.
-pub(super) struct Moment {
-    /// RFC 3339; empty for a time that no calendar has.
+/// A time: exact for machines, readable for people, and how long ago it was.
+pub(super) struct DisplayTime {
+    /// RFC 3339; empty for a time outside of the calendar's range.
     pub(super) exact: String,
-    /// The same to the second, in UTC; the number itself where no calendar has it.
+    /// The same to the second, in UTC; the plain number where `exact` is empty.
     pub(super) text: String,
     /// Such as `3 h ago`; empty where `exact` is.
     pub(super) ago: String,
 }
 
-impl Moment {
-    /// Of a time in seconds since the epoch.
+impl DisplayTime {
+    /// For a time in seconds since the epoch.
     pub(super) fn new(seconds: f64, now: SystemTime) -> Self {
         let Some(time) = timestamp(seconds) else {
             return Self { exact: String::new(), text: seconds.to_string(), ago: String::new() };
@@ -28,11 +28,11 @@ impl Moment {
 }
 
 fn timestamp(seconds: f64) -> Option<jiff::Timestamp> {
-    let duration = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
-    jiff::Timestamp::from_duration(duration).ok()
+    let since_epoch = jiff::SignedDuration::try_from_secs_f64(seconds).ok()?;
+    jiff::Timestamp::from_duration(since_epoch).ok()
 }
 
-/// A time to the second for a link, if the calendar has it and nothing is lost.
+/// A time in RFC 3339, if it is a whole second within the calendar's range.
 pub(super) fn rfc3339(seconds: f64) -> Option<String> {
     if seconds.fract() != 0.0 {
         return None;
@@ -41,18 +41,22 @@ pub(super) fn rfc3339(seconds: f64) -> Option<String> {
 }
 
 fn ago(seconds: f64) -> String {
-    if seconds < 0.0 { format!("in {}", span(-seconds)) } else { format!("{} ago", span(seconds)) }
+    if seconds < 0.0 {
+        format!("in {}", duration(-seconds))
+    } else {
+        format!("{} ago", duration(seconds))
+    }
 }
 
-/// A length of time in its largest whole unit.
-pub(super) fn span(seconds: f64) -> String {
+/// A duration in its largest unit, rounded down.
+pub(super) fn duration(seconds: f64) -> String {
     const UNITS: [(f64, &str); 5] =
         [(31_557_600.0, "y"), (86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s")];
     let (unit, name) = UNITS.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1.0, "s"));
     format!("{:.0} {name}", (seconds / unit).floor())
 }
 
-/// A count with thin separators: `12 345`.
+/// A count with narrow spaces between groups of digits: `12 345`.
 pub(super) fn count(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -65,8 +69,8 @@ pub(super) fn count(number: usize) -> String {
     text
 }
 
-/// At most so many characters of a text.
-pub(super) fn brief(text: &str, characters: usize) -> String {
+/// The first characters of a text, with an ellipsis if there are more.
+pub(super) fn truncate(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
@@ -80,10 +84,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_readable_whatever_they_are() {
+    fn any_time_has_a_readable_form() {
         let now = UNIX_EPOCH + Duration::from_secs(1_629_943_074);
         let shown = |seconds: f64| {
-            let Moment { exact, text, ago } = Moment::new(seconds, now);
+            let DisplayTime { exact, text, ago } = DisplayTime::new(seconds, now);
             (exact, text, ago)
         };
         let texts = |exact: &str, text: &str, ago: &str| {
@@ -101,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn counts_and_texts() {
+    fn counts_are_grouped_and_long_texts_truncated() {
         assert_eq!(count(1_234_567), "1\u{202f}234\u{202f}567");
         assert_eq!(count(999), "999");
-        assert_eq!(brief("héllo", 2), "hé…");
-        assert_eq!(brief("hé", 2), "hé");
+        assert_eq!(truncate("héllo", 2), "hé…");
+        assert_eq!(truncate("hé", 2), "hé");
         assert_eq!(
-            (span(59.9), span(3600.0), span(0.2)),
+            (duration(59.9), duration(3600.0), duration(0.2)),
             ("59 s".into(), "1 h".into(), "0 s".into())
         );
     }

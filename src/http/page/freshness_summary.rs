@@ -1,0 +1,76 @@
+//! How complete and fresh the page is: a sentence, and a line for each source.
+
+use tokio::time::Instant;
+
+use super::display::{count, duration};
+use crate::snapshot::{Completeness, Freshness, Snapshot, SourceStatus};
+
+/// How complete and fresh the data is at one moment.
+pub(super) struct FreshnessSummary {
+    /// `complete`, `stale`, `partial`, or `none` when there is nothing to show.
+    pub(super) state: &'static str,
+    /// One sentence.
+    pub(super) sentence: String,
+    pub(super) sources: Vec<Source>,
+}
+
+/// A source's line.
+pub(super) struct Source {
+    pub(super) name: String,
+    pub(super) state: &'static str,
+    /// Such as `12 s`; empty without data.
+    pub(super) age: String,
+    pub(super) age_seconds: u64,
+    pub(super) records: String,
+    /// Why the last attempt failed; empty after a success.
+    pub(super) error: String,
+    /// What happens next at a source without fresh data; else empty.
+    pub(super) next: String,
+}
+
+impl FreshnessSummary {
+    pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
+        let completeness = snapshot.completeness(now);
+        let sentence = match completeness {
+            _ if !snapshot.has_data() => "No incident data has arrived yet.".to_owned(),
+            Completeness::Complete => "Every source is fresh.".to_owned(),
+            Completeness::Stale => {
+                let names = names(snapshot, Freshness::Stale, now);
+                format!("{names} could not be refreshed; older data is shown.")
+            }
+            Completeness::Partial => {
+                format!("There is no data from {}.", names(snapshot, Freshness::Missing, now))
+            }
+        };
+        let sources = snapshot.sources.iter().map(|source| {
+            let (age, state) = (source.age(now), snapshot.freshness(source, now));
+            let error = source.last_error.as_ref();
+            Source {
+                name: source.name.to_string(),
+                state: state.as_str(),
+                age: age.map_or_else(String::new, |age| duration(age.as_secs_f64())),
+                age_seconds: age.unwrap_or_default().as_secs(),
+                records: count(source.records),
+                error: error
+                    .map_or_else(String::new, |error| error.kind.as_str().replace('_', " ")),
+                next: if state == Freshness::Fresh { String::new() } else { next(source, now) },
+            }
+        });
+        let state = if snapshot.has_data() { completeness.as_str() } else { "none" };
+        Self { state, sentence, sources: sources.collect() }
+    }
+}
+
+/// The names of the sources in a state.
+pub(super) fn names(snapshot: &Snapshot, state: Freshness, now: Instant) -> String {
+    let sources = snapshot.sources.iter();
+    let in_state = sources.filter(|source| snapshot.freshness(source, now) == state);
+    in_state.map(|source| &*source.name).collect::<Vec<_>>().join(", ")
+}
+
+fn next(source: &SourceStatus, now: Instant) -> String {
+    match source.next_attempt.map(|at| at.saturating_duration_since(now).as_secs()) {
+        None | Some(0) => "being fetched".to_owned(),
+        Some(seconds) => format!("next attempt in {}", duration(seconds as f64)),
+    }
+}

@@ -1,0 +1,127 @@
+//! Pages as responses: rendered within the cache's account, with the headers of a page.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use askama::Template;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode};
+use tokio::time::Instant;
+
+use super::display::truncate;
+use super::links::Root;
+use super::{Layout, ProblemPage, WaitingPage};
+use crate::http::Gateway;
+use crate::http::body::Body;
+use crate::http::conditions;
+use crate::http::context::Context;
+use crate::http::freshness::FreshnessHeaders;
+use crate::http::incidents::connection;
+use crate::http::negotiate;
+use crate::http::problem::Problem;
+use crate::render::compress::{Coding, compress};
+use crate::snapshot::{Completeness, Snapshot};
+
+/// The share of the budget that is left for what follows rendering.
+const SEND_MARGIN: Duration = Duration::from_millis(50);
+
+/// A page may use its own style, script, icon and event stream, and nothing else. Nobody may frame
+/// it, and its forms lead to itself.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Prefer");
+
+impl Gateway {
+    /// Renders a page of a snapshot. Making its template can take a while too: one employee may
+    /// have most of the incidents.
+    pub(super) async fn render_page<T: Template>(
+        &self,
+        template: impl FnOnce() -> T + Send + 'static,
+        snapshot: &Arc<Snapshot>,
+        request: &Parts,
+        context: &Context,
+    ) -> Result<Response<Body>, Problem> {
+        let coding = negotiate::coding(&request.headers).unwrap_or(Coding::Identity);
+        let render = move || {
+            let text = template().render().expect("writing to a string does not fail");
+            compress(text.into(), coding)
+        };
+        let deadline = context.started + self.budget.saturating_sub(SEND_MARGIN);
+        let answer = self.cache.uncached_answer(deadline, render).await?;
+        let bytes = self.cache.send(&answer, connection(request));
+        let mut response = Response::new(Body::full(bytes));
+        let headers = response.headers_mut();
+        if let Some(coding) = coding.as_str() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        headers.insert(header::ETAG, answer.etag().clone());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+        headers.insert(header::VARY, VARY);
+        FreshnessHeaders::new(snapshot, Instant::now()).insert_state(headers);
+        insert_page_headers(headers);
+        Ok(conditions::apply(response, request, context))
+    }
+
+    /// What is sent instead of a page's content: a page that says why for browsers, problem details
+    /// for others.
+    ///
+    /// While data is missing this is 503 with `Retry-After` and `no-store`: browsers show it like
+    /// any page, caches do not keep it, crawlers come back later, and monitoring is not told that
+    /// all is well.
+    pub(super) fn page_without_content(
+        &self,
+        problem: &Problem,
+        root: Root,
+        employee: Option<&str>,
+        request: &Parts,
+        context: &Context,
+    ) -> Response<Body> {
+        let mut response = self.into_response(Err(problem.clone()), request, context);
+        response.headers_mut().insert(header::VARY, VARY);
+        if !negotiate::accepts_html(&request.headers) {
+            return response;
+        }
+        let snapshot = self.snapshot();
+        let is_waiting = match problem {
+            Problem::NoData { .. } => true,
+            // The sources that are missing may name the employee.
+            Problem::UnknownEmployee => {
+                snapshot.completeness(Instant::now()) == Completeness::Partial
+            }
+            _ => false,
+        };
+        let text = if is_waiting {
+            let layout = Layout::waiting("Waiting for data", root, &snapshot);
+            let seconds = HeaderValue::from(layout.reload_seconds.unwrap_or_default());
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            let employee = employee.map(|id| truncate(id, 120));
+            WaitingPage { layout, employee }.render()
+        } else {
+            let layout = if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                Layout::waiting(problem.title(), root, &snapshot)
+            } else {
+                Layout { reload_seconds: None, ..Layout::new(problem.title(), root, &snapshot) }
+            };
+            ProblemPage { layout, problem, request_id: context.id() }.render()
+        };
+        *response.body_mut() = Body::full(text.expect("writing to a string does not fail"));
+        insert_page_headers(response.headers_mut());
+        response
+    }
+}
+
+/// The headers that say what this is, and what a browser must not let it do.
+fn insert_page_headers(headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    for (name, value) in [
+        ("content-security-policy", CONTENT_SECURITY_POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+}
