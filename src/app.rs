@@ -6,6 +6,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
+use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -150,7 +151,10 @@ impl Running {
             .map_err(StartError::System)?;
         let public = TcpListener::from_std(public).map_err(StartError::System)?;
         let server = Server::new(public, config.limits, phases);
-        let public = tokio::spawn(server.run(move |request| Arc::clone(&gateway).answer(request)));
+        let public =
+            tokio::spawn(server.run(tower::service_fn(move |request| {
+                Arc::clone(&gateway).answer(request).map(Ok)
+            })));
         Ok(Self {
             address,
             admin_address,
@@ -223,8 +227,8 @@ fn serve_admin(
                 Ok(listener) => listener,
                 Err(error) => return tracing::error!(%error, "the admin listener cannot serve"),
             };
-            let answer = move |request| std::future::ready(gateway.answer_admin(&request));
-            Server::new(listener, limits, phases).run(answer).await;
+            let answer = move |request| std::future::ready(Ok(gateway.answer_admin(&request)));
+            Server::new(listener, limits, phases).run(tower::service_fn(answer)).await;
         });
     };
     thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)

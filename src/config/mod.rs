@@ -138,6 +138,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a client may leave sent bytes unacknowledged before its connection is dropped.
     pub write_timeout: Duration,
+    /// The least rate, in bytes a second, at which a client must read a response, after a grace of
+    /// 30 s; 0 turns it off.
+    pub min_send_rate: u64,
 }
 
 /// How the server stops.
@@ -248,6 +251,7 @@ impl Default for Config {
                 header_timeout: Duration::from_secs(10),
                 idle_timeout: Duration::from_secs(75),
                 write_timeout: Duration::from_secs(30),
+                min_send_rate: 16 << 10,
             },
             shutdown: Shutdown { drain_delay: Duration::ZERO, timeout: Duration::from_secs(30) },
             log_format: None,

@@ -235,6 +235,11 @@ pub(super) static SETTINGS: &[Setting] = &[
         |c| show_duration(c.limits.write_timeout),
     ),
     Setting::scalar(
+        "limits.min_send_rate",
+        |c, v| put(&mut c.limits.min_send_rate, size(v, 0..=1 << 30)),
+        |c| show_size(c.limits.min_send_rate),
+    ),
+    Setting::scalar(
         "shutdown.drain_delay",
         |c, v| put(&mut c.shutdown.drain_delay, duration(v, Duration::ZERO..=HOUR)),
         |c| show_duration(c.shutdown.drain_delay),

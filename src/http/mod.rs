@@ -2,12 +2,11 @@
 
 mod body;
 mod conditions;
+mod connection;
 mod context;
 mod events;
 mod freshness;
-mod head_deadline;
 mod host;
-mod idle_timer;
 mod incidents;
 mod metrics;
 pub mod negotiate;
@@ -29,6 +28,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 pub use body::Body;
+pub use connection::ConnectionHandle;
 pub use prefer::Preferences;
 pub use problem::Problem;
 pub use query::{Keys, Query};

@@ -14,11 +14,11 @@ use tracing::{Instrument as _, Span};
 
 use super::Gateway;
 use super::body::Body;
+use super::connection::ConnectionHandle;
 use super::context::{Context, REQUEST_ID};
 use super::host;
 use super::openapi::openapi;
 use super::problem::Problem;
-use super::serve::BeyondLimit;
 use crate::logging;
 use crate::metrics::{self, OPENMETRICS};
 use crate::trace_context::TRACEPARENT;
@@ -335,7 +335,7 @@ impl Gateway {
 }
 
 fn is_beyond_limit(request: &http::request::Parts) -> bool {
-    request.extensions.get::<BeyondLimit>().is_some()
+    request.extensions.get::<ConnectionHandle>().is_some_and(ConnectionHandle::is_beyond_limit)
 }
 
 fn text(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<Body> {

@@ -1,63 +1,70 @@
-//! Accepting connections, bounding them, and ending them in order.
+//! The listener: accepts connections, bounds how many there are, and ends them in order.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::Abortable;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use tower::Service;
 
 use super::body::Body;
-use super::head_deadline::{HeadDeadline, HeadDone};
-use super::idle_timer::IdleTimer;
+use super::connection::{ConnectionHandle, ConnectionIo, MinSendRate, Transport};
 use crate::config::Limits;
 
-/// The most bytes of a request's line and headers.
-const HEADER_BYTES: usize = 64 << 10;
+/// The most bytes of a request's line and headers together.
+const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// How much of an answer the kernel takes at once, about (`SO_SNDBUF`; Linux grants twice that, up
-/// to twice `net.core.wmem_max`). Left to itself it grows to several megabytes, and large answers
+/// The most header fields of a request: as many of 10 bytes as [`MAX_HEADER_BYTES`] hold. hyper
+/// reserves 64 bytes for each while it reads headers; see `memory.rs` for why that costs little.
+const MAX_HEADER_FIELDS: usize = MAX_HEADER_BYTES / 10;
+
+/// How much of a response the kernel takes at once, about (`SO_SNDBUF`; Linux grants twice that, up
+/// to twice `net.core.wmem_max`). Left to itself it grows to several megabytes, and large responses
 /// leave more slowly: see docs/PERFORMANCE.md.
-const SEND_BUFFER: usize = 512 << 10;
+const SEND_BUFFER_BYTES: usize = 512 << 10;
+
+/// For how long a client may read less of a response than `limits.min_send_rate` asks for.
+const MIN_SEND_RATE_GRACE: Duration = Duration::from_secs(30);
 
 /// How long a kept-alive connection may still bring a request once the listener has closed. Its
-/// answer says `Connection: close`; closing the connection at once could lose a request that is on
-/// its way.
-const LINGER: Duration = Duration::from_millis(500);
+/// response says `Connection: close`; closing the connection at once could lose a request that is
+/// on its way.
+const CLOSE_DELAY: Duration = Duration::from_millis(500);
 
-/// How long to wait when the process has no file descriptors left for another connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long to wait after a connection could not be accepted: mostly, the process has no file
+/// descriptor left for it.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// The least number of connections beyond `limits.max_connections` that are taken to be told so.
-const SPARE_CONNECTIONS: usize = 64;
+/// The least number of connections beyond `limits.max_connections` that are accepted, so that
+/// probes are answered over them and all other requests get a 503.
+const MIN_EXTRA_CONNECTIONS: usize = 64;
 
-/// How long a connection beyond the limit may take to ask.
-const SPARE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection beyond `limits.max_connections` may idle before its request comes.
+const EXTRA_CONNECTION_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Marks a request over a connection beyond `limits.max_connections`: only probes are answered
-/// there, and no second one.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct BeyondLimit;
-
-/// Where the server stands in its life.
+/// The phases of a server's life, in their order.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
-    /// It serves.
+    /// Requests are served.
     Serving,
-    /// It serves, but says at `/readyz` that it will stop, and lets no connection be used again.
+    /// The process has been asked to stop: requests are served, but `/readyz` answers 503 and each
+    /// response closes its connection.
     Draining,
-    /// It takes no new connection and ends when the open ones have.
+    /// No connection is accepted, and the server ends once the open ones have ended.
     Closing,
 }
 
@@ -76,129 +83,154 @@ impl Server {
     }
 
     /// Serves until the phase is [`Phase::Closing`] and every connection has ended.
-    pub async fn run<H, F>(mut self, handler: H)
+    pub async fn run<S>(self, service: S)
     where
-        H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Response<Body>> + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
     {
+        let Self { listener, limits, phase } = self;
         let mut connections = JoinSet::new();
-        let places = Places::new(self.limits.max_connections);
-        let mut phase = self.phase.clone();
-        let mut closing = std::pin::pin!(async move {
-            // An error means that nobody is left to change the phase: the process is ending.
-            let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
-        });
+        let permits = ConnectionPermits::new(limits.max_connections);
+        let spawn = |connections: &mut JoinSet<()>, accepted: Accepted| {
+            if let Err(error) = set_socket_options(&accepted.stream, &limits) {
+                tracing::debug!(%error, "cannot set a socket option");
+            }
+            connections.spawn(serve_connection(accepted, limits, phase.clone(), service.clone()));
+        };
+        let mut closing = pin!(closing(phase.clone()));
         loop {
             while connections.try_join_next().is_some() {}
             let accepted = tokio::select! {
-                accepted = places.accept(&self.listener) => accepted,
+                accepted = permits.accept(&listener) => accepted,
                 () = &mut closing => break,
             };
             match accepted {
-                Ok((stream, place)) => self.spawn(&mut connections, stream, place, handler.clone()),
+                Ok(accepted) => spawn(&mut connections, accepted),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             }
         }
-        // Connections that the kernel has accepted already get their answer too.
-        while let Some(Ok((stream, place))) = places.accept(&self.listener).now_or_never() {
-            self.spawn(&mut connections, stream, place, handler.clone());
+        // Clients whose connection the kernel has already established get their response too.
+        while let Some(Ok(accepted)) = permits.accept(&listener).now_or_never() {
+            spawn(&mut connections, accepted);
         }
-        drop(self.listener);
+        drop(listener);
         while connections.join_next().await.is_some() {}
-    }
-
-    fn spawn<H, F>(
-        &mut self,
-        connections: &mut JoinSet<()>,
-        stream: TcpStream,
-        place: Place,
-        handler: H,
-    ) where
-        H: Fn(Request<Incoming>) -> F + Send + 'static,
-        F: Future<Output = Response<Body>> + Send + 'static,
-    {
-        if let Err(error) = prepare(&stream, &self.limits) {
-            tracing::debug!(%error, "cannot set a socket option");
-        }
-        let mut builder = http1::Builder::new();
-        let Limits { header_timeout, idle_timeout, .. } = self.limits;
-        let is_beyond_limit = place.ordinary.is_none();
-        let patience =
-            if is_beyond_limit { SPARE_PATIENCE.min(idle_timeout) } else { idle_timeout };
-        builder.timer(IdleTimer::new()).header_read_timeout(patience).max_buf_size(HEADER_BYTES);
-        builder.max_header_size(HEADER_BYTES);
-        let head_done = HeadDone::default();
-        let stream = HeadDeadline::new(stream, header_timeout, head_done.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            head_done.note();
-            if is_beyond_limit {
-                request.extensions_mut().insert(BeyondLimit);
-            }
-            handler(request).map(Ok::<_, Infallible>)
-        });
-        let mut phase = self.phase.clone();
-        connections.spawn(async move {
-            let _place = place;
-            let mut connection =
-                std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-            // How a connection ends is the client's affair: resets, timeouts and garbage are no
-            // fault of ours.
-            tokio::select! {
-                biased;
-                _ = connection.as_mut() => return,
-                _ = phase.wait_for(|phase| *phase == Phase::Closing) => {}
-            }
-            tokio::select! {
-                _ = connection.as_mut() => return,
-                () = sleep(LINGER) => {}
-            }
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
-        });
     }
 }
 
-/// The places for connections: those within the limit, and spare ones, so that whoever comes when
-/// it is reached hears of it, and probes are answered. With all of these taken too, connections
-/// wait in the kernel's queue.
-struct Places {
-    ordinary: Arc<Semaphore>,
+/// Is ready once the phase is [`Phase::Closing`].
+async fn closing(mut phase: watch::Receiver<Phase>) {
+    // An error means that nobody is left to change the phase: the process is ending.
+    let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
+}
+
+/// Serves the requests of one connection until it ends, or until it has been idle for
+/// [`CLOSE_DELAY`] after the listener closed.
+async fn serve_connection<T, S>(
+    Accepted { stream, peer, permit }: Accepted<T>,
+    limits: Limits,
+    phase: watch::Receiver<Phase>,
+    service: S,
+) where
+    T: Transport,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone,
+{
+    let is_beyond_limit = permit.within_limit.is_none();
+    let idle_timeout = if is_beyond_limit {
+        EXTRA_CONNECTION_IDLE_TIMEOUT.min(limits.idle_timeout)
+    } else {
+        limits.idle_timeout
+    };
+    let (handle, aborted) = ConnectionHandle::new(peer, is_beyond_limit);
+    let min_send_rate =
+        MinSendRate { bytes_per_second: limits.min_send_rate, grace: MIN_SEND_RATE_GRACE };
+    let io = ConnectionIo::new(stream, handle.clone(), limits.header_timeout, min_send_rate);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        handle.begin_exchange();
+        request.extensions_mut().insert(handle.clone());
+        let handle = handle.clone();
+        // The service is always ready: it refuses with a response what is too much.
+        service.clone().call(request).map(move |response| {
+            response.map(|response| response.map(|body| handle.track_body(body)))
+        })
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // From the end of one response to the end of the next request's headers.
+        .header_read_timeout(idle_timeout)
+        .max_buf_size(MAX_HEADER_BYTES)
+        .max_header_size(MAX_HEADER_BYTES)
+        .max_headers(MAX_HEADER_FIELDS)
+        .serve_connection(TokioIo::new(io), service);
+    let serving = async {
+        let mut connection = pin!(connection);
+        // How a connection ends is the client's affair: resets, timeouts and malformed requests
+        // are no fault of the gateway's.
+        tokio::select! {
+            biased;
+            _ = connection.as_mut() => return,
+            () = closing(phase) => {}
+        }
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = sleep(CLOSE_DELAY) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    };
+    let _ = Abortable::new(serving, aborted).await;
+    drop(permit);
+}
+
+/// A connection that was accepted.
+struct Accepted<T = TcpStream> {
+    stream: T,
+    peer: SocketAddr,
+    permit: ConnectionPermit,
+}
+
+/// Permits for connections: those within `limits.max_connections`, and extra ones, over which
+/// probes are answered and everybody else is told of the overload. With all of these taken too,
+/// connections wait in the kernel's queue.
+struct ConnectionPermits {
+    within_limit: Arc<Semaphore>,
     all: Arc<Semaphore>,
 }
 
-/// A connection's place.
-struct Place {
-    /// None for a spare one.
-    ordinary: Option<OwnedSemaphorePermit>,
+/// What an open connection holds.
+struct ConnectionPermit {
+    /// `None` for a connection beyond the limit.
+    within_limit: Option<OwnedSemaphorePermit>,
     _any: OwnedSemaphorePermit,
 }
 
-impl Places {
-    fn new(ordinary: usize) -> Self {
-        let spare = (ordinary / 4).max(SPARE_CONNECTIONS);
+impl ConnectionPermits {
+    fn new(max_connections: usize) -> Self {
+        let extra = (max_connections / 4).max(MIN_EXTRA_CONNECTIONS);
         Self {
-            ordinary: Arc::new(Semaphore::new(ordinary)),
-            all: Arc::new(Semaphore::new(ordinary + spare)),
+            within_limit: Arc::new(Semaphore::new(max_connections)),
+            all: Arc::new(Semaphore::new(max_connections + extra)),
         }
     }
 
-    /// A connection, once there is a place for it.
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, Place)> {
+    /// Accepts a connection once there is a permit for it.
+    async fn accept(&self, listener: &TcpListener) -> io::Result<Accepted> {
         let any = Arc::clone(&self.all).acquire_owned().await.map_err(io::Error::other)?;
-        let (stream, _) = listener.accept().await?;
-        let ordinary = Arc::clone(&self.ordinary).try_acquire_owned().ok();
-        Ok((stream, Place { ordinary, _any: any }))
+        let (stream, peer) = listener.accept().await?;
+        let within_limit = Arc::clone(&self.within_limit).try_acquire_owned().ok();
+        Ok(Accepted { stream, peer, permit: ConnectionPermit { within_limit, _any: any } })
     }
 }
 
-fn prepare(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
+fn set_socket_options(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(limits.write_timeout))?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     Ok(())
 }

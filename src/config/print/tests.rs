@@ -139,7 +139,7 @@ fn config() -> impl Strategy<Value = Config> {
     let waits = (duration(1, 3_600_000), duration(1, 3_600_000), duration(1, 3_600_000));
     let renders = proptest::option::of(1..=1024_usize);
     let counts = (1..=1_000_000_usize, 1..=1_000_000_usize, renders, 1..=1_000_000_usize);
-    let limits = (counts, waits);
+    let limits = (counts, waits, 0..=1_u64 << 30);
     let shutdown = (duration(0, 3_600_000), duration(0, 3_600_000));
     let log_format =
         prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
@@ -175,6 +175,7 @@ fn config() -> impl Strategy<Value = Config> {
                     header_timeout: limits.1.0,
                     idle_timeout: limits.1.1,
                     write_timeout: limits.1.2,
+                    min_send_rate: limits.2,
                 },
                 shutdown: Shutdown { drain_delay: shutdown.0, timeout: shutdown.1 },
                 log_format,

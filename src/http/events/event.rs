@@ -41,7 +41,7 @@ impl Reset {
 pub(super) const LAGGED: &str = "event: lagged\ndata: {\"reason\":\"too_slow\"}\n\n";
 
 /// What is sent when there is nothing to tell, so that both ends see that the connection stands.
-pub(super) const HEARTBEAT: &str = ": heartbeat\n\n";
+pub(super) const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
 /// How long a client shall wait before it comes back, in milliseconds.
 const RETRY: u32 = 3000;

@@ -25,12 +25,17 @@ pub(super) use feed::Feed;
 
 use super::Gateway;
 use super::body::Body;
+use super::connection::ConnectionHandle;
 use super::context::Context;
 use super::problem::Problem;
 use super::serve::Phase;
 
 /// How often at least something is sent.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The same once the client has shut down its sending side: if it has in truth closed the
+/// connection, the second write after that shows it.
+const HALF_CLOSED_HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// About how many bytes are sent in one piece.
 const PIECE: usize = 64 << 10;
@@ -39,6 +44,8 @@ const PIECE: usize = 64 << 10;
 /// fast as its connection takes it.
 struct Client {
     feed: Arc<Feed>,
+    connection: Option<ConnectionHandle>,
+    heartbeat: Duration,
     news: watch::Receiver<()>,
     phase: watch::Receiver<Phase>,
     /// The number of the last event it was given.
@@ -66,8 +73,15 @@ impl Gateway {
                     &reset.event(),
                 ));
             }
+            let connection = request.extensions.get::<ConnectionHandle>().cloned();
+            if let Some(connection) = &connection {
+                // A stream is silent for as long as nothing happens, and its backlog is bounded.
+                connection.exempt_from_min_send_rate();
+            }
             let client = Client {
                 feed: Arc::clone(&self.events),
+                connection,
+                heartbeat: HEARTBEAT,
                 news: seat.news,
                 phase: self.phase.clone(),
                 number: seat.number,
@@ -119,8 +133,20 @@ impl Client {
                 changed = self.news.changed() => changed.ok()?,
                 // An error means that nobody is left to change the phase: the process is ending.
                 _ = self.phase.wait_for(|phase| *phase == Phase::Closing) => return None,
-                () = sleep_until(self.sent + HEARTBEAT) => return Some(Bytes::from_static(event::HEARTBEAT.as_bytes())),
+                () = sleep_until(self.sent + self.heartbeat) => return Some(Bytes::from_static(event::HEARTBEAT)),
+                () = half_closed(self.connection.as_ref()), if self.heartbeat == HEARTBEAT => {
+                    self.heartbeat = HALF_CLOSED_HEARTBEAT;
+                    return Some(Bytes::from_static(event::HEARTBEAT));
+                }
             }
         }
+    }
+}
+
+/// Waits until the client has shut down its sending side.
+async fn half_closed(connection: Option<&ConnectionHandle>) {
+    match connection {
+        Some(connection) => connection.half_closed().await,
+        None => std::future::pending().await,
     }
 }

@@ -1,0 +1,180 @@
+//! One client connection: what requests may know and do about it ([`ConnectionHandle`]), and the
+//! I/O wrapper beneath hyper that enforces its deadlines ([`ConnectionIo`]).
+
+mod head_deadline;
+mod io;
+mod peer_probe;
+mod send_rate;
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use futures::future::{AbortHandle, AbortRegistration};
+use hyper::body::{Body, Frame, SizeHint};
+use tokio::sync::SetOnce;
+
+pub(super) use io::{ConnectionIo, Transport};
+pub(super) use send_rate::MinSendRate;
+
+/// A handle on the connection that a request came over. The server puts it into each request's
+/// extensions. Clones refer to the same connection; a handle does not keep the connection open.
+#[derive(Clone, Debug)]
+pub struct ConnectionHandle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    peer: SocketAddr,
+    is_beyond_limit: bool,
+    abort: AbortHandle,
+    bytes_sent: AtomicU64,
+    /// How many requests' headers have been read.
+    requests: AtomicU64,
+    /// The [`Exchange`] under way, as a number.
+    exchange: AtomicU8,
+    is_exempt_from_min_send_rate: AtomicBool,
+    half_closed: SetOnce<()>,
+}
+
+/// Where the connection is between a request and the end of its response. Only the connection's
+/// task changes it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+enum Exchange {
+    /// No request is being answered.
+    Idle,
+    /// A request was read, and nothing of its response has been written.
+    Waiting,
+    /// The response is being written.
+    Writing,
+    /// The whole response was handed to hyper, which may still have to write some of it.
+    Flushing,
+}
+
+impl ConnectionHandle {
+    /// A handle, and the registration by which the connection's task learns of [`Self::abort`].
+    pub(super) fn new(peer: SocketAddr, is_beyond_limit: bool) -> (Self, AbortRegistration) {
+        let (abort, registration) = AbortHandle::new_pair();
+        let shared = Shared {
+            peer,
+            is_beyond_limit,
+            abort,
+            bytes_sent: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            exchange: AtomicU8::new(Exchange::Idle as u8),
+            is_exempt_from_min_send_rate: AtomicBool::new(false),
+            half_closed: SetOnce::new(),
+        };
+        (Self(Arc::new(shared)), registration)
+    }
+
+    /// The client's address and port.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// The client's address, an IPv4 address as such also when it came over an IPv6 socket.
+    #[must_use]
+    pub fn peer_ip(&self) -> IpAddr {
+        self.0.peer.ip().to_canonical()
+    }
+
+    /// How many bytes the socket has taken over the connection's whole life: headers and bodies of
+    /// all its responses.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.0.bytes_sent.load(Ordering::Relaxed)
+    }
+
+    /// Resets the connection, also while it waits for the client to read. The response's body, and
+    /// all that it holds, is dropped as soon as the connection's task runs.
+    pub fn abort(&self) {
+        self.0.abort.abort();
+    }
+
+    /// Whether [`Self::abort`] was called.
+    #[must_use]
+    pub fn is_aborted(&self) -> bool {
+        self.0.abort.is_aborted()
+    }
+
+    /// Whether the connection is one beyond `limits.max_connections`, over which only probes are
+    /// answered, and no second request.
+    #[must_use]
+    pub fn is_beyond_limit(&self) -> bool {
+        self.0.is_beyond_limit
+    }
+
+    /// Exempts the response to the present request from `limits.min_send_rate`.
+    pub fn exempt_from_min_send_rate(&self) {
+        self.0.is_exempt_from_min_send_rate.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until the client has shut down its sending side. Either it reads on (`nc -N`), or it
+    /// has closed the connection: only writing tells which.
+    pub async fn half_closed(&self) {
+        self.0.half_closed.wait().await;
+    }
+
+    /// Notes that a request's headers have been read.
+    pub(super) fn begin_exchange(&self) {
+        self.0.is_exempt_from_min_send_rate.store(false, Ordering::Relaxed);
+        // While the response before it is not written, nothing can be said of this one's.
+        let next = if self.is_in(Exchange::Idle) { Exchange::Waiting } else { Exchange::Writing };
+        self.enter(next);
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The response's body, which notes its own end.
+    pub(super) fn track_body<B>(&self, body: B) -> TrackedBody<B> {
+        TrackedBody { body, _end: EndOfBody(self.clone()) }
+    }
+
+    fn enter(&self, exchange: Exchange) {
+        self.0.exchange.store(exchange as u8, Ordering::Relaxed);
+    }
+
+    fn is_in(&self, exchange: Exchange) -> bool {
+        self.0.exchange.load(Ordering::Relaxed) == exchange as u8
+    }
+}
+
+/// Notes, when dropped, that hyper has taken the whole body of a response.
+#[derive(Debug)]
+struct EndOfBody(ConnectionHandle);
+
+impl Drop for EndOfBody {
+    fn drop(&mut self) {
+        self.0.enter(Exchange::Flushing);
+    }
+}
+
+/// A response's body that notes its end in the connection's state.
+#[derive(Debug)]
+pub(super) struct TrackedBody<B> {
+    body: B,
+    _end: EndOfBody,
+}
+
+impl<B: Body + Unpin> Body for TrackedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

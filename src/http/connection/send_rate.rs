@@ -1,0 +1,141 @@
+//! The least rate at which a client must read a response.
+//!
+//! An allowance of time is spent while the connection waits for the client to read, and earned by
+//! the bytes that it takes, at the least rate; it is never more than the grace it begins with. So a
+//! client that reads at least at that rate is never ended, whatever the sizes of the buffers in
+//! between, and one that stops is ended when the grace is over.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// How slowly a client may read.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) struct MinSendRate {
+    /// Zero means that there is no least rate.
+    pub bytes_per_second: u64,
+    /// For how long a client may read nothing at all.
+    pub grace: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct SendRate {
+    limit: MinSendRate,
+    allowance: Duration,
+    /// Since when writing has been waiting for the client.
+    blocked_since: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl SendRate {
+    pub(super) fn new(limit: MinSendRate) -> Self {
+        Self { limit, allowance: limit.grace, blocked_since: None, timer: None }
+    }
+
+    /// The socket took `bytes` bytes.
+    pub(super) fn sent(&mut self, bytes: usize) {
+        // A client that reads as fast as the gateway writes costs no look at the clock.
+        let Some(since) = self.blocked_since.take() else { return };
+        self.timer = None;
+        let earned = bytes as f64 / self.limit.bytes_per_second as f64;
+        self.allowance = self
+            .allowance
+            .saturating_sub(since.elapsed())
+            .saturating_add(Duration::try_from_secs_f64(earned).unwrap_or(Duration::MAX))
+            .min(self.limit.grace);
+    }
+
+    /// Nothing is left to be sent.
+    pub(super) fn finished(&mut self) {
+        (self.blocked_since, self.timer) = (None, None);
+    }
+
+    /// A write waits for the client; is ready when it has waited too long.
+    pub(super) fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.limit.bytes_per_second == 0 {
+            return Poll::Pending;
+        }
+        let since = *self.blocked_since.get_or_insert_with(Instant::now);
+        let deadline = since + self.allowance;
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const LIMIT: MinSendRate =
+        MinSendRate { bytes_per_second: 1000, grace: Duration::from_secs(30) };
+
+    /// How long a client lasts that takes `bytes` every `every`, if it is ended within an hour.
+    async fn ended_after(bytes: usize, every: Duration) -> Option<Duration> {
+        let mut rate = SendRate::new(LIMIT);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_hours(1) {
+            if timeout(every, poll_fn(|context| rate.poll_too_slow(context))).await.is_ok() {
+                return Some(start.elapsed());
+            }
+            rate.sent(bytes);
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_is_ended_after_the_grace() {
+        assert_eq!(ended_after(0, Duration::from_secs(1)).await.unwrap().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_fast_enough_is_never_ended() {
+        for (bytes, seconds) in [(1_000, 1), (25_000, 25), (1_000_000, 29)] {
+            assert_eq!(ended_after(bytes, Duration::from_secs(seconds)).await, None, "{seconds} s");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_a_little_now_and_then_is_ended() {
+        let took = ended_after(100, Duration::from_secs(20)).await.unwrap();
+        assert!((30..=31).contains(&took.as_secs()), "{took:?}");
+        let took = ended_after(900, Duration::from_secs(1)).await.unwrap();
+        assert!((290..=300).contains(&took.as_secs()), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_read_fast_before_does_not_pay_for_a_stall() {
+        let mut rate = SendRate::new(LIMIT);
+        let too_slow = async |rate: &mut SendRate| {
+            timeout(Duration::from_secs(29), poll_fn(|context| rate.poll_too_slow(context))).await
+        };
+        assert!(too_slow(&mut rate).await.is_err());
+        rate.sent(1 << 30);
+        assert!(too_slow(&mut rate).await.is_err());
+        assert!(too_slow(&mut rate).await.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_without_anything_to_send_costs_nothing() {
+        let mut rate = SendRate::new(LIMIT);
+        for _ in 0..10 {
+            advance(Duration::from_secs(60)).await;
+            let too_slow = poll_fn(|context| rate.poll_too_slow(context));
+            assert!(timeout(Duration::from_secs(1), too_slow).await.is_err());
+            rate.sent(1000);
+            rate.finished();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_of_zero_ends_nobody() {
+        let mut rate = SendRate::new(MinSendRate { bytes_per_second: 0, ..LIMIT });
+        let too_slow = poll_fn(|context| rate.poll_too_slow(context));
+        assert!(timeout(Duration::from_hours(1), too_slow).await.is_err());
+    }
+}
