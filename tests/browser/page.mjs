@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync } from "node:fs";
-import { createServer } from "node:http";
+import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 
@@ -27,13 +27,14 @@ for (const name of ["identities", "denial", "intrusion", "executable", "misuse",
 const add = (source, record) => {
   bodies.set(source, bodies.get(source).replace(/\]\s*\}\s*$/, `,${JSON.stringify(record)}]}`));
 };
+for (const id of [".", "a/b"]) add("misuse", { employee_id: id, priority: "critical", timestamp: 1632400000 });
 add("misuse", { employee_id: `${evil}"'`, priority: "critical", timestamp: 1632400000, [evil]: evil, note: "\" onload=\"x" });
 
 let open = false; // answers nothing until it is
 const failing = new Set();
 const waiting = [];
-const upstream = createServer((request, response) => {
-  const name = request.url.split("/").filter(Boolean).at(-1);
+const upstream = createServer((incoming, response) => {
+  const name = incoming.url.split("/").filter(Boolean).at(-1);
   const answer = () => {
     if (failing.has(name)) return response.writeHead(500).end();
     return response.writeHead(200, { "content-type": "application/json" }).end(bodies.get(name));
@@ -66,6 +67,25 @@ const gateway = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--admi
 });
 gateway.stderr.on("data", (text) => log.push(text.toString()));
 const base = `http://127.0.0.1:${port}`;
+
+// --- A proxy that serves the gateway below /gateway/ ------------------------------------------------------------------
+
+// Like nginx's `location /gateway/ { proxy_pass http://gateway/; }`, it resolves what is escaped in a path.
+const proxyServer = createServer((incoming, outgoing) => {
+  const [path, query] = incoming.url.split("?");
+  if (!path.startsWith("/gateway/")) return outgoing.writeHead(404).end();
+  const target = encodeURI(decodeURIComponent(path.slice("/gateway".length))).replace(/[?#]/g, encodeURIComponent);
+  const { method, headers } = incoming;
+  const forward = request({ port, method, headers, path: query === undefined ? target : `${target}?${query}` }, (answer) => {
+    outgoing.writeHead(answer.statusCode, answer.headers);
+    answer.pipe(outgoing);
+  });
+  outgoing.on("close", () => forward.destroy());
+  forward.on("error", () => outgoing.destroy());
+  return forward.end();
+});
+await new Promise((ready) => proxyServer.listen(0, "127.0.0.1", ready));
+const proxy = `http://127.0.0.1:${proxyServer.address().port}/gateway`;
 
 // --- The browser ------------------------------------------------------------------------------------------------------
 
@@ -104,22 +124,62 @@ const check = async (page, name) => {
 };
 
 const tests = {
-  async "before any data the page says so, and comes by itself"() {
-    const page = await tab();
-    const response = await page.goto(base);
-    assert.equal(response.status(), 503);
-    assert.match(await page.textContent("main"), /no source has answered yet/);
+  async "before there is data a page says what it waits for, and shows the data when it arrives"() {
+    const [page, employee, plain, unknown] = [await tab(), await tab(), await tab({ javaScriptEnabled: false }), await tab()];
+    const all = [[page, "/"], [employee, "/employees/1234"], [plain, "/"], [unknown, "/employees/nobody"]];
+    for (const [each, path] of all) {
+      const started = Date.now();
+      const response = await each.goto(base + path);
+      assert.equal(response.status(), 503);
+      assert.ok(Date.now() - started < 1500, "it did not wait for data");
+      assert.match(await each.textContent("main"), /Waiting for data/);
+      assert.match(await each.textContent(".sources"), /identities.*being fetched/s);
+    }
     try {
-      await check(page, "no-data");
+      await check(page, "waiting-light");
+      await page.emulateMedia({ colorScheme: "dark" });
+      await check(page, "waiting-dark");
+      await employee.setViewportSize({ width: 360, height: 800 });
+      await check(employee, "waiting-narrow");
     } finally {
       open = true;
       waiting.splice(0).forEach((answer) => answer());
     }
     await page.waitForSelector("table.employees tbody tr", { timeout: 10000 });
+    await employee.waitForSelector("table.incidents tbody tr", { timeout: 10000 });
+    await plain.waitForSelector("table.employees tbody tr", { timeout: 10000 });
+    await unknown.waitForSelector("h1:has-text('Unknown employee')", { timeout: 10000 });
+    for (const [each] of all) await each.context().close();
+  },
+
+  async "behind a proxy that serves it below a path, everything works"() {
+    const page = await tab();
+    const requested = [];
+    page.on("request", (request) => requested.push(new URL(request.url()).pathname));
+    await page.goto(`${proxy}/`);
+    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector(".panel")).borderTopStyle), "solid");
+    await page.click("a[rel=next]");
+    await page.check("input[name=type][value=misuse]");
+    await page.click("button[type=submit]");
+    assert.match(page.url(), /\/gateway\/\?type=misuse/);
+    await page.locator("table.employees tbody a").first().click();
+    assert.match(page.url(), /\/gateway\/employees\//);
+    await page.click(".crumbs a");
+    assert.equal(page.url(), `${proxy}/`);
+    for (const id of [".", "a/b"]) {
+      await page.goto(`${proxy}/?type=misuse&since=1632400000`);
+      await page.locator("table.employees tbody a", { hasText: new RegExp(`^${id.replace(".", "\\.")}$`) }).click();
+      assert.equal(await page.textContent("h1 .id"), id);
+      assert.equal(await page.locator("table.incidents tbody tr").count(), 1);
+      await Promise.all([page.waitForNavigation(), page.click("text=The same as JSON")]);
+      assert.match(await page.textContent("body"), /"critical":/);
+    }
+    assert.ok(requested.includes("/gateway/events"), "the script listens below the path");
+    assert.deepEqual(requested.filter((path) => !path.startsWith("/gateway/")), []);
     await page.context().close();
   },
 
-  async "light, dark and narrow, with nothing for axe to find"() {
+  async "in light, dark and narrow windows axe finds no violation"() {
     const backgrounds = [];
     for (const [name, options] of [
       ["light", { colorScheme: "light" }],
@@ -141,7 +201,7 @@ const tests = {
     assert.equal(backgrounds[0], backgrounds[2]);
   },
 
-  async "filters work by keyboard and make an address to share"() {
+  async "filters work by keyboard and have an address to share"() {
     const page = await tab();
     await page.goto(base);
     await page.keyboard.press("Tab");
@@ -167,7 +227,7 @@ const tests = {
     await shared.context().close();
   },
 
-  async "without JavaScript everything is there"() {
+  async "without JavaScript everything works"() {
     const page = await tab({ javaScriptEnabled: false });
     await page.goto(base);
     assert.equal(await page.locator("table.employees tbody tr").count(), 50);
@@ -182,7 +242,7 @@ const tests = {
     await page.context().close();
   },
 
-  async "what the upstream sends is text"() {
+  async "what the upstream sends is shown as text"() {
     const page = await tab();
     await page.goto(`${base}/?type=misuse&priority=critical`);
     await page.locator("table.employees tbody a", { hasText: evil }).click();
@@ -191,7 +251,7 @@ const tests = {
     await page.context().close();
   },
 
-  async "new incidents appear by themselves, and focus stays"() {
+  async "new incidents appear without a reload, and the focus stays"() {
     const page = await tab();
     await page.goto(base);
     await page.waitForTimeout(500);
@@ -206,20 +266,20 @@ const tests = {
     await page.context().close();
   },
 
-  async "a failing source is said at once"() {
+  async "a source that fails is named at once"() {
     const page = await tab();
     await page.goto(base);
     await page.waitForTimeout(500);
     failing.add("probing");
-    await page.waitForSelector(".standing.stale", { timeout: 15000 });
-    assert.match(await page.textContent(".standing"), /probing could not be refreshed/);
+    await page.waitForSelector(".freshness.stale", { timeout: 15000 });
+    assert.match(await page.textContent(".freshness"), /probing could not be refreshed/);
     await check(page, "stale");
     failing.delete("probing");
-    await page.waitForSelector(".standing.complete", { timeout: 30000 });
+    await page.waitForSelector(".freshness.complete", { timeout: 30000 });
     await page.context().close();
   },
 
-  async "a stream ends when the gateway stops"() {
+  async "the gateway stops although a page listens to its events"() {
     const page = await tab();
     await page.goto(base);
     await page.waitForTimeout(500);
@@ -251,4 +311,6 @@ gateway.kill("SIGKILL");
 await browser.close();
 upstream.closeAllConnections();
 upstream.close();
+proxyServer.closeAllConnections();
+proxyServer.close();
 process.exitCode = failed > 0 ? 1 : 0;
