@@ -7,7 +7,7 @@ use crate::snapshot::{Completeness, Freshness, Snapshot, SourceStatus};
 
 /// How complete and fresh the data is at one moment.
 pub(super) struct FreshnessSummary {
-    /// `complete`, `stale`, `partial`, or `none` when there is nothing to show.
+    /// `complete`, `stale` or `partial`; without any data `waiting` for the first, or `none`.
     pub(super) state: &'static str,
     /// One sentence.
     pub(super) sentence: String,
@@ -17,6 +17,7 @@ pub(super) struct FreshnessSummary {
 /// A source's line.
 pub(super) struct Source {
     pub(super) name: String,
+    /// `fresh`, `stale` or `missing`; `waiting` until the first attempt has ended.
     pub(super) state: &'static str,
     /// Such as `12 s`; empty without data.
     pub(super) age: String,
@@ -32,22 +33,27 @@ impl FreshnessSummary {
     pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
         let completeness = snapshot.completeness(now);
         let sentence = match completeness {
-            _ if !snapshot.has_data() => "No incident data has arrived yet.".to_owned(),
+            _ if !snapshot.has_data() && snapshot.has_had_data() => {
+                "The last data has become too old to be shown.".to_owned()
+            }
+            _ if !snapshot.has_data() => "No incidents have arrived yet.".to_owned(),
             Completeness::Complete => "Every source is fresh.".to_owned(),
             Completeness::Stale => {
                 let names = names(snapshot, Freshness::Stale, now);
                 format!("{names} could not be refreshed; older data is shown.")
             }
             Completeness::Partial => {
-                format!("There is no data from {}.", names(snapshot, Freshness::Missing, now))
+                let yet = if snapshot.is_loading() { " yet" } else { "" };
+                format!("There is no data from {}{yet}.", names(snapshot, Freshness::Missing, now))
             }
         };
         let sources = snapshot.sources.iter().map(|source| {
             let (age, state) = (source.age(now), snapshot.freshness(source, now));
+            let is_first = state == Freshness::Missing && !source.settled;
             let error = source.last_error.as_ref();
             Source {
                 name: source.name.to_string(),
-                state: state.as_str(),
+                state: if is_first { "waiting" } else { state.as_str() },
                 age: age.map_or_else(String::new, |age| duration(age.as_secs_f64())),
                 age_seconds: age.unwrap_or_default().as_secs(),
                 records: count(source.records),
@@ -56,7 +62,13 @@ impl FreshnessSummary {
                 next: if state == Freshness::Fresh { String::new() } else { next(source, now) },
             }
         });
-        let state = if snapshot.has_data() { completeness.as_str() } else { "none" };
+        let state = if snapshot.has_data() {
+            completeness.as_str()
+        } else if snapshot.is_loading() {
+            "waiting"
+        } else {
+            "none"
+        };
         Self { state, sentence, sources: sources.collect() }
     }
 }
