@@ -25,6 +25,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod delta;
 pub mod demo;
 mod hex;
 pub mod http;

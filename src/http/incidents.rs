@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::Gateway;
 use super::body::Body;
 use super::conditions;
+use super::connection::ConnectionHandle;
 use super::context::Context;
 use super::freshness::{self, CacheResult};
 use super::negotiate;
@@ -390,5 +391,6 @@ fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
 
 /// The connection that a request came over, if it came over one.
 pub(super) fn connection(request: &Parts) -> Option<Arc<dyn Connection>> {
-    request.extensions.get::<Arc<dyn Connection>>().cloned()
+    let handle = request.extensions.get::<ConnectionHandle>()?;
+    Some(Arc::new(handle.clone()))
 }

@@ -71,7 +71,7 @@ impl Gateway {
         phase: watch::Receiver<Phase>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(config.limits.max_requests));
-        let events = Arc::new(events::Feed::new(snapshots.clone()));
+        let events = events::Feed::start(snapshots.clone(), config.limits.max_events);
         Self {
             budget: config.response_budget,
             snapshots,

@@ -1,6 +1,7 @@
 //! `/events` under paused time: what is told, from where a client goes on, and how a stream ends.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
@@ -37,17 +38,20 @@ struct Client {
 
 impl Client {
     async fn connect(site: &Site, last: Option<&str>) -> Self {
+        // What was published before is old to the task that makes events.
+        sleep(Duration::from_millis(10)).await;
         let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
         let response = site.ask(Method::GET, "/events", &headers).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store, no-transform");
         let mut client = Self {
             body: response.into_body(),
             text: String::new(),
             id: String::new(),
             comments: 0,
         };
-        // The task that makes events begins before anything is published.
+        // The opening, and what is kept after `last`.
         client.read(Duration::from_millis(10)).await;
         client
     }
@@ -83,7 +87,8 @@ impl Client {
                 }
             }
             event.id.clone_from(&self.id);
-            if !event.data.is_empty() {
+            // The opening; what it is for has a test of its own.
+            if !event.data.is_empty() && event.name != "connected" {
                 events.push(event);
             }
         }
@@ -182,13 +187,56 @@ async fn a_client_goes_on_where_it_was() {
         );
     }
 
-    // Long after the last client has gone nothing is kept, and a client that comes back is told.
+    // Events are made although nobody reads them.
     drop((again, from_begin));
-    sleep(Duration::from_secs(400)).await;
-    let mut late = Client::connect(&site, Some(&events[1].id)).await;
-    assert_eq!(late.next().await[0].json(), json!({"reason": "unknown_id"}));
+    sleep(Duration::from_hours(1)).await;
     site.publish_named(&[("misuse", &records([1, 2, 3, 4, 5]))]);
-    assert_eq!(incidents(late.next().await).len(), 1);
+    sleep(Duration::from_hours(1)).await;
+    let mut late = Client::connect(&site, Some(&events[1].id)).await;
+    assert_eq!(incidents(late.next().await).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_opens_with_an_event_that_has_an_id() {
+    let site = Site::with(&[("misuse", &records([1]))]);
+    let client = Client::connect(&site, None).await;
+    let opening = client.text.split_once("\n\n").unwrap().0;
+    let id = opening.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
+    assert!(opening.contains("\nevent: connected\ndata: {}"), "{opening}");
+
+    // The client reconnects before its first event, and loses nothing.
+    drop(client.body);
+    site.publish_named(&[("misuse", &records([1, 2]))]);
+    sleep(Duration::from_secs(5)).await;
+    let mut again = Client::connect(&site, Some(id)).await;
+    let events = again.next().await;
+    assert_eq!((events.len(), &*events[0].name), (1, "incidents"));
+    assert!(again.text.is_empty() && events[0].id != id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn superseded_bodies_are_not_kept_for_clients() {
+    let site = Site::with(&[("misuse", &records([1]))]);
+    let client = Client::connect(&site, None).await;
+    let view = |site: &Site| Arc::clone(&site.snapshots.borrow().view);
+    let old = Arc::downgrade(view(&site).batches()[3].as_ref().unwrap());
+    let old_view = Arc::downgrade(&view(&site));
+    site.publish_named(&[("misuse", &records([2]))]);
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!((old.strong_count(), old_view.strong_count()), (0, 0));
+    drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_too_large_to_tell_is_told_as_a_reset() {
+    let site = Site::with(&[("misuse", &records([1]))]);
+    let mut client = Client::connect(&site, None).await;
+    let text = "x".repeat(300_000);
+    let large = format!(
+        r#"{{"results":[{{"employee_id":1,"priority":"high","timestamp":1,"text":"{text}"}}]}}"#
+    );
+    site.publish_named(&[("misuse", &large)]);
+    assert_eq!(client.next().await[0].json(), json!({"reason": "too_many"}));
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,7 +309,7 @@ async fn more_than_can_be_told_is_told_as_one_reset() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_falls_behind_is_told_and_dropped() {
+async fn a_client_that_falls_behind_is_told_to_read_again_and_dropped() {
     let site = Site::with(&[("misuse", &records([1]))]);
     let mut slow = Client::connect(&site, None).await;
     let mut quick = Client::connect(&site, None).await;
@@ -273,10 +321,15 @@ async fn a_client_that_falls_behind_is_told_and_dropped() {
     assert_eq!(quick.events().len(), 26_998);
     assert!(slow.read(Duration::from_secs(3)).await, "the stream has ended");
     let told = slow.events();
-    assert_eq!((told.len(), told[0].name.as_str()), (1, "lagged"));
-    // It comes back with the id it had, and hears that it must read the whole again.
+    assert_eq!((told.len(), told[0].json()), (1, json!({"reason": "too_slow"})));
+    // It comes back after that event, and is told what has happened since.
+    site.publish_named(&[("misuse", &records(1..27_001))]);
     let mut again = Client::connect(&site, Some(&slow.id)).await;
-    assert_eq!(again.next().await[0].json(), json!({"reason": "gone"}));
+    assert_eq!(again.next().await[0].json()["employee_id"], "27000");
+    // Whoever comes back with an older id must read the documents again.
+    let begin = slow.id.split_once('-').unwrap().0.to_owned() + "-1";
+    let mut old = Client::connect(&site, Some(&begin)).await;
+    assert_eq!(old.next().await[0].json(), json!({"reason": "gone"}));
 }
 
 #[tokio::test(start_paused = true)]

@@ -16,6 +16,8 @@ use futures::future::{AbortHandle, AbortRegistration};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::SetOnce;
 
+use crate::cache::Connection;
+
 pub(super) use io::{ConnectionIo, Transport};
 pub(super) use send_rate::MinSendRate;
 
@@ -139,6 +141,16 @@ impl ConnectionHandle {
 
     fn is_in(&self, exchange: Exchange) -> bool {
         self.0.exchange.load(Ordering::Relaxed) == exchange as u8
+    }
+}
+
+impl Connection for ConnectionHandle {
+    fn bytes_sent(&self) -> u64 {
+        self.bytes_sent()
+    }
+
+    fn abort(&self) {
+        self.abort();
     }
 }
 

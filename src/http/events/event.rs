@@ -8,7 +8,7 @@ use crate::join::{Placed, Unattributed};
 use crate::render;
 use crate::snapshot::{Completeness, Freshness, SourceStatus, View};
 
-/// Why a client must read the whole again.
+/// Why a client must read the documents again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reset {
     /// The event it asks to go on from is no longer kept.
@@ -19,6 +19,8 @@ pub(super) enum Reset {
     TooMany,
     /// What was added could not be found out.
     Lost,
+    /// The client has fallen behind the events that are kept; the stream ends with this.
+    TooSlow,
 }
 
 impl Reset {
@@ -28,6 +30,7 @@ impl Reset {
             Self::Unknown => "unknown_id",
             Self::TooMany => "too_many",
             Self::Lost => "lost",
+            Self::TooSlow => "too_slow",
         }
     }
 
@@ -37,14 +40,11 @@ impl Reset {
     }
 }
 
-/// What a client is told that has fallen behind what is kept; the stream ends with it.
-pub(super) const LAGGED: &str = "event: lagged\ndata: {\"reason\":\"too_slow\"}\n\n";
-
-/// What is sent when there is nothing to tell, so that both ends see that the connection stands.
+/// What is sent when nothing has happened, so that both ends see that the connection is alive.
 pub(super) const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
-/// How long a client shall wait before it comes back, in milliseconds.
-const RETRY: u32 = 3000;
+/// How long a client shall wait before it comes back.
+const RETRY_MILLIS: u32 = 3000;
 
 /// The id of the event of that number.
 pub(super) fn id(generation: u64, number: u64) -> String {
@@ -58,9 +58,11 @@ pub(super) fn read_id(id: &str) -> Option<(u64, u64)> {
 }
 
 /// What every stream begins with: when to come back, and where it stands, so that a client that
-/// loses its connection before the first event can go on too.
+/// loses its connection before the first event can go on too. It is an event of its own, because
+/// some clients note the id of an event only.
 pub(super) fn opening(generation: u64, number: u64) -> String {
-    format!("retry: {RETRY}\nid: {}\n\n", id(generation, number))
+    let id = id(generation, number);
+    format!("retry: {RETRY_MILLIS}\nid: {id}\nevent: connected\ndata: {{}}\n\n")
 }
 
 /// An event with its id.

@@ -4,10 +4,10 @@
 //! bytes; a source's first batch adds nothing, and neither does a record's moving between employees
 //! because identities came or changed. Records without an employee are told too, with their reason.
 
-mod added;
 mod event;
 mod feed;
 mod ring;
+mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep_until};
 
 pub(super) use feed::Feed;
 
+use self::feed::Subscription;
+use self::streams::{NoStream, StreamPermit};
 use super::Gateway;
 use super::body::Body;
 use super::connection::ConnectionHandle;
@@ -37,8 +39,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// connection, the second write after that shows it.
 const HALF_CLOSED_HEARTBEAT: Duration = Duration::from_secs(2);
 
-/// About how many bytes are sent in one piece.
-const PIECE: usize = 64 << 10;
+/// About how many bytes are sent at once.
+const CHUNK_BYTES: usize = 64 << 10;
 
 /// One client's reading of the feed. Nothing is queued for it: it reads what the feed keeps, as
 /// fast as its connection takes it.
@@ -46,13 +48,15 @@ struct Client {
     feed: Arc<Feed>,
     connection: Option<ConnectionHandle>,
     heartbeat: Duration,
-    news: watch::Receiver<()>,
+    _permit: StreamPermit,
+    changed: watch::Receiver<()>,
     phase: watch::Receiver<Phase>,
+    generation: u64,
     /// The number of the last event it was given.
     number: u64,
     opening: Option<Bytes>,
     sent: Instant,
-    over: bool,
+    has_ended: bool,
 }
 
 impl Gateway {
@@ -62,18 +66,20 @@ impl Gateway {
         let body = if request.method == Method::HEAD {
             Body::empty()
         } else {
-            let Some(seat) = self.events.join(last) else {
-                return Problem::Overloaded.response(context.id(), &[]);
-            };
-            let mut opening = event::opening(seat.generation, seat.number).into_bytes();
-            if let Some(reset) = seat.reset {
-                opening.extend_from_slice(&event::with_id(
-                    seat.generation,
-                    seat.number,
-                    &reset.event(),
-                ));
-            }
             let connection = request.extensions.get::<ConnectionHandle>().cloned();
+            let peer = connection.as_ref().map(ConnectionHandle::peer_ip);
+            let subscription = match self.events.subscribe(last, peer) {
+                Ok(subscription) => subscription,
+                Err(NoStream::AllOpen) => return Problem::Overloaded.response(context.id(), &[]),
+                Err(NoStream::AddressShareOpen) => {
+                    return Problem::TooManyStreams.response(context.id(), &[]);
+                }
+            };
+            let Subscription { permit, changed, generation, number, reset } = subscription;
+            let mut opening = event::opening(generation, number).into_bytes();
+            if let Some(reset) = reset {
+                opening.extend_from_slice(&event::with_id(generation, number, &reset.event()));
+            }
             if let Some(connection) = &connection {
                 // A stream is silent for as long as nothing happens, and its backlog is bounded.
                 connection.exempt_from_min_send_rate();
@@ -82,19 +88,21 @@ impl Gateway {
                 feed: Arc::clone(&self.events),
                 connection,
                 heartbeat: HEARTBEAT,
-                news: seat.news,
+                _permit: permit,
+                changed,
                 phase: self.phase.clone(),
-                number: seat.number,
+                generation,
+                number,
                 opening: Some(opening.into()),
                 sent: Instant::now(),
-                over: false,
+                has_ended: false,
             };
-            Body::stream(stream::unfold(client, Client::next).boxed()).holding(seat.place)
+            Body::stream(stream::unfold(client, Client::next).boxed())
         };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
         // Asks reverse proxies that know it not to hold events back.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
@@ -104,7 +112,7 @@ impl Gateway {
 impl Client {
     /// The next piece, and the client that waits for the one after; `None` at the end.
     async fn next(mut self) -> Option<(Bytes, Self)> {
-        if self.over || *self.phase.borrow() == Phase::Closing {
+        if self.has_ended || *self.phase.borrow() == Phase::Closing {
             return None;
         }
         let piece = match self.opening.take() {
@@ -117,20 +125,22 @@ impl Client {
 
     async fn wait(&mut self) -> Option<Bytes> {
         loop {
-            self.news.borrow_and_update();
-            match self.feed.after(self.number, PIECE) {
+            self.changed.borrow_and_update();
+            match self.feed.after(self.number, CHUNK_BYTES) {
                 Some((piece, last)) if !piece.is_empty() => {
                     self.number = last;
                     return Some(piece.into());
                 }
                 Some(_) => {}
                 None => {
-                    self.over = true;
-                    return Some(Bytes::from_static(event::LAGGED.as_bytes()));
+                    self.has_ended = true;
+                    let newest = self.feed.newest();
+                    let reset = event::Reset::TooSlow.event();
+                    return Some(event::with_id(self.generation, newest, &reset));
                 }
             }
             tokio::select! {
-                changed = self.news.changed() => changed.ok()?,
+                changed = self.changed.changed() => changed.ok()?,
                 // An error means that nobody is left to change the phase: the process is ending.
                 _ = self.phase.wait_for(|phase| *phase == Phase::Closing) => return None,
                 () = sleep_until(self.sent + self.heartbeat) => return Some(Bytes::from_static(event::HEARTBEAT)),

@@ -1,0 +1,130 @@
+//! How many event streams may be open, of all clients and of one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// One address may have this part of all streams.
+const ADDRESS_SHARE: usize = 8;
+
+/// The open streams.
+#[derive(Debug)]
+pub(super) struct Streams {
+    max: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_network: HashMap<IpAddr, usize>,
+}
+
+/// Why no stream can be opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum NoStream {
+    /// All of them are open.
+    AllOpen,
+    /// The address has its share open.
+    AddressShareOpen,
+}
+
+/// The permit for one stream, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct StreamPermit {
+    streams: Arc<Streams>,
+    network: Option<IpAddr>,
+}
+
+impl Streams {
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, open: Mutex::default() })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // The counts change together, without anything between that can panic.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A permit for a stream to this address, if that is known.
+    pub(super) fn permit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<StreamPermit, NoStream> {
+        let network = peer.map(network);
+        let mut open = self.open();
+        if open.total >= self.max {
+            return Err(NoStream::AllOpen);
+        }
+        if let Some(network) = network {
+            let of_network = open.by_network.entry(network).or_default();
+            if *of_network >= (self.max / ADDRESS_SHARE).max(1) {
+                return Err(NoStream::AddressShareOpen);
+            }
+            *of_network += 1;
+        }
+        open.total += 1;
+        Ok(StreamPermit { streams: Arc::clone(self), network })
+    }
+}
+
+impl Drop for StreamPermit {
+    fn drop(&mut self) {
+        let mut open = self.streams.open();
+        open.total -= 1;
+        if let Some(network) = self.network
+            && let Some(of_network) = open.by_network.get_mut(&network)
+        {
+            *of_network -= 1;
+            if *of_network == 0 {
+                open.by_network.remove(&network);
+            }
+        }
+    }
+}
+
+/// What counts as one address: an IPv6 client usually has a whole /64 to choose from.
+fn network(address: IpAddr) -> IpAddr {
+    const NETWORK_BITS: u128 = !(u64::MAX as u128);
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & NETWORK_BITS).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    #[test]
+    fn one_address_has_an_eighth_of_the_streams() {
+        let streams = Streams::new(16);
+        let first = streams.permit(ip("10.0.0.1")).unwrap();
+        let _second = streams.permit(ip("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(streams.permit(ip("10.0.0.1")).unwrap_err(), NoStream::AddressShareOpen);
+        assert!(streams.permit(ip("10.0.0.2")).is_ok());
+        drop(first);
+        assert!(streams.permit(ip("10.0.0.1")).is_ok());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_share() {
+        let streams = Streams::new(8);
+        let _first = streams.permit(ip("2001:db8::1")).unwrap();
+        assert_eq!(streams.permit(ip("2001:db8::2")).unwrap_err(), NoStream::AddressShareOpen);
+        assert!(streams.permit(ip("2001:db8:0:1::1")).is_ok());
+    }
+
+    #[test]
+    fn all_addresses_together_have_the_maximum() {
+        let streams = Streams::new(2);
+        let permits: Vec<_> =
+            ["10.0.0.1", "10.0.0.2"].map(|address| streams.permit(ip(address))).into();
+        assert_eq!(streams.permit(ip("10.0.0.3")).unwrap_err(), NoStream::AllOpen);
+        assert_eq!(streams.permit(None).unwrap_err(), NoStream::AllOpen);
+        drop(permits);
+        assert!(streams.permit(None).is_ok());
+        assert!(streams.open().by_network.is_empty());
+    }
+}
