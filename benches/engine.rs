@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::demo::Endpoint;
 use incident_gateway::demo::generate::Plan;
+use incident_gateway::identity::IdentityTable;
+use incident_gateway::join;
 use incident_gateway::memory::{Allocator, keep_heaps_small};
 use incident_gateway::render::compress::{Coding, compress};
 use incident_gateway::render::{self, Filter};
@@ -60,8 +62,8 @@ fn floor(data: &Data) {
     }
 }
 
-fn decode(data: &Data) -> (Identities, Vec<Arc<Incidents>>) {
-    let identities = Identities::decode(data.identities.clone()).unwrap();
+fn decode(data: &Data) -> (IdentityTable, Vec<Arc<Incidents>>) {
+    let identities = IdentityTable::decode(data.identities.clone()).unwrap();
     let batches = data.bodies.iter().zip(&data.fields);
     (
         identities,
@@ -71,13 +73,10 @@ fn decode(data: &Data) -> (Identities, Vec<Arc<Incidents>>) {
     )
 }
 
-fn join(data: &Data, (identities, batches): (Identities, Vec<Arc<Incidents>>)) -> View {
-    let view = View::new(
-        1,
-        Arc::clone(&data.names),
-        Some(&identities),
-        batches.into_iter().map(Some).collect(),
-    );
+fn join(data: &Data, (identities, batches): (IdentityTable, Vec<Arc<Incidents>>)) -> View {
+    let batches: Box<[_]> = batches.into_iter().map(Some).collect();
+    let index = join::join(Some(&identities), &batches);
+    let view = View::new(1, Arc::clone(&data.names), batches, index);
     view.with_fields(
         SOURCES
             .iter()

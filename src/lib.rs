@@ -7,8 +7,9 @@
 //! |---|---|
 //! | [`config`] | defaults, file, environment, flags → a validated [`config::Config`] |
 //! | [`upstream`] | one source → the bytes of its answer, or a typed error |
-//! | [`decode`] | bytes → records: spans into the body, plus the three values the join needs |
-//! | [`join`] | records and identities → employees, groups, and what could not be placed |
+//! | [`decode`] | bytes → records: spans of the body, and the three values the join needs |
+//! | [`identity`] | a table → which employee an identity value names |
+//! | [`join`] | records and identities → incidents by employee, and the unattributed records |
 //! | [`snapshot`] | an immutable result with each source's state, and how true it is |
 //! | [`refresh`] | drives the stages above on its own time and publishes snapshots |
 //! | [`render`] | a snapshot and a question → JSON, NDJSON or CSV, compressed |
@@ -29,6 +30,7 @@ pub mod delta;
 pub mod demo;
 mod hex;
 pub mod http;
+pub mod identity;
 pub mod join;
 pub mod logging;
 pub mod memory;

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::decode::{Incidents, SourceFields};
+use incident_gateway::identity::IdentityTable;
+use incident_gateway::join::join;
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
 
@@ -60,19 +62,20 @@ fn allocations(records: usize) -> usize {
     let identities: Vec<String> =
         (0..EMPLOYEES).map(|employee| format!("\"17.0.0.{employee}\":{employee}")).collect();
     let identities =
-        Identities::decode(Bytes::from(format!("{{{}}}", identities.join(",")))).unwrap();
+        IdentityTable::decode(Bytes::from(format!("{{{}}}", identities.join(",")))).unwrap();
     let bodies = bodies(records);
     let fields = ["employee_id", "ip"].map(|field| SourceFields::new(&[field.to_owned()]));
     let names: Arc<[Arc<str>]> = ["misuse", "probing"].map(Arc::from).into();
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     let batches = bodies.into_iter().zip(&fields);
-    let batches = batches
+    let batches: Box<[_]> = batches
         .map(|(body, fields)| Some(Arc::new(Incidents::decode(body, fields).unwrap())))
         .collect();
-    let view = View::new(1, names, Some(&identities), batches);
+    let index = join(Some(&identities), &batches);
+    let view = View::new(1, names, batches, index);
     let document = render::incidents(&view, &Filter::default());
     let after = ALLOCATIONS.load(Ordering::Relaxed);
-    assert_eq!(view.joined().incident_count(), records);
+    assert_eq!(view.index().incident_count(), records);
     assert!(document.len() > records * 50);
     after - before
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt as _;
 use incident_gateway::config::{LogFormat, Otlp};
 use incident_gateway::http::Server;
+use incident_gateway::join::join;
 use incident_gateway::logging;
 use incident_gateway::snapshot::{Policy, Snapshot, View};
 use support::client::Client;
@@ -34,7 +35,8 @@ async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
     // panics on the thread that renders.
     let overflows = Policy { ttl: Duration::MAX, ..good.policy };
     let names: Arc<[Arc<str>]> = Arc::new([]);
-    let nameless = View::new(u64::MAX, names, None, good.view.batches().into());
+    let batches = good.view.batches();
+    let nameless = View::new(u64::MAX, names, batches.into(), join(None, batches));
     let bad = [
         Snapshot { policy: overflows, ..(*good).clone() },
         Snapshot { view: Arc::new(nameless), ..(*good).clone() },

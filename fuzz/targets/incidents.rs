@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use incident_gateway::decode::{Incidents, SourceFields};
+use incident_gateway::join::join;
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
 use libfuzzer_sys::fuzz_target;
@@ -22,7 +23,8 @@ struct Reference<'a> {
 fuzz_target!(|body: &[u8]| {
     let fields = SourceFields::new(&["who".to_owned(), "ip".to_owned()]);
     let decoded = Incidents::decode(Bytes::copy_from_slice(body), &fields);
-    let text = std::str::from_utf8(body);
+    let unmarked = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
+    let text = std::str::from_utf8(unmarked);
     let reference = text.ok().and_then(|text| serde_json::from_str::<Reference<'_>>(text).ok());
     let incidents = match (decoded, &reference) {
         (Ok(incidents), _) => incidents,
@@ -32,7 +34,7 @@ fuzz_target!(|body: &[u8]| {
         (Err(_), Some(_)) if text.is_ok_and(|text| text.trim_start().starts_with('[')) => return,
         (Err(error), Some(_)) => panic!("refused what serde_json takes: {error}"),
     };
-    serde_json::from_slice::<IgnoredAny>(body).expect("what is taken is JSON");
+    serde_json::from_slice::<IgnoredAny>(unmarked).expect("what is taken is JSON");
     if let Some(reference) = &reference {
         let ours: Vec<&[u8]> =
             incidents.records().iter().map(|record| incidents.bytes(record)).collect();
@@ -42,9 +44,11 @@ fuzz_target!(|body: &[u8]| {
     }
     let records = incidents.records().len();
     let names: Arc<[Arc<str>]> = Arc::new(["fuzz".into()]);
-    let view = View::new(1, names, None, [Some(Arc::new(incidents))].into());
+    let batches = [Some(Arc::new(incidents))];
+    let index = join(None, &batches);
+    let view = View::new(1, names, batches.into(), index);
     assert_eq!(
-        view.joined().incident_count() + view.joined().unattributed().len(),
+        view.index().incident_count() + view.index().unattributed().len(),
         records,
         "every record once"
     );

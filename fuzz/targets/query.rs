@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::http::{Keys, Problem, Query};
+use incident_gateway::join::join;
 use incident_gateway::render;
 use incident_gateway::snapshot::View;
 use libfuzzer_sys::fuzz_target;
@@ -19,7 +20,9 @@ static VIEW: LazyLock<View> = LazyLock::new(|| {
         &SourceFields::new(&["who".to_owned()]),
     );
     let names: Arc<[Arc<str>]> = Arc::new(["denial".into(), "other".into()]);
-    View::new(1, names, None, [incidents.ok().map(Arc::new), None].into())
+    let batches = [incidents.ok().map(Arc::new), None];
+    let index = join(None, &batches);
+    View::new(1, names, batches.into(), index)
 });
 
 fuzz_target!(|query: &str| {

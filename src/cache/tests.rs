@@ -8,6 +8,7 @@ use tokio::task::yield_now;
 use tokio::time::advance;
 
 use super::*;
+use crate::join::join;
 use crate::render::{Document, Format};
 
 const DOCUMENT: Question = Question::Document(Document::Incidents(Format::Json));
@@ -17,7 +18,7 @@ fn cache(max_bytes: u64, max_renders: usize) -> Arc<Cache> {
 }
 
 fn view(id: u64) -> Arc<View> {
-    Arc::new(View::new(id, [Arc::from("denial")].into(), None, [None].into()))
+    Arc::new(View::new(id, [Arc::from("denial")].into(), [None].into(), join(None, &[None])))
 }
 
 fn filtered(text: &str) -> Question {

@@ -1,4 +1,4 @@
-//! An incident endpoint's answer: `{"results":[…]}`.
+//! The answer of an incident source: `{"results":[…]}`.
 #![expect(clippy::inline_always, reason = "the steps of a record's loop, as in the scanner")]
 
 use std::borrow::Cow;
@@ -6,11 +6,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::record::{
-    HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4, NO_PRIORITY,
-    NOT_AN_OBJECT, Priority, Record,
+    HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4,
+    MAX_ID_BYTES, NO_PRIORITY, NOT_AN_OBJECT, Priority, Record,
 };
 use super::scanner::{Number, Scalar, Scanner, Value};
-use super::times::Times;
+use super::timestamp_range::TimestampRange;
 use super::tokens::{Token, Tokens};
 use super::window::Prefix;
 use super::{DecodeError, document, employee_text, offset, swar, unescape};
@@ -29,9 +29,9 @@ impl SourceFields {
         Self { identity: identity.into() }
     }
 
-    fn members(&self, name: &str) -> Members {
+    fn role(&self, name: &str) -> MemberRole {
         let rank = self.identity.iter().position(|field| field == name);
-        Members { fixed: Member::from_name(name), identity: rank }
+        MemberRole { fixed: Member::from_name(name), identity_rank: rank }
     }
 }
 
@@ -62,46 +62,59 @@ impl Member {
     }
 }
 
-/// What one member name means for a source.
-#[derive(Clone, Copy)]
-struct Members {
+/// What a member of a record is to the gateway; both may hold for one name.
+#[derive(Clone, Copy, Default)]
+struct MemberRole {
     fixed: Option<Member>,
-    identity: Option<usize>,
+    /// Its precedence among the source's identity fields, 0 the first.
+    identity_rank: Option<usize>,
 }
 
-/// An incident endpoint's whole answer: the body, and its records in upstream order.
+/// An incident source's whole answer: the body, and its records in upstream order.
 #[derive(Debug)]
 pub struct Incidents {
     body: Bytes,
     records: Vec<Record>,
-    times: Times,
+    timestamps: TimestampRange,
     tokens: Vec<Token>,
+    is_truncated: bool,
 }
 
 impl Incidents {
-    /// Reads `{"results":[…]}`; other members of the document are skipped.
+    /// Reads `{"results":[…]}`. Of the document's other members only those are read that may say
+    /// that there are more records: [`Self::is_truncated`].
     ///
     /// # Errors
     ///
     /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or
-    /// has not exactly one array `results`.
+    /// does not have exactly one array `results`.
     pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
         let mut reader = Reader {
             fields,
             tokens: Tokens::default(),
             records: Vec::new(),
-            times: Times::NONE,
-            shape: Shape::default(),
+            timestamps: TimestampRange::EMPTY,
+            layout: RecordLayout::default(),
+            has_next: false,
+            count: None,
         };
         document(&body, |scanner| reader.document(scanner))?;
-        let Reader { tokens, records, times, .. } = reader;
-        Ok(Self { body, records, times, tokens: tokens.into_list() })
+        let is_truncated = reader.is_truncated();
+        let Reader { tokens, records, timestamps, .. } = reader;
+        Ok(Self { body, records, timestamps, tokens: tokens.into_list(), is_truncated })
     }
 
-    /// The valid timestamps of its records.
+    /// Whether the document says that there are more records than it has: its member `next` names a
+    /// further page, or its `count` is greater than the number of records.
     #[must_use]
-    pub fn times(&self) -> Times {
-        self.times
+    pub fn is_truncated(&self) -> bool {
+        self.is_truncated
+    }
+
+    /// The period of its records.
+    #[must_use]
+    pub fn timestamps(&self) -> TimestampRange {
+        self.timestamps
     }
 
     /// The records in upstream order.
@@ -135,52 +148,61 @@ impl Incidents {
     }
 }
 
-/// What leads to each value of a record: all between the value before, or the record's begin, and
-/// this one. Records of one source repeat it, down to the spaces.
+/// How a record's values are introduced: for each member, all bytes between the previous value (or
+/// the begin of the record) and its own, such as `,"priority": `. Records of one source repeat them
+/// exactly, so that one comparison usually replaces reading and looking up a name.
 #[derive(Default)]
-struct Shape([Option<(Prefix, Members)>; 8]);
+struct RecordLayout([Option<(Prefix, MemberRole)>; 8]);
 
-/// How many records there is room for before anything is known of their length.
-const ROOM: usize = 64;
+/// Room for so many records is made beyond those that are expected.
+const SPARE_RECORDS: usize = 64;
 
 struct Reader<'a> {
     fields: &'a SourceFields,
     tokens: Tokens,
     records: Vec<Record>,
-    times: Times,
-    shape: Shape,
+    timestamps: TimestampRange,
+    layout: RecordLayout,
+    has_next: bool,
+    /// The document's own count, if it is a number.
+    count: Option<f64>,
 }
 
 impl Reader<'_> {
     fn document(&mut self, scanner: &mut Scanner<'_>) -> Result<(), DecodeError> {
-        let mut found = false;
-        scanner.expect(b'{', "expected an object with `results`")?;
-        scanner.skip_whitespace();
-        if !scanner.accept(b'}') {
-            loop {
-                let name = scanner.name()?;
-                scanner.skip_whitespace();
-                if unescape(name).is_some_and(|name| name == "results") {
-                    if std::mem::replace(&mut found, true) {
+        let mut has_results = false;
+        scanner.object("expected an object with `results`", |scanner, name| {
+            // Of members with the same name the last counts, but for `results`.
+            match unescape(name).as_deref() {
+                Some("results") => {
+                    if std::mem::replace(&mut has_results, true) {
                         return scanner.fault("a second `results`");
                     }
                     *scanner = self.results(*scanner)?;
-                } else {
-                    scanner.value(1)?;
                 }
-                scanner.skip_whitespace();
-                if scanner.accept(b'}') {
-                    break;
+                Some("next") => {
+                    let value = scanner.value(1)?;
+                    let text = scanner.text(value.start, value.end)?;
+                    self.has_next = !matches!(text, "null" | "false" | "\"\"");
                 }
-                scanner.expect(b',', "expected a comma or a closing brace")?;
-                scanner.skip_whitespace();
+                Some("count") => {
+                    let value = scanner.value(1)?;
+                    let text = scanner.text(value.start, value.end)?;
+                    self.count = text.parse().ok().filter(|_| value.kind == Scalar::Number);
+                }
+                _ => drop(scanner.value(1)?),
             }
-        }
-        if found {
+            Ok(())
+        })?;
+        if has_results {
             Ok(())
         } else {
             Err(DecodeError { offset: 0, fault: "no `results` in the document" })
         }
+    }
+
+    fn is_truncated(&self) -> bool {
+        self.has_next || self.count.is_some_and(|count| count > self.records.len() as f64)
     }
 
     /// Reads the records, and returns where they end.
@@ -192,7 +214,7 @@ impl Reader<'_> {
         }
         loop {
             let record = self.record(&mut scanner)?;
-            self.times.note(record.timestamp);
+            self.timestamps.include(record.timestamp);
             if self.records.len() == self.records.capacity() {
                 self.make_room(scanner.position(), scanner.bytes().len());
             }
@@ -206,8 +228,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Makes room for as many records as are to come if they are as long as those before, and a few
-    /// more.
+    /// Makes room for the records to come, supposing that they are as long as those before.
     #[cold]
     fn make_room(&mut self, read: usize, all: usize) {
         let expected = self.records.len() as f64 * (all - read) as f64 / read as f64;
@@ -216,7 +237,7 @@ impl Reader<'_> {
             clippy::cast_sign_loss,
             reason = "an estimate, less than the body's bytes"
         )]
-        self.records.reserve_exact((expected * 1.02) as usize + ROOM);
+        self.records.reserve_exact((expected * 1.02) as usize + SPARE_RECORDS);
     }
 
     #[inline(always)]
@@ -248,18 +269,18 @@ impl Reader<'_> {
     ) -> Result<(), DecodeError> {
         let mut identity_rank = usize::MAX;
         for index in 0.. {
-            let members = match self.shape.0.get(index) {
-                Some(Some((lead, members))) if scanner.accept_prefix(lead) => *members,
+            let role = match self.layout.0.get(index) {
+                Some(Some((lead, role))) if scanner.accept_prefix(lead) => *role,
                 _ if index > 0 && scanner.accept(b'}') => return Ok(()),
                 _ => match scanner.apart(|scanner| self.lead(scanner, index))? {
-                    Some(members) => members,
+                    Some(role) => role,
                     None => return Ok(()),
                 },
             };
-            // There may be whitespace that the record before had not.
+            // More whitespace than in the record whose layout is remembered.
             scanner.skip_whitespace();
             // Of members with the same name the last counts, as in most JSON readers.
-            let value = match members.fixed {
+            let value = match role.fixed {
                 Some(Member::Priority) => priority(scanner, record)?,
                 Some(Member::Timestamp) => timestamp(scanner, record)?,
                 Some(Member::Type) => {
@@ -272,7 +293,7 @@ impl Reader<'_> {
                 }
                 None => scanner.value(3)?,
             };
-            if let Some(rank) = members.identity
+            if let Some(rank) = role.identity_rank
                 && rank <= identity_rank
             {
                 identity_rank = rank;
@@ -282,14 +303,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads up to a member's value, and remembers what led there for the next record; `None` when
-    /// the record ends.
+    /// Reads up to the value of a record's next member, and remembers the bytes before it for the
+    /// records to come; `None` when the record ends.
     #[cold]
     fn lead(
         &mut self,
         scanner: &mut Scanner<'_>,
         index: usize,
-    ) -> Result<Option<Members>, DecodeError> {
+    ) -> Result<Option<MemberRole>, DecodeError> {
         let start = scanner.position();
         if index == 0 {
             scanner.expect(b'{', "expected an object")?;
@@ -307,15 +328,12 @@ impl Reader<'_> {
         }
         let name = scanner.name()?;
         scanner.skip_whitespace();
-        let members = match unescape(name) {
-            Some(name) => self.fields.members(&name),
-            None => Members { fixed: None, identity: None },
-        };
-        if let Some(place) = self.shape.0.get_mut(index) {
-            *place = Prefix::new(&scanner.bytes()[start..scanner.position()])
-                .map(|lead| (lead, members));
+        let role = unescape(name).map_or(MemberRole::default(), |name| self.fields.role(&name));
+        if let Some(known) = self.layout.0.get_mut(index) {
+            let lead = Prefix::new(&scanner.bytes()[start..scanner.position()]);
+            *known = lead.map(|lead| (lead, role));
         }
-        Ok(Some(members))
+        Ok(Some(role))
     }
 
     #[inline(always)]
@@ -328,19 +346,36 @@ impl Reader<'_> {
                 return;
             }
         };
-        let (kind, identity) = if let Some(number) = swar::small_number(body, start, end) {
+        let (kind, identity) = if let Some(number) = swar::small_number_at(body, start, end) {
             (IDENTITY_NUMBER, number)
         } else if let Some(address) = swar::v4(body, start, end) {
             (IDENTITY_V4, address)
-        } else {
+        } else if end - start <= MAX_ID_BYTES || is_short_when_unescaped(body, value) {
             (IDENTITY_OTHER, self.tokens.intern(body, value.kind, value.start, value.end))
+        } else {
+            record.flags &= !IDENTITY;
+            return;
         };
         record.flags = record.flags & !IDENTITY | kind;
         record.identity = identity;
     }
 }
 
-/// A member's value, and the priority that it names.
+/// Whether the text of an identity value has at most [`MAX_ID_BYTES`], though its spelling has more.
+#[cold]
+fn is_short_when_unescaped(body: &[u8], value: Value) -> bool {
+    // An escape of six bytes, `\u0061`, stands for one byte at the least.
+    const MAX_SPELLED_BYTES: usize = 6 * MAX_ID_BYTES;
+    let spelled = value.start + 1..value.end - 1;
+    value.kind == Scalar::String
+        && spelled.len() <= MAX_SPELLED_BYTES
+        && std::str::from_utf8(&body[spelled])
+            .ok()
+            .and_then(unescape)
+            .is_some_and(|text| text.len() <= MAX_ID_BYTES)
+}
+
+/// Reads a member's value, and the priority that it names.
 #[inline(always)]
 fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
     const SPELLED: [Prefix; 4] = [
@@ -350,8 +385,8 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
         Prefix::new(b"\"critical\"").unwrap(),
     ];
     let start = scanner.position();
-    // One comparison instead of four whose outcome no processor could foresee: the names differ in
-    // three bits.
+    // The names differ in three bits of their first letter, so that one comparison is enough instead
+    // of four that no processor can predict.
     let likely = match scanner.bytes().get(start + 1).copied().unwrap_or_default() & 7 {
         0 => Priority::High,
         3 => Priority::Critical,
@@ -373,7 +408,7 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
     Ok(value)
 }
 
-/// A member's value, and the time that it states.
+/// Reads a member's value, and the time that it states.
 #[inline(always)]
 fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
     if !matches!(scanner.peek(), b'-' | b'0'..=b'9') {

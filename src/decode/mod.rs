@@ -1,30 +1,25 @@
-//! Bytes → records: spans into the body, plus the three values the join needs.
+//! Bytes → records: spans of the body, and the three values that the join needs.
 //!
-//! A body is taken whole or not at all: it is valid UTF-8, one strict JSON document (RFC 8259) of
-//! bounded depth and of the expected shape, or it is refused with the place of the fault. Nothing
-//! of it is copied.
+//! A body is accepted whole or not at all: it must be valid UTF-8 and one strict JSON document
+//! (RFC 8259) of bounded depth and of the expected shape. Nothing of it is copied.
 
-mod identities;
-mod ids;
 mod incidents;
 mod record;
 mod scanner;
 mod swar;
-mod times;
+mod timestamp_range;
 mod tokens;
 mod window;
 
 use std::borrow::Cow;
 use std::fmt;
 
-pub use identities::Identities;
-pub(crate) use identities::address;
-pub use ids::{EmployeeId, Ids};
 pub use incidents::{Incidents, Member, SourceFields};
-pub use record::{IdentityValue, Priority, Record, RecordFault, Span};
+pub use record::{IdentityValue, MAX_ID_BYTES, Priority, Record, RecordFault, Span};
 use scanner::Scanner;
 pub use scanner::{MAX_DEPTH, Scalar, members, unescape};
-pub use times::Times;
+pub(crate) use swar::small_number;
+pub use timestamp_range::TimestampRange;
 
 /// Why a body was refused. It quotes nothing of the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +38,10 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Reads a body as one strict JSON document, of which `read` knows the shape.
+/// A byte order mark, which a parser may ignore at the begin of a JSON text (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
+/// Reads a body as one strict JSON document, whose shape `read` knows.
 fn document<T>(
     body: &[u8],
     read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>,
@@ -53,6 +51,7 @@ fn document<T>(
         return Err(DecodeError { offset: 0, fault: "the body is larger than 4 GiB" });
     }
     let mut scanner = Scanner::new(body);
+    scanner.accept_bytes(BYTE_ORDER_MARK);
     scanner.skip_whitespace();
     let read = read(&mut scanner).and_then(|read| scanner.end().map(|()| read));
     // Most bodies are all ASCII, and need no pass of its own to see that they are UTF-8.
@@ -62,9 +61,30 @@ fn document<T>(
     read
 }
 
+/// Reads a body as one JSON object, and gives each member to `member`: the raw name between the
+/// quotes, and the value's kind and text.
+///
+/// # Errors
+///
+/// When the body is not UTF-8, not one JSON document of at most [`MAX_DEPTH`] levels, or no object;
+/// `expected` says what it should be.
+pub(crate) fn read_object(
+    body: &[u8],
+    expected: &'static str,
+    mut member: impl FnMut(&str, Scalar, &str),
+) -> Result<(), DecodeError> {
+    document(body, |scanner| {
+        scanner.object(expected, |scanner, name| {
+            let value = scanner.value(1)?;
+            member(name, value.kind, scanner.text(value.start, value.end)?);
+            Ok(())
+        })
+    })
+}
+
 /// A position as 32 bits; [`document`] refuses bodies in which one would not fit.
 #[inline]
-fn offset(position: usize) -> u32 {
+pub(crate) fn offset(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
@@ -78,7 +98,7 @@ fn utf8(body: &[u8]) -> Result<(), DecodeError> {
 /// The text of a scalar that can name an employee: a number as it is spelled, or a string
 /// unescaped. `None` for other scalars, and for strings that are no Unicode text (a lone
 /// surrogate).
-fn employee_text(kind: Scalar, raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn employee_text(kind: Scalar, raw: &str) -> Option<Cow<'_, str>> {
     match kind {
         Scalar::Number => Some(Cow::Borrowed(raw)),
         Scalar::String => unescape(&raw[1..raw.len() - 1]),

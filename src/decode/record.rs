@@ -1,7 +1,10 @@
-//! One record of an incident endpoint's answer: where it is, and the three values that the join
-//! needs.
+//! A record of an incident source: its span of the body, and the three values that the join needs.
 
 use std::net::Ipv4Addr;
+
+/// An employee id has at most so many bytes (UTF-8, unescaped). A longer value is no identity, since
+/// answers repeat the id with every record of the employee.
+pub const MAX_ID_BYTES: usize = 256;
 
 /// How urgent an incident is, in the order in which the document lists them.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -38,13 +41,13 @@ impl Priority {
     }
 }
 
-/// Why a record cannot be placed, as far as the record alone tells.
+/// Why a record cannot be attributed to an employee, as far as the record alone tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecordFault {
     /// It is no JSON object.
     NotAnObject,
     /// None of the source's identity fields is present, or the first that is holds no number or
-    /// string.
+    /// string, or one that is longer than [`MAX_ID_BYTES`].
     MissingIdentity,
     /// `priority` is absent or none of the four.
     InvalidPriority,
@@ -52,7 +55,7 @@ pub enum RecordFault {
     InvalidTimestamp,
 }
 
-/// One element of `results`: where it is, and what the join needs of it.
+/// One element of `results`: where it stands, and what the join needs of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     /// Seconds since the epoch; NaN when invalid.
@@ -142,7 +145,7 @@ impl Record {
         }
     }
 
-    /// Its fault in the values that place it in a list.
+    /// Its fault in the values by which incidents are grouped and ordered.
     #[must_use]
     pub fn value_fault(&self) -> Option<RecordFault> {
         if self.priority == NO_PRIORITY {
@@ -161,16 +164,16 @@ impl Record {
         Span { start: self.start, length: self.length }
     }
 
-    /// Where all that it has after its first byte (an object's opening brace) stands in the batch's
-    /// body.
+    /// Where its members stand in the batch's body: all that follows the opening brace of an object,
+    /// the closing brace included.
     #[must_use]
     #[inline]
-    pub fn tail(&self) -> Span {
+    pub fn members_span(&self) -> Span {
         Span { start: self.start + 1, length: self.length - 1 }
     }
 }
 
-/// A place in a body.
+/// A part of a body.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Span {
     /// The offset of its first byte.
@@ -180,7 +183,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The bytes at that place.
+    /// Its bytes of the body.
     #[must_use]
     #[inline]
     pub fn of(self, body: &[u8]) -> &[u8] {

@@ -127,6 +127,13 @@ impl<'a> Scanner<'a> {
         found
     }
 
+    /// Consumes `bytes` when they are next.
+    pub(super) fn accept_bytes(&mut self, bytes: &[u8]) {
+        if self.bytes[self.position..].starts_with(bytes) {
+            self.position += bytes.len();
+        }
+    }
+
     #[inline(always)]
     pub(super) fn expect(&mut self, byte: u8, fault: &'static str) -> Result<(), DecodeError> {
         if self.accept(byte) { Ok(()) } else { self.fault(fault) }
@@ -139,6 +146,31 @@ impl<'a> Scanner<'a> {
             Ok(())
         } else {
             self.fault("text after the document")
+        }
+    }
+
+    /// An object, from its opening brace on. `member` is given the raw name of each member, and must
+    /// read its value. `expected` is the fault when there is no object.
+    pub(super) fn object(
+        &mut self,
+        expected: &'static str,
+        mut member: impl FnMut(&mut Self, &'a str) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        self.expect(b'{', expected)?;
+        self.skip_whitespace();
+        if self.accept(b'}') {
+            return Ok(());
+        }
+        loop {
+            let name = self.name()?;
+            self.skip_whitespace();
+            member(self, name)?;
+            self.skip_whitespace();
+            if self.accept(b'}') {
+                return Ok(());
+            }
+            self.expect(b',', "expected a comma or a closing brace")?;
+            self.skip_whitespace();
         }
     }
 

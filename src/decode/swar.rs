@@ -47,15 +47,33 @@ fn number(body: &[u8], start: usize, count: usize) -> Option<u64> {
     }
 }
 
-/// A whole number without sign or leading zeros, of up to eight digits.
+/// The number that a text of up to eight digits spells, without leading zeros: `first` are its bytes
+/// and what follows them.
 #[inline]
-pub(super) fn small_number(body: &[u8], start: usize, end: usize) -> Option<u32> {
-    let count = end - start;
-    if !(1..=8).contains(&count) || (body[start] == b'0' && count > 1) {
+fn small_number_of(first: [u8; 8], count: usize) -> Option<u32> {
+    if !(1..=8).contains(&count) || (first[0] == b'0' && count > 1) {
         return None;
     }
-    let digits = digits(window(body, start)?, count);
+    let digits = digits(first, count);
     if are_digits(digits) { u32::try_from(combine(digits)).ok() } else { None }
+}
+
+/// The number that an id is, if it is a small one: digits without sign or leading zeros, eight at
+/// the most.
+#[must_use]
+pub(crate) fn small_number(text: &[u8]) -> Option<u32> {
+    let mut first = [0; 8];
+    first.get_mut(..text.len())?.copy_from_slice(text);
+    small_number_of(first, text.len())
+}
+
+/// The same, of a text within a body.
+#[inline]
+pub(super) fn small_number_at(body: &[u8], start: usize, end: usize) -> Option<u32> {
+    match window(body, start) {
+        Some(first) => small_number_of(first, end - start),
+        None => small_number(&body[start..end]),
+    }
 }
 
 /// An IPv4 address in strict dotted decimal form (RFC 6943, section 3.1.1), as its 32 bits.
@@ -69,10 +87,10 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     let text: [u8; 19] = window(body, start)?;
     let window = Window::of(&text, 0);
     let within = (1 << length) - 1;
-    let (digits, dots) = (window.digits() & within, window.places(b'.') & within);
+    let (digits, dots) = (window.digits() & within, window.positions(b'.') & within);
     // A leading zero would make an octet octal to some readers: one at the beginning or after a
     // dot, before a digit.
-    let leading_zeros = window.places(b'0') & (dots << 1 | 1) & digits >> 1;
+    let leading_zeros = window.positions(b'0') & (dots << 1 | 1) & digits >> 1;
     if digits | dots != within || leading_zeros != 0 || dots.count_ones() != 3 {
         return None;
     }
@@ -165,9 +183,12 @@ mod tests {
         }
 
         #[test]
-        fn small_numbers_are_their_spelling(text in "[0-9]{0,10}|-?[0-9a:/]{1,5}") {
+        fn a_small_number_is_the_same_wherever_it_stands(text in "[0-9]{0,10}|-?[0-9a:/]{1,5}") {
             let number: Option<u32> = text.parse().ok().filter(|number: &u32| number.to_string() == text);
-            prop_assert_eq!(with(&text, small_number), number.filter(|number| *number < 100_000_000));
+            let number = number.filter(|number| *number < 100_000_000);
+            prop_assert_eq!(with(&text, small_number_at), number);
+            prop_assert_eq!(small_number(text.as_bytes()), number);
+            prop_assert_eq!(small_number_at(text.as_bytes(), 0, text.len()), number);
         }
 
         #[test]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
 use super::*;
+use crate::identity::IdentityTable;
 
 fn decode(body: &str) -> Result<Incidents, DecodeError> {
     let fields = SourceFields::new(&["employee_id".to_owned(), "ip".to_owned()]);
@@ -112,13 +113,83 @@ fn a_body_is_taken_whole_or_not_at_all() {
         (r#"{"results":[NaN]}"#, "expected a value"),
         (r#"{"results":["\x"]}"#, "an invalid escape"),
         ("{\"results\":[\"a\nb\"]}", "a control character in a string"),
-        ("\u{feff}{\"results\":[]}", "expected an object with `results`"),
+        ("\u{feff}", "the body ends too soon"),
+        ("\u{feff}\u{feff}{\"results\":[]}", "expected an object with `results`"),
+        (" \u{feff}{\"results\":[]}", "expected an object with `results`"),
+        ("{\"results\":[]}\u{feff}", "text after the document"),
     ] {
         assert_eq!(refused(body), fault, "{body}");
     }
     let invalid =
         Incidents::decode(Bytes::from_static(b"{\"results\":[\"\xff\"]}"), &SourceFields::new(&[]));
     assert_eq!(invalid.unwrap_err(), DecodeError { offset: 13, fault: "invalid UTF-8" });
+}
+
+#[test]
+fn a_byte_order_mark_before_the_document_is_ignored() {
+    let plain = r#"{"results":[{"ip":"17.0.0.1","priority":"low","timestamp":1}]}"#;
+    let marked = decode(&format!("\u{feff}{plain}")).unwrap();
+    let record = marked.records()[0];
+    assert_eq!(marked.bytes(&record), &plain.as_bytes()[12..plain.len() - 2]);
+    assert_eq!((record.identity_fault(), record.value_fault()), (None, None));
+    assert!(decode("\u{feff} \n{\"results\":[]}").is_ok());
+}
+
+#[test]
+fn a_document_that_says_that_there_is_more_is_truncated() {
+    for (members, is_truncated) in [
+        (r#""results":[1]"#, false),
+        (r#""next":null,"count":1,"results":[1]"#, false),
+        (r#""results":[1],"next":null,"count":1"#, false),
+        (r#""next":"https://example.org/?page=2","results":[1]"#, true),
+        (r#""results":[1],"n\u0065xt":"page2""#, true),
+        (r#""results":[],"next":{"href":"/2"}"#, true),
+        (r#""results":[],"next":2"#, true),
+        (r#""results":[],"next":"""#, false),
+        (r#""results":[],"next":false"#, false),
+        (r#""results":[],"next":"x","next":null"#, false),
+        (r#""count":3,"results":[1]"#, true),
+        (r#""results":[1],"count":3"#, true),
+        (r#""results":[1],"c\u006funt":2e0"#, true),
+        (r#""results":[1,2],"count":1"#, false),
+        (r#""results":[1],"count":"3""#, false),
+        (r#""results":[1],"count":{"total":3}"#, false),
+        (r#""results":[{"next":"x","count":9}]"#, false),
+        (r#""results":[],"page":{"next":"x","count":9}"#, false),
+    ] {
+        let incidents = decode(&format!("{{{members}}}")).unwrap();
+        assert_eq!(incidents.is_truncated(), is_truncated, "{members}");
+    }
+}
+
+#[test]
+fn an_identity_has_at_most_256_bytes() {
+    for (id, is_identity) in [
+        (format!("\"{}\"", "é".repeat(128)), true),
+        (format!("\"{}x\"", "é".repeat(128)), false),
+        (format!("\"{}\"", "\\u0001".repeat(256)), true),
+        (format!("\"{}\"", "\\u0001".repeat(257)), false),
+        (format!("\"{}\"", "\\\"".repeat(256)), true),
+        (format!("\"{}\"", "\\ud83d\\ude00".repeat(64)), true),
+        (format!("\"{}\"", "\\ud83d\\ude00".repeat(65)), false),
+        ("9".repeat(256), true),
+        ("9".repeat(257), false),
+        (format!("0.{}", "9".repeat(254)), true),
+        (format!("0.{}", "9".repeat(1 << 20)), false),
+    ] {
+        let text = format!("{{\"ip\":{id},\"priority\":\"low\",\"timestamp\":1}}");
+        let (record, identity) = record(&text);
+        assert_eq!(identity.is_some(), is_identity, "{id}");
+        let fault = (!is_identity).then_some(RecordFault::MissingIdentity);
+        assert_eq!(record.identity_fault(), fault, "{id}");
+    }
+}
+
+#[test]
+fn an_identity_that_is_too_long_does_not_let_a_later_field_decide() {
+    let long = "x".repeat(257);
+    let (record, _) = record(&format!(r#"{{"ip":"17.0.0.1","employee_id":"{long}"}}"#));
+    assert_eq!(record.identity_fault(), Some(RecordFault::MissingIdentity));
 }
 
 #[test]
@@ -142,7 +213,7 @@ fn a_body_that_is_no_utf8_is_refused_wherever_that_shows() {
                 "{member}"
             );
             let body = bytes(format!("{{\"17.0.0.2\":1,{member}}}"));
-            let refused = Identities::decode(Bytes::from(body)).unwrap_err();
+            let refused = IdentityTable::decode(Bytes::from(body)).unwrap_err();
             assert_eq!(refused.fault, "invalid UTF-8", "{member}");
         }
     }
@@ -155,25 +226,6 @@ fn depth_is_bounded() {
     assert!(decode(&nested(MAX_DEPTH - 2)).is_ok());
     for depth in [MAX_DEPTH - 1, 10_000, 1_000_000] {
         assert_eq!(refused(&nested(depth)), "arrays and objects nest too deep");
-    }
-}
-
-#[test]
-fn identities_are_one_flat_object() {
-    let decode = |body: &str| Identities::decode(Bytes::from(body.to_owned()));
-    let table = decode(
-        r#"{"17.0.0.1":1,"17.0.0.1":2,"::ffff:17.0.0.2":"x","::1":3,"host":4,"17.0.0.3":[]}"#,
-    )
-    .unwrap();
-    assert_eq!(table.len(), 3);
-    let employee =
-        |address: [u8; 4]| Some(&table.ids().list()[table.employee(address.into())? as usize]);
-    assert_eq!(employee([17, 0, 0, 1]), Some(&EmployeeId::Number(2)));
-    assert_eq!(employee([17, 0, 0, 2]), Some(&EmployeeId::Text("x".into())));
-    assert_eq!(employee([17, 0, 0, 3]), None);
-    assert!(decode("{}").unwrap().is_empty());
-    for body in ["", "[]", "null", r#"{"17.0.0.1":1"#, r#"{"17.0.0.1":1}{}"#, r#"{"17.0.0.1" 1}"#] {
-        assert!(decode(body).is_err(), "{body}");
     }
 }
 
@@ -231,6 +283,6 @@ proptest! {
     fn any_bytes_are_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let fields = SourceFields::new(&["a".to_owned()]);
         let _ = Incidents::decode(Bytes::from(bytes.clone()), &fields);
-        let _ = Identities::decode(Bytes::from(bytes));
+        let _ = IdentityTable::decode(Bytes::from(bytes));
     }
 }

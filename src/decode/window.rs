@@ -64,7 +64,7 @@ impl Window {
 
     /// A bit for each byte that is this one, the lowest for the first byte.
     #[inline(always)]
-    pub(super) fn places(self, byte: u8) -> u32 {
+    pub(super) fn positions(self, byte: u8) -> u32 {
         self.0.simd_eq(u8x16::splat(byte)).to_bitmask()
     }
 }
@@ -125,7 +125,7 @@ mod tests {
             prop_assert_eq!(window.digit_run(), run(u8::is_ascii_digit));
             for (index, byte) in padded.iter().enumerate() {
                 prop_assert_eq!(window.digits() >> index & 1 == 1, byte.is_ascii_digit());
-                prop_assert_eq!(window.places(b'5') >> index & 1 == 1, *byte == b'5');
+                prop_assert_eq!(window.positions(b'5') >> index & 1 == 1, *byte == b'5');
             }
         }
 

@@ -131,6 +131,7 @@ mod tests {
 
     use super::*;
     use crate::decode::SourceFields;
+    use crate::join::join;
 
     fn batch(records: &[u8]) -> Arc<Incidents> {
         let records: Vec<String> = records.iter().map(u8::to_string).collect();
@@ -140,7 +141,7 @@ mod tests {
 
     fn view(batches: &[Option<Arc<Incidents>>]) -> View {
         let names = batches.iter().map(|_| Arc::from("source")).collect();
-        View::new(1, names, None, batches.into())
+        View::new(1, names, batches.into(), join(None, batches))
     }
 
     /// The one delta between two batches.

@@ -112,7 +112,7 @@ impl FreshnessHeaders {
         Self {
             completeness: HeaderValue::from_static(completeness.as_str()),
             sources: value(sources_field(snapshot, now)),
-            unattributed: HeaderValue::from(snapshot.view.joined().unattributed().len()),
+            unattributed: HeaderValue::from(snapshot.view.index().unattributed().len()),
             age: HeaderValue::from(age),
             cache_status: value(format!("incident-gateway; hit; ttl={remaining}")),
             cache_control: value(cache_control),
@@ -240,6 +240,7 @@ mod tests {
     use std::time::SystemTime;
 
     use crate::clock::{FetchTime, WallClock};
+    use crate::join::join;
     use crate::snapshot::{SourceStatus, View};
     use crate::sources::PerSource;
 
@@ -261,7 +262,7 @@ mod tests {
             ..SourceStatus::new("source".into())
         };
         Snapshot {
-            view: Arc::new(View::new(1, [].into(), None, [].into())),
+            view: Arc::new(View::new(1, [].into(), [].into(), join(None, &[]))),
             sources: Arc::new(PerSource::new(
                 status(identities),
                 incidents.iter().map(|age| status(*age)),

@@ -133,8 +133,8 @@ impl Gateway {
             let (query, preferences) = self.read(request, Keys::OfEmployee)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
-            let rank = view.joined().rank(id).ok_or(Problem::UnknownEmployee)?;
-            let employee = view.joined().employee_at(rank);
+            let rank = view.index().rank(id).ok_or(Problem::UnknownEmployee)?;
+            let employee = view.index().employee_at(rank);
             let filter = query.filter.normalized(&view);
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
@@ -143,7 +143,7 @@ impl Gateway {
                 vary: "Accept-Encoding, Prefer",
                 coding,
                 is_small: render::is_small(&view, [employee].into_iter()),
-                render: move || render::employee(&view, &view.joined().employee_at(rank), &filter),
+                render: move || render::employee(&view, &view.index().employee_at(rank), &filter),
             };
             self.reply(render_request, selected, &preferences, request, context).await
         };

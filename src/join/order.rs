@@ -1,13 +1,15 @@
-//! In which order employees stand.
+//! The order of employees in the document.
 
 use std::cmp::Ordering;
 
-/// An employee id's place in the document: numeric ids (an optional minus sign and digits) first
+use crate::identity::EmployeeId;
+
+/// An employee id as a sort key: numeric ids (an optional minus sign and digits) first
 /// and by value, then the others by code point; equal values (`7`, `007`) by their text.
 #[derive(Debug, Eq, PartialEq)]
 pub struct OrderKey<'a> {
     text: &'a str,
-    /// Clamped to 128 bits, which settles nearly every comparison; `None` for ids that are no
+    /// Clamped to 128 bits, which decides nearly every comparison; `None` for ids that are no
     /// number.
     value: Option<i128>,
 }
@@ -60,9 +62,63 @@ impl PartialOrd for OrderKey<'_> {
     }
 }
 
+/// The numbers of the employees with at least one incident, in the order of the document. `ids` are
+/// in the order of their numbers; `group_sizes` has four sizes for each.
+pub(super) fn document_order<'a>(
+    ids: impl Iterator<Item = &'a EmployeeId>,
+    group_sizes: &[u32],
+) -> Vec<u32> {
+    let (mut numbers, mut texts) = (Vec::new(), Vec::new());
+    for ((id, employee), sizes) in ids.zip(0..).zip(group_sizes.chunks_exact(4)) {
+        match id {
+            _ if sizes == [0; 4] => {}
+            EmployeeId::Number(number) => numbers.push((*number, employee)),
+            EmployeeId::Text(text) => texts.push((OrderKey::new(text), employee)),
+        }
+    }
+    numbers.sort_unstable();
+    texts.sort_unstable();
+    let mut ranked = Vec::with_capacity(numbers.len() + texts.len());
+    let mut texts = texts.into_iter().peekable();
+    for (number, employee) in numbers {
+        // Most data has no text ids, and needs no text of its numbers.
+        if texts.peek().is_some() {
+            let mut buffer = itoa::Buffer::new();
+            let number = OrderKey::new(buffer.format(number));
+            while let Some((_, employee)) = texts.next_if(|(text, _)| *text < number) {
+                ranked.push(employee);
+            }
+        }
+        ranked.push(employee);
+    }
+    ranked.extend(texts.map(|(_, employee)| employee));
+    ranked
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::EmployeeIds;
+
+    #[test]
+    fn numbers_stand_among_the_other_ids_by_their_value() {
+        let ids = ["x", "8", "0100000000", "10", "-3", "008", "7", "123456789", "", "0", "00"];
+        let mut interned = EmployeeIds::default();
+        let mut sizes = vec![1; 4 * ids.len()];
+        for id in ids {
+            let employee = interned.intern(id) as usize;
+            if id == "10" {
+                sizes[employee * 4..][..4].fill(0);
+            }
+        }
+        let ranked: Vec<String> = document_order(interned.list().iter(), &sizes)
+            .into_iter()
+            .map(|employee| interned.list()[employee as usize].to_string())
+            .collect();
+        let mut sorted: Vec<_> = ids.into_iter().filter(|id| *id != "10").collect();
+        sorted.sort_by_key(|id| OrderKey::new(id));
+        assert_eq!(ranked, sorted, "without the one who has no incidents");
+    }
 
     #[test]
     fn employees_ascend_by_value_then_by_text() {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::decode::{Identities, Incidents};
+use crate::decode::Incidents;
+use crate::identity::IdentityTable;
 
 /// A source's whole answer, decoded. Clones share it.
 #[derive(Clone, Debug)]
 pub enum Batch {
     /// Of the identities endpoint.
-    Identities(Arc<Identities>),
+    Identities(Arc<IdentityTable>),
     /// Of an incident endpoint.
     Incidents(Arc<Incidents>),
 }

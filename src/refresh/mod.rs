@@ -29,6 +29,7 @@ use self::source_state::SourceState;
 use crate::background::run_cpu_bound;
 use crate::cache::Cache;
 use crate::clock::{FetchTime, WallClock};
+use crate::join::join;
 use crate::outcome::Outcome;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceError, SourceStatus, View};
 use crate::sources::{PerSource, SourceId};
@@ -119,8 +120,9 @@ impl Refresh {
         let Settings { names, fields, policy, seed, repeat, clock } = settings;
         let now = Instant::now();
         let incident_names: Arc<[Arc<str>]> = names.incidents().into();
-        let batches = incident_names.iter().map(|_| None).collect();
-        let view = View::new(0, Arc::clone(&incident_names), None, batches)
+        let batches: Box<[_]> = incident_names.iter().map(|_| None).collect();
+        let index = join(None, &batches);
+        let view = View::new(0, Arc::clone(&incident_names), batches, index)
             .with_fields(Arc::clone(&fields));
         let snapshot = Snapshot {
             view: Arc::new(view),

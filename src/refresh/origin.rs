@@ -10,7 +10,8 @@ use futures::future::BoxFuture;
 use super::Batch;
 use crate::background::spawn_cpu_bound;
 use crate::config;
-use crate::decode::{Identities, Incidents, SourceFields};
+use crate::decode::{Incidents, SourceFields};
+use crate::identity::IdentityTable;
 use crate::sources::{PerSource, SourceId};
 use crate::upstream::{CallContext, Upstream, UpstreamError};
 
@@ -62,7 +63,7 @@ impl Origin for UpstreamOrigin {
             let answer = upstream.fetch(source.position(), context).await?;
             let (body, duration) = (answer.body().clone(), answer.duration());
             let decode = move || match fields {
-                None => Identities::decode(body)
+                None => IdentityTable::decode(body)
                     .map(|identities| Batch::Identities(Arc::new(identities))),
                 Some(fields) => Incidents::decode(body, &fields)
                     .map(|incidents| Batch::Incidents(Arc::new(incidents))),

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::source_state::Edition;
 use super::{Batch, Refresh};
 use crate::background::run_cpu_bound;
+use crate::join::join;
 use crate::snapshot::{Snapshot, SourceStatus, View};
 use crate::sources::{PerSource, SourceId};
 
@@ -55,10 +56,11 @@ impl Refresh {
         let (names, fields) = (Arc::clone(&self.names), Arc::clone(&self.fields));
         let cache = Arc::clone(&self.cache);
         let view = tokio::spawn(async move {
-            let join = move || {
-                View::new(id, names, identities.as_deref(), batches.into()).with_fields(fields)
+            let make_view = move || {
+                let index = join(identities.as_deref(), &batches);
+                View::new(id, names, batches.into(), index).with_fields(fields)
             };
-            let view = Arc::new(run_cpu_bound(join).await);
+            let view = Arc::new(run_cpu_bound(make_view).await);
             cache.prerender(&view).await;
             view
         });
@@ -77,13 +79,13 @@ impl Refresh {
         self.publish_cost = now.saturating_duration_since(started);
         let (id, sources) = (view.id(), self.statuses());
         let snapshot = Arc::new(Snapshot { view, sources, policy: self.policy });
-        let joined = snapshot.view.joined();
+        let index = snapshot.view.index();
         tracing::info!(
             view = id,
             completeness = snapshot.completeness(now).as_str(),
-            employees = joined.employee_count(),
-            incidents = joined.incident_count(),
-            unattributed = joined.unattributed().len(),
+            employees = index.employee_count(),
+            incidents = index.incident_count(),
+            unattributed = index.unattributed().len(),
             took_ms = u64::try_from(self.publish_cost.as_millis()).unwrap_or(u64::MAX),
             "snapshot published"
         );

@@ -17,7 +17,7 @@ async fn data_is_fetched_unasked_and_again_every_ttl() {
     bench.until("denial", Snapshot::has_data).await;
     assert_eq!(bench.completeness(), Completeness::Partial);
     assert!(bench.until("all", complete).await < seconds(2));
-    assert_eq!(bench.snapshot().view.joined().employee_count(), 2);
+    assert_eq!(bench.snapshot().view.index().employee_count(), 2);
     sleep(seconds(300)).await;
     for source in names().ids() {
         let calls = bench.script.calls_of(source);
@@ -59,7 +59,7 @@ async fn last_good_data_stands_in_until_it_is_too_old() {
         bench.until("missing", |snapshot| snapshot.sources[PROBING].fetched_at.is_none()).await;
     assert!(took + TTL + seconds(5) > STALE_FOR && took < STALE_FOR, "{took:?}");
     assert_eq!(bench.completeness(), Completeness::Partial);
-    assert_eq!(bench.snapshot().view.joined().employee_count(), 1);
+    assert_eq!(bench.snapshot().view.index().employee_count(), 1);
     // The other sources were refreshed all the while.
     assert_eq!(bench.state(DENIAL), Freshness::Fresh);
 }
@@ -89,7 +89,7 @@ async fn records_wait_for_the_identities_and_move_when_they_come() {
         bench
             .snapshot()
             .view
-            .joined()
+            .index()
             .unattributed()
             .iter()
             .map(|record| record.reason.as_str())
@@ -174,7 +174,7 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
     refresh.publish(view).await;
     let snapshot = Arc::clone(&snapshots.borrow());
     assert!(!snapshot.is_loading() && complete(&snapshot));
-    assert_eq!(snapshot.view.joined().incident_count(), 2);
+    assert_eq!(snapshot.view.index().incident_count(), 2);
     refresh.publish_when_due().await;
     // All are due; that one waits until its second answer is published.
     refresh.sources.iter_mut().for_each(|source| source.due = now);
@@ -186,7 +186,7 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
     assert!(refresh.next_wake() > now, "waiting is not asking again and again");
     let view = (&mut refresh.publication.as_mut().unwrap().view).await.unwrap();
     refresh.publish(view).await;
-    assert!(snapshots.borrow().view.joined().employee("8").is_some());
+    assert!(snapshots.borrow().view.index().employee("8").is_some());
     refresh.start_due_calls();
     assert!(refresh.sources[DENIAL].in_flight);
 }

@@ -8,7 +8,7 @@ use serde::de::IgnoredAny;
 use super::Filter;
 use super::member::{drop_line_breaks, value};
 use crate::decode::{Member, members, unescape};
-use crate::join::{Employee, Placed};
+use crate::join::{Employee, IncidentRef};
 use crate::snapshot::View;
 
 /// The columns before the sources' own fields.
@@ -37,14 +37,14 @@ pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
         out: Vec::new(),
     };
     if filter.is_empty() {
-        // Names of members go, quotes and empty cells come: about what the sources sent.
+        // Without the names of members, with quotes and empty cells: about what the sources sent.
         table.out.reserve(view.size());
     }
     table.header();
     let mut scratch = Vec::new();
-    for employee in filter.employees(view.joined()) {
-        for (_, placed) in filter.incidents(&employee) {
-            table.row(&employee, placed, &mut scratch);
+    for employee in filter.employees(view.index()) {
+        for (_, incident) in filter.incidents(&employee) {
+            table.row(&employee, incident, &mut scratch);
         }
     }
     table.out
@@ -60,12 +60,12 @@ struct Table<'a> {
     out: Vec<u8>,
 }
 
-/// What becomes of a member.
-enum Place {
+/// Where a member of a record goes.
+enum Column {
     Cell(usize),
-    /// The source's name stands in its stead.
-    Gone,
-    /// It goes to the rest unless it only repeats the joined id.
+    /// Nowhere: the source's name replaces it.
+    Replaced,
+    /// To the rest, unless it only repeats the employee's id.
     OwnId,
     Rest,
 }
@@ -83,10 +83,10 @@ impl<'a> Table<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    fn row(&mut self, employee: &Employee<'_>, placed: &Placed, scratch: &mut Vec<u8>) {
+    fn row(&mut self, employee: &Employee<'_>, incident: &IncidentRef, scratch: &mut Vec<u8>) {
         let view = self.view;
-        self.sort(view.tail(placed), employee.id);
-        self.out.extend_from_slice(view.names()[placed.source()].as_bytes());
+        self.sort(view.members(incident), employee.id);
+        self.out.extend_from_slice(view.names()[incident.source()].as_bytes());
         self.out.push(b',');
         write_text(&mut self.out, employee.id);
         for cell in &self.cells {
@@ -109,29 +109,29 @@ impl<'a> Table<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Puts each member of a record where it belongs.
-    fn sort(&mut self, tail: &'a [u8], id: &str) {
+    /// Puts each member of a record into its column.
+    fn sort(&mut self, record: &'a [u8], id: &str) {
         self.cells.fill(None);
         self.rest.clear();
-        for (name, member) in members(tail) {
-            match name.map_or(Place::Rest, |name| self.place(&name)) {
-                Place::Cell(index) => self.rest.extend(self.cells[index].replace(member)),
-                Place::OwnId if text(value(member)).is_some_and(|own| own == id) => {}
-                Place::OwnId | Place::Rest => self.rest.push(member),
-                Place::Gone => {}
+        for (name, member) in members(record) {
+            match name.map_or(Column::Rest, |name| self.column(&name)) {
+                Column::Cell(index) => self.rest.extend(self.cells[index].replace(member)),
+                Column::OwnId if text(value(member)).is_some_and(|own| own == id) => {}
+                Column::OwnId | Column::Rest => self.rest.push(member),
+                Column::Replaced => {}
             }
         }
     }
 
-    fn place(&self, name: &str) -> Place {
+    fn column(&self, name: &str) -> Column {
         match Member::from_name(name) {
-            Some(Member::Type) => Place::Gone,
-            Some(Member::EmployeeId) => Place::OwnId,
-            Some(Member::Priority) => Place::Cell(0),
-            Some(Member::Timestamp) => Place::Cell(1),
+            Some(Member::Type) => Column::Replaced,
+            Some(Member::EmployeeId) => Column::OwnId,
+            Some(Member::Priority) => Column::Cell(0),
+            Some(Member::Timestamp) => Column::Cell(1),
             None => {
                 let field = self.fields.iter().position(|field| *field == name);
-                field.map_or(Place::Rest, |field| Place::Cell(field + 2))
+                field.map_or(Column::Rest, |field| Column::Cell(field + 2))
             }
         }
     }
@@ -165,7 +165,8 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
     }
 }
 
-/// A cell of text, disarmed where it would be a formula, quoted where it must be.
+/// A cell of text: with a single quote before it where it would be a formula, and quoted where a
+/// separator, a quote or a line break needs it.
 fn write_text(out: &mut Vec<u8>, text: &str) {
     // The wide forms are typed in East Asian text, and some spreadsheets take them for the narrow
     // ones.
@@ -173,7 +174,10 @@ fn write_text(out: &mut Vec<u8>, text: &str) {
         text.trim_start_matches(' ').chars().next(),
         Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r' | '\n')
     ) && !is_number(text);
-    let quoted = text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\n' | b'\r'));
+    // Semicolons and tabs separate cells where a spreadsheet is set so: unquoted, what follows one
+    // would be a cell of its own, and could be a formula.
+    let quoted =
+        text.bytes().any(|byte| matches!(byte, b'"' | b',' | b';' | b'\t' | b'\n' | b'\r'));
     match (formula, quoted) {
         (false, false) => out.extend_from_slice(text.as_bytes()),
         (false, true) => write_quoted(out, text.as_bytes()),
@@ -209,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_spreadsheet_would_run_is_disarmed() {
+    fn formulas_get_a_single_quote_and_separators_are_quoted() {
         for (text, cell) in [
             ("=1+1", "'=1+1"),
             ("  @SUM(A1)", "'  @SUM(A1)"),
@@ -219,6 +223,14 @@ mod tests {
             ("-1.5", "-1.5"),
             ("-1.5x", "'-1.5x"),
             ("17.0.0.1", "17.0.0.1"),
+            ("a;=1+2", "\"a;=1+2\""),
+            ("x\t=cmd", "\"x\t=cmd\""),
+            (";=1+2", "\";=1+2\""),
+            ("=1;2", "\"'=1;2\""),
+            ("\t=1", "\"'\t=1\""),
+            ("\r=1", "\"'\r=1\""),
+            ("@x", "'@x"),
+            ("a b|c", "a b|c"),
         ] {
             let mut out = Vec::new();
             write_text(&mut out, text);

@@ -1,7 +1,7 @@
 //! Which incidents a question is about.
 
 use crate::decode::Priority;
-use crate::join::{Employee, Joined, Placed};
+use crate::join::{Employee, IncidentIndex, IncidentRef};
 use crate::snapshot::View;
 
 /// What is about no more incidents, and bytes of them, than this takes some ten microseconds to
@@ -22,7 +22,7 @@ pub fn is_small<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) 
             .groups
             .into_iter()
             .flatten()
-            .map(|placed| view.tail(placed).len())
+            .map(|incident| view.members(incident).len())
             .sum::<usize>();
     }
     bytes <= FEW_BYTES
@@ -55,12 +55,12 @@ impl Filter {
     /// the same bytes, and their answers are rendered and kept once.
     #[must_use]
     pub fn normalized(&self, view: &View) -> Self {
-        let joined = view.joined();
+        let joined = view.index();
         let known = |ids: &Vec<String>| {
             ids.iter().filter(|id| joined.rank(id).is_some()).cloned().collect()
         };
         let sources = view.names().len();
-        let range = view.time_range();
+        let range = view.index().time_range();
         Self {
             employees: self.employees.as_ref().map(known),
             sources: self.sources.clone().filter(|named| named.len() < sources),
@@ -72,15 +72,16 @@ impl Filter {
 
     /// The part of a group (ascending by time) that lies within the asked priority and times.
     #[must_use]
-    pub fn slice<'a>(&self, priority: Priority, group: &'a [Placed]) -> &'a [Placed] {
+    pub fn slice<'a>(&self, priority: Priority, group: &'a [IncidentRef]) -> &'a [IncidentRef] {
         if self.priorities.as_ref().is_some_and(|priorities| !priorities.contains(&priority)) {
             return &[];
         }
-        let begin =
-            self.since.map_or(0, |since| group.partition_point(|placed| placed.timestamp < since));
-        let end = self
-            .until
-            .map_or(group.len(), |until| group.partition_point(|placed| placed.timestamp < until));
+        let begin = self
+            .since
+            .map_or(0, |since| group.partition_point(|incident| incident.timestamp < since));
+        let end = self.until.map_or(group.len(), |until| {
+            group.partition_point(|incident| incident.timestamp < until)
+        });
         group.get(begin..end).unwrap_or(&[])
     }
 
@@ -89,7 +90,7 @@ impl Filter {
     /// they are named, or a short time is.
     pub fn employees<'a>(
         &self,
-        joined: &'a Joined,
+        joined: &'a IncidentIndex,
     ) -> impl ExactSizeIterator<Item = Employee<'a>> + use<'a> {
         let named = match (&self.employees, self.since.or(self.until)) {
             (Some(ids), _) => {
@@ -109,7 +110,7 @@ impl Filter {
     /// Whether answering it is small work, as far as the employees it names tell.
     #[must_use]
     pub fn is_small(&self, view: &View) -> bool {
-        let joined = view.joined();
+        let joined = view.index();
         match &self.employees {
             Some(ids) => is_small(view, ids.iter().filter_map(|id| joined.employee(id))),
             None => joined.incident_count() <= FEW_INCIDENTS && is_small(view, joined.employees()),
@@ -120,19 +121,21 @@ impl Filter {
     pub fn incidents<'a>(
         &self,
         employee: &Employee<'a>,
-    ) -> impl Iterator<Item = (Priority, &'a Placed)> + use<'a, '_> {
+    ) -> impl Iterator<Item = (Priority, &'a IncidentRef)> + use<'a, '_> {
         let groups = Priority::ALL.into_iter().zip(employee.groups);
         groups.flat_map(move |(priority, group)| {
             let slice = self.slice(priority, group).iter();
-            slice.filter(|placed| self.wants_source(placed)).map(move |placed| (priority, placed))
+            slice
+                .filter(|incident| self.wants_source(incident))
+                .map(move |incident| (priority, incident))
         })
     }
 
     /// Whether the incident's source is asked for.
     #[must_use]
     #[inline]
-    pub fn wants_source(&self, placed: &Placed) -> bool {
-        self.sources.as_ref().is_none_or(|sources| sources.contains(&placed.source()))
+    pub fn wants_source(&self, incident: &IncidentRef) -> bool {
+        self.sources.as_ref().is_none_or(|sources| sources.contains(&incident.source()))
     }
 }
 
@@ -144,6 +147,7 @@ mod tests {
 
     use super::*;
     use crate::decode::{Incidents, SourceFields};
+    use crate::join::join;
 
     /// A view of incidents by employee and length.
     fn view(incidents: impl Iterator<Item = (usize, usize)>) -> View {
@@ -157,7 +161,9 @@ mod tests {
             format!(r#"{{"results":[{}]}}"#, incidents.map(record).collect::<Vec<_>>().join(","));
         let incidents =
             Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()])).unwrap();
-        View::new(1, [Arc::from("denial")].into(), None, [Some(Arc::new(incidents))].into())
+        let batches = [Some(Arc::new(incidents))];
+        let index = join(None, &batches);
+        View::new(1, [Arc::from("denial")].into(), batches.into(), index)
     }
 
     #[test]

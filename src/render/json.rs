@@ -3,7 +3,7 @@
 use super::Filter;
 use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
 use crate::decode::{Member, Priority};
-use crate::join::{Employee, Placed};
+use crate::join::{Employee, IncidentRef};
 use crate::snapshot::View;
 
 /// Bytes that an employee's frame takes beside the id: four groups with names, counts and brackets.
@@ -16,7 +16,7 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     out.push(b'{');
     let begin = out.len();
     let mut writer = Writer::new(&mut out, view, filter);
-    for employee in filter.employees(view.joined()) {
+    for employee in filter.employees(view.index()) {
         writer.member(&employee, begin);
     }
     out.push(b'}');
@@ -27,8 +27,8 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
 /// used.
 fn size_of_all(view: &View) -> usize {
     let prefix = prefixes(view).iter().map(Vec::len).max().unwrap_or_default();
-    let employees = view.joined().employees().map(|employee| employee.id.len() + EMPLOYEE_FRAME);
-    view.size() + view.joined().incident_count() * (prefix + 1) + employees.sum::<usize>()
+    let employees = view.index().employees().map(|employee| employee.id.len() + EMPLOYEE_FRAME);
+    view.size() + view.index().incident_count() * (prefix + 1) + employees.sum::<usize>()
 }
 
 /// The document of `/incidents/{employee_id}`: that employee's four groups, as far as they meet the
@@ -44,7 +44,7 @@ pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8
 #[must_use]
 pub fn unattributed(view: &View) -> Vec<u8> {
     let mut out = Vec::new();
-    let list = view.joined().unattributed();
+    let list = view.index().unattributed();
     let prefixes = prefixes(view);
     out.extend_from_slice(b"{\"count\":");
     out.extend_from_slice(itoa::Buffer::new().format(list.len()).as_bytes());
@@ -140,27 +140,27 @@ impl<'a> Writer<'a> {
     }
 
     #[inline]
-    fn list(&mut self, group: &[Placed]) -> usize {
+    fn list(&mut self, group: &[IncidentRef]) -> usize {
         let Self { out, view, filter, prefixes, .. } = self;
         let all = filter.sources.is_none();
         let count = if all {
             group.len()
         } else {
-            group.iter().filter(|placed| filter.wants_source(placed)).count()
+            group.iter().filter(|incident| filter.wants_source(incident)).count()
         };
         out.extend_from_slice(b"\":{\"count\":");
         out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
         out.extend_from_slice(b",\"incidents\":[");
         let mut first = true;
-        for placed in group.iter().filter(|placed| all || filter.wants_source(placed)) {
+        for incident in group.iter().filter(|incident| all || filter.wants_source(incident)) {
             if !std::mem::take(&mut first) {
                 out.push(b',');
             }
-            let prefix = &prefixes[placed.source()];
-            if placed.has_type() {
-                splice(out, prefix, view.tail(placed), &[Member::Type]);
+            let prefix = &prefixes[incident.source()];
+            if incident.has_type() {
+                splice(out, prefix, view.members(incident), &[Member::Type]);
             } else {
-                splice_whole(out, prefix, view.tail(placed));
+                splice_whole(out, prefix, view.members(incident));
             }
         }
         out.extend_from_slice(b"]}");

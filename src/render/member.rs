@@ -21,7 +21,7 @@ pub(super) fn splice(out: &mut Vec<u8>, prefix: &[u8], tail: &[u8], replaced: &[
 }
 
 /// The same for a record that has none of the replaced members: the tail as it came. It has a
-/// member, as every record that can be placed: its priority.
+/// member, as every record that can be incident: its priority.
 #[inline]
 pub(super) fn splice_whole(out: &mut Vec<u8>, prefix: &[u8], tail: &[u8]) {
     out.extend_from_slice(prefix);

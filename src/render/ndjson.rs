@@ -17,20 +17,20 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
         .map(|name| format!("{{\"type\":\"{name}\",\"employee_id\":").into_bytes())
         .collect();
     let mut out =
-        Vec::with_capacity(if filter.is_empty() { size_of_all(view, &prefixes) } else { 0 });
+        Vec::with_capacity(if filter.is_empty() { expected_size(view, &prefixes) } else { 0 });
     let mut id = Vec::new();
-    for employee in filter.employees(view.joined()) {
+    for employee in filter.employees(view.index()) {
         id.clear();
         write_string(&mut id, employee.id);
         id.push(b',');
-        for (_, placed) in filter.incidents(&employee) {
-            let tail = view.tail(placed);
-            out.extend_from_slice(&prefixes[placed.source()]);
+        for (_, incident) in filter.incidents(&employee) {
+            let members = view.members(incident);
+            out.extend_from_slice(&prefixes[incident.source()]);
             let begin = out.len();
-            if placed.has_type() || placed.has_employee_id() {
-                splice(&mut out, &id, tail, &[Member::Type, Member::EmployeeId]);
+            if incident.has_type() || incident.has_employee_id() {
+                splice(&mut out, &id, members, &[Member::Type, Member::EmployeeId]);
             } else {
-                splice_whole(&mut out, &id, tail);
+                splice_whole(&mut out, &id, members);
             }
             drop_line_breaks(&mut out, begin);
             out.push(b'\n');
@@ -39,13 +39,10 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
     out
 }
 
-/// About an upper bound of all lines' size: only ids full of escapes take more. Memory that is
-/// reserved and not written to is never used.
-fn size_of_all(view: &View, prefixes: &[Vec<u8>]) -> usize {
+/// About the size of all lines; the buffer grows where ids are longer. No id's length is multiplied
+/// here, since it is the upstream's choice.
+fn expected_size(view: &View, prefixes: &[Vec<u8>]) -> usize {
+    const EXPECTED_ID_BYTES: usize = 16;
     let prefix = prefixes.iter().map(Vec::len).max().unwrap_or_default();
-    let ids = view.joined().employees().map(|employee| {
-        let incidents: usize = employee.groups.iter().map(|group| group.len()).sum();
-        incidents * (employee.id.len() + 4)
-    });
-    view.size() + view.joined().incident_count() * prefix + ids.sum::<usize>()
+    view.size() + view.index().incident_count() * (prefix + EXPECTED_ID_BYTES)
 }

@@ -19,18 +19,18 @@ pub const BUSIEST: usize = 20;
 pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     let mut cells = vec![[Tally::default(); 4]; view.names().len()];
     let mut employees = Employees { count: 0, top: Vec::new() };
-    for employee in filter.employees(view.joined()) {
+    for employee in filter.employees(view.index()) {
         let mut busy = Busy {
             employee_id: employee.id,
             count: 0,
             priorities: [0; 4],
             latest: f64::NEG_INFINITY,
         };
-        for (priority, placed) in filter.incidents(&employee) {
-            cells[placed.source()][priority as usize].add(placed.timestamp);
+        for (priority, incident) in filter.incidents(&employee) {
+            cells[incident.source()][priority as usize].add(incident.timestamp);
             busy.count += 1;
             busy.priorities[priority as usize] += 1;
-            busy.latest = busy.latest.max(placed.timestamp);
+            busy.latest = busy.latest.max(incident.timestamp);
         }
         if busy.count > 0 {
             employees.add(busy);
@@ -45,7 +45,7 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     let names = || view.names().iter().map(|name| &**name);
     let document = Document {
         total: all(&by_type),
-        unattributed: view.joined().unattributed().len(),
+        unattributed: view.index().unattributed().len(),
         by_type: Members(names().zip(by_type.iter().copied()).collect()),
         by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
         by_type_and_priority: Members(

@@ -35,7 +35,7 @@ impl Collector for SnapshotCollector {
 }
 
 fn encode(snapshot: &Snapshot, now: Instant, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let (view, joined) = (&snapshot.view, snapshot.view.joined());
+    let (view, joined) = (&snapshot.view, snapshot.view.index());
 
     let help = "Time since the source's data was fetched; absent while it has none";
     let mut family = gauges(encoder, "source_age_seconds", help)?;
@@ -51,7 +51,7 @@ fn encode(snapshot: &Snapshot, now: Instant, encoder: &mut DescriptorEncoder<'_>
     }
 
     let mut family = gauges(encoder, "incidents", "Incidents joined to an employee")?;
-    for (name, tally) in view.names().iter().zip(joined.tally()) {
+    for (name, tally) in view.names().iter().zip(joined.counts()) {
         for (priority, &incidents) in Priority::ALL.into_iter().zip(tally) {
             let labels = [("type", &**name), ("priority", priority.as_str())];
             series(&mut family, &labels, count(incidents))?;

@@ -3,7 +3,7 @@
 mod completeness;
 pub mod metrics;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -12,81 +12,57 @@ use tokio::time::Instant;
 pub use completeness::{Completeness, Freshness, Policy};
 
 use crate::clock::FetchTime;
-use crate::decode::{Identities, Incidents, Record};
-use crate::join::{Joined, Placed, Unattributed, join};
+use crate::decode::{Incidents, Record};
+use crate::join::{IncidentIndex, IncidentRef, Unattributed};
 use crate::outcome::Outcome;
 use crate::sources::PerSource;
 
-/// The joined records of all sources, and the text they stand in.
+/// The joined records of all sources, with the bodies they stand in.
 #[derive(Debug)]
 pub struct View {
     id: u64,
     names: Arc<[Arc<str>]>,
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
-    joined: Joined,
+    index: IncidentIndex,
     /// For each source, the body its records stand in; empty without a batch.
     bodies: Box<[Bytes]>,
-    time_range: OnceLock<Option<(f64, f64)>>,
 }
 
 impl View {
-    /// Joins the batches; `names` are those of their sources, `id` tells this view from every other
-    /// of the process.
+    /// A view of `batches` and the `index` that [`join`](crate::join::join) made of them. `names`
+    /// are those of the batches' sources; `id` tells this view from every other of the process.
     #[must_use]
     pub fn new(
         id: u64,
         names: Arc<[Arc<str>]>,
-        identities: Option<&Identities>,
         batches: Box<[Option<Arc<Incidents>>]>,
+        index: IncidentIndex,
     ) -> Self {
-        let sources: Vec<_> = batches.iter().map(Option::as_deref).collect();
-        let joined = join(identities, &sources);
-        let bodies = sources
-            .iter()
-            .map(|batch| batch.map_or_else(Bytes::new, |batch| batch.body().clone()))
-            .collect();
-        Self {
-            id,
-            names,
-            fields: Arc::default(),
-            batches,
-            joined,
-            bodies,
-            time_range: OnceLock::new(),
-        }
+        let body = |batch: &Option<Arc<Incidents>>| {
+            batch.as_ref().map_or_else(Bytes::new, |batch| batch.body().clone())
+        };
+        let bodies = batches.iter().map(body).collect();
+        Self { id, names, fields: Arc::default(), batches, index, bodies }
     }
 
-    /// The same view, with the fields that its sources' records are known to have. A table has a
-    /// column for each.
+    /// The same view, with the fields that the records of its sources are known to have. A table has
+    /// a column for each.
     #[must_use]
     pub fn with_fields(self, fields: Arc<[Arc<str>]>) -> Self {
         Self { fields, ..self }
     }
 
-    /// Which view this is.
+    /// The id that tells this view from every other of the process.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The employees and the unattributed.
+    /// The incidents by employee, and the unattributed records.
     #[must_use]
-    pub fn joined(&self) -> &Joined {
-        &self.joined
-    }
-
-    /// The timestamps of the earliest and the latest incident of an employee, in seconds since the
-    /// epoch.
-    #[must_use]
-    pub fn time_range(&self) -> Option<(f64, f64)> {
-        *self.time_range.get_or_init(|| {
-            // Groups are sorted by time.
-            let groups = self.joined.employees().flat_map(|employee| employee.groups);
-            let ends = groups
-                .filter_map(|group| Some((group.first()?.timestamp, group.last()?.timestamp)));
-            ends.reduce(|all, group| (all.0.min(group.0), all.1.max(group.1)))
-        })
+    pub fn index(&self) -> &IncidentIndex {
+        &self.index
     }
 
     /// The names of the incident sources, in the configured order.
@@ -95,7 +71,7 @@ impl View {
         &self.names
     }
 
-    /// The fields that the sources' records are known to have, whether or not their data has come.
+    /// The fields that the records of its sources are known to have, also of sources without data.
     #[must_use]
     pub fn fields(&self) -> &[Arc<str>] {
         &self.fields
@@ -113,27 +89,28 @@ impl View {
         self.bodies.iter().map(Bytes::len).sum()
     }
 
-    /// What a record of an employee's group has after its opening brace, as it came.
+    /// The members of an incident's record, byte for byte: all that follows the opening brace, the
+    /// closing brace included.
     ///
     /// # Panics
     ///
-    /// When it is of another view.
+    /// When the incident is of another view.
     #[must_use]
     #[inline]
-    pub fn tail(&self, placed: &Placed) -> &[u8] {
-        placed.tail().of(&self.bodies[placed.source()])
+    pub fn members(&self, incident: &IncidentRef) -> &[u8] {
+        incident.members_span().of(&self.bodies[incident.source()])
     }
 
-    /// A record that has no employee, and its bytes.
+    /// A record without an employee, and its bytes.
     ///
     /// # Panics
     ///
-    /// When it is of another view.
+    /// When the record is of another view.
     #[must_use]
     pub fn unattributed(&self, unattributed: &Unattributed) -> (&Record, &[u8]) {
         let batch = self.batches[unattributed.source()]
             .as_ref()
-            .expect("joined records are of batches that came");
+            .expect("an unattributed record is of a batch");
         let record = &batch.records()[unattributed.record()];
         (record, batch.bytes(record))
     }

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::decode::{Incidents, SourceFields};
+use incident_gateway::identity::IdentityTable;
+use incident_gateway::join::join;
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
 use proptest::prelude::*;
@@ -30,8 +32,10 @@ fn documents(identities: Option<&str>, bodies: &[Option<String>]) -> (String, St
         body.as_ref().map(|body| Arc::new(decode(body)))
     });
     let identities =
-        identities.map(|body| Identities::decode(Bytes::from(body.to_owned())).unwrap());
-    let view = View::new(1, names.into(), identities.as_ref(), batches.collect());
+        identities.map(|body| IdentityTable::decode(Bytes::from(body.to_owned())).unwrap());
+    let batches: Box<[_]> = batches.collect();
+    let index = join(identities.as_ref(), &batches);
+    let view = View::new(1, names.into(), batches, index);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let document = render::incidents(&view, &Filter::default());
     (text(document), text(render::unattributed(&view)))
@@ -367,10 +371,12 @@ fn the_fixtures_give_the_expected_documents() {
         let fields = SourceFields::new(&source.identity);
         Some(Arc::new(Incidents::decode(Bytes::from(fixture(&source.name)), &fields).unwrap()))
     });
-    let identities = Identities::decode(Bytes::from(fixture("identities"))).unwrap();
+    let identities = IdentityTable::decode(Bytes::from(fixture("identities"))).unwrap();
     let names: Vec<Arc<str>> =
         sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
-    let view = View::new(1, names.into(), Some(&identities), batches.collect());
+    let batches: Box<[_]> = batches.collect();
+    let index = join(Some(&identities), &batches);
+    let view = View::new(1, names.into(), batches, index);
     assert!(render::incidents(&view, &Filter::default()) == fixture("expected/incidents"));
     assert!(render::unattributed(&view) == fixture("expected/unattributed"));
 }

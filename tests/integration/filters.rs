@@ -226,7 +226,7 @@ proptest! {
         for (rank, id) in EMPLOYEES.iter().enumerate() {
             let own = Wanted { employees: Some(vec![rank]), ..wanted.clone() };
             let (whole, _) = reference(&config, &records, &own);
-            let Some(employee) = view.joined().employee(id) else { continue };
+            let Some(employee) = view.index().employee(id) else { continue };
             let filter = render::Filter { employees: None, ..query.filter.clone() };
             let given = String::from_utf8(render::employee(&view, &employee, &filter)).unwrap();
             let empty = r#"{"low":{"count":0,"incidents":[]},"medium":{"count":0,"incidents":[]},"high":{"count":0,"incidents":[]},"critical":{"count":0,"incidents":[]}}"#;

@@ -17,7 +17,6 @@ mod otlp;
 mod page;
 mod readiness;
 mod signals;
-mod upstream_connections;
 mod upstream_faults;
 mod upstream_h2;
 mod upstream_log;

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use incident_gateway::app::Running;
 use incident_gateway::config::{self, Concurrency, Config};
-use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::decode::{Incidents, SourceFields};
+use incident_gateway::identity::IdentityTable;
+use incident_gateway::join::join;
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
 use serde_json::Value;
@@ -61,7 +63,7 @@ pub async fn good_upstream() -> ScriptedUpstream {
 pub fn document(has: impl Fn(usize) -> bool) -> String {
     let body = |source: usize| has(source).then(|| Bytes::from_static(GOOD[source].1.as_bytes()));
     let config = Config::default();
-    let identities = body(0).map(|body| Identities::decode(body).unwrap());
+    let identities = body(0).map(|body| IdentityTable::decode(body).unwrap());
     let batches = config.sources.iter().enumerate().map(|(index, source)| {
         Some(Arc::new(
             Incidents::decode(body(index + 1)?, &SourceFields::new(&source.identity)).unwrap(),
@@ -69,7 +71,9 @@ pub fn document(has: impl Fn(usize) -> bool) -> String {
     });
     let names: Vec<Arc<str>> =
         config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
-    let view = View::new(1, names.into(), identities.as_ref(), batches.collect());
+    let batches: Box<[_]> = batches.collect();
+    let index = join(identities.as_ref(), &batches);
+    let view = View::new(1, names.into(), batches, index);
     String::from_utf8(render::incidents(&view, &Filter::default())).unwrap()
 }
 

@@ -11,8 +11,10 @@ use http_body_util::BodyExt as _;
 use incident_gateway::cache::Cache;
 use incident_gateway::clock::{FetchTime, WallClock};
 use incident_gateway::config::Config;
-use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::http::{Body, Gateway, Phase};
+use incident_gateway::identity::IdentityTable;
+use incident_gateway::join::join;
 use incident_gateway::metrics;
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::{self, Policy, Snapshot, SourceStatus, View};
@@ -200,9 +202,10 @@ pub(crate) fn view(
         Some(Arc::new(Incidents::decode(body, &SourceFields::new(&source.identity)).unwrap()))
     });
     let identities =
-        identities.map(|body| Identities::decode(Bytes::from(body.to_owned())).unwrap());
-    View::new(id, names.into(), identities.as_ref(), batches.collect())
-        .with_fields(config.known_fields())
+        identities.map(|body| IdentityTable::decode(Bytes::from(body.to_owned())).unwrap());
+    let batches: Box<[_]> = batches.collect();
+    let index = join(identities.as_ref(), &batches);
+    View::new(id, names.into(), batches, index).with_fields(config.known_fields())
 }
 
 pub(crate) fn fixture(name: &str) -> String {

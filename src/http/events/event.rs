@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::decode::Priority;
-use crate::join::{Placed, Unattributed};
+use crate::join::{IncidentRef, Unattributed};
 use crate::render;
 use crate::snapshot::{Completeness, Freshness, SourceStatus, View};
 
@@ -126,15 +126,20 @@ impl Head<'_> {
 }
 
 /// A new record of an employee.
-pub(super) fn incident(view: &View, employee: &str, priority: Priority, placed: &Placed) -> Bytes {
-    let name = &view.names()[placed.source()];
+pub(super) fn incident(
+    view: &View,
+    employee: &str,
+    priority: Priority,
+    incident: &IncidentRef,
+) -> Bytes {
+    let name = &view.names()[incident.source()];
     let head = Head {
         r#type: name,
         employee_id: Some(employee),
         priority: Some(priority.as_str()),
         reason: None,
     };
-    head.event(|out| render::line(out, name, placed.has_type(), view.tail(placed)))
+    head.event(|out| render::line(out, name, incident.has_type(), view.members(incident)))
 }
 
 /// A new record that has no employee.

@@ -195,7 +195,7 @@ fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Bytes>, Re
     let mut by_start: HashMap<(usize, u32), usize> = HashMap::with_capacity(added.len());
     for &(source, record) in &added {
         if let Some(batch) = &view.batches()[source] {
-            by_start.insert((source, batch.records()[record].tail().start), record);
+            by_start.insert((source, batch.records()[record].members_span().start), record);
         }
     }
     let mut events = Vec::with_capacity(added.len());
@@ -207,16 +207,16 @@ fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Bytes>, Re
         if is_too_large { Err(Reset::TooMany) } else { Ok(()) }
     };
     if !added.is_empty() {
-        for employee in view.joined().employees() {
-            for (priority, placed) in Filter::default().incidents(&employee) {
-                let source = placed.source();
-                if let Some(record) = by_start.get(&(source, placed.tail().start)) {
-                    let event = event::incident(view, employee.id, priority, placed);
+        for employee in view.index().employees() {
+            for (priority, incident) in Filter::default().incidents(&employee) {
+                let source = incident.source();
+                if let Some(record) = by_start.get(&(source, incident.members_span().start)) {
+                    let event = event::incident(view, employee.id, priority, incident);
                     push(source, *record, event)?;
                 }
             }
         }
-        for item in view.joined().unattributed() {
+        for item in view.index().unattributed() {
             if added.contains(&(item.source(), item.record())) {
                 push(item.source(), item.record(), event::unattributed(view, *item))?;
             }

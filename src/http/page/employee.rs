@@ -8,7 +8,7 @@ use super::Layout;
 use super::display::{DisplayTime, count, truncate};
 use super::links::{self, Pager, Root};
 use crate::decode::{Priority, members};
-use crate::join::{Employee, Placed};
+use crate::join::{Employee, IncidentRef};
 use crate::render::Filter;
 use crate::snapshot::{Snapshot, View};
 
@@ -53,17 +53,17 @@ impl Page {
         let names = view.names();
         let href =
             |filter: &Filter, page| links::employee(Root::PARENT, employee.id, filter, names, page);
-        let mut incidents: Vec<(Priority, &Placed)> = filter.incidents(&employee).collect();
+        let mut incidents: Vec<(Priority, &IncidentRef)> = filter.incidents(&employee).collect();
         incidents.sort_by(|left, right| {
             right.1.timestamp.total_cmp(&left.1.timestamp).then(right.0.cmp(&left.0))
         });
         let pager =
             Pager::new("incidents", incidents.len(), page, PAGE_SIZE, |page| href(filter, page));
-        let shown = incidents[pager.range()].iter().map(|&(priority, placed)| Incident {
-            time: DisplayTime::new(placed.timestamp, now),
+        let shown = incidents[pager.range()].iter().map(|&(priority, incident)| Incident {
+            time: DisplayTime::new(incident.timestamp, now),
             priority: priority.as_str(),
-            source: names[placed.source()].to_string(),
-            fields: fields(view, placed),
+            source: names[incident.source()].to_string(),
+            fields: fields(view, incident),
         });
         let priorities = Priority::ALL.into_iter().rev().map(|priority| {
             let number = incidents.iter().filter(|(of, _)| *of == priority).count();
@@ -86,10 +86,10 @@ impl Page {
 
 /// The record's members that have no column of their own, up to [`MAX_RECORD_CHARS`]. Values are
 /// shown as the source spelled them, strings without quotes and escapes.
-fn fields(view: &View, placed: &Placed) -> Vec<(String, String)> {
+fn fields(view: &View, incident: &IncidentRef) -> Vec<(String, String)> {
     let mut room = MAX_RECORD_CHARS;
     let mut fields = Vec::new();
-    for (name, member) in members(view.tail(placed)) {
+    for (name, member) in members(view.members(incident)) {
         let name = name.as_deref().unwrap_or("\u{fffd}");
         if matches!(name, "type" | "priority" | "timestamp") {
             continue;

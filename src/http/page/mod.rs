@@ -149,11 +149,11 @@ impl Gateway {
             let PageQuery { preferences, filter, page } =
                 self.read_page_query(&query, &request.headers, Keys::OfEmployee)?;
             let snapshot = self.present_snapshot(&preferences)?.snapshot;
-            let rank = snapshot.view.joined().rank(&id).ok_or(Problem::UnknownEmployee)?;
+            let rank = snapshot.view.index().rank(&id).ok_or(Problem::UnknownEmployee)?;
             let template = {
                 let snapshot = Arc::clone(&snapshot);
                 move || {
-                    let employee = snapshot.view.joined().employee_at(rank);
+                    let employee = snapshot.view.index().employee_at(rank);
                     employee::Page::new(&snapshot, employee, &filter, page)
                 }
             };

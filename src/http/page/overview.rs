@@ -31,18 +31,18 @@ struct Overview {
 
 impl Overview {
     fn new(view: &View, filter: &Filter, now: SystemTime) -> Self {
-        let joined = view.joined();
+        let joined = view.index();
         let (mut priorities, mut sources) = ([0; 4], vec![0; view.names().len()]);
         let mut incidents = Vec::new();
         let mut employees = Vec::new();
         for employee in filter.employees(joined) {
             let mut highest = None;
-            for (priority, placed) in filter.incidents(&employee) {
+            for (priority, incident) in filter.incidents(&employee) {
                 priorities[priority as usize] += 1;
-                sources[placed.source()] += 1;
-                incidents.push((placed.timestamp, priority));
+                sources[incident.source()] += 1;
+                incidents.push((incident.timestamp, priority));
                 // Incidents ascend by priority, then by time: the last is the latest of the highest.
-                highest = Some((priority, placed.timestamp));
+                highest = Some((priority, incident.timestamp));
             }
             if let Some((priority, latest)) = highest {
                 let rank = joined.rank(employee.id).expect("the employee is of this view");
@@ -139,7 +139,7 @@ impl Page {
             href(filter, page)
         });
         let employees = overview.employees[pager.range()].iter().map(|&rank| {
-            let employee = view.joined().employee_at(rank as usize);
+            let employee = view.index().employee_at(rank as usize);
             row(&employee, filter, names, now)
         });
         let priorities = Priority::ALL.into_iter().rev().map(|priority| Choice {
@@ -222,9 +222,9 @@ fn row(employee: &Employee<'_>, filter: &Filter, names: &[Arc<str>], now: System
     let mut counts = [0; 4];
     // Incidents ascend by priority, then by time: the last is the latest of the highest.
     let (mut highest, mut latest) = (Priority::Low, f64::NEG_INFINITY);
-    for (priority, placed) in filter.incidents(employee) {
+    for (priority, incident) in filter.incidents(employee) {
         counts[priority as usize] += 1;
-        (highest, latest) = (priority, placed.timestamp);
+        (highest, latest) = (priority, incident.timestamp);
     }
     let [low, medium, high, critical] = counts;
     Row {

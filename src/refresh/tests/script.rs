@@ -9,7 +9,8 @@ use tokio::time::{sleep, timeout};
 use super::super::*;
 use bytes::Bytes;
 
-use crate::decode::{Identities, Incidents, SourceFields};
+use crate::decode::{Incidents, SourceFields};
+use crate::identity::IdentityTable;
 use crate::render::{self, Filter};
 use crate::snapshot::Completeness;
 
@@ -84,7 +85,7 @@ impl Origin for Script {
 pub(super) fn fetched(source: SourceId, body: String, duration: Duration) -> FetchedBatch {
     let body = Bytes::from(body);
     let batch = if source == SourceId::Identities {
-        Batch::Identities(Arc::new(Identities::decode(body).unwrap()))
+        Batch::Identities(Arc::new(IdentityTable::decode(body).unwrap()))
     } else {
         let fields = SourceFields::new(&["who".to_owned()]);
         Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))

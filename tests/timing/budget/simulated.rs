@@ -13,8 +13,9 @@ use http_body_util::BodyExt as _;
 use incident_gateway::cache::Cache;
 use incident_gateway::clock::WallClock;
 use incident_gateway::config::Config;
-use incident_gateway::decode::{Identities, Incidents, SourceFields};
+use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::http::{Gateway, Phase};
+use incident_gateway::identity::IdentityTable;
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::refresh::{
@@ -61,7 +62,9 @@ impl Origin for Moody {
         let failure = if took > deadline { Some(Outcome::Timeout) } else { failure };
         let body = Bytes::from_static(GOOD[position].1.as_bytes());
         let batch = match source {
-            SourceId::Identities => Batch::Identities(Arc::new(Identities::decode(body).unwrap())),
+            SourceId::Identities => {
+                Batch::Identities(Arc::new(IdentityTable::decode(body).unwrap()))
+            }
             SourceId::Incidents(index) => {
                 let fields = SourceFields::new(&self.config.sources[index].identity);
                 Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))

@@ -1,4 +1,4 @@
-//! Employees' ids: each once, by the order of first mention.
+//! Employee ids, interned: each is stored once and known by its index.
 
 use std::fmt;
 use std::hash::BuildHasher as _;
@@ -6,7 +6,7 @@ use std::hash::BuildHasher as _;
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable, hash_map};
 
-use super::offset;
+use crate::decode::{offset, small_number};
 
 /// An employee's id. Nearly all are small numbers, which need no text to be compared.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,64 +26,54 @@ impl fmt::Display for EmployeeId {
     }
 }
 
-/// The number that an id is, if it is a small one.
-fn small_number(id: &str) -> Option<u32> {
-    let is_small = match id.as_bytes() {
-        [_] => true,
-        [first, ..] => *first != b'0' && id.len() <= 8,
-        [] => false,
-    };
-    if is_small && id.bytes().all(|byte| byte.is_ascii_digit()) { id.parse().ok() } else { None }
-}
-
-/// Ids, each once.
+/// Employee ids, each once, in the order of their first mention.
 #[derive(Debug, Default)]
-pub struct Ids {
+pub struct EmployeeIds {
     list: Vec<EmployeeId>,
     numbers: HashMap<u32, u32>,
-    /// Places in `list`, by the hash of the text.
+    /// Indices in `list`, by the hash of the text.
     texts: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
-impl Ids {
-    /// How many there are.
+impl EmployeeIds {
+    /// The number of ids.
     #[must_use]
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there are none.
+    /// Whether there is no id.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// All of them, by their places.
+    /// All of them, by index.
     #[must_use]
     pub fn list(&self) -> &[EmployeeId] {
         &self.list
     }
 
-    /// The place of an id that is a small number.
+    /// The index of an id that is a small number.
     #[must_use]
     #[inline]
     pub fn find_number(&self, number: u32) -> Option<u32> {
         self.numbers.get(&number).copied()
     }
 
-    /// The place of any id.
+    /// The index of any id.
     #[must_use]
     pub fn find(&self, id: &str) -> Option<u32> {
-        if let Some(number) = small_number(id) {
+        if let Some(number) = small_number(id.as_bytes()) {
             return self.find_number(number);
         }
         self.texts.find(self.hasher.hash_one(id), |&known| is_text(&self.list, known, id)).copied()
     }
 
-    /// The place of an id that is a small number, from now on if it has none.
+    /// The index of an id that is a small number; adds the id if it is new.
     #[inline]
-    pub fn number(&mut self, number: u32) -> u32 {
+    pub fn intern_number(&mut self, number: u32) -> u32 {
         match self.numbers.entry(number) {
             hash_map::Entry::Occupied(known) => *known.get(),
             hash_map::Entry::Vacant(vacant) => {
@@ -93,10 +83,10 @@ impl Ids {
         }
     }
 
-    /// The place of any id, from now on if it has none.
+    /// The index of any id; adds the id if it is new.
     pub fn intern(&mut self, id: &str) -> u32 {
-        if let Some(number) = small_number(id) {
-            return self.number(number);
+        if let Some(number) = small_number(id.as_bytes()) {
+            return self.intern_number(number);
         }
         let Self { list, texts, hasher, .. } = self;
         let rehash = |&known: &u32| match &list[known as usize] {
@@ -106,17 +96,17 @@ impl Ids {
         match texts.entry(hasher.hash_one(id), |&known| is_text(list, known, id), rehash) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(vacant) => {
-                let place = offset(list.len());
-                vacant.insert(place);
+                let index = offset(list.len());
+                vacant.insert(index);
                 list.push(EmployeeId::Text(id.into()));
-                place
+                index
             }
         }
     }
 }
 
-fn is_text(list: &[EmployeeId], place: u32, id: &str) -> bool {
-    matches!(&list[place as usize], EmployeeId::Text(text) if **text == *id)
+fn is_text(list: &[EmployeeId], index: u32, id: &str) -> bool {
+    matches!(&list[index as usize], EmployeeId::Text(text) if **text == *id)
 }
 
 #[cfg(test)]
@@ -124,18 +114,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_has_one_place_however_it_came() {
-        let mut ids = Ids::default();
+    fn an_id_has_one_index_as_number_and_as_text() {
+        let mut ids = EmployeeIds::default();
         assert_eq!(
-            [ids.number(7), ids.intern("007"), ids.intern("7"), ids.intern("x")],
+            [ids.intern_number(7), ids.intern("007"), ids.intern("7"), ids.intern("x")],
             [0, 1, 0, 2]
         );
         assert_eq!(
-            [ids.intern("12345678"), ids.number(12_345_678), ids.intern("123456789")],
+            [ids.intern("12345678"), ids.intern_number(12_345_678), ids.intern("123456789")],
             [3, 3, 4]
         );
         assert_eq!(
-            [ids.intern("+7"), ids.intern("-7"), ids.intern(""), ids.intern("0"), ids.number(0)],
+            [
+                ids.intern("+7"),
+                ids.intern("-7"),
+                ids.intern(""),
+                ids.intern("0"),
+                ids.intern_number(0)
+            ],
             [5, 6, 7, 8, 8]
         );
         assert_eq!(

@@ -1,0 +1,21 @@
+//! The period of a batch's records.
+
+/// The earliest and the latest valid timestamp of a batch, in seconds since the epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct TimestampRange {
+    /// The earliest; infinity where there is none.
+    pub earliest: f64,
+    /// The latest; negative infinity where there is none.
+    pub latest: f64,
+}
+
+impl TimestampRange {
+    pub(super) const EMPTY: Self = Self { earliest: f64::INFINITY, latest: f64::NEG_INFINITY };
+
+    #[inline]
+    pub(super) fn include(&mut self, timestamp: f64) {
+        // An invalid timestamp is NaN, which `min` and `max` ignore.
+        self.earliest = self.earliest.min(timestamp);
+        self.latest = self.latest.max(timestamp);
+    }
+}

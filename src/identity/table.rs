@@ -1,0 +1,216 @@
+//! The answer of the identities endpoint: one JSON object that maps addresses to employees.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::address::parse_address;
+use super::employee_id::EmployeeIds;
+use crate::decode::{
+    DecodeError, MAX_ID_BYTES, Scalar, employee_text, read_object, small_number, unescape,
+};
+
+/// Which employee an address belongs to.
+///
+/// Names and ids are read as [`parse_address`] says. An entry maps nothing when its name is no
+/// address, or when its value is neither a number nor a string, is itself an address, or is longer
+/// than [`MAX_ID_BYTES`]. Of entries for the same address the last counts.
+#[derive(Debug)]
+pub struct IdentityTable {
+    body: Bytes,
+    entries: Entries,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Indices in `ids`, by address.
+    v4: HashMap<Ipv4Addr, u32>,
+    v6: HashMap<Ipv6Addr, u32>,
+    ids: EmployeeIds,
+    /// How many entries have an id that is too long.
+    oversized: usize,
+}
+
+impl Entries {
+    /// Adds an entry; whether its name is an address.
+    fn insert(&mut self, name: &str, kind: Scalar, value: &str) -> bool {
+        let Some(address) = parse_address(name) else { return false };
+        match (address, self.employee(kind, value)) {
+            (IpAddr::V4(address), Some(employee)) => drop(self.v4.insert(address, employee)),
+            (IpAddr::V6(address), Some(employee)) => drop(self.v6.insert(address, employee)),
+            (IpAddr::V4(address), None) => drop(self.v4.remove(&address)),
+            (IpAddr::V6(address), None) => drop(self.v6.remove(&address)),
+        }
+        true
+    }
+
+    /// The index of the employee whom a value names, unless it is no id.
+    fn employee(&mut self, kind: Scalar, value: &str) -> Option<u32> {
+        let id = employee_text(kind, value)?;
+        if let Some(number) = small_number(id.as_bytes()) {
+            return Some(self.ids.intern_number(number));
+        }
+        if id.len() > MAX_ID_BYTES {
+            self.oversized += 1;
+            return None;
+        }
+        if parse_address(&id).is_some() {
+            return None;
+        }
+        Some(self.ids.intern(&id))
+    }
+}
+
+impl IdentityTable {
+    /// Reads one flat object.
+    ///
+    /// # Errors
+    ///
+    /// When the body is not UTF-8, not one JSON document of at most
+    /// [`MAX_DEPTH`](crate::decode::MAX_DEPTH) levels, no object, or an object that has members but
+    /// none named by an address: that is some other document, such as an error's.
+    pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
+        let mut entries = Entries::default();
+        let (mut has_members, mut has_addresses) = (false, false);
+        read_object(&body, "expected an object of addresses", |name, kind, value| {
+            has_members = true;
+            let name = unescape(name);
+            has_addresses |= name.is_some_and(|name| entries.insert(&name, kind, value));
+        })?;
+        if has_members && !has_addresses {
+            let fault = "no member of the object is named by an address";
+            return Err(DecodeError { offset: 0, fault });
+        }
+        Ok(Self { body, entries })
+    }
+
+    /// The number of addresses that map to an employee.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.v4.len() + self.entries.v6.len()
+    }
+
+    /// Whether no address maps to an employee.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of entries that map nothing because their id is longer than [`MAX_ID_BYTES`].
+    /// Records of their addresses are unattributed, with the reason `unknown_ip`.
+    #[must_use]
+    pub fn oversized_ids(&self) -> usize {
+        self.entries.oversized
+    }
+
+    /// The whole body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The ids of all employees that entries name.
+    #[must_use]
+    pub fn ids(&self) -> &EmployeeIds {
+        &self.entries.ids
+    }
+
+    /// The employee that a canonical address belongs to, as an index in [`Self::ids`].
+    #[must_use]
+    #[inline]
+    pub fn employee(&self, address: IpAddr) -> Option<u32> {
+        match address {
+            IpAddr::V4(address) => self.entries.v4.get(&address).copied(),
+            IpAddr::V6(address) => self.entries.v6.get(&address).copied(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::EmployeeId;
+
+    fn decode(body: &str) -> Result<IdentityTable, DecodeError> {
+        IdentityTable::decode(Bytes::from(body.to_owned()))
+    }
+
+    fn employee(table: &IdentityTable, address: &str) -> Option<EmployeeId> {
+        let employee = table.employee(address.parse().unwrap())?;
+        Some(table.ids().list()[employee as usize].clone())
+    }
+
+    #[test]
+    fn the_last_entry_for_an_address_counts() {
+        let table = decode(
+            r#"{"17.0.0.1":1,"17.0.0.1":2,"::ffff:17.0.0.2":"x","::1":3,"host":4,"17.0.0.3":[],
+                "17.0.0.4":7,"17.0.0.4:80":null}"#,
+        )
+        .unwrap();
+        assert_eq!(table.len(), 3);
+        assert_eq!(employee(&table, "17.0.0.1"), Some(EmployeeId::Number(2)));
+        assert_eq!(employee(&table, "17.0.0.2"), Some(EmployeeId::Text("x".into())));
+        assert_eq!(employee(&table, "17.0.0.3"), None);
+        assert_eq!(employee(&table, "17.0.0.4"), None);
+    }
+
+    #[test]
+    fn addresses_in_names_may_have_a_zone_a_port_brackets_and_blanks() {
+        let table = decode(
+            r#"{" 17.0.0.1":1,"17.0.0.2:443":2,"[2001:db8::1]:443":3,"fe80::1%eth0":4,
+                "\u005b2001:db8::2\u005d":5}"#,
+        )
+        .unwrap();
+        for (address, number) in [
+            ("17.0.0.1", 1),
+            ("17.0.0.2", 2),
+            ("2001:db8::1", 3),
+            ("fe80::1", 4),
+            ("2001:db8::2", 5),
+        ] {
+            assert_eq!(employee(&table, address), Some(EmployeeId::Number(number)), "{address}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_an_address_names_nobody() {
+        let table = decode(r#"{"17.0.0.1":"17.1.2.3","17.0.0.2":" 17.1.2.3:80"}"#).unwrap();
+        assert!(table.is_empty() && table.ids().is_empty());
+    }
+
+    #[test]
+    fn an_id_has_at_most_256_bytes() {
+        let (long, longer) = ("é".repeat(128), "é".repeat(129));
+        let escaped = "\\u0061".repeat(256);
+        let table = decode(&format!(
+            r#"{{"17.0.0.1":"{long}","17.0.0.2":"{longer}","17.0.0.3":"{escaped}","17.0.0.4":5}}"#
+        ))
+        .unwrap();
+        assert_eq!(employee(&table, "17.0.0.1"), Some(EmployeeId::Text(long.into())));
+        assert_eq!(employee(&table, "17.0.0.2"), None);
+        assert_eq!(employee(&table, "17.0.0.3"), Some(EmployeeId::Text("a".repeat(256).into())));
+        assert_eq!((table.len(), table.oversized_ids()), (3, 1));
+    }
+
+    #[test]
+    fn an_empty_object_is_an_empty_table() {
+        assert!(decode("{}").unwrap().is_empty());
+        assert!(decode("\u{feff} { } ").unwrap().is_empty());
+    }
+
+    #[test]
+    fn other_documents_are_refused() {
+        for body in [
+            "",
+            "[]",
+            "null",
+            r#"{"error":"busy"}"#,
+            r#"{"17.0.0.1":1"#,
+            r#"{"17.0.0.1":1}{}"#,
+            r#"{"17.0.0.1" 1}"#,
+        ] {
+            assert!(decode(body).is_err(), "{body}");
+        }
+    }
+}
