@@ -6,7 +6,6 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-use futures::FutureExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -151,10 +150,7 @@ impl Running {
             .map_err(StartError::System)?;
         let public = TcpListener::from_std(public).map_err(StartError::System)?;
         let server = Server::new(public, config.limits, phases);
-        let public =
-            tokio::spawn(server.run(tower::service_fn(move |request| {
-                Arc::clone(&gateway).answer(request).map(Ok)
-            })));
+        let public = tokio::spawn(server.run(gateway.public_service()));
         Ok(Self {
             address,
             admin_address,
@@ -227,8 +223,7 @@ fn serve_admin(
                 Ok(listener) => listener,
                 Err(error) => return tracing::error!(%error, "the admin listener cannot serve"),
             };
-            let answer = move |request| std::future::ready(Ok(gateway.answer_admin(&request)));
-            Server::new(listener, limits, phases).run(tower::service_fn(answer)).await;
+            Server::new(listener, limits, phases).run(gateway.admin_service()).await;
         });
     };
     thread::Builder::new().name("admin".to_owned()).spawn(serve).map(drop)

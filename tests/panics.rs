@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt as _;
 use incident_gateway::config::{LogFormat, Otlp};
 use incident_gateway::http::Server;
 use incident_gateway::join::join;
@@ -23,11 +22,8 @@ async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
     let good = Arc::clone(&site.snapshots.borrow());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let gateway = Arc::clone(&site.gateway);
     let server = Server::new(listener, site.config.limits, site.phase.subscribe());
-    tokio::spawn(
-        server.run(tower::service_fn(move |request| Arc::clone(&gateway).answer(request).map(Ok))),
-    );
+    tokio::spawn(server.run(site.gateway.public_service()));
     let mut client = Client::connect(address).await.unwrap();
 
     // Invalid snapshots, such as configuration and refresh never make: times that overflow when

@@ -1,50 +1,64 @@
-//! What goes with a request from its headers to its answer: its id, its trace, its clock.
+//! What goes with a request from its headers to its response: its id, trace, route and start.
 
+use std::sync::Arc;
+
+use http::Request;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use super::routes::Route;
 use crate::hex;
 use crate::trace_context::{TRACE_ID, TraceContext};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest request id that is taken over from a caller.
-const LONGEST_ID: usize = 128;
+const MAX_REQUEST_ID_BYTES: usize = 128;
 
-/// A request's identity.
-#[derive(Clone, Debug)]
+/// A request's context. [`ContextLayer`](super::layers::ContextLayer) puts it into the request's
+/// extensions.
+#[derive(Debug)]
 pub(super) struct Context {
+    /// The route that the path leads to.
+    pub route: Route,
     /// The caller's `X-Request-Id`, or a new one.
     pub request_id: HeaderValue,
     /// The caller's trace, or a new one.
     pub trace: TraceContext,
     /// This request's span in the trace.
     pub span: u64,
-    /// Both, as they are passed on.
+    /// Trace and span, as they are passed on.
     pub traceparent: HeaderValue,
-    /// When the headers had been read.
+    /// When the headers were read.
     pub started: Instant,
 }
 
 impl Context {
-    /// Reads what the caller brings. An id that is too long, or has more than visible ASCII, is
-    /// replaced: it goes into logs and headers.
-    #[must_use]
-    pub(super) fn new(headers: &HeaderMap) -> Self {
+    /// Takes over the caller's id and trace. An id that is too long, or has other characters than
+    /// visible ASCII, is replaced: it goes into logs and headers.
+    pub(super) fn new(headers: &HeaderMap, route: Route) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| {
-            (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+            (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())
+                && id.as_bytes().iter().all(u8::is_ascii_graphic)
         });
         let trace = TraceContext::from_headers(headers)
             .unwrap_or_else(|| TraceContext::new(fastrand::u128(..)));
-        // Zero is no span.
+        // The standard forbids a span of zero.
         let span = fastrand::u64(..).max(1);
         Self {
+            route,
             request_id: given.cloned().unwrap_or_else(generate_id),
             traceparent: trace.traceparent(span),
             trace,
             span,
             started: Instant::now(),
         }
+    }
+
+    /// The context of a request.
+    pub(super) fn of<B>(request: &Request<B>) -> Arc<Self> {
+        let context = request.extensions().get::<Arc<Self>>();
+        Arc::clone(context.expect("the context layer is the outermost one"))
     }
 
     /// The id as text.

@@ -6,8 +6,8 @@ mod connection;
 mod context;
 mod events;
 mod freshness;
-mod host;
 mod incidents;
+mod layers;
 mod metrics;
 pub mod negotiate;
 mod openapi;
@@ -18,6 +18,7 @@ mod query;
 mod response_cache;
 mod routes;
 mod serve;
+mod service;
 mod sources;
 mod static_content;
 mod summary;
@@ -48,12 +49,12 @@ pub struct Gateway {
     budget: Duration,
     snapshots: watch::Receiver<Arc<Snapshot>>,
     cache: Arc<Cache>,
-    metrics: HttpMetrics,
+    metrics: Arc<HttpMetrics>,
     registry: Registry,
     upstream: Arc<Upstream>,
     phase: watch::Receiver<Phase>,
-    /// Places for requests in flight.
-    places: Arc<Semaphore>,
+    /// Permits for requests in flight.
+    request_permits: Arc<Semaphore>,
     freshness_headers: FreshnessHeadersCache,
     response_cache: ResponseCache,
     events: Arc<events::Feed>,
@@ -70,17 +71,17 @@ impl Gateway {
         upstream: Arc<Upstream>,
         phase: watch::Receiver<Phase>,
     ) -> Self {
-        let places = Arc::new(Semaphore::new(config.limits.max_requests));
+        let request_permits = Arc::new(Semaphore::new(config.limits.max_requests));
         let events = events::Feed::start(snapshots.clone(), config.limits.max_events);
         Self {
             budget: config.response_budget,
             snapshots,
             cache,
-            metrics: HttpMetrics::register(&mut registry),
+            metrics: Arc::new(HttpMetrics::register(&mut registry)),
             registry,
             upstream,
             phase,
-            places,
+            request_permits,
             freshness_headers: FreshnessHeadersCache::default(),
             response_cache: ResponseCache::default(),
             events,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::Abortable;
+use http::header::{self, HeaderValue};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -44,6 +45,8 @@ const MIN_SEND_RATE_GRACE: Duration = Duration::from_secs(30);
 /// response says `Connection: close`; closing the connection at once could lose a request that is
 /// on its way.
 const CLOSE_DELAY: Duration = Duration::from_millis(500);
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// How long to wait after a connection could not be accepted: mostly, the process has no file
 /// descriptor left for it.
@@ -149,14 +152,21 @@ async fn serve_connection<T, S>(
     let min_send_rate =
         MinSendRate { bytes_per_second: limits.min_send_rate, grace: MIN_SEND_RATE_GRACE };
     let io = ConnectionIo::new(stream, handle.clone(), limits.header_timeout, min_send_rate);
+    let closing_phase = phase.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         handle.begin_exchange();
         request.extensions_mut().insert(handle.clone());
         let handle = handle.clone();
         // The service is always ready: it refuses with a response what is too much.
-        service.clone().call(request).map(move |response| {
-            response.map(|response| response.map(|body| handle.track_body(body)))
-        })
+        let response = service.clone().call(request);
+        let phase = phase.clone();
+        async move {
+            let Ok(mut response) = response.await;
+            if is_beyond_limit || *phase.borrow() != Phase::Serving {
+                response.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
+            Ok::<_, Infallible>(response.map(|body| handle.track_body(body)))
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -173,7 +183,7 @@ async fn serve_connection<T, S>(
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
-            () = closing(phase) => {}
+            () = closing(closing_phase) => {}
         }
         tokio::select! {
             _ = connection.as_mut() => return,

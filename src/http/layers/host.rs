@@ -1,0 +1,167 @@
+//! Refuses requests without a valid `Host`.
+//!
+//! Nothing here depends on the host, but HTTP demands the header (RFC 9112, section 3.2): requests
+//! are smuggled past a proxy where it and the server behind it understand `Host` differently.
+//! Probes are exempt: load balancers send any host, or none.
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::net::Ipv6Addr;
+use std::task::{self, Poll};
+
+use futures::future::Either;
+use http::header::{self, HeaderMap};
+use http::{HeaderValue, Request, Response, Version};
+use tower::{Layer, Service};
+
+use crate::http::body::Body;
+use crate::http::context::Context;
+use crate::http::problem::Problem;
+
+#[derive(Clone, Copy)]
+pub(in crate::http) struct HostLayer;
+
+impl<S> Layer<S> for HostLayer {
+    type Service = CheckHost<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CheckHost { inner }
+    }
+}
+
+#[derive(Clone)]
+pub(in crate::http) struct CheckHost<S> {
+    inner: S,
+}
+
+impl<B, S> Service<Request<B>> for CheckHost<S>
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Future<Output = Result<Response<Body>, Infallible>>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<Ready<Result<Response<Body>, Infallible>>, S::Future>;
+
+    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let context = Context::of(&request);
+        if context.route.is_probe() || is_valid(request.version(), request.headers()) {
+            return Either::Right(self.inner.call(request));
+        }
+        Either::Left(ready(Ok(Problem::InvalidHost.response(context.id(), &[]))))
+    }
+}
+
+/// Whether `Host` is there as often as the version demands, and valid: once in HTTP/1.1; at most
+/// once in HTTP/1.0, and in HTTP/2, which has `:authority`.
+fn is_valid(version: Version, headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => version != Version::HTTP_11,
+        (Some(host), None) => is_host(host),
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// Whether the value is a name or an address, with or without a port. An empty value is a host too
+/// (RFC 3986, section 3.2.2).
+fn is_host(value: &HeaderValue) -> bool {
+    let value = value.as_bytes();
+    let after_host = match value {
+        [b'[', rest @ ..] => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let address = std::str::from_utf8(&rest[..end]).ok();
+            if address.is_none_or(|address| address.parse::<Ipv6Addr>().is_err()) {
+                return false;
+            }
+            &rest[end + 1..]
+        }
+        _ => &value[value.iter().take_while(|byte| is_name_byte(**byte)).count()..],
+    };
+    match after_host {
+        [] => true,
+        [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+/// Whether a byte may stand in a registered name or an IPv4 address (RFC 3986, section 3.2.2).
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::super::testing::set_context;
+    use super::*;
+
+    #[tokio::test]
+    async fn probes_are_answered_whatever_the_host() {
+        let service = HostLayer.layer(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }));
+        let hosts: [&[&str]; 4] = [&[], &["outbound|9001||svc"], &["a", "b"], &["test"]];
+        for hosts in hosts {
+            for path in ["/healthz", "/readyz", "/incidents", "/", "/nowhere"] {
+                let mut request = Request::get(path).body(()).unwrap();
+                for host in hosts {
+                    request.headers_mut().append(header::HOST, host.parse().unwrap());
+                }
+                set_context(&mut request);
+                let Ok(response) = service.clone().oneshot(request).await;
+                let is_answered = hosts == ["test"] || path.ends_with('z');
+                let expected = if is_answered { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+                assert_eq!(response.status(), expected, "{path} of {hosts:?}");
+            }
+        }
+    }
+
+    fn valid(version: Version, hosts: &[&'static str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(header::HOST, HeaderValue::from_static(host));
+        }
+        is_valid(version, &headers)
+    }
+
+    #[test]
+    fn names_and_addresses_are_hosts() {
+        for host in [
+            "localhost",
+            "localhost:9000",
+            "example.com:",
+            "10.0.0.1:80",
+            "[::1]",
+            "[2001:db8::7]:9000",
+            "under_score",
+            "a%20b",
+            "",
+        ] {
+            assert!(valid(Version::HTTP_11, &[host]), "{host:?}");
+        }
+        for host in [
+            "a b", "a/b", "a@b", "http://a", "a?b", "a#b", "a:b", "a:1:2", "::1", "[::1", "[::1]9",
+            "[a]", "a\\b", "a,b:c", "<a>",
+        ] {
+            assert!(!valid(Version::HTTP_11, &[host]), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn host_is_required_once_in_http_1_1_and_optional_in_other_versions() {
+        assert!(!valid(Version::HTTP_11, &[]));
+        assert!(valid(Version::HTTP_10, &[]) && valid(Version::HTTP_2, &[]));
+        for version in [Version::HTTP_10, Version::HTTP_11, Version::HTTP_2] {
+            assert!(valid(version, &["a"]), "{version:?}");
+            assert!(!valid(version, &["a", "a"]) && !valid(version, &["a", "b"]), "{version:?}");
+            assert!(!valid(version, &["a b"]), "{version:?}");
+        }
+    }
+}
