@@ -1,46 +1,104 @@
-//! Reads an answer's body whole, within a bound.
+//! Reads an answer's body whole: decoded, and within a bound.
+
+use std::future::ready;
+use std::io;
 
 use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
+use http_body_util::BodyDataStream;
 use reqwest::Response;
+use tokio::io::AsyncReadExt as _;
+use tokio::task::yield_now;
+use tokio_util::io::StreamReader;
 
+use super::content_coding::{ContentCoding, decoded};
 use super::{UpstreamError, classify};
 use crate::outcome::Outcome;
 
 /// What is reserved at once on the word of `Content-Length`; the rest once that much has come,
 /// since the word may be false.
-const RESERVED: usize = 1 << 20;
+const MAX_RESERVED_BYTES: usize = 1 << 20;
 
-/// The body's bytes, decompressed; at most `most` of them, and little more memory than that.
-pub(super) async fn read(mut response: Response, most: u64) -> Result<Bytes, UpstreamError> {
-    let too_large = || {
-        let detail = format!("the body is larger than upstream.max_body allows ({most} bytes)");
-        UpstreamError::new(Outcome::TooLarge, detail)
+/// The least by which the buffer grows.
+const MIN_GROWTH_BYTES: usize = 16 << 10;
+
+/// The body's bytes, decoded; at most `max_body` of them, and little more memory than that.
+pub(super) async fn read(response: Response, max_body: u64) -> Result<Bytes, UpstreamError> {
+    let Some(codings) = ContentCoding::from_headers(response.headers()) else {
+        let detail = "the body is compressed in a way that was not asked for";
+        return Err(UpstreamError::new(Outcome::Decode, detail));
     };
-    // Of a compressed body this is `None`: its header counts compressed bytes.
     let announced = response.content_length();
-    if announced.is_some_and(|announced| announced > most) {
-        return Err(too_large());
-    }
-    let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let announced = announced.and_then(|announced| usize::try_from(announced).ok());
+    let body = BodyDataStream::new(http::Response::<reqwest::Body>::from(response).into_body());
+    decode(body.map_err(io::Error::other), announced, &codings, max_body)
+        .await
+        .map_err(|error| classify_read(&error, max_body))
+}
 
-    let mut body = Vec::with_capacity(announced.unwrap_or_default().min(RESERVED));
-    while let Some(chunk) = response.chunk().await.map_err(|error| classify::transport(&error))? {
-        if chunk.len() > most - body.len() {
-            return Err(too_large());
+/// Joins the chunks of a body, decoded. `announced` is its length before that, by the word of the
+/// upstream. A body that is too large fails with [`io::ErrorKind::FileTooLarge`].
+async fn decode(
+    chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+    announced: Option<u64>,
+    codings: &[ContentCoding],
+    max_body: u64,
+) -> io::Result<Bytes> {
+    // No coding adds more to what cannot be compressed.
+    let max_encoded = max_body.saturating_add(max_body / 64 + 1024);
+    let max_announced = if codings.is_empty() { max_body } else { max_encoded };
+    if announced.is_some_and(|announced| announced > max_announced) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut left = max_encoded;
+    let chunks = chunks.and_then(move |chunk| {
+        let rest = left.checked_sub(chunk.len() as u64);
+        left = rest.unwrap_or_default();
+        ready(rest.map(|_| chunk).ok_or_else(|| io::ErrorKind::FileTooLarge.into()))
+    });
+    let reader = decoded(StreamReader::new(Box::pin(chunks)), codings, max_encoded);
+    let mut reader = reader.take(max_body.saturating_add(1));
+
+    let max = usize::try_from(max_body).unwrap_or(usize::MAX - 1);
+    // An encoded body's length says nothing of the decoded one's.
+    let expected = announced.filter(|_| codings.is_empty());
+    let expected = expected.and_then(|expected| usize::try_from(expected).ok()).unwrap_or_default();
+    // One byte more than comes, to see the end without growing.
+    let mut body = Vec::with_capacity((expected + 1).min(MAX_RESERVED_BYTES));
+    loop {
+        if body.len() == body.capacity() {
+            let more = if body.len() <= expected {
+                expected + 1 - body.len()
+            } else {
+                body.len().max(MIN_GROWTH_BYTES).min(max + 1 - body.len())
+            };
+            body.reserve_exact(more);
         }
-        let spare = body.capacity() - body.len();
-        if chunk.len() > spare {
-            let doubled = body.len().max(chunk.len()).min(most - body.len());
-            let rest = announced
-                .and_then(|total| total.checked_sub(body.len()))
-                .filter(|rest| *rest >= chunk.len());
-            body.reserve_exact(rest.unwrap_or(doubled));
+        if reader.read_buf(&mut body).await? == 0 {
+            break;
         }
-        body.extend_from_slice(&chunk);
+        if body.len() > max {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        // A decoder does not wait while a chunk lasts: others must have their turn.
+        yield_now().await;
     }
     if body.capacity() - body.len() > body.len() / 8 {
         body.shrink_to_fit();
     }
     Ok(Bytes::from(body))
 }
+
+fn classify_read(error: &io::Error, max_body: u64) -> UpstreamError {
+    let transport = classify::chain(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
+    if let Some(error) = transport {
+        return classify::transport(error);
+    }
+    if error.kind() == io::ErrorKind::FileTooLarge {
+        let detail = format!("the body is larger than upstream.max_body allows ({max_body} bytes)");
+        return UpstreamError::new(Outcome::TooLarge, detail);
+    }
+    UpstreamError::new(Outcome::Decode, "the body could not be decompressed")
+}
+
+#[cfg(test)]
+mod tests;

@@ -115,28 +115,27 @@ where
             tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
         join_trace(&span, trace.trace_id().as_u128(), attempt.span_id);
         let (inner, deadline) = (self.inner.clone(), self.deadline);
-        let mut record = CallRecord {
-            source: Arc::clone(&self.source),
-            metrics: self.metrics.clone(),
-            attempt: attempt.clone(),
-            duration: Duration::ZERO,
-            span: span.clone(),
-            body_bytes: 0,
-            is_written: false,
-        };
+        let (source, metrics) = (Arc::clone(&self.source), self.metrics.clone());
         let call = async move {
             let started = Instant::now();
-            let result = timeout(deadline, inner.oneshot(attempt)).await.unwrap_or_else(|_| {
-                let deadline = humantime::format_duration(deadline);
-                let detail = format!("no whole answer came within {deadline}");
-                Err(UpstreamError::new(Outcome::Timeout, detail))
-            });
-            record.duration = started.elapsed();
+            let result =
+                timeout(deadline, inner.oneshot(attempt.clone())).await.unwrap_or_else(|_| {
+                    let deadline = humantime::format_duration(deadline);
+                    let detail = format!("no whole answer came within {deadline}");
+                    Err(UpstreamError::new(Outcome::Timeout, detail))
+                });
+            // Not before: a call that is given up counts not at all.
+            let record = CallRecord {
+                source,
+                metrics,
+                attempt,
+                duration: started.elapsed(),
+                span: Span::current(),
+                body_bytes: result.as_ref().map_or(0, Bytes::len),
+                is_written: false,
+            };
             match result {
-                Ok(body) => {
-                    record.body_bytes = body.len();
-                    Ok(RecordedBody { body, record })
-                }
+                Ok(body) => Ok(RecordedBody { body, record }),
                 Err(error) => Err(record.fail(error)),
             }
         };

@@ -18,10 +18,10 @@ use crate::outcome::Outcome;
 
 /// A longer `Retry-After` is taken as this long, so that a slip of the upstream does not silence a
 /// source for years.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_hours(24);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// How many redirects within the base URL's origin are followed.
-pub(super) const REDIRECTS: usize = 5;
+pub(super) const MAX_REDIRECTS: usize = 5;
 
 /// A request that got no answer, or an answer that did not come whole.
 pub(super) fn transport(error: &reqwest::Error) -> UpstreamError {
@@ -51,9 +51,6 @@ pub(super) fn transport(error: &reqwest::Error) -> UpstreamError {
             "the connection broke before the answer was whole"
         };
         return UpstreamError::new(Outcome::Body, detail);
-    }
-    if error.is_decode() {
-        return UpstreamError::new(Outcome::Decode, "the body could not be decompressed");
     }
     UpstreamError::new(Outcome::Body, "the connection broke before an answer came")
 }
@@ -113,18 +110,11 @@ pub(super) fn chain<'a>(
     })
 }
 
-/// An answer whose headers came: a failure unless they announce a body that can be read.
+/// An answer whose headers came: a failure unless its status is 200.
 pub(super) fn answer(response: &Response, base: &Url) -> Result<(), UpstreamError> {
     let status = response.status();
     if status == StatusCode::OK {
-        // reqwest takes the header away once it decodes; what is left was not asked for.
-        return match response.headers().get(header::CONTENT_ENCODING) {
-            Some(coding) if coding != "identity" => {
-                let detail = "the body is compressed in a way that was not asked for";
-                Err(UpstreamError::new(Outcome::Decode, detail).with_status(status))
-            }
-            _ => Ok(()),
-        };
+        return Ok(());
     }
     let detail = match status {
         _ if status.is_redirection() => redirection(response, base),
@@ -150,7 +140,7 @@ fn redirection(response: &Response, base: &Url) -> String {
         response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     let to = location.and_then(|location| response.url().join(location).ok());
     let what = match to {
-        Some(to) if to.origin() == base.origin() => format!("it redirects more than {REDIRECTS} times"),
+        Some(to) if to.origin() == base.origin() => format!("it redirects more than {MAX_REDIRECTS} times"),
         Some(to) if to.host() == base.host() => {
             "it redirects to another scheme or port of its host; not followed (check upstream.base_url)".to_owned()
         }
@@ -176,7 +166,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
             .duration_since(date.map_or_else(SystemTime::now, SystemTime::from))
             .unwrap_or_default()
     };
-    Some(wait.min(LONGEST_RETRY_AFTER))
+    Some(wait.min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -185,7 +175,7 @@ mod tests {
 
     use http::{HeaderMap, HeaderValue, header};
 
-    use super::{LONGEST_RETRY_AFTER, retry_after};
+    use super::{MAX_RETRY_AFTER, retry_after};
 
     fn asked(value: &'static str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
@@ -210,8 +200,8 @@ mod tests {
     #[test]
     fn takes_a_past_date_as_now_and_bounds_a_far_one() {
         assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("18446744073709551615"), Some(LONGEST_RETRY_AFTER));
-        assert_eq!(asked("Sat, 06 Nov 2094 08:00:00 GMT"), Some(LONGEST_RETRY_AFTER));
+        assert_eq!(asked("18446744073709551615"), Some(MAX_RETRY_AFTER));
+        assert_eq!(asked("Sat, 06 Nov 2094 08:00:00 GMT"), Some(MAX_RETRY_AFTER));
     }
 
     #[test]

@@ -10,19 +10,28 @@ use futures::future::BoxFuture;
 use headers::{Authorization, HeaderMapExt as _};
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url, retry};
+use reqwest::{Client, ClientBuilder, Response, Url, retry};
 use secrecy::ExposeSecret as _;
 use tower::Service;
 
 use super::call::Attempt;
+use super::content_coding::ACCEPTED;
+use super::resend::{AnsweredConnections, MAX_RESENDS, MAX_SHARED_RESENDS, Resend};
 use super::{Endpoint, UpstreamError, body, classify};
 use crate::config;
 use crate::trace_context::TRACEPARENT;
 
 /// Where a connection carries several calls (HTTP/2), a dead one would fail all of them until the
 /// kernel gives it up.
-const PING_AFTER: Duration = Duration::from_secs(10);
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many header fields an answer may have. Those of HTTP/1 must besides fit into the 400 KiB that
+/// hyper reads ahead.
+const MAX_HEADER_FIELDS: usize = 4096;
+
+/// How many bytes the header fields of an answer over HTTP/2 may have.
+const MAX_HEADER_BYTES: u32 = 400 << 10;
 
 /// Why no client could be built.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,7 +70,10 @@ impl std::error::Error for SetupError {}
 /// Makes the calls of one upstream over pooled connections.
 #[derive(Clone)]
 pub(super) struct HttpTransport {
-    client: Client,
+    pooled: Client,
+    /// The same, with a new connection for each request.
+    unpooled: Client,
+    answered: Arc<AnsweredConnections>,
     base: Url,
     targets: Arc<[Url]>,
     max_body: u64,
@@ -78,37 +90,75 @@ impl HttpTransport {
         // Err says that one is installed already, which is as good: a test or an embedding program
         // chose it.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let build =
+            |builder: ClientBuilder| builder.build().map_err(|error| classify_setup(&error));
+        Ok(Self {
+            pooled: build(client(settings))?,
+            unpooled: build(client(settings).pool_max_idle_per_host(0))?,
+            answered: Arc::default(),
+            base,
+            targets,
+            max_body: settings.max_body,
+        })
+    }
 
-        let origin = base.origin();
-        let builder = Client::builder()
-            .user_agent(concat!("incident-gateway/", env!("CARGO_PKG_VERSION")))
-            .default_headers(default_headers(settings))
-            .connect_timeout(settings.connect_timeout)
-            // Credentials go to the base URL's origin and nowhere else, so neither do calls.
-            .redirect(Policy::custom(move |redirect| {
-                if redirect.url().origin() == origin
-                    && redirect.previous().len() <= classify::REDIRECTS
-                {
-                    redirect.follow()
-                } else {
-                    redirect.stop()
+    /// Sends a GET until its answer begins; again where the failure says nothing of the upstream.
+    async fn send(&self, url: Url, headers: HeaderMap) -> reqwest::Result<Response> {
+        let (mut resends, mut client) = (0, &self.pooled);
+        loop {
+            let error = match client.get(url.clone()).headers(headers.clone()).send().await {
+                Ok(response) => {
+                    self.answered.note(&response);
+                    return Ok(response);
                 }
-            }))
-            .referer(false)
-            .no_proxy()
-            // Retries are made in one place, with a budget: our own.
-            .retry(retry::never())
-            .http2_keep_alive_interval(PING_AFTER)
-            .http2_keep_alive_timeout(PING_TIMEOUT)
-            .http2_keep_alive_while_idle(true);
-        let builder = if base.scheme() == "https" {
-            builder.https_only(true)
-        } else {
-            // Without TLS no certificates are needed, so their absence must not matter.
-            builder.tls_certs_only([])
-        };
-        let client = builder.build().map_err(|error| classify_setup(&error))?;
-        Ok(Self { client, base, targets, max_body: settings.max_body })
+                Err(error) => error,
+            };
+            let Some(resend) = self.answered.resend(&error).filter(|_| resends < MAX_RESENDS)
+            else {
+                return Err(error);
+            };
+            resends += 1;
+            if resend == Resend::OnNew || resends > MAX_SHARED_RESENDS {
+                client = &self.unpooled;
+            }
+            tracing::debug!(resends, "request sent again: the upstream had not processed it");
+        }
+    }
+}
+
+fn client(settings: &config::Upstream) -> ClientBuilder {
+    let origin = settings.base_url.origin();
+    let builder = Client::builder()
+        .user_agent(concat!("incident-gateway/", env!("CARGO_PKG_VERSION")))
+        .default_headers(default_headers(settings))
+        .connect_timeout(settings.connect_timeout)
+        // Credentials go to the base URL's origin and nowhere else, so neither do calls.
+        .redirect(Policy::custom(move |redirect| {
+            if redirect.url().origin() == origin
+                && redirect.previous().len() <= classify::MAX_REDIRECTS
+            {
+                redirect.follow()
+            } else {
+                redirect.stop()
+            }
+        }))
+        .referer(false)
+        .no_proxy()
+        // Failed calls are made again in one place, with a budget: our own.
+        .retry(retry::never())
+        .http1_max_headers(MAX_HEADER_FIELDS)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http2_keep_alive_interval(PING_INTERVAL)
+        .http2_keep_alive_timeout(PING_TIMEOUT)
+        .http2_keep_alive_while_idle(true);
+    if settings.base_url.scheme() == "https" {
+        builder.https_only(true)
+    } else {
+        // Without TLS no certificates are needed, so their absence must not matter.
+        builder.tls_certs_only([])
     }
 }
 
@@ -129,16 +179,20 @@ impl Service<Attempt> for HttpTransport {
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
-        let mut request = self.client.get(self.targets[attempt.endpoint].clone());
+        let mut headers = HeaderMap::new();
         if let Some(trace) = attempt.context.trace {
-            request = request.header(TRACEPARENT, trace.traceparent(attempt.span_id));
+            headers.insert(TRACEPARENT, trace.traceparent(attempt.span_id));
         }
-        let (base, max_body) = (self.base.clone(), self.max_body);
+        let transport = self.clone();
         Box::pin(async move {
-            let response = request.send().await.map_err(|error| classify::transport(&error))?;
-            classify::answer(&response, &base)?;
+            let url = transport.targets[attempt.endpoint].clone();
+            let response =
+                transport.send(url, headers).await.map_err(|error| classify::transport(&error))?;
+            classify::answer(&response, &transport.base)?;
             let status = response.status();
-            body::read(response, max_body).await.map_err(|error| error.with_status(status))
+            body::read(response, transport.max_body)
+                .await
+                .map_err(|error| error.with_status(status))
         })
     }
 }
@@ -146,6 +200,7 @@ impl Service<Attempt> for HttpTransport {
 fn default_headers(settings: &config::Upstream) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
     if let Some(username) = &settings.username {
         let password = settings.password.as_ref().map_or("", |password| password.expose_secret());
         // Marks its value as sensitive, so that no Debug shows it.

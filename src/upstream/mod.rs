@@ -11,7 +11,8 @@
 //!    other down.
 //! 4. **Deadline and telemetry** (`call`): one deadline over connecting, headers and the whole body,
 //!    waiting for a permit not included; each attempt is measured and logged.
-//! 5. **Transport** (`client`): reqwest, and a bound on the body's size (`body`).
+//! 5. **Transport** (`client`): reqwest; what the upstream did not process is sent again (`resend`); the
+//!    body is decoded within a bound on its size (`body`, `content_coding`).
 
 mod answer;
 mod body;
@@ -19,10 +20,12 @@ mod breaker;
 mod call;
 mod classify;
 mod client;
+mod content_coding;
 mod endpoint;
 mod error;
 mod limit;
 mod metrics;
+mod resend;
 mod retry;
 
 use std::fmt;
@@ -127,8 +130,8 @@ impl Upstream {
                 metrics,
                 trace_ids: Arc::clone(&trace_ids),
             };
-            let limited = LimiterService { inner: call, limiter: Arc::clone(&limiter) };
-            let guarded = BreakerService { inner: limited, breaker: Arc::clone(&breaker) };
+            let bounded = LimiterService { inner: call, limiter: Arc::clone(&limiter) };
+            let guarded = BreakerService { inner: bounded, breaker: Arc::clone(&breaker) };
             Source { stack: BoxCloneSyncService::new(Retry::new(policy, guarded)), breaker }
         });
         let sources = sources.collect();

@@ -17,6 +17,7 @@ mod otlp;
 mod page;
 mod readiness;
 mod signals;
+mod upstream_connections;
 mod upstream_faults;
 mod upstream_h2;
 mod upstream_log;

@@ -142,7 +142,7 @@ async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
     let server = ScriptedUpstream::start().await;
     // Four calls earn the retry that the last of them needs.
     let good = || Script::json(GOOD);
-    server.script_each(PATH, [good(), good(), good(), Script::ResetBeforeHeaders, good()]);
+    server.script_each(PATH, [good(), good(), good(), Script::status(503), good()]);
     let source = OneSource::new(&config::Upstream { retries: 2, ..settings(&server.base_url()) });
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let caller = CallContext { trace: TraceContext::parse(parent), ..CallContext::default() };
@@ -168,5 +168,64 @@ async fn a_path_that_makes_no_address_below_the_base_url_is_refused() {
         let error =
             Upstream::new(&settings("http://127.0.0.1:1"), &endpoints, &metrics, 1).unwrap_err();
         assert!(error.to_string().contains("source denial: path"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn unusual_but_clear_header_fields_are_taken() {
+    let many = |count: usize| (0..count).map(|i| format!("X-Field-{i}: value\r\n")).collect();
+    let long: String = (0..30).map(|i| format!("X-{i}: {}\r\n", "x".repeat(10_000))).collect();
+    let fields: [(&str, String); 8] = [
+        ("a folded field", "X-Folded: one\r\n two\r\n\tthree\r\n".to_owned()),
+        ("a folded last field", "X-Folded:\r\n one\r\n".to_owned()),
+        ("101 fields", many(101)),
+        ("500 fields", many(500)),
+        ("4,000 fields", many(4000)),
+        ("300 kB of fields", long),
+        ("a space before the colon", "X-Spaced : value\r\n".to_owned()),
+        ("names in any case", "cONTENT-tYPE: APPLICATION/json; CHARSET=utf-8\r\n".to_owned()),
+    ];
+    let (server, source) = one_source().await;
+    for (name, fields) in fields {
+        let length = GOOD.len();
+        let head = format!("HTTP/1.1 200 OK\r\n{fields}Content-Length: {length}\r\n\r\n{GOOD}");
+        server.script(PATH, Script::Raw(head.into_bytes()));
+        assert_eq!(source.fetch().await.expect(name), GOOD.as_bytes(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn codings_are_named_in_any_case_and_listed() {
+    let (server, source) = one_source().await;
+    let plain = || GOOD.as_bytes().to_vec();
+    let twice = gzip(&gzip(GOOD.as_bytes()));
+    let (head, tail) = GOOD.as_bytes().split_at(9);
+    let members = [gzip(head), gzip(tail)].concat();
+    let cases: [(&str, Vec<u8>); 9] = [
+        ("GZIP", gzip(GOOD.as_bytes())),
+        ("x-gzip", gzip(GOOD.as_bytes())),
+        ("gzip, identity", gzip(GOOD.as_bytes())),
+        ("gzip, GZip", twice),
+        ("gzip", members),
+        ("ZSTD", zstd::stream::encode_all(GOOD.as_bytes(), 3).unwrap()),
+        ("", plain()),
+        ("identity", plain()),
+        ("Identity", plain()),
+    ];
+    for (coding, body) in cases {
+        let reply = Reply { body, ..Reply::json("") }.header("Content-Encoding", coding);
+        server.script(PATH, reply);
+        assert_eq!(source.fetch().await.expect(coding), GOOD.as_bytes(), "{coding:?}");
+    }
+    for (coding, body) in [
+        ("gzip, gzip, gzip", gzip(&gzip(&gzip(GOOD.as_bytes())))),
+        ("gzip", [gzip(GOOD.as_bytes()), b"x".to_vec()].concat()),
+        ("gzip", plain()),
+        ("deflate", plain()),
+    ] {
+        let reply = Reply { body, ..Reply::json("") }.header("Content-Encoding", coding);
+        server.script(PATH, reply);
+        let error = source.fetch().await.unwrap_err();
+        assert_eq!(error.kind, Outcome::Decode, "{coding:?}");
     }
 }

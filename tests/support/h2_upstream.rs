@@ -22,7 +22,9 @@ use tokio_rustls::TlsAcceptor;
 pub enum Act {
     /// 200 with this body.
     Answer(&'static str),
-    /// The same, once so many calls wait at the barrier.
+    /// The same, with so many header fields besides.
+    AnswerWithFields(usize, &'static str),
+    /// The same as the first, once so many calls wait at the barrier.
     AnswerTogether(Arc<Barrier>, &'static str),
     /// Says nothing.
     Hang,
@@ -141,6 +143,12 @@ async fn play(act: Act, mut respond: SendResponse<Bytes>) {
         Act::Hang => drop(poll_fn(|context| respond.poll_reset(context)).await),
         Act::Reset(reason) => respond.send_reset(reason),
         Act::Answer(body) => send(begin(None), body, true),
+        Act::AnswerWithFields(count, body) => {
+            let fields = (0..count).fold(response(), |response, i| {
+                response.header(format!("x-field-{i}"), "a value of some length")
+            });
+            send(respond.send_response(fields.body(()).unwrap(), false).ok(), body, true);
+        }
         Act::AnswerTogether(barrier, body) => {
             barrier.wait().await;
             send(begin(None), body, true);

@@ -7,6 +7,7 @@ pub mod authority;
 pub mod captured_log;
 pub mod client;
 pub mod gateway;
+pub mod h2_frames_upstream;
 pub mod h2_upstream;
 pub mod metrics_page;
 pub mod one_source;
