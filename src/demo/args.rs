@@ -19,7 +19,7 @@ use super::{Data, Endpoint, Fault, Options};
 /// The flags of `demo-upstream`; [`Options`] are made from them.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Where to listen; port 0 takes any that is free
+    /// The address to listen on; port 0 takes any free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9002")]
     listen: SocketAddr,
     /// The Basic auth user
@@ -42,23 +42,23 @@ pub struct Args {
     /// records]
     #[arg(long, value_name = "N", requires = "incidents", value_parser = clap::value_parser!(u64).range(1..=Plan::MAX_EMPLOYEES))]
     employees: Option<u64>,
-    /// Another seed gives other data, jitter and failures
+    /// The seed of the data, the jitter and the failures
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
     /// Compress for clients that accept gzip
     #[arg(long)]
     gzip: bool,
 
-    /// What a lone call takes
+    /// How long a call takes when no other is in flight
     #[arg(long, value_name = "DURATION", default_value = "1500ms", value_parser = humantime::parse_duration)]
     latency: Duration,
     /// How much calls slow each other down: n at once take LATENCY × (1 + F × (n − 1)²) each
     #[arg(long, value_name = "F", default_value_t = CONTENTION, allow_negative_numbers = true, value_parser = factor)]
     contention: f64,
-    /// How far each call's latency strays to either side, 0 to 1 of it
+    /// The jitter of each call's latency, up or down, as a share of it, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true, value_parser = share)]
     jitter: f64,
-    /// The share of calls that are answered 500, 0 to 1
+    /// The share of calls that are answered with 500, 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, allow_negative_numbers = true, value_parser = share)]
     fail: f64,
     /// Send Retry-After with every 429 and 503
@@ -67,46 +67,47 @@ pub struct Args {
 
     /// Never answer
     #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Hang))]
-    hang: Vec<Placed>,
+    hang: Vec<SourceFault>,
     /// Stop in the middle of the body, with the connection open
     #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Stall))]
-    stall: Vec<Placed>,
+    stall: Vec<SourceFault>,
     /// Close the connection in the middle of the body
     #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::CutOff))]
-    cut_off: Vec<Placed>,
-    /// Send the body at so many bytes a second [default: 100]
+    cut_off: Vec<SourceFault>,
+    /// Send the body at this many bytes per second [default: 100]
     #[arg(long, value_name = "SOURCE[=BYTES]", help_heading = FAULTS, value_parser = drip)]
-    drip: Vec<Placed>,
+    drip: Vec<SourceFault>,
     /// Answer with this status, 201 to 599
     #[arg(long, value_name = "SOURCE=CODE", help_heading = FAULTS, value_parser = status)]
-    status: Vec<Placed>,
+    status: Vec<SourceFault>,
     /// Redirect (302) to this URL; the source's own path makes a loop
     #[arg(long, value_name = "SOURCE=URL", help_heading = FAULTS, value_parser = redirect)]
-    redirect: Vec<Placed>,
+    redirect: Vec<SourceFault>,
     /// Answer 200 with the wrong body: html, json (half of it), shape, utf8 or deep [default: html]
     #[arg(long, value_name = "SOURCE[=KIND]", help_heading = FAULTS, value_parser = garbage)]
-    garbage: Vec<Placed>,
+    garbage: Vec<SourceFault>,
     /// Answer 200 with an empty body
     #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Empty))]
-    empty: Vec<Placed>,
+    empty: Vec<SourceFault>,
     /// Send a body without end
     #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Endless))]
-    endless: Vec<Placed>,
+    endless: Vec<SourceFault>,
     /// Send a little gzip that decompresses to 256 MiB
     #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Bomb))]
-    bomb: Vec<Placed>,
-    /// Answer 500 every second time
+    bomb: Vec<SourceFault>,
+    /// Answer every second call with 500
     #[arg(long, value_name = "SOURCE", help_heading = FAULTS, value_parser = |text: &str| plain(text, Fault::Flap))]
-    flap: Vec<Placed>,
+    flap: Vec<SourceFault>,
 }
 
 const FAULTS: &str = "Faults (repeat a flag for several sources; one fault a source)";
 
-/// What goes wrong where.
-type Placed = (Endpoint, Fault);
+/// A fault and the endpoint that has it.
+type SourceFault = (Endpoint, Fault);
 
 impl Args {
-    /// What to give `curl -u`. A password of the caller's is not ours to print; curl asks for it.
+    /// The argument for `curl -u`. It leaves out a password that the user chose, since that must not
+    /// be printed; curl asks for it then.
     pub(super) fn curl_user(&self) -> String {
         let has_known_password = self.password.expose_secret() == PASSWORD;
         if has_known_password {
@@ -132,7 +133,7 @@ impl TryFrom<Args> for Options {
             Data::Live { seed: args.seed }
         };
         let mut faults = HashMap::new();
-        let placed = [
+        let requested = [
             args.hang,
             args.stall,
             args.cut_off,
@@ -145,7 +146,7 @@ impl TryFrom<Args> for Options {
             args.bomb,
             args.flap,
         ];
-        for (endpoint, fault) in placed.into_iter().flatten() {
+        for (endpoint, fault) in requested.into_iter().flatten() {
             let second = fault.flag();
             if let Some(first) = faults.insert(endpoint, fault) {
                 return Err(TwoFaults { endpoint, first: first.flag(), second });
@@ -169,7 +170,7 @@ impl TryFrom<Args> for Options {
     }
 }
 
-/// Two faults were asked of one source.
+/// Two faults were requested for one source.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TwoFaults {
     endpoint: Endpoint,
@@ -181,64 +182,65 @@ impl fmt::Display for TwoFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { endpoint, first, second } = self;
         if first == second {
-            write!(f, "{first} names {endpoint} twice; once will do")
+            write!(f, "{first} names {endpoint} twice; give it once")
         } else {
-            write!(f, "both {first} and {second} name {endpoint}; a source has one fault at most")
+            write!(f, "both {first} and {second} name {endpoint}; a source has at most one fault")
         }
     }
 }
 
 impl std::error::Error for TwoFaults {}
 
-fn plain(source: &str, fault: Fault) -> Result<Placed, UnknownSource> {
+fn plain(source: &str, fault: Fault) -> Result<SourceFault, UnknownSource> {
     Ok((source.parse()?, fault))
 }
 
-fn drip(text: &str) -> Result<Placed, String> {
+fn drip(text: &str) -> Result<SourceFault, String> {
     let (source, bytes) = text.split_once('=').unwrap_or((text, "100"));
-    let per_second =
-        bytes.parse().map_err(|_| format!("{bytes:?} is no number of bytes a second"))?;
-    placed(source, Fault::Drip(per_second))
+    let per_second = bytes
+        .parse()
+        .map_err(|_| format!("{bytes:?} is not a number of bytes per second, from 1 up"))?;
+    at_source(source, Fault::Drip(per_second))
 }
 
-fn status(text: &str) -> Result<Placed, String> {
-    let (source, code) = text.split_once('=').ok_or("a status is wanted, as in denial=503")?;
+fn status(text: &str) -> Result<SourceFault, String> {
+    let (source, code) = text.split_once('=').ok_or("give a status, as in denial=503")?;
     let status =
         code.parse().ok().filter(|status| (201..600).contains(&StatusCode::as_u16(status)));
-    placed(
+    at_source(
         source,
-        Fault::Status(status.ok_or_else(|| format!("{code:?} is no status from 201 to 599"))?),
+        Fault::Status(status.ok_or_else(|| format!("{code:?} is not a status from 201 to 599"))?),
     )
 }
 
-fn redirect(text: &str) -> Result<Placed, String> {
+fn redirect(text: &str) -> Result<SourceFault, String> {
     let (source, url) =
-        text.split_once('=').ok_or("a URL is wanted, as in denial=http://127.0.0.1:9/")?;
+        text.split_once('=').ok_or("give a URL, as in denial=http://127.0.0.1:9/")?;
     let url =
-        HeaderValue::from_str(url).map_err(|_| format!("{url:?} cannot stand in a header"))?;
-    placed(source, Fault::Redirect(url))
+        HeaderValue::from_str(url).map_err(|_| format!("{url:?} is not a valid header value"))?;
+    at_source(source, Fault::Redirect(url))
 }
 
-fn garbage(text: &str) -> Result<Placed, String> {
+fn garbage(text: &str) -> Result<SourceFault, String> {
     let (source, kind) = text.split_once('=').unwrap_or((text, "html"));
     let kind: Garbage = kind.parse().map_err(|error: UnknownGarbage| error.to_string())?;
-    placed(source, Fault::Garbage(kind))
+    at_source(source, Fault::Garbage(kind))
 }
 
-fn placed(source: &str, fault: Fault) -> Result<Placed, String> {
+fn at_source(source: &str, fault: Fault) -> Result<SourceFault, String> {
     plain(source, fault).map_err(|error| error.to_string())
 }
 
 fn factor(text: &str) -> Result<f64, &'static str> {
     let factor = text.parse().ok().filter(|factor: &f64| factor.is_finite() && *factor >= 0.0);
-    factor.ok_or("a number from 0 up is wanted")
+    factor.ok_or("must be a number from 0 up")
 }
 
 fn share(text: &str) -> Result<f64, &'static str> {
     text.parse()
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or("a number from 0 to 1 is wanted")
+        .ok_or("must be a number from 0 to 1")
 }
 
 #[cfg(test)]

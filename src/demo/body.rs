@@ -1,4 +1,4 @@
-//! The bodies that the demo upstream sends, sound and unsound.
+//! The bodies that the demo upstream sends, right and faulty.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -12,34 +12,32 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::fault::Fault;
 
-/// What every answer of the demo upstream carries.
+/// The body of every answer of the demo upstream.
 pub(super) type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
 
-/// The bytes, at once.
+/// All of the bytes at once.
 pub(super) fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// The first half of the bytes, then nothing for ever.
+/// The first half of the bytes, then nothing, without an end.
 pub(super) fn stalled(bytes: &Bytes) -> Body {
     streamed(stream::iter([Ok(first_half(bytes))]).chain(stream::pending()))
 }
 
-/// The first half of the bytes, then an error, on which the server closes the connection.
+/// The first half of the bytes, then an error, which makes the server close the connection.
 pub(super) fn cut_off(bytes: &Bytes) -> Body {
     let broken = async {
-        // The half must be on its way before the server hears of the error, which drops what it has
-        // not flushed.
+        // The server must flush the half before it sees the error, which drops what is not flushed.
         tokio::task::yield_now().await;
         Err(io::Error::other("cut off on purpose"))
     };
     streamed(stream::iter([Ok(first_half(bytes))]).chain(stream::once(broken)))
 }
 
-/// The bytes, this many a second, a tenth of them each tenth of a second; less than ten a second
-/// come one by one.
+/// The bytes at this rate, in ten chunks per second; below ten bytes per second one by one.
 pub(super) fn dripping(bytes: Bytes, per_second: NonZeroU32) -> Body {
-    let (drop, pause) = match per_second.get() {
+    let (chunk, pause) = match per_second.get() {
         few @ ..10 => (1, Duration::from_secs(1) / few),
         many => (many as usize / 10, Duration::from_millis(100)),
     };
@@ -48,12 +46,12 @@ pub(super) fn dripping(bytes: Bytes, per_second: NonZeroU32) -> Body {
             return None;
         }
         tokio::time::sleep(pause).await;
-        let next = rest.split_to(drop.min(rest.len()));
+        let next = rest.split_to(chunk.min(rest.len()));
         Some((Ok(next), rest))
     }))
 }
 
-/// The start of any of the upstream's bodies, then spaces without end.
+/// An opening brace, then spaces without end.
 pub(super) fn endless() -> Body {
     let spaces = Bytes::from(vec![b' '; 64 << 10]);
     streamed(
@@ -62,15 +60,15 @@ pub(super) fn endless() -> Body {
     )
 }
 
-/// A gzip body of [`Fault::BOMB_SIZE`] spaces. One member: clients that take only the first are
-/// common.
+/// A gzip body of [`Fault::BOMB_BYTES`] spaces, in one member, since many clients read only the
+/// first.
 pub(super) fn bomb() -> Bytes {
-    gzip(&vec![b' '; Fault::BOMB_SIZE])
+    gzip(&vec![b' '; Fault::BOMB_BYTES])
 }
 
 /// The bytes as one gzip member.
 pub(super) fn gzip(bytes: &[u8]) -> Bytes {
-    // Not `fastest()`: that is level 0, which only stores.
+    // `fastest()` is level 0, which does not compress.
     let mut compressor = Compressor::new(CompressionLvl::new(1).expect("level 1 exists"));
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
     let length = compressor.gzip_compress(bytes, &mut out).expect("the bound suffices");

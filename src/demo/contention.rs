@@ -1,23 +1,23 @@
 //! How calls slow each other down.
 //!
-//! What is known of the real upstream: a lone call takes about 1.5 s, seven at once about 4 s each.
-//! The law here fits both with one factor `F`: with `n` calls in flight each of them works at the
-//! rate `1 / (1 + F·(n−1)²)`, so a call that is alone takes `latency`, and `n` that start together
-//! take `latency × (1 + F·(n−1)²)`. The law is convex because a shared resource that thrashes is: a
-//! few calls at once gain throughput, many lose it, so that there is a best number of calls (about
-//! five with the default factor) for a client to find.
+//! At the real upstream, a lone call takes about 1.5 s, and seven concurrent calls take about 4 s
+//! each. The model here fits both with one factor `F`: with `n` calls in flight, each progresses at
+//! the rate `1 / (1 + F·(n−1)²)`. A lone call takes `latency`, and `n` calls that start together take
+//! `latency × (1 + F·(n−1)²)`. The model is convex, like a shared resource that thrashes: a few
+//! concurrent calls gain throughput, many lose it. So a client can find a best number of calls, about
+//! five with the default factor.
 //!
-//! Calls come and go, so the rate changes under way. A virtual clock keeps that simple: it runs at
-//! the rate of the moment, and a call is done when the clock has moved on by the call's work since
-//! it started.
+//! Calls start and end, so the rate changes while a call is in flight. A virtual clock keeps that
+//! simple: it runs at the current rate, and a call is done when the clock has advanced by the call's
+//! work since the call started.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Work left below this is none: what rounding leaves over.
-const NONE: f64 = 1e-6;
+/// Less remaining work, in seconds, is a rounding error.
+const ROUNDING_ERROR_SECONDS: f64 = 1e-6;
 
 /// The shared resource that all calls work on.
 #[derive(Debug)]
@@ -29,34 +29,37 @@ pub(super) struct Contention {
 #[derive(Debug)]
 struct Clock {
     in_flight: u32,
-    /// Seconds of work that a call in flight since the clock was last idle would have behind it.
+    /// Seconds of work done by a call that has been in flight since the clock was last idle, as of
+    /// `updated_at`.
     worked: f64,
-    /// When `worked` was true.
-    at: Instant,
+    updated_at: Instant,
 }
 
 impl Contention {
-    /// A resource that one call has for itself, and that further calls slow down by `factor`
-    /// (finite, not negative).
+    /// `factor` is the `F` of the model: finite and not negative.
     pub(super) fn new(factor: f64) -> Self {
         Self {
             factor,
-            clock: watch::Sender::new(Clock { in_flight: 0, worked: 0.0, at: Instant::now() }),
+            clock: watch::Sender::new(Clock {
+                in_flight: 0,
+                worked: 0.0,
+                updated_at: Instant::now(),
+            }),
         }
     }
 
-    /// Resolves when `work`, the time it takes alone, is done. Dropping the future gives its place
-    /// up.
+    /// Completes when `work` is done, which is the time that it takes alone. Dropping the future
+    /// ends the call.
     pub(super) async fn work(&self, work: Duration) {
         let mut clock = self.clock.subscribe();
         let done = self.enter() + work.as_secs_f64();
-        let _place = Place(self);
+        let _call = CallInFlight(self);
         loop {
             let left = {
                 let clock = clock.borrow_and_update();
                 (done - self.worked(&clock)) / self.rate(clock.in_flight)
             };
-            if left <= NONE {
+            if left <= ROUNDING_ERROR_SECONDS {
                 return;
             }
             // The sender lives in `self`, so `changed` cannot fail.
@@ -67,14 +70,14 @@ impl Contention {
         }
     }
 
-    /// Resolves once so many calls are being worked on.
+    /// Completes once exactly this many calls are in flight.
     #[cfg(test)]
-    pub(super) async fn wait_for_in_flight(&self, wanted: u32) {
+    pub(super) async fn wait_for_in_flight(&self, count: u32) {
         let mut clock = self.clock.subscribe();
-        clock.wait_for(|clock| clock.in_flight == wanted).await.expect("the sender lives in self");
+        clock.wait_for(|clock| clock.in_flight == count).await.expect("the sender lives in self");
     }
 
-    /// Takes a place; the clock's reading at that moment.
+    /// Starts a call, and gives the clock's reading at that time.
     fn enter(&self) -> f64 {
         let mut entered = 0.0;
         self.clock.send_modify(|clock| {
@@ -89,7 +92,7 @@ impl Contention {
         self.clock.send_modify(|clock| {
             self.advance(clock);
             clock.in_flight -= 1;
-            // Nobody counts from the old reading any more; small readings keep their precision.
+            // No call counts from the old reading any more, and small readings are more precise.
             if clock.in_flight == 0 {
                 clock.worked = 0.0;
             }
@@ -98,11 +101,11 @@ impl Contention {
 
     fn advance(&self, clock: &mut Clock) {
         clock.worked = self.worked(clock);
-        clock.at = Instant::now();
+        clock.updated_at = Instant::now();
     }
 
     fn worked(&self, clock: &Clock) -> f64 {
-        clock.worked + clock.at.elapsed().as_secs_f64() * self.rate(clock.in_flight)
+        clock.worked + clock.updated_at.elapsed().as_secs_f64() * self.rate(clock.in_flight)
     }
 
     fn rate(&self, in_flight: u32) -> f64 {
@@ -111,10 +114,10 @@ impl Contention {
     }
 }
 
-/// One call's place; given up on drop.
-struct Place<'a>(&'a Contention);
+/// A call in flight, which ends on drop.
+struct CallInFlight<'a>(&'a Contention);
 
-impl Drop for Place<'_> {
+impl Drop for CallInFlight<'_> {
     fn drop(&mut self) {
         self.0.leave();
     }
@@ -137,13 +140,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn assert_close(seconds: f64, wanted: f64) {
+    fn assert_close(seconds: f64, expected: f64) {
         // tokio's timers have a resolution of 1 ms, and each change of rate may round once.
-        assert!((seconds - wanted).abs() < 0.02, "{seconds} s, wanted about {wanted} s");
+        assert!((seconds - expected).abs() < 0.02, "{seconds} s, expected about {expected} s");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_defaults_are_what_users_know() {
+    async fn the_defaults_match_the_real_upstream() {
         let contention = Contention::new(CONTENTION);
         assert_close(timed(contention.work(LATENCY)).await, 1.5);
         let seven = join_all((0..7).map(|_| timed(contention.work(LATENCY)))).await;
@@ -154,12 +157,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn neither_one_at_a_time_nor_all_at_once_is_best() {
+    async fn a_few_concurrent_calls_are_faster_than_one_or_all() {
         async fn refresh(calls_at_once: usize) -> f64 {
             let contention = Contention::new(CONTENTION);
-            let places = tokio::sync::Semaphore::new(calls_at_once);
+            let permits = tokio::sync::Semaphore::new(calls_at_once);
             timed(join_all((0..8).map(|_| async {
-                let _place = places.acquire().await;
+                let _permit = permits.acquire().await;
                 contention.work(LATENCY).await;
             })))
             .await
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_comes_later_slows_the_first_only_from_then_on() {
+    async fn a_later_call_slows_the_first_only_from_then_on() {
         // Two calls run at 1 / (1 + 1) of the speed. The first has 0.5 s of work behind it when the
         // second starts, so 0.5 s are left, which take 1 s. By then the second has done 0.5 s, and
         // does the rest alone in 0.5 s.
@@ -186,10 +189,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_dropped_gives_its_place_up() {
+    async fn a_call_that_is_dropped_no_longer_slows_others() {
         let contention = Arc::new(Contention::new(1.0));
         let work = Duration::from_secs(1);
-        let given_up = tokio::spawn({
+        let dropped = tokio::spawn({
             let contention = contention.clone();
             async move { contention.work(work).await }
         });
@@ -199,7 +202,7 @@ mod tests {
         });
         contention.wait_for_in_flight(2).await;
         advance(Duration::from_secs(1)).await;
-        given_up.abort();
+        dropped.abort();
         // Half of the work was done in the first second, at half the speed.
         assert_close(staying.await.unwrap(), 1.5);
         contention.wait_for_in_flight(0).await;

@@ -38,7 +38,7 @@ impl Endpoint {
         Self::Other,
     ];
 
-    /// The source's name, also that of its fixture (`<name>.json`).
+    /// The source's name, which is also the name of its fixture, `<name>.json`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Endpoint {
         }
     }
 
-    /// The path it is served at; the trailing slash belongs to it.
+    /// Its path, with the trailing slash.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -68,12 +68,12 @@ impl Endpoint {
         }
     }
 
-    /// The endpoint served at exactly `path`.
+    /// The endpoint with exactly this path.
     pub(super) fn at(path: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|endpoint| endpoint.path() == path)
     }
 
-    /// Its place in [`Endpoint::ALL`].
+    /// Its index in [`Endpoint::ALL`].
     pub(super) const fn index(self) -> usize {
         self as usize
     }
@@ -96,7 +96,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// A name that no endpoint has.
+/// The name of no endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownSource(String);
 
@@ -121,14 +121,16 @@ mod tests {
     #[test]
     fn names_paths_and_order_are_those_of_the_default_configuration() {
         let config = Config::default();
-        let wanted = std::iter::once((IDENTITIES, config.identities.path.as_str())).chain(
+        let expected = std::iter::once((IDENTITIES, config.identities.path.as_str())).chain(
             config.sources.iter().map(|source| (source.name.as_str(), source.path.as_str())),
         );
-        assert!(wanted.eq(Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), endpoint.path()))));
+        assert!(
+            expected.eq(Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), endpoint.path())))
+        );
     }
 
     #[test]
-    fn a_name_finds_its_endpoint_and_an_unknown_one_is_told_the_names() {
+    fn an_endpoint_is_found_by_its_name_and_an_unknown_name_lists_all() {
         for (index, endpoint) in Endpoint::ALL.into_iter().enumerate() {
             assert_eq!(endpoint.name().parse(), Ok(endpoint));
             assert_eq!(endpoint.index(), index);

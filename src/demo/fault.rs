@@ -1,4 +1,4 @@
-//! What can be made to go wrong at one endpoint.
+//! Faults that an endpoint can have.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,40 +6,40 @@ use std::str::FromStr;
 
 use http::{HeaderValue, StatusCode};
 
-/// What an endpoint does instead of answering. It shows after the call's latency, for calls with
-/// the right credentials.
+/// What an endpoint does instead of answering. It happens after the call's latency, and only to calls
+/// with the right credentials.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
-    /// Nothing comes, not even a status.
+    /// Sends nothing, not even a status.
     Hang,
-    /// Half of the body comes, then nothing more; the connection stays open.
+    /// Sends half of the body, then nothing; the connection stays open.
     Stall,
-    /// This status, with a text for a body; 401 with its challenge.
+    /// Sends this status with a text body; 401 with a challenge.
     Status(StatusCode),
-    /// Half of the announced body comes, then the connection closes.
+    /// Sends half of the announced body, then closes the connection.
     CutOff,
-    /// The body comes at this many bytes a second.
+    /// Sends the body at this many bytes per second.
     Drip(NonZeroU32),
-    /// 200 with a body that is none of the upstream's.
+    /// Sends 200 with a body that is not the upstream's.
     Garbage(Garbage),
-    /// 302 to this URL, absolute or not.
+    /// Redirects (302) to this URL, absolute or relative.
     Redirect(HeaderValue),
-    /// 200 with no body at all.
+    /// Sends 200 with an empty body.
     Empty,
-    /// The body begins, and goes on for ever (with spaces, as fast as the client reads).
+    /// Sends a body of spaces without end, as fast as the client reads.
     Endless,
-    /// Less than 2 MB of gzip, whatever the client accepts, that decompresses to
-    /// [`Fault::BOMB_SIZE`].
+    /// Sends less than 2 MB of gzip, whatever the client accepts, that decompresses to
+    /// [`Fault::BOMB_BYTES`].
     Bomb,
-    /// Every second call is answered 500, the first one among them.
+    /// Answers every second call with 500, beginning with the first.
     Flap,
 }
 
 impl Fault {
-    /// How large the body of [`Fault::Bomb`] is once it is decompressed, in bytes.
-    pub const BOMB_SIZE: usize = 256 << 20;
+    /// The decompressed size of the body of [`Fault::Bomb`].
+    pub const BOMB_BYTES: usize = 256 << 20;
 
-    /// The flag that asks for it.
+    /// The flag of `demo-upstream` that sets it.
     #[must_use]
     pub const fn flag(&self) -> &'static str {
         match self {
@@ -58,16 +58,16 @@ impl Fault {
     }
 }
 
-/// Kinds of bodies that are not what the endpoint promises.
+/// The bodies of [`Fault::Garbage`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Garbage {
-    /// A proxy's page, `text/html`.
+    /// A sign-in page, `text/html`.
     Html,
-    /// The first half of the true body, its length as if that were all.
+    /// The first half of the right body, as if that were all of it.
     Json,
-    /// JSON of another shape.
+    /// Valid JSON of another shape.
     Shape,
-    /// JSON but for two bytes that are not UTF-8.
+    /// JSON with two bytes that are not UTF-8.
     Utf8,
     /// JSON that nests 10,000 deep.
     Deep,
@@ -92,7 +92,7 @@ impl FromStr for Garbage {
     }
 }
 
-/// A name that no kind of garbage has.
+/// The name of no kind of garbage.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownGarbage(String);
 

@@ -1,9 +1,8 @@
-//! An upstream to try the gateway with: a real HTTP server that behaves as the real one is known
-//! to, or worse.
+//! The demo upstream: an HTTP server to try the gateway with, which behaves like the real upstream
+//! or, on request, worse.
 //!
-//! It serves the eight endpoints behind Basic auth, is slow, gets slower with each call in flight,
-//! and misbehaves on request, source by source. What it serves comes from the binary, a directory,
-//! or a generator.
+//! It serves the eight endpoints behind Basic auth, takes time to answer, takes longer the more
+//! calls are in flight, and can be given a fault for each source.
 
 mod args;
 mod body;
@@ -27,13 +26,13 @@ pub use fault::{Fault, Garbage, UnknownGarbage};
 pub use options::{CONTENTION, LATENCY, Options, PASSWORD, USERNAME};
 pub use server::Upstream;
 
-/// Runs `demo-upstream` until SIGINT or SIGTERM: serves, and says on stderr where and how to try
-/// it.
+/// Runs `demo-upstream` until SIGINT or SIGTERM. Prints on stderr where it listens and a command to
+/// try it.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidInput`] for bad usage (also a fixture that cannot be read), with a
-/// message for people; else what binding the address or listening to signals gave.
+/// [`io::ErrorKind::InvalidInput`], with a message for users, for bad usage or a fixture that cannot
+/// be read; else the error from binding the address or from listening to signals.
 pub async fn run(args: Args) -> io::Result<()> {
     let user = args.curl_user();
     let options = Options::try_from(args)

@@ -9,11 +9,11 @@ use secrecy::SecretString;
 
 use super::{Data, Endpoint, Fault, generate};
 
-/// The user that the demo upstream knows.
+/// The Basic auth user, unless another is chosen.
 pub const USERNAME: &str = "demo";
 /// That user's password.
 pub const PASSWORD: &str = "demo";
-/// What a lone call takes.
+/// How long a call takes when no other is in flight.
 pub const LATENCY: Duration = Duration::from_millis(1500);
 /// How much calls slow each other down; seven at once take 4.0 s each.
 pub const CONTENTION: f64 = 0.0463;
@@ -21,37 +21,37 @@ pub const CONTENTION: f64 = 0.0463;
 /// How the demo upstream behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where it listens; port 0 takes any that is free.
+    /// The address to listen on; port 0 takes any free port.
     pub listen: SocketAddr,
-    /// The Basic auth user that it knows.
+    /// The Basic auth user.
     pub username: String,
     /// That user's password.
     pub password: SecretString,
     /// What it answers with.
     pub data: Data,
-    /// What time it is at the start; tokio's clock goes on from there, which tests can pause.
+    /// The wall-clock time at the start. Tokio's clock, which tests can pause, counts on from it.
     pub started_at: SystemTime,
-    /// What a lone call takes.
+    /// How long a call takes when no other is in flight.
     pub latency: Duration,
     /// How much calls slow each other down: `n` at once take `latency × (1 + contention × (n −
     /// 1)²)` each.
     pub contention: f64,
-    /// How far each call's latency strays to either side, as a share of it, 0 to 1.
+    /// The jitter of each call's latency, up or down, as a share of it, 0 to 1.
     pub jitter: f64,
-    /// The share of calls that are answered 500, 0 to 1.
+    /// The share of calls that are answered with 500, 0 to 1.
     pub fail: f64,
-    /// The `Retry-After` of 429 and 503 answers, in seconds; none without it.
+    /// The `Retry-After` of 429 and 503 answers, in seconds.
     pub retry_after: Option<u32>,
-    /// Whether clients that accept gzip get it.
+    /// Whether to compress for clients that accept gzip.
     pub gzip: bool,
     /// The seed of [`Options::jitter`] and [`Options::fail`].
     pub seed: u64,
-    /// What goes wrong, and where.
+    /// The faults, at most one for each endpoint.
     pub faults: HashMap<Endpoint, Fault>,
 }
 
 impl Default for Options {
-    /// The behaviour that users know of the real upstream: slow, slower together, sound.
+    /// The known behaviour of the real upstream: slow, slower with concurrent calls, no faults.
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -72,7 +72,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Refuses numbers out of range, by name.
+    /// Refuses numbers that are out of range.
     pub(super) fn check(&self) -> io::Result<()> {
         let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         if !(self.contention.is_finite() && self.contention >= 0.0) {

@@ -1,4 +1,4 @@
-//! Connections of the demo upstream.
+//! The demo upstream's listener and connections.
 
 use std::convert::Infallible;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::Options;
 use super::service::Service;
 
-/// A demo upstream that serves until it is dropped, which also ends its connections.
+/// A running demo upstream. Dropping it closes the listener and all connections.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
@@ -24,20 +24,19 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Binds, reads or makes the data, and serves on the current tokio runtime.
+    /// Binds the address, loads the data, and serves on the current tokio runtime.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidInput`] if an option is out of range or a file of
-    /// [`super::Data::Directory`] cannot be read, naming it; else what binding gave, naming the
-    /// address.
+    /// [`super::Data::Directory`] cannot be read; else the error from binding the address.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let wanted = options.listen;
+        let address = options.listen;
         let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot listen on {wanted}: {error}"))
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         };
-        // Before the data, which can be large: a port in use is told at once.
-        let listener = TcpListener::bind(wanted).await.map_err(named)?;
+        // Before loading the data, which can take a while, so that a port in use is reported at once.
+        let listener = TcpListener::bind(address).await.map_err(named)?;
         let address = listener.local_addr().map_err(named)?;
         let service = tokio::task::spawn_blocking(|| Service::new(options))
             .await
@@ -47,13 +46,13 @@ impl Upstream {
         Ok(Self { address, _server: server })
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The base URL for a client on this machine, without a slash at its end.
+    /// The base URL for a client on this machine, without a trailing slash.
     #[must_use]
     pub fn base_url(&self) -> String {
         let mut address = self.address;
@@ -76,8 +75,7 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
                     connections.spawn(serve(stream, service.clone()));
                 }
                 Err(error) => {
-                    // Out of file descriptors, most likely; trying again at once would only burn
-                    // the CPU.
+                    // Most likely it is out of file descriptors; a retry at once would fail too.
                     tracing::warn!(%error, "demo upstream cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -88,14 +86,14 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
 }
 
 async fn serve(stream: TcpStream, service: Arc<Service>) {
-    // Small answers must not wait for an acknowledgement; without the option they still come.
+    // Without this option small answers are slower, but still right.
     let _ = stream.set_nodelay(true);
     let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.answer(request.into_parts().0).await) }
     });
-    // No timer: an idle connection stays open, since closing one just as a client uses it again
-    // would be a fault that nobody asked for.
+    // Without a timer an idle connection stays open. Closing it just as a client uses it again would
+    // be a fault that nobody asked for.
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await {
         tracing::debug!(%error, "demo upstream lost a connection");
     }
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_client_that_hangs_up_gives_its_place_up() {
+    async fn a_call_ends_when_its_client_disconnects() {
         let options = Options { latency: Duration::from_hours(1), ..Options::default() };
         let service = Arc::new(Service::new(options).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -29,7 +29,7 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"demo upstream\", charset=\"UTF-8\"");
 
-/// Everything that an answer depends on.
+/// What the answers are made from.
 pub(super) struct Service {
     options: Options,
     /// When it was made, at [`Options::started_at`].
@@ -40,19 +40,19 @@ pub(super) struct Service {
     /// Empty unless an endpoint sends it.
     bomb: Bytes,
     contention: Contention,
-    chance: Mutex<fastrand::Rng>,
-    /// Whether the endpoint's next call is a good one, where [`Fault::Flap`] is set.
-    well: [AtomicBool; Endpoint::ALL.len()],
+    rng: Mutex<fastrand::Rng>,
+    /// By [`Endpoint::index`]: whether the next call succeeds under [`Fault::Flap`].
+    succeeds_next: [AtomicBool; Endpoint::ALL.len()],
 }
 
-/// A body's bytes as they go over the wire.
+/// A body's bytes as they are sent.
 struct Payload {
     bytes: Bytes,
     encoding: Option<HeaderValue>,
 }
 
 impl Service {
-    /// Reads or makes the data, which may take a while.
+    /// Loads the data, which can take a while.
     pub(super) fn new(options: Options) -> io::Result<Self> {
         options.check()?;
         let bodies = options.data.load(options.started_at)?;
@@ -68,33 +68,33 @@ impl Service {
             Bytes::new()
         };
         let contention = Contention::new(options.contention);
-        let chance = Mutex::new(fastrand::Rng::with_seed(options.seed));
+        let rng = Mutex::new(fastrand::Rng::with_seed(options.seed));
         let start = Instant::now();
-        let well = Default::default();
-        Ok(Self { options, start, bodies, gzip, bomb, contention, chance, well })
+        let succeeds_next = Default::default();
+        Ok(Self { options, start, bodies, gzip, bomb, contention, rng, succeeds_next })
     }
 
-    /// Answers one request. Dropping the future, as the server does when the client goes, ends the
-    /// work on it.
+    /// Answers one request. Dropping the future, as the server does when the client disconnects,
+    /// ends the call.
     pub(super) async fn answer(&self, request: request::Parts) -> Response<Body> {
         let Some(endpoint) = Endpoint::at(request.uri.path()) else {
             return text(StatusCode::NOT_FOUND, "the demo upstream has no such path\n");
         };
         if request.method != Method::GET {
-            let answer = text(StatusCode::METHOD_NOT_ALLOWED, "GET alone is served here\n");
+            let answer = text(StatusCode::METHOD_NOT_ALLOWED, "only GET is supported\n");
             return with(answer, ALLOW, HeaderValue::from_static("GET"));
         }
         if !self.is_authorized(&request.headers) {
             return unauthorized();
         }
-        let (work, fails) = self.draw();
-        self.contention.work(work).await;
+        let (latency, fails) = self.draw();
+        self.contention.work(latency).await;
         let answer = match self.options.faults.get(&endpoint) {
             _ if fails => {
-                text(StatusCode::INTERNAL_SERVER_ERROR, "failing at random, on purpose\n")
+                text(StatusCode::INTERNAL_SERVER_ERROR, "a random failure, as requested\n")
             }
             Some(fault) => self.faulty(endpoint, fault, &request.headers).await,
-            None => self.sound(endpoint, &request.headers),
+            None => self.ok(endpoint, &request.headers),
         };
         tracing::debug!(
             source = endpoint.name(),
@@ -104,10 +104,10 @@ impl Service {
         answer
     }
 
-    /// Resolves once so many calls are being worked on.
+    /// Completes once exactly this many calls are in flight.
     #[cfg(test)]
-    pub(super) async fn wait_for_in_flight(&self, wanted: u32) {
-        self.contention.wait_for_in_flight(wanted).await;
+    pub(super) async fn wait_for_in_flight(&self, count: u32) {
+        self.contention.wait_for_in_flight(count).await;
     }
 
     fn is_authorized(&self, headers: &HeaderMap) -> bool {
@@ -117,15 +117,12 @@ impl Service {
         })
     }
 
-    /// How long a call is to take if it is alone, and whether it is to fail.
+    /// The latency of a call without concurrent ones, and whether it fails.
     fn draw(&self) -> (Duration, bool) {
-        let (stray, fate) = {
-            // Nothing panics while holding the lock.
-            let mut chance = self.chance.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            (chance.f64(), chance.f64())
-        };
-        let stretch = 1.0 + self.options.jitter * (2.0 * stray - 1.0);
-        (self.options.latency.mul_f64(stretch), fate < self.options.fail)
+        // Nothing panics while holding the lock.
+        let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let factor = 1.0 + self.options.jitter * (2.0 * rng.f64() - 1.0);
+        (self.options.latency.mul_f64(factor), rng.f64() < self.options.fail)
     }
 
     fn payload(&self, endpoint: Endpoint, headers: &HeaderMap) -> Payload {
@@ -147,7 +144,7 @@ impl Service {
         self.options.started_at + self.start.elapsed()
     }
 
-    fn sound(&self, endpoint: Endpoint, headers: &HeaderMap) -> Response<Body> {
+    fn ok(&self, endpoint: Endpoint, headers: &HeaderMap) -> Response<Body> {
         self.payload(endpoint, headers).answer(body::whole)
     }
 
@@ -167,7 +164,7 @@ impl Service {
             Fault::Status(status) => self.status(*status),
             Fault::Garbage(garbage) => self.garbage(endpoint, *garbage),
             Fault::Redirect(to) => {
-                with(text(StatusCode::FOUND, "elsewhere, on purpose\n"), LOCATION, to.clone())
+                with(text(StatusCode::FOUND, "a redirect, as requested\n"), LOCATION, to.clone())
             }
             Fault::Empty => Payload::plain(Bytes::new()).answer(body::whole),
             Fault::Endless => with(Response::new(body::endless()), CONTENT_TYPE, JSON),
@@ -175,12 +172,12 @@ impl Service {
                 Payload { bytes: self.bomb.clone(), encoding: Some(GZIP) }.answer(body::whole)
             }
             Fault::Flap => {
-                if self.well[endpoint.index()].fetch_not(Ordering::Relaxed) {
-                    self.sound(endpoint, headers)
+                if self.succeeds_next[endpoint.index()].fetch_not(Ordering::Relaxed) {
+                    self.ok(endpoint, headers)
                 } else {
                     text(
                         StatusCode::INTERNAL_SERVER_ERROR,
-                        "failing every second time, on purpose\n",
+                        "every second call fails, as requested\n",
                     )
                 }
             }
@@ -198,7 +195,7 @@ impl Service {
                 *answer.status_mut() = status;
                 answer
             }
-            _ => text(status, "this status, on purpose\n"),
+            _ => text(status, "this status, as requested\n"),
         };
         match self.options.retry_after {
             Some(seconds)
@@ -228,7 +225,7 @@ impl Service {
             Garbage::Shape => {
                 Bytes::from_static(b"[\"neither a table\",\"nor a list of results\"]")
             }
-            // Right for either kind of endpoint, if it were not for the two bytes.
+            // Valid for either kind of endpoint except for the two bytes.
             Garbage::Utf8 => Bytes::from_static(b"{\"results\":[],\"note\":\"\xff\xfe\"}"),
             Garbage::Deep => {
                 ["{\"results\":", &"[".repeat(10_000), &"]".repeat(10_000), "}"].concat().into()
@@ -243,7 +240,7 @@ impl Payload {
         Self { bytes, encoding: None }
     }
 
-    /// 200, announcing all of the payload, with what `body` makes of it.
+    /// 200 with the length of the whole payload, and the body that `body` makes of it.
     fn answer(self, body: impl FnOnce(Bytes) -> Body) -> Response<Body> {
         let length = self.bytes.len();
         let mut answer = Response::new(body(self.bytes));
@@ -258,7 +255,7 @@ impl Payload {
     }
 }
 
-/// Whether one of the codings is gzip, with a weight other than 0 (RFC 9110, 12.5.3).
+/// Whether gzip is among the codings with a weight other than 0 (RFC 9110, section 12.5.3).
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     let values =
         headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());

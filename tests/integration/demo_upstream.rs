@@ -1,5 +1,4 @@
-//! The demo upstream over real sockets: what it serves, to whom, and each way in which it
-//! misbehaves.
+//! The demo upstream over sockets: its data, its authentication, and each of its faults.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -37,7 +36,7 @@ fn client(configure: impl FnOnce(ClientBuilder) -> ClientBuilder) -> Client {
     configure(builder).build().unwrap()
 }
 
-/// A client that takes bodies as they come.
+/// A client that does not decompress.
 fn plain_client() -> Client {
     client(|builder| builder.no_gzip().no_brotli().no_zstd())
 }
@@ -59,7 +58,7 @@ fn fixture(endpoint: Endpoint) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn the_eight_endpoints_serve_the_fixtures() {
+async fn quirks_are_the_fixtures() {
     let upstream = Upstream::start(quick()).await.unwrap();
     assert!(upstream.local_addr().ip().is_loopback() && upstream.local_addr().port() != 0);
     for endpoint in Endpoint::ALL {
@@ -71,7 +70,7 @@ async fn the_eight_endpoints_serve_the_fixtures() {
 }
 
 #[tokio::test]
-async fn by_default_the_data_is_that_of_the_last_day_and_looks_like_productions() {
+async fn by_default_the_data_looks_like_that_of_the_last_day_in_production() {
     let options = Options { latency: Duration::ZERO, ..Options::default() };
     let upstream = Upstream::start(options).await.unwrap();
     let document = async |endpoint| {
@@ -133,7 +132,7 @@ async fn the_examples_of_the_readme_work_with_the_demo() {
 }
 
 #[tokio::test]
-async fn only_the_right_user_with_the_right_password_gets_an_answer() {
+async fn only_the_right_user_and_password_are_accepted() {
     let options = Options { username: "ann".to_owned(), password: "s3cret:ü".into(), ..quick() };
     let upstream = Upstream::start(options).await.unwrap();
     let url = upstream.base_url() + Endpoint::Denial.path();
@@ -146,13 +145,13 @@ async fn only_the_right_user_with_the_right_password_gets_an_answer() {
         (client.get(&url).bearer_auth("s3cret:ü"), StatusCode::UNAUTHORIZED),
         (client.get(&url).basic_auth("ann", Some("s3cret:ü")), StatusCode::OK),
     ];
-    for (number, (request, wanted)) in requests.into_iter().enumerate() {
+    for (number, (request, expected)) in requests.into_iter().enumerate() {
         let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), wanted, "{number}");
+        assert_eq!(answer.status(), expected, "{number}");
         let challenge = answer.headers().get(WWW_AUTHENTICATE).map(HeaderValue::as_bytes);
         assert_eq!(
             challenge.is_some_and(|value| value.starts_with(b"Basic realm=")),
-            wanted != StatusCode::OK
+            expected != StatusCode::OK
         );
     }
 }
@@ -184,16 +183,16 @@ async fn other_paths_and_methods_are_refused() {
 }
 
 #[tokio::test]
-async fn gzip_is_served_where_it_is_on_and_accepted() {
+async fn gzip_is_sent_when_it_is_enabled_and_accepted() {
     let zipping = client(|builder| builder);
-    for (gzip, wanted) in [(true, Some("gzip")), (false, None)] {
+    for (gzip, expected) in [(true, Some("gzip")), (false, None)] {
         let upstream = Upstream::start(Options { gzip, ..quick() }).await.unwrap();
         let raw = request(&plain_client(), &upstream, Endpoint::Denial)
             .header("accept-encoding", "br, gzip");
         let raw = raw.send().await.unwrap();
         assert_eq!(
             raw.headers().get(CONTENT_ENCODING).map(HeaderValue::as_bytes),
-            wanted.map(str::as_bytes)
+            expected.map(str::as_bytes)
         );
         assert_eq!(raw.bytes().await.unwrap().len() < fixture(Endpoint::Denial).len() / 2, gzip);
         for client in [&zipping, &plain_client()] {
@@ -204,7 +203,7 @@ async fn gzip_is_served_where_it_is_on_and_accepted() {
 }
 
 #[tokio::test]
-async fn data_comes_from_a_directory_or_a_generator() {
+async fn a_directory_or_generated_data_can_be_served() {
     let directory = tempfile::tempdir().unwrap();
     for endpoint in Endpoint::ALL {
         fs::write(
@@ -231,7 +230,7 @@ async fn data_comes_from_a_directory_or_a_generator() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_served_or_listened_on_is_named() {
+async fn errors_name_the_missing_file_or_the_address_in_use() {
     let data = Data::Directory("/nonexistent".into());
     let error = Upstream::start(Options { data, ..quick() }).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
@@ -245,7 +244,7 @@ async fn what_cannot_be_served_or_listened_on_is_named() {
 }
 
 #[tokio::test]
-async fn dropping_it_ends_it() {
+async fn dropping_the_upstream_closes_its_connections() {
     let upstream = Upstream::start(with_fault(Endpoint::Denial, Fault::Hang)).await.unwrap();
     let url = upstream.base_url();
     let waiting = tokio::spawn(request(&plain_client(), &upstream, Endpoint::Denial).send());
@@ -257,7 +256,7 @@ async fn dropping_it_ends_it() {
 }
 
 #[tokio::test]
-async fn a_hanging_source_leaves_the_others_alone() {
+async fn a_hanging_source_does_not_affect_the_others() {
     let upstream = Upstream::start(with_fault(Endpoint::Denial, Fault::Hang)).await.unwrap();
     let hanging = tokio::spawn(request(&plain_client(), &upstream, Endpoint::Denial).send());
     for endpoint in Endpoint::ALL.into_iter().filter(|endpoint| *endpoint != Endpoint::Denial) {
@@ -280,7 +279,7 @@ async fn a_stalling_source_sends_half_of_the_body() {
 }
 
 #[tokio::test]
-async fn a_source_that_cuts_off_closes_the_connection_half_way() {
+async fn a_source_that_cuts_off_closes_the_connection_halfway() {
     let upstream = Upstream::start(with_fault(Endpoint::Identities, Fault::CutOff)).await.unwrap();
     let whole = fixture(Endpoint::Identities);
     let mut answer = get(&upstream, Endpoint::Identities).await;
@@ -298,7 +297,7 @@ async fn a_source_that_cuts_off_closes_the_connection_half_way() {
 }
 
 #[tokio::test]
-async fn a_dripping_source_comes_to_its_end() {
+async fn a_dripping_source_sends_all_of_its_body() {
     let drip = Fault::Drip(u32::MAX.try_into().unwrap());
     let upstream = Upstream::start(with_fault(Endpoint::Probing, drip)).await.unwrap();
     assert!(
@@ -308,7 +307,7 @@ async fn a_dripping_source_comes_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_source_answers_with_the_status_it_is_told() {
+async fn a_source_answers_with_the_requested_status() {
     for code in [204, 401, 403, 404, 429, 500, 503] {
         let status = StatusCode::from_u16(code).unwrap();
         let options =
@@ -325,7 +324,7 @@ async fn a_source_answers_with_the_status_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_source_redirects_where_it_is_told() {
+async fn a_source_redirects_to_the_requested_url() {
     let fault = Fault::Redirect(HeaderValue::from_static("http://127.0.0.2:1/elsewhere"));
     let upstream = Upstream::start(with_fault(Endpoint::Denial, fault)).await.unwrap();
     let answer = get(&upstream, Endpoint::Denial).await;
@@ -341,7 +340,7 @@ async fn a_source_redirects_where_it_is_told() {
 }
 
 #[tokio::test]
-async fn garbage_is_no_answer_of_the_upstreams() {
+async fn each_kind_of_garbage_is_an_invalid_answer() {
     for endpoint in [Endpoint::Identities, Endpoint::Unauthorized] {
         let body = async |garbage| {
             let upstream =
@@ -368,17 +367,17 @@ async fn garbage_is_no_answer_of_the_upstreams() {
 }
 
 #[tokio::test]
-async fn a_source_can_answer_with_nothing_at_all() {
+async fn an_empty_source_sends_an_empty_body() {
     let upstream = Upstream::start(with_fault(Endpoint::Executable, Fault::Empty)).await.unwrap();
     let answer = get(&upstream, Endpoint::Executable).await;
     assert_eq!((answer.status(), answer.content_length()), (StatusCode::OK, Some(0)));
     assert!(answer.bytes().await.unwrap().is_empty());
 }
 
-/// The bytes read until there are as many as wanted, or no more.
-async fn read(mut answer: Response, wanted: u64) -> u64 {
+/// The bytes read until there are as many as expected, or no more.
+async fn read(mut answer: Response, expected: u64) -> u64 {
     let mut size = 0;
-    while size < wanted
+    while size < expected
         && let Some(bytes) = answer.chunk().await.unwrap()
     {
         size += bytes.len() as u64;
@@ -387,7 +386,7 @@ async fn read(mut answer: Response, wanted: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn an_endless_body_goes_on() {
+async fn an_endless_body_does_not_end() {
     let upstream = Upstream::start(with_fault(Endpoint::Intrusion, Fault::Endless)).await.unwrap();
     let answer = get(&upstream, Endpoint::Intrusion).await;
     assert_eq!(answer.content_length(), None);
@@ -400,18 +399,18 @@ async fn a_bomb_is_small_until_it_is_decompressed() {
     let answer = get(&upstream, Endpoint::Intrusion).await;
     assert_eq!(answer.headers()[CONTENT_ENCODING], "gzip");
     let size = answer.bytes().await.unwrap().len();
-    assert!(size < Fault::BOMB_SIZE / 150, "{size} bytes");
+    assert!(size < Fault::BOMB_BYTES / 150, "{size} bytes");
 
     let answer =
         request(&client(|builder| builder), &upstream, Endpoint::Intrusion).send().await.unwrap();
-    assert_eq!(read(answer, u64::MAX).await, Fault::BOMB_SIZE as u64);
+    assert_eq!(read(answer, u64::MAX).await, Fault::BOMB_BYTES as u64);
 }
 
 #[tokio::test]
 async fn a_flapping_source_fails_every_second_time() {
     let upstream = Upstream::start(with_fault(Endpoint::Other, Fault::Flap)).await.unwrap();
-    for wanted in [500, 200, 500, 200] {
-        assert_eq!(get(&upstream, Endpoint::Other).await.status(), wanted);
+    for expected in [500, 200, 500, 200] {
+        assert_eq!(get(&upstream, Endpoint::Other).await.status(), expected);
         assert_eq!(get(&upstream, Endpoint::Denial).await.status(), StatusCode::OK);
     }
 }

@@ -17,30 +17,30 @@ fn parse(flags: &str) -> Result<Options, String> {
 }
 
 #[track_caller]
-fn assert_refused(flags: &str, wanted: &[&str]) {
+fn assert_refused(flags: &str, expected: &[&str]) {
     let error = parse(flags).unwrap_err();
-    assert!(wanted.iter().all(|wanted| error.contains(wanted)), "{flags}: {error}");
+    assert!(expected.iter().all(|expected| error.contains(expected)), "{flags}: {error}");
 }
 
 #[test]
-fn without_flags_the_behaviour_is_the_default_one() {
-    let (options, wanted) = (parse("").unwrap(), Options::default());
+fn without_flags_the_options_are_the_defaults() {
+    let (options, expected) = (parse("").unwrap(), Options::default());
     assert_eq!(options.listen.to_string(), "127.0.0.1:9002");
-    assert_eq!(options.username, wanted.username);
-    assert_eq!(options.password.expose_secret(), wanted.password.expose_secret());
+    assert_eq!(options.username, expected.username);
+    assert_eq!(options.password.expose_secret(), expected.password.expose_secret());
     assert_eq!(
         (options.data, options.latency, options.gzip),
-        (wanted.data, wanted.latency, wanted.gzip)
+        (expected.data, expected.latency, expected.gzip)
     );
     assert_eq!(
         [options.contention, options.jitter, options.fail].map(f64::to_bits),
-        [wanted.contention, wanted.jitter, wanted.fail].map(f64::to_bits)
+        [expected.contention, expected.jitter, expected.fail].map(f64::to_bits)
     );
     assert!(options.faults.is_empty() && options.retry_after.is_none());
 }
 
 #[test]
-fn numbers_times_and_data_are_taken() {
+fn numbers_durations_and_data_are_read() {
     let options =
         parse("--listen 127.0.0.1:0 --latency 1s500ms --contention 0 --jitter 1 --fail 0.25 --retry-after 3 --gzip")
             .unwrap();
@@ -58,9 +58,9 @@ fn numbers_times_and_data_are_taken() {
 }
 
 #[test]
-fn faults_go_to_their_sources() {
+fn each_fault_applies_to_its_source() {
     let drops = |number| Fault::Drip(NonZeroU32::new(number).unwrap());
-    for (flags, endpoint, wanted) in [
+    for (flags, endpoint, expected) in [
         ("--hang denial", Endpoint::Denial, Fault::Hang),
         ("--stall denial", Endpoint::Denial, Fault::Stall),
         ("--cut-off identities", Endpoint::Identities, Fault::CutOff),
@@ -80,9 +80,9 @@ fn faults_go_to_their_sources() {
         ("--flap denial", Endpoint::Denial, Fault::Flap),
     ] {
         let faults = parse(flags).unwrap().faults;
-        assert_eq!(faults, HashMap::from([(endpoint, wanted.clone())]), "{flags}");
+        assert_eq!(faults, HashMap::from([(endpoint, expected.clone())]), "{flags}");
         let flag = flags.split_whitespace().next().unwrap();
-        assert_eq!(wanted.flag(), flag);
+        assert_eq!(expected.flag(), flag);
     }
     let faults = parse("--hang denial --hang other --status misuse=429 --status probing=500")
         .unwrap()
@@ -91,7 +91,7 @@ fn faults_go_to_their_sources() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_by_name() {
+fn invalid_flags_are_refused_by_name() {
     assert_refused("--hang denail", &["--hang", "\"denail\"", "denial, intrusion"]);
     assert_refused("--status denail=500", &["--status", "\"denail\""]);
     assert_refused("--status denial", &["--status", "denial=503"]);
@@ -115,7 +115,7 @@ fn what_makes_no_sense_is_refused_by_name() {
 }
 
 #[test]
-fn the_password_is_in_no_debug_output() {
+fn debug_output_does_not_contain_the_password() {
     let command = Command::try_parse_from(["demo-upstream", "--password", "hunter2"]).unwrap();
     assert!(!format!("{command:?}").contains("hunter2"));
     assert!(!format!("{:?}", Options::try_from(command.args).unwrap()).contains("hunter2"));

@@ -1,5 +1,5 @@
-//! What takes time, under paused time and without sockets; the rest is in
-//! `tests/integration/demo_upstream.rs`, with them.
+//! What depends on time, with paused time and without sockets. The rest is tested over sockets in
+//! `tests/integration/demo_upstream.rs`.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ async fn a_refused_call_costs_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jitter_strays_to_both_sides_and_repeats_with_the_seed() {
+async fn jitter_goes_both_ways_and_repeats_with_the_seed() {
     let times = async |seed| {
         let options = Options { jitter: 0.5, seed, ..Options::default() };
         let service = service(options);
@@ -102,7 +102,7 @@ async fn jitter_strays_to_both_sides_and_repeats_with_the_seed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_share_that_fails_is_the_one_asked_for() {
+async fn the_requested_share_of_calls_fails() {
     let failures = async |fail| {
         let service = service(Options { fail, latency: Duration::ZERO, ..Options::default() });
         let mut failures = 0;
@@ -118,7 +118,7 @@ async fn the_share_that_fails_is_the_one_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_source_never_answers_and_slows_no_other() {
+async fn a_hanging_source_never_answers_and_slows_down_no_other() {
     let faults = [(Endpoint::Denial, Fault::Hang)].into();
     let service = service(Options { faults, ..Options::default() });
     let hanging = tokio::spawn({
@@ -135,7 +135,7 @@ async fn a_hanging_source_never_answers_and_slows_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stalling_source_sends_half_and_then_nothing() {
+async fn a_stalling_source_sends_half_of_the_body_and_then_nothing() {
     let service = with_fault(Fault::Stall);
     let whole = service.body(Endpoint::Denial);
     let answer = service.answer(get(Endpoint::Denial)).await;
@@ -148,7 +148,7 @@ async fn a_stalling_source_sends_half_and_then_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dripping_source_sends_as_many_bytes_a_second_as_it_is_told() {
+async fn a_dripping_source_sends_at_the_requested_rate() {
     for per_second in [1, 7, 100, 5000] {
         let fault = Fault::Drip(NonZeroU32::new(per_second).unwrap());
         let service = with_fault(fault);
@@ -167,7 +167,7 @@ async fn a_dripping_source_sends_as_many_bytes_a_second_as_it_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_goes_gives_its_place_up() {
+async fn a_dropped_call_is_no_longer_in_flight() {
     let service = service(Options::default());
     let call = tokio::spawn({
         let service = service.clone();
@@ -183,7 +183,7 @@ fn options_out_of_range_are_refused_by_name() {
     use crate::demo::generate::Plan;
 
     let plan = |employees| Data::Generated(Plan { incidents: 1, employees, seed: 0 });
-    for (options, wanted) in [
+    for (options, expected) in [
         (Options { contention: f64::NAN, ..Options::default() }, "contention"),
         (Options { contention: -0.1, ..Options::default() }, "contention"),
         (Options { jitter: 1.1, ..Options::default() }, "jitter"),
@@ -193,13 +193,13 @@ fn options_out_of_range_are_refused_by_name() {
     ] {
         let error = Service::new(options).err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        assert!(error.to_string().contains(wanted), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
 #[test]
 fn gzip_is_accepted_by_name_unless_its_weight_is_zero() {
-    for (value, wanted) in [
+    for (value, expected) in [
         ("gzip", true),
         ("br, GZIP;q=0.5", true),
         ("zstd;q=1.0 , gzip ; q=1", true),
@@ -209,6 +209,6 @@ fn gzip_is_accepted_by_name_unless_its_weight_is_zero() {
         ("", false),
     ] {
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static(value))]);
-        assert_eq!(accepts_gzip(&headers), wanted, "{value}");
+        assert_eq!(accepts_gzip(&headers), expected, "{value}");
     }
 }
