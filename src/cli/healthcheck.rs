@@ -1,4 +1,4 @@
-//! `healthcheck`: is the gateway on this machine ready? For Docker's `HEALTHCHECK` and exec probes.
+//! `healthcheck`: asks a gateway whether it is ready. For Docker's `HEALTHCHECK` and exec probes.
 //!
 //! Plain sockets and one HTTP/1.0 request: a probe that runs every few seconds should cost a
 //! container nothing, and HTTP/1.0 answers come unchunked and end with the connection.
@@ -16,10 +16,10 @@ use serde::Deserialize;
 use crate::config::{self, ConfigErrors, Environment, Overrides};
 
 /// How long the whole check may take.
-const LIMIT: Duration = Duration::from_secs(2);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// As much of an answer as is looked at.
-const LONGEST_ANSWER: u64 = 16 << 10;
+/// More of an answer is not read.
+const MAX_ANSWER_BYTES: u64 = 16 << 10;
 
 /// The flags of `healthcheck`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
@@ -38,7 +38,7 @@ pub struct Args {
 ///
 /// # Errors
 ///
-/// The faults of the configuration that keep the address from being known; none if a URL is given.
+/// The errors of the configuration that leave the address unknown; none if a URL is given.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
     let url = match &args.url {
         Some(text) => target(text).map_err(|reason| format!("--url: {reason}")),
@@ -51,16 +51,16 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
             return Ok(ExitCode::from(super::BAD_USAGE));
         }
     };
-    Ok(match probe(&url, LIMIT) {
+    Ok(match probe(&url, PROBE_TIMEOUT) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(illness) => {
-            super::say(&format!("unhealthy: {url}: {illness}"));
+        Err(error) => {
+            super::say(&format!("unhealthy: {url}: {error}"));
             ExitCode::FAILURE
         }
     })
 }
 
-/// The URL to ask by the configuration, or why it names none.
+/// The URL to ask as configured, or why there is none.
 fn at_admin_listen(
     file: Option<PathBuf>,
     environment: &Environment,
@@ -69,14 +69,15 @@ fn at_admin_listen(
     let address = reachable(config::admin_listen(&overrides, environment)?);
     let url = Url::parse(&format!("http://{address}/readyz")).ok().filter(|_| address.port() != 0);
     Ok(url.ok_or_else(|| {
-        format!("`admin_listen` ({address}) is no address to ask; give one with --url")
+        format!("`admin_listen` ({address}) has no fixed port; give the address with --url")
     }))
 }
 
-/// The URL to ask; one without a path means `/readyz`.
+/// The URL to ask; without a path that is `/readyz`.
 fn target(text: &str) -> Result<Url, String> {
-    let mut url = Url::parse(text)
-        .map_err(|error| format!("{error}; write it as http://127.0.0.1:9001/readyz"))?;
+    let mut url = Url::parse(text).map_err(|error| {
+        format!("not a URL ({error}); write it as http://127.0.0.1:9001/readyz")
+    })?;
     if url.scheme() != "http" {
         return Err("only http is asked here; write it as http://127.0.0.1:9001/readyz".to_owned());
     }
@@ -91,7 +92,7 @@ fn target(text: &str) -> Result<Url, String> {
 
 /// Where a listener bound to `address` answers on this machine.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
+    let ip = match address.ip().to_canonical() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
         ip => ip,
@@ -99,9 +100,9 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Why the gateway does not count as ready.
+/// Why the gateway is not known to be ready.
 #[derive(Debug, Eq, PartialEq)]
-enum Illness {
+enum ProbeError {
     Unresolved(String),
     Refused,
     Timeout(Duration),
@@ -110,7 +111,7 @@ enum Illness {
     Status { line: String, detail: Option<String> },
 }
 
-impl fmt::Display for Illness {
+impl fmt::Display for ProbeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unresolved(reason) => write!(f, "no such host ({reason})"),
@@ -121,7 +122,7 @@ impl fmt::Display for Illness {
             Self::Timeout(limit) => write!(f, "no answer within {limit:?}"),
             Self::Broken(reason) => write!(f, "the connection broke ({reason})"),
             Self::NotHttp => {
-                write!(f, "what answers there is not HTTP; is this the admin address?")
+                write!(f, "the answer is not HTTP; is this the admin address?")
             }
             Self::Status { line, detail: None } => write!(f, "{line}"),
             Self::Status { line, detail: Some(detail) } => write!(f, "{line}: {detail}"),
@@ -129,22 +130,22 @@ impl fmt::Display for Illness {
     }
 }
 
-/// Asks once, and takes at most `limit`.
-fn probe(url: &Url, limit: Duration) -> Result<(), Illness> {
+/// Asks once, and gives up after `limit`.
+fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
     let deadline = Instant::now() + limit;
     let left = || match deadline.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(Illness::Timeout(limit)),
+        Duration::ZERO => Err(ProbeError::Timeout(limit)),
         left => Ok(left),
     };
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Illness::Timeout(limit),
-        io::ErrorKind::ConnectionRefused => Illness::Refused,
-        kind => Illness::Broken(kind.to_string()),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ProbeError::Timeout(limit),
+        io::ErrorKind::ConnectionRefused => ProbeError::Refused,
+        kind => ProbeError::Broken(kind.to_string()),
     };
 
     let addresses =
-        url.socket_addrs(|| None).map_err(|error| Illness::Unresolved(error.to_string()))?;
-    let mut connected = Err(Illness::Unresolved("it has no address".to_owned()));
+        url.socket_addrs(|| None).map_err(|error| ProbeError::Unresolved(error.to_string()))?;
+    let mut connected = Err(ProbeError::Unresolved("it has no address".to_owned()));
     for address in addresses {
         connected = TcpStream::connect_timeout(&address, left()?).map_err(failed);
         if connected.is_ok() {
@@ -165,18 +166,18 @@ fn probe(url: &Url, limit: Duration) -> Result<(), Illness> {
 
     let mut answer = Vec::new();
     let mut chunk = [0; 2048];
-    // Being ready is known from the first line; only what is wrong is worth reading on for.
-    while answer.len() as u64 <= LONGEST_ANSWER && !is_ready(&answer) {
+    // The first line says whether the gateway is ready; the rest says why not.
+    while answer.len() as u64 <= MAX_ANSWER_BYTES && !is_ready(&answer) {
         stream.set_read_timeout(Some(left()?)).map_err(failed)?;
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&chunk[..read]),
-            // An answer that has come in part says more than the error.
+            // A part of an answer says more than the error.
             Err(error) if answer.is_empty() => return Err(failed(error)),
             Err(_) => break,
         }
     }
-    judge(&answer)
+    check_answer(&answer)
 }
 
 fn is_ready(answer: &[u8]) -> bool {
@@ -190,19 +191,19 @@ fn status_line(answer: &[u8]) -> Option<&str> {
     line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "))
 }
 
-fn judge(answer: &[u8]) -> Result<(), Illness> {
+fn check_answer(answer: &[u8]) -> Result<(), ProbeError> {
     if is_ready(answer) {
         return Ok(());
     }
-    let line = status_line(answer).ok_or(Illness::NotHttp)?;
+    let line = status_line(answer).ok_or(ProbeError::NotHttp)?;
     let body = answer
         .windows(4)
         .position(|bytes| bytes == b"\r\n\r\n")
         .map_or(&[][..], |head| &answer[head + 4..]);
-    Err(Illness::Status { line: one_line(line), detail: detail(body) })
+    Err(ProbeError::Status { line: one_line(line), detail: detail(body) })
 }
 
-/// What a problem document, or any text, says in one line.
+/// The detail of a problem document, or any text, as one line.
 fn detail(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Problem {
@@ -215,7 +216,7 @@ fn detail(body: &[u8]) -> Option<String> {
     Some(one_line(&text)).filter(|line| !line.is_empty())
 }
 
-/// `text` as it may stand in one line of a log.
+/// `text` in one line, shortened, without control characters.
 fn one_line(text: &str) -> String {
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect()
 }

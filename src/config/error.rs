@@ -1,33 +1,33 @@
-//! Every fault that a configuration can have, by name, with its message and its mend.
+//! The errors that a configuration can have, each with its message and the remedy.
 //!
-//! No message holds the value of a secret setting: [`Problem`]'s variants for those carry none.
+//! No message contains a secret: the variants for secret settings carry no value.
 
 use std::fmt;
 
-/// All faults of one configuration, in the order of the layers: file, environment, flags, then what
-/// they make together.
+/// All errors of one configuration, in the order of its layers (file, environment, flags), then those
+/// of values that contradict each other.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigErrors {
-    /// The faults; at least one.
-    pub faults: Vec<Fault>,
+    /// At least one.
+    pub errors: Vec<ConfigError>,
 }
 
-/// One fault: where it stands and what it is.
+/// One error.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fault {
-    /// What the user wrote it in; `None` where something is missing altogether.
-    pub place: Option<Place>,
-    /// The setting it belongs to, such as `cache.ttl`, where it belongs to a known one.
+pub struct ConfigError {
+    /// Where the user wrote the value; `None` where a value is missing.
+    pub location: Option<Location>,
+    /// The setting, such as `cache.ttl`, if it is a known one.
     pub setting: Option<&'static str>,
-    /// The dotted path to show, such as `sources[2].path`; `None` where `place` says it already.
+    /// The path to show, such as `sources[2].path`; `None` where `location` names the setting.
     pub path: Option<String>,
     /// What is wrong.
-    pub problem: Problem,
+    pub kind: ConfigErrorKind,
 }
 
-/// Where a value was written.
+/// Where a value comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum Location {
     /// In the file; lines and columns count from 1, columns in characters.
     File {
         /// The file's name as the user gave it.
@@ -43,17 +43,17 @@ pub enum Place {
     Flag(&'static str),
 }
 
-/// What is wrong, and how it is mended.
+/// What is wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Problem {
+pub enum ConfigErrorKind {
     /// A file that cannot be read.
     Unreadable {
         /// Its path.
         path: String,
-        /// Why, in the system's words.
+        /// The system's message.
         reason: String,
     },
-    /// A file too large to be what it should be.
+    /// A file that is larger than any configuration or secret.
     TooLarge {
         /// Its path.
         path: String,
@@ -72,76 +72,76 @@ pub enum Problem {
     },
     /// A variable that is not UTF-8.
     VariableNotUtf8,
-    /// A file named for a secret that holds nothing.
+    /// An empty secret file.
     EmptySecretFile {
         /// Its path.
         path: String,
     },
-    /// Text that is not YAML, in the parser's words.
+    /// Text that is not YAML, with the parser's message.
     Syntax(String),
     /// A second YAML document in one text.
     SecondDocument,
     /// A YAML tag other than those of the core schema.
     Tag,
-    /// Aliases that copy too much.
+    /// Aliases that expand to too much text.
     AliasBomb,
-    /// An alias inside the node that it names.
+    /// An alias to a node that contains it.
     AliasOfItself,
     /// A key that is a list or a map.
     KeyNotText,
-    /// A key that stands twice in one map.
+    /// A key that appears twice in one map.
     DuplicateKey {
         /// The key.
-        key: Found,
+        key: Excerpt,
         /// The line of the first.
         first_line: usize,
     },
-    /// A key that is none of ours.
+    /// An unknown key.
     UnknownKey {
-        /// What was probably meant.
+        /// The name that was probably meant.
         nearest: Option<String>,
         /// The keys that this map may have.
         known: String,
     },
-    /// A variable with our prefix that is none of ours.
+    /// An unknown variable with our prefix.
     UnknownVariable {
-        /// What was probably meant.
+        /// The name that was probably meant.
         nearest: Option<String>,
     },
-    /// Two variables for one setting that say different things.
+    /// Two variables that give one setting different values.
     Contradiction {
         /// The other variable.
         other: String,
     },
-    /// A value of the wrong kind.
+    /// A list, map or text where another of them is needed.
     WrongShape {
-        /// What is wanted, with an article and an example.
+        /// What is needed, with an article and an example.
         expected: &'static str,
-        /// What stands there.
+        /// What was given.
         found: &'static str,
     },
-    /// A number where a duration is wanted.
+    /// A duration without a unit.
     NoUnit {
         /// The number.
         found: String,
     },
-    /// A value that cannot be read as what is wanted.
+    /// A value that cannot be parsed.
     Unparsable {
-        /// What stands there.
-        found: Found,
-        /// What is wanted, with an article and an example.
+        /// What was given.
+        found: Excerpt,
+        /// What is needed, with an article and an example.
         expected: &'static str,
     },
     /// A value outside its range.
     OutOfRange {
-        /// What stands there.
-        found: Found,
+        /// What was given.
+        found: Excerpt,
         /// The smallest accepted.
         from: String,
         /// The largest accepted.
         to: String,
     },
-    /// A list is longer than anything can make use of.
+    /// A list that is too long.
     TooMany {
         /// How many items it has.
         found: usize,
@@ -158,22 +158,22 @@ pub enum Problem {
         /// The key.
         key: &'static str,
     },
-    /// A URL that cannot be read, in the parser's words; the URL itself may hold a password.
+    /// Text that is no URL, with the parser's message; the text itself may contain a password.
     NotAUrl(String),
     /// A URL of another scheme than `http` and `https`.
     UrlScheme,
-    /// A user or a password inside a URL.
+    /// A user name or password in a URL.
     UrlCredentials {
         /// What to use instead.
-        mend: &'static str,
+        remedy: &'static str,
     },
     /// A query or a fragment in a URL.
     UrlQuery,
-    /// A colon in the user's name.
+    /// A colon in the user name.
     UsernameColon,
-    /// A control character in the user's name or the password.
+    /// A control character in the user name or password.
     ControlCharacter,
-    /// A source's name that another has taken.
+    /// The name of another source.
     DuplicateSource {
         /// The name.
         name: String,
@@ -192,45 +192,45 @@ pub enum Problem {
         /// `cache.ttl`.
         ttl: String,
     },
-    /// No credentials where the upstream is to be called.
+    /// No credentials, where the upstream is to be called.
     MissingCredentials {
         /// The variable or variables that are missing.
         missing: &'static str,
     },
 }
 
-/// A value as it may be shown: one line, not too long, without control characters.
+/// A value as messages show it: one line, shortened, control characters escaped.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Found(String);
+pub struct Excerpt(String);
 
-impl Found {
-    /// The longest text shown, in characters.
-    const LONGEST: usize = 60;
+impl Excerpt {
+    /// What is longer is cut off.
+    const MAX_CHARS: usize = 60;
 
-    /// Makes `text` fit to be shown.
+    /// The excerpt of `text` to show.
     #[must_use]
     pub fn new(text: &str) -> Self {
         let mut shown: String =
-            text.chars().take(Self::LONGEST).flat_map(char::escape_debug).collect();
-        if text.chars().nth(Self::LONGEST).is_some() {
+            text.chars().take(Self::MAX_CHARS).flat_map(char::escape_debug).collect();
+        if text.chars().nth(Self::MAX_CHARS).is_some() {
             shown.push('…');
         }
         Self(shown)
     }
 
-    /// The same without the quotes around it.
+    /// The same as text, without the quotes that `Display` adds.
     pub(super) fn bare(text: &str) -> String {
         Self::new(text).0
     }
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for Excerpt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.0)
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { name, line, column } => write!(f, "{name}:{line}:{column}"),
@@ -240,7 +240,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let did_you_mean = |nearest: &Option<String>| match nearest {
             Some(name) => format!("; did you mean `{name}`?"),
@@ -257,21 +257,26 @@ impl fmt::Display for Problem {
             Self::FileUtf16 { path } => write!(f, "{path} is UTF-16 text; save it as UTF-8"),
             Self::VariableNotUtf8 => write!(f, "the value is not UTF-8 text"),
             Self::EmptySecretFile { path } => write!(f, "{path} is empty; write the value into it"),
-            Self::Syntax(reason) => write!(f, "this is not YAML: {reason}"),
+            Self::Syntax(reason) => write!(f, "invalid YAML: {reason}"),
             Self::SecondDocument => {
-                write!(f, "a second document begins here; keep one, without another `---`")
+                write!(
+                    f,
+                    "a second document begins here; remove this `---` and what follows, or merge the two"
+                )
             }
-            Self::Tag => write!(f, "YAML tags (`!…`) mean nothing here; remove it"),
-            Self::AliasBomb => write!(f, "the aliases (`*…`) copy too much; write the values out"),
+            Self::Tag => write!(f, "YAML tags (`!…`) are not supported; remove it"),
+            Self::AliasBomb => {
+                write!(f, "the aliases (`*…`) expand to too much text; write the values out")
+            }
             Self::AliasOfItself => {
-                write!(f, "the alias (`*…`) stands inside what it names; write the value out")
+                write!(
+                    f,
+                    "the alias (`*…`) refers to a value that contains it; write the value out"
+                )
             }
             Self::KeyNotText => write!(f, "a key must be plain text, not a list or a map"),
             Self::DuplicateKey { key, first_line } => {
-                write!(
-                    f,
-                    "{key} stands here for the second time (first on line {first_line}); keep one"
-                )
+                write!(f, "{key} appears a second time (first on line {first_line}); keep one")
             }
             Self::UnknownKey { nearest: None, known } => {
                 write!(f, "unknown key; known here: {known}")
@@ -297,7 +302,7 @@ impl fmt::Display for Problem {
             }
             Self::TooMany { found, most } => write!(f, "has {found} items; give at most {most}"),
             Self::Empty { expected } => write!(f, "is empty; give {expected}"),
-            Self::MissingKey { key } => write!(f, "lacks the key `{key}`; add it"),
+            Self::MissingKey { key } => write!(f, "the key `{key}` is missing; add it"),
             Self::NotAUrl(reason) => {
                 write!(
                     f,
@@ -305,34 +310,37 @@ impl fmt::Display for Problem {
                 )
             }
             Self::UrlScheme => {
-                write!(f, "is not a web address; write it as https://host:port or http://host:port")
+                write!(
+                    f,
+                    "has another scheme than `http` and `https`; write it as https://host:port or http://host:port"
+                )
             }
-            Self::UrlCredentials { mend } => {
-                write!(f, "holds a user or a password before the `@`; {mend}")
+            Self::UrlCredentials { remedy } => {
+                write!(f, "contains a user name or a password before the `@`; {remedy}")
             }
-            Self::UrlQuery => write!(f, "holds a query (`?`) or a fragment (`#`); remove it"),
+            Self::UrlQuery => write!(f, "contains a query (`?`) or a fragment (`#`); remove it"),
             Self::UsernameColon => {
                 write!(
                     f,
-                    "a user's name cannot hold `:` (RFC 7617); is the password in it? It goes into ELEVATE_PASSWORD"
+                    "a user name cannot contain `:` (RFC 7617); a password belongs in ELEVATE_PASSWORD"
                 )
             }
             Self::ControlCharacter => {
                 write!(
                     f,
-                    "holds a control character, such as a line break, which Basic auth forbids (RFC 7617)"
+                    "contains a control character, such as a line break, which Basic auth forbids (RFC 7617)"
                 )
             }
             Self::DuplicateSource { name } => {
-                write!(f, "another source is called `{name}` already; names are unique")
+                write!(f, "another source has the name `{name}`; choose another")
             }
             Self::ReservedSource => {
-                write!(f, "`identities` is the identity table's own name; choose another")
+                write!(f, "`identities` is the name of the identity table; choose another")
             }
             Self::SameListener { admin } => {
                 write!(
                     f,
-                    "both listeners cannot have one port (`admin_listen` is {admin}); give each its own"
+                    "both listeners would use one address (`admin_listen` is {admin}); give each its own port"
                 )
             }
             Self::StaleBelowTtl { stale_for, ttl } => write!(
@@ -349,28 +357,27 @@ impl fmt::Display for Problem {
     }
 }
 
-impl fmt::Display for Fault {
-    /// One line: where it was written, the key, and the value with what is wrong with it, unless
-    /// that may be a secret.
+impl fmt::Display for ConfigError {
+    /// One line: location, path, and what is wrong with the value; secret values are not shown.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
+        if let Some(location) = &self.location {
+            write!(f, "{location}: ")?;
         }
         if let Some(path) = &self.path {
             write!(f, "{path}: ")?;
         }
-        write!(f, "{}", self.problem)
+        write!(f, "{}", self.kind)
     }
 }
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let [fault] = self.faults.as_slice() {
-            return write!(f, "{fault}");
+        if let [error] = self.errors.as_slice() {
+            return write!(f, "{error}");
         }
-        write!(f, "the configuration has {} faults:", self.faults.len())?;
-        for fault in &self.faults {
-            write!(f, "\n- {fault}")?;
+        write!(f, "the configuration has {} errors:", self.errors.len())?;
+        for error in &self.errors {
+            write!(f, "\n- {error}")?;
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
-//! The files that a configuration is read from.
+//! Reads the files of a configuration: its own and those of secrets.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::error::Problem;
+use super::error::ConfigErrorKind;
 
 /// The largest configuration file, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -12,15 +12,15 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// The largest file with a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
-/// A file's bytes, at most `limit` of them.
-fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
+/// The bytes of a file that has at most `limit` of them.
+fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConfigErrorKind> {
     let shown = || path.display().to_string();
     let unreadable = |error: io::Error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => "there is no such file".to_owned(),
             kind => kind.to_string(),
         };
-        Problem::Unreadable { path: shown(), reason }
+        ConfigErrorKind::Unreadable { path: shown(), reason }
     };
     let mut bytes = Vec::new();
     File::open(path)
@@ -29,35 +29,38 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Problem> {
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() as u64 > limit {
-        return Err(Problem::TooLarge { path: shown(), limit });
+        return Err(ConfigErrorKind::TooLarge { path: shown(), limit });
     }
     Ok(bytes)
 }
 
 /// A file's text, at most `limit` bytes of it; without the byte order mark that some editors put
 /// first.
-fn read_text(path: &Path, limit: u64) -> Result<String, Problem> {
+fn read_text(path: &Path, limit: u64) -> Result<String, ConfigErrorKind> {
     let shown = || path.display().to_string();
     let bytes = read(path, limit)?;
     let bytes = match bytes.as_slice() {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(Problem::FileUtf16 { path: shown() }),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            return Err(ConfigErrorKind::FileUtf16 { path: shown() });
+        }
         [0xef, 0xbb, 0xbf, text @ ..] => text,
         text => text,
     };
-    let text = std::str::from_utf8(bytes).map_err(|_| Problem::FileNotUtf8 { path: shown() })?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|_| ConfigErrorKind::FileNotUtf8 { path: shown() })?;
     Ok(text.to_owned())
 }
 
 /// The text of a configuration file.
-pub(super) fn text(path: &Path) -> Result<String, Problem> {
+pub(super) fn text(path: &Path) -> Result<String, ConfigErrorKind> {
     read_text(path, MAX_CONFIG_BYTES)
 }
 
 /// A secret from a file, without the line ends that editors put after it.
-pub(super) fn secret(path: &Path) -> Result<String, Problem> {
+pub(super) fn secret(path: &Path) -> Result<String, ConfigErrorKind> {
     let text = read_text(path, MAX_SECRET_BYTES)?;
     match text.trim_end_matches(['\r', '\n']) {
-        "" => Err(Problem::EmptySecretFile { path: path.display().to_string() }),
+        "" => Err(ConfigErrorKind::EmptySecretFile { path: path.display().to_string() }),
         secret => Ok(secret.to_owned()),
     }
 }
@@ -67,7 +70,7 @@ mod tests {
     use super::*;
 
     /// What both readers make of a file that holds `bytes`.
-    fn both(bytes: &[u8]) -> [Result<String, Problem>; 2] {
+    fn both(bytes: &[u8]) -> [Result<String, ConfigErrorKind>; 2] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, bytes).unwrap();
@@ -84,14 +87,14 @@ mod tests {
         }
         let [text, secret] = both(b"\xef\xbb\xbf\r\n");
         assert_eq!(text.unwrap(), "\r\n");
-        assert!(matches!(secret, Err(Problem::EmptySecretFile { .. })));
+        assert!(matches!(secret, Err(ConfigErrorKind::EmptySecretFile { .. })));
     }
 
     #[test]
     fn utf_16_is_refused_by_name() {
         for bytes in [&b"\xff\xfeh\0i\0"[..], b"\xfe\xff\0h\0i", b"\xff\xfe"] {
             for read in both(bytes) {
-                assert!(matches!(read, Err(Problem::FileUtf16 { .. })), "{read:?}");
+                assert!(matches!(read, Err(ConfigErrorKind::FileUtf16 { .. })), "{read:?}");
             }
         }
     }

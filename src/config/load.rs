@@ -1,5 +1,4 @@
-//! Defaults, then the file, then the environment, then flags: all layers into one [`Config`], all
-//! faults into one report.
+//! Merges the layers (defaults, file, environment, flags) into one [`Config`], and collects all errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -7,15 +6,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
-use super::error::{ConfigErrors, Fault, Found, Place, Problem};
-use super::settings::{self, PREFIX, SETTINGS, Setting, Write};
-use super::yaml::{At, Node, Value};
-use super::{Config, files, nearest, value, yaml};
+use super::error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
+use super::settings::{self, PREFIX, SETTINGS, Setter, Setting};
+use super::suggest::{suggest_key, suggest_variable};
+use super::yaml::{Node, Position, Value};
+use super::{Config, files, value, yaml};
 
-/// What the command line says; its values are read as the file's are.
+/// The flags of the command line that are settings; their values are read like those of the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Overrides {
-    /// `--config`: the file, in place of `CONFIG_PATH`.
+    /// `--config`: the file, in location of `CONFIG_PATH`.
     pub config: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<String>,
@@ -23,57 +23,57 @@ pub struct Overrides {
     pub admin_listen: Option<String>,
 }
 
-/// The variables with names of their own, the settings that they stand for, and whether `…_FILE`
-/// may name a file instead.
-const ALIASES: [(&str, &str, bool); 4] = [
+/// The variables with names of their own, the settings that they stand for, and whether a variable
+/// `…_FILE` may name a file instead.
+pub(super) const ALIASES: [(&str, &str, bool); 4] = [
     ("ELEVATE_BASE_URL", "upstream.base_url", false),
     ("ELEVATE_USERNAME", "upstream.username", true),
     ("ELEVATE_PASSWORD", "upstream.password", true),
     ("ELEVATE_TIMEOUT", "upstream.timeout", false),
 ];
 
-/// Reads the configuration: later layers win, and a fault in any layer is a fault, overridden or
-/// not.
+/// Reads the configuration. Later layers win, but an error is one also where a later layer overrides
+/// the value.
 ///
 /// Reads files (the configuration's and those that `…_FILE` variables name), but no environment
 /// other than `environment`.
 ///
 /// # Errors
 ///
-/// Every fault found, in one report.
+/// All errors, in one report.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
     let loader = Loader::run(overrides, environment);
-    if loader.faults.is_empty() {
+    if loader.errors.is_empty() {
         Ok(loader.config)
     } else {
-        Err(ConfigErrors { faults: loader.faults })
+        Err(ConfigErrors { errors: loader.errors })
     }
 }
 
-/// The admin listener's address, for the health check: faults elsewhere in the configuration do not
+/// The admin listener's address, for the health check: errors elsewhere in the configuration do not
 /// matter to it.
 ///
 /// # Errors
 ///
-/// The faults in `admin_listen` itself, and those that keep the file from being read at all.
+/// The errors in `admin_listen` itself, and those that keep the file from being read at all.
 pub fn admin_listen(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<SocketAddr, ConfigErrors> {
-    let Loader { config, mut faults, .. } = Loader::run(overrides, environment);
-    faults.retain(|fault| match fault.setting {
+    let Loader { config, mut errors, .. } = Loader::run(overrides, environment);
+    errors.retain(|error| match error.setting {
         Some(setting) => {
-            setting == "admin_listen" && !matches!(fault.problem, Problem::SameListener { .. })
+            setting == "admin_listen" && !matches!(error.kind, ConfigErrorKind::SameListener { .. })
         }
         None => matches!(
-            fault.problem,
-            Problem::Unreadable { .. }
-                | Problem::TooLarge { .. }
-                | Problem::FileNotUtf8 { .. }
-                | Problem::Syntax(_)
+            error.kind,
+            ConfigErrorKind::Unreadable { .. }
+                | ConfigErrorKind::TooLarge { .. }
+                | ConfigErrorKind::FileNotUtf8 { .. }
+                | ConfigErrorKind::Syntax(_)
         ),
     });
-    if faults.is_empty() { Ok(config.admin_listen) } else { Err(ConfigErrors { faults }) }
+    if errors.is_empty() { Ok(config.admin_listen) } else { Err(ConfigErrors { errors }) }
 }
 
 /// Reads the configuration from the text of a file alone, over the defaults; `name` is the file's
@@ -81,27 +81,27 @@ pub fn admin_listen(
 ///
 /// # Errors
 ///
-/// Every fault found, in one report.
+/// All errors, in one report.
 pub fn from_yaml(name: &str, text: &str) -> Result<Config, ConfigErrors> {
     let mut loader = Loader::default();
     loader.text(name, text);
-    loader.check_together();
-    if loader.faults.is_empty() {
+    loader.check_combinations();
+    if loader.errors.is_empty() {
         Ok(loader.config)
     } else {
-        Err(ConfigErrors { faults: loader.faults })
+        Err(ConfigErrors { errors: loader.errors })
     }
 }
 
 #[derive(Default)]
 struct Loader {
     config: Config,
-    /// Where each setting was last written.
-    places: BTreeMap<&'static str, Place>,
-    faults: Vec<Fault>,
+    /// Where the value of each setting comes from; settings with their default have no entry.
+    locations: BTreeMap<&'static str, Location>,
+    errors: Vec<ConfigError>,
 }
 
-/// What a tree was read from.
+/// Where YAML comes from.
 #[derive(Clone, Copy)]
 enum Origin<'a> {
     File(&'a str),
@@ -109,12 +109,14 @@ enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    fn place(self, at: At) -> Place {
+    fn location(self, position: Position) -> Location {
         match self {
-            Self::File(name) => {
-                Place::File { name: name.to_owned(), line: at.line, column: at.column }
-            }
-            Self::Variable(name) => Place::Variable(name.to_owned()),
+            Self::File(name) => Location::File {
+                name: name.to_owned(),
+                line: position.line,
+                column: position.column,
+            },
+            Self::Variable(name) => Location::Variable(name.to_owned()),
         }
     }
 }
@@ -126,72 +128,74 @@ impl Loader {
         loader.variables(environment);
         loader.aliases(environment);
         loader.flags(overrides);
-        loader.check_together();
+        loader.check_combinations();
         loader
     }
 
-    /// A fault in a whole variable, flag or file, of which its name says enough.
-    fn fault(&mut self, place: Place, setting: Option<&'static str>, problem: Problem) {
-        self.faults.push(Fault { place: Some(place), setting, path: None, problem });
+    /// Reports an error in a variable, flag or file whose name says enough.
+    fn report(&mut self, location: Location, setting: Option<&'static str>, kind: ConfigErrorKind) {
+        self.errors.push(ConfigError { location: Some(location), setting, path: None, kind });
     }
 
     fn file(&mut self, overrides: &Overrides, environment: &Environment) {
-        let (path, place) = match (&overrides.config, environment.get("CONFIG_PATH")) {
-            (Some(path), _) => (path.as_path(), Place::Flag("--config")),
-            (None, Some(path)) => (Path::new(path), Place::Variable("CONFIG_PATH".to_owned())),
+        let (path, location) = match (&overrides.config, environment.get("CONFIG_PATH")) {
+            (Some(path), _) => (path.as_path(), Location::Flag("--config")),
+            (None, Some(path)) => (Path::new(path), Location::Variable("CONFIG_PATH".to_owned())),
             (None, None) => return,
         };
         let name = path.display().to_string();
         match files::text(path) {
             Ok(text) => self.text(&name, &text),
-            Err(problem) => self.fault(place, None, problem),
+            Err(kind) => self.report(location, None, kind),
         }
     }
 
-    /// The file's text. Its faults are reported from top to bottom.
+    /// Reads the text of the file, and reports its errors from top to bottom.
     fn text(&mut self, name: &str, text: &str) {
-        let before = self.faults.len();
+        let before = self.errors.len();
         self.yaml(text, "", Origin::File(name));
-        self.faults[before..].sort_by_key(|fault| match fault.place {
-            Some(Place::File { line, column, .. }) => (line, column),
+        self.errors[before..].sort_by_key(|error| match error.location {
+            Some(Location::File { line, column, .. }) => (line, column),
             _ => (0, 0),
         });
     }
 
-    /// YAML for everything below `path`.
+    /// Reads YAML that holds the section or setting `path`.
     fn yaml(&mut self, text: &str, path: &str, origin: Origin<'_>) {
-        let yaml::Document { root, faults } = yaml::parse(text);
-        for (at, problem) in faults {
-            self.faults.push(Fault {
-                place: Some(origin.place(at)),
+        let yaml::Document { root, errors } = yaml::parse(text);
+        for (position, kind) in errors {
+            self.errors.push(ConfigError {
+                location: Some(origin.location(position)),
                 setting: None,
                 path: None,
-                problem,
+                kind,
             });
         }
         if let Some(root) = root {
             match settings::find(path) {
-                Some(setting) => self.write(setting, &root, origin),
+                Some(setting) => self.set(setting, &root, origin),
                 None => self.section(&root, path, origin),
             }
         }
     }
 
-    /// Everything below `path`, a section's or the root's (which is empty). Nothing there means
+    /// Reads the settings of the section `path`; the root's path is empty. An empty section means
     /// defaults.
     fn section(&mut self, node: &Node, path: &str, origin: Origin<'_>) {
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
             _ if node.is_null() => &[],
             _ => {
-                let problem =
-                    Problem::WrongShape { expected: "a map of settings", found: node.kind() };
+                let kind = ConfigErrorKind::WrongShape {
+                    expected: "a map of settings",
+                    found: node.kind(),
+                };
                 let path = Some(path.to_owned()).filter(|path| !path.is_empty());
-                self.faults.push(Fault {
-                    place: Some(origin.place(node.at)),
+                self.errors.push(ConfigError {
+                    location: Some(origin.location(node.position)),
                     setting: None,
                     path,
-                    problem,
+                    kind,
                 });
                 return;
             }
@@ -200,110 +204,115 @@ impl Loader {
             let key =
                 if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
             match settings::find(&key) {
-                Some(setting) => self.write(setting, &entry.node, origin),
+                Some(setting) => self.set(setting, &entry.node, origin),
                 None if settings::is_section(&key) => self.section(&entry.node, &key, origin),
                 None => {
-                    let problem = Problem::UnknownKey {
-                        nearest: meant(&entry.key, path),
+                    let kind = ConfigErrorKind::UnknownKey {
+                        nearest: suggest_key(&entry.key, path),
                         known: settings::names_below(path).join(", "),
                     };
-                    self.faults.push(Fault {
-                        place: Some(origin.place(entry.key_at)),
+                    self.errors.push(ConfigError {
+                        location: Some(origin.location(entry.key_position)),
                         setting: None,
-                        path: Some(Found::bare(&key)),
-                        problem,
+                        path: Some(Excerpt::bare(&key)),
+                        kind,
                     });
                 }
             }
         }
     }
 
-    /// One setting's value out of a tree.
-    fn write(&mut self, setting: &'static Setting, node: &Node, origin: Origin<'_>) {
-        let place = origin.place(node.at);
-        let mistakes = match setting.write {
-            Write::Tree(write) => write(&mut self.config, node).err().unwrap_or_default(),
-            Write::Scalar(write) => match write(&mut self.config, node) {
+    /// Sets a setting to a value from YAML.
+    fn set(&mut self, setting: &'static Setting, node: &Node, origin: Origin<'_>) {
+        let location = origin.location(node.position);
+        let errors = match setting.set {
+            Setter::Tree(set) => set(&mut self.config, node).err().unwrap_or_default(),
+            Setter::Scalar(set) => match set(&mut self.config, node) {
                 Ok(()) => Vec::new(),
-                Err(problem) => {
+                Err(kind) => {
                     let path = Some(setting.key.to_owned());
-                    self.faults.push(Fault {
-                        place: Some(place),
+                    self.errors.push(ConfigError {
+                        location: Some(location),
                         setting: Some(setting.key),
                         path,
-                        problem,
+                        kind,
                     });
                     return;
                 }
             },
         };
-        for mistake in mistakes {
-            self.faults.push(Fault {
-                place: Some(origin.place(mistake.at)),
+        for error in errors {
+            self.errors.push(ConfigError {
+                location: Some(origin.location(error.position)),
                 setting: Some(setting.key),
-                path: Some(format!("{}{}", setting.key, mistake.below)),
-                problem: mistake.problem,
+                path: Some(format!("{}{}", setting.key, error.below)),
+                kind: error.kind,
             });
         }
-        self.places.insert(setting.key, place);
+        self.locations.insert(setting.key, location);
     }
 
-    /// One setting's value as a variable or a flag gives it.
-    fn write_text(&mut self, setting: &'static Setting, place: Place, text: &str) {
-        if let Write::Scalar(write) = setting.write
-            && let Err(problem) = write(&mut self.config, &Node::verbatim(text))
+    /// Sets a setting to the text of a variable or a flag.
+    fn set_text(&mut self, setting: &'static Setting, location: Location, text: &str) {
+        if let Setter::Scalar(set) = setting.set
+            && let Err(kind) = set(&mut self.config, &Node::verbatim(text))
         {
-            self.fault(place, Some(setting.key), problem);
+            self.report(location, Some(setting.key), kind);
             return;
         }
-        self.places.insert(setting.key, place);
+        self.locations.insert(setting.key, location);
     }
 
-    /// The variables with our prefix: a setting's holds its value, a section's or a list's holds
+    /// Reads the variables with our prefix: a setting's holds its value, a section's or a list's holds
     /// YAML.
     fn variables(&mut self, environment: &Environment) {
-        // A section's name is a prefix of its settings' names, so that it comes first and they win.
+        // A section's name is a prefix of those of its settings, so that it sorts before them and
+        // they win.
         for (name, text) in environment.with_prefix(PREFIX) {
-            let place = Place::Variable(name.clone());
+            let location = Location::Variable(name.clone());
             let setting = SETTINGS.iter().find(|setting| setting.variable() == name);
             let section = settings::sections().find(|section| settings::variable(section) == name);
             let Some(key) = setting.map(|setting| setting.key).or(section) else {
-                let nearest = meant_variable(&name);
-                self.fault(place, None, Problem::UnknownVariable { nearest });
+                let nearest = suggest_variable(&name);
+                self.report(location, None, ConfigErrorKind::UnknownVariable { nearest });
                 continue;
             };
             match (setting, text.to_str()) {
                 (_, Some("")) => {}
                 (_, None) => {
-                    self.fault(place, setting.map(|setting| setting.key), Problem::VariableNotUtf8);
+                    self.report(
+                        location,
+                        setting.map(|setting| setting.key),
+                        ConfigErrorKind::VariableNotUtf8,
+                    );
                 }
                 (Some(setting), Some(text)) if setting.is_scalar() => {
-                    self.write_text(setting, place, text);
+                    self.set_text(setting, location, text);
                 }
                 (_, Some(text)) => self.yaml(text, key, Origin::Variable(&name)),
             }
         }
     }
 
-    /// The variables with names of their own.
+    /// Reads the variables with names of their own.
     fn aliases(&mut self, environment: &Environment) {
         for (name, key, may_be_file) in ALIASES {
             let Some(setting) = settings::find(key) else { continue };
-            let (place, text) = match alias(environment, name, may_be_file) {
+            let (location, text) = match alias(environment, name, may_be_file) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
-                Err((place, problem)) => {
-                    self.fault(place, Some(key), problem);
+                Err((location, kind)) => {
+                    self.report(location, Some(key), kind);
                     continue;
                 }
             };
             let other = setting.variable();
             if environment.get(&other).is_some_and(|other| other != OsStr::new(&text)) {
-                self.fault(place, Some(key), Problem::Contradiction { other });
+                self.report(location, Some(key), ConfigErrorKind::Contradiction { other });
                 continue;
             }
             let text = if key == "upstream.timeout" { value::seconds(&text) } else { text };
-            self.write_text(setting, place, &text);
+            self.set_text(setting, location, &text);
         }
     }
 
@@ -314,96 +323,72 @@ impl Loader {
         ];
         for (flag, key, text) in flags {
             if let (Some(text), Some(setting)) = (text, settings::find(key)) {
-                self.write_text(setting, Place::Flag(flag), text);
+                self.set_text(setting, Location::Flag(flag), text);
             }
         }
     }
 
-    /// What values that are right by themselves must be to each other. A setting with a fault of
-    /// its own is left out.
-    fn check_together(&mut self) {
-        let faulty: BTreeSet<&str> = self.faults.iter().filter_map(|fault| fault.setting).collect();
-        let sound = |keys: [&str; 2]| keys.iter().all(|key| !faulty.contains(key));
+    /// Checks values that are valid by themselves against each other; those with an error of their own
+    /// are left out.
+    fn check_combinations(&mut self) {
+        let invalid: BTreeSet<&str> =
+            self.errors.iter().filter_map(|error| error.setting).collect();
+        let are_valid = |keys: [&str; 2]| keys.iter().all(|key| !invalid.contains(key));
         let mut found = Vec::new();
         let Config { listen, admin_listen, cache, .. } = &self.config;
-        if sound(["admin_listen", "listen"]) && collide(*listen, *admin_listen) {
+        if are_valid(["admin_listen", "listen"]) && collide(*listen, *admin_listen) {
             found.push((
                 ["admin_listen", "listen"],
-                Problem::SameListener { admin: admin_listen.to_string() },
+                ConfigErrorKind::SameListener { admin: admin_listen.to_string() },
             ));
         }
-        if sound(["cache.stale_for", "cache.ttl"]) && cache.stale_for < cache.ttl {
+        if are_valid(["cache.stale_for", "cache.ttl"]) && cache.stale_for < cache.ttl {
             let (stale_for, ttl) =
                 (value::show_duration(cache.stale_for), value::show_duration(cache.ttl));
             found.push((
                 ["cache.stale_for", "cache.ttl"],
-                Problem::StaleBelowTtl { stale_for, ttl },
+                ConfigErrorKind::StaleBelowTtl { stale_for, ttl },
             ));
         }
-        for (keys, problem) in found {
-            // At least one of the two was written by the user: the defaults agree.
+        for (keys, kind) in found {
+            // The user has set at least one of the two, since the defaults agree.
             let written =
-                keys.into_iter().find(|key| self.places.contains_key(key)).unwrap_or(keys[0]);
-            let place = self.places.get(written).cloned();
-            let path = matches!(place, Some(Place::File { .. })).then(|| written.to_owned());
-            self.faults.push(Fault { place, setting: Some(written), path, problem });
+                keys.into_iter().find(|key| self.locations.contains_key(key)).unwrap_or(keys[0]);
+            let location = self.locations.get(written).cloned();
+            let path = matches!(location, Some(Location::File { .. })).then(|| written.to_owned());
+            self.errors.push(ConfigError { location, setting: Some(written), path, kind });
         }
     }
 }
 
-/// What `name`, or the file that `name` with `_FILE` names, holds; and which of the two it was.
+/// The value of the variable `name`, or of the file that the variable `name` + `_FILE` names, and
+/// where it comes from.
 fn alias(
     environment: &Environment,
     name: &str,
     may_be_file: bool,
-) -> Result<Option<(Place, String)>, (Place, Problem)> {
+) -> Result<Option<(Location, String)>, (Location, ConfigErrorKind)> {
     let file = format!("{name}_FILE");
     let path = environment.get(&file).filter(|_| may_be_file);
-    let place = Place::Variable(name.to_owned());
+    let location = Location::Variable(name.to_owned());
     match (environment.get(name), path) {
         (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err((place, Problem::Contradiction { other: file })),
+        (Some(_), Some(_)) => Err((location, ConfigErrorKind::Contradiction { other: file })),
         (Some(text), None) => match text.to_str() {
-            Some(text) => Ok(Some((place, text.to_owned()))),
-            None => Err((place, Problem::VariableNotUtf8)),
+            Some(text) => Ok(Some((location, text.to_owned()))),
+            None => Err((location, ConfigErrorKind::VariableNotUtf8)),
         },
         (None, Some(path)) => {
-            let place = Place::Variable(file);
+            let location = Location::Variable(file);
             match files::secret(Path::new(path)) {
-                Ok(text) => Ok(Some((place, text))),
-                Err(problem) => Err((place, problem)),
+                Ok(text) => Ok(Some((location, text))),
+                Err(kind) => Err((location, kind)),
             }
         }
     }
 }
 
-/// What an unknown key was meant to be: a neighbour misspelt, or a key that belongs elsewhere.
-fn meant(key: &str, section: &str) -> Option<String> {
-    let neighbour = nearest::nearest(key, settings::names_below(section));
-    let elsewhere =
-        || SETTINGS.iter().map(|s| s.key).find(|path| path.rsplit('.').next() == Some(key));
-    neighbour.or_else(elsewhere).map(ToOwned::to_owned)
-}
-
-/// What an unknown variable was meant to be: one misspelt, one whose value holds what the name goes
-/// on to say, or the one that names a file.
-fn meant_variable(name: &str) -> Option<String> {
-    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
-    let file = || {
-        let setting = name.strip_suffix("_FILE")?;
-        ALIASES
-            .iter()
-            .find(|(_, key, may_be_file)| *may_be_file && settings::variable(key) == setting)
-    };
-    if let Some((alias, ..)) = file() {
-        return Some(format!("{alias}_FILE"));
-    }
-    let whole =
-        || known.iter().map(String::as_str).find(|known| name.starts_with(&format!("{known}__")));
-    nearest::nearest(name, known.iter().map(String::as_str)).or_else(whole).map(ToOwned::to_owned)
-}
-
-/// Whether the second listener could not be bound beside the first. `[::]` takes IPv4 in as well.
+/// Whether two listeners cannot be bound side by side. One on `[::]` takes IPv4 as well.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let takes = |any: SocketAddr, other: SocketAddr| {
         any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4())

@@ -1,4 +1,4 @@
-//! What the gateway can be told: every setting, its type and its default.
+//! The configuration: every setting, its type and its default.
 //!
 //! A [`Config`] is built by [`load`] alone, which validates it; the rest of the program never sees
 //! an invalid one.
@@ -7,15 +7,15 @@ mod environment;
 mod error;
 mod files;
 mod load;
-mod nearest;
 mod print;
 mod settings;
 mod sources;
+mod suggest;
 mod value;
 mod yaml;
 
 pub use environment::Environment;
-pub use error::{ConfigErrors, Fault, Found, Place, Problem};
+pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
 pub use load::{Overrides, admin_listen, from_yaml, load};
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -78,7 +78,7 @@ pub struct Upstream {
 /// The number of upstream calls in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Concurrency {
-    /// Found by measuring the upstream (additive increase, multiplicative decrease).
+    /// Found by measuring the upstream: a hill climb on throughput.
     Auto,
     /// Always this many; at least 1.
     Fixed(usize),
@@ -188,7 +188,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`Problem::MissingCredentials`], which names both variables.
+    /// [`ConfigErrorKind::MissingCredentials`], which names both variables.
     pub fn require_credentials(&self) -> Result<(), ConfigErrors> {
         let missing = match (&self.upstream.username, &self.upstream.password) {
             (Some(_), Some(_)) => return Ok(()),
@@ -196,9 +196,9 @@ impl Config {
             (None, Some(_)) => "a password, but no user",
             (Some(_), None) => "a user, but no password",
         };
-        let problem = Problem::MissingCredentials { missing };
+        let kind = ConfigErrorKind::MissingCredentials { missing };
         Err(ConfigErrors {
-            faults: vec![Fault { place: None, setting: None, path: None, problem }],
+            errors: vec![ConfigError { location: None, setting: None, path: None, kind }],
         })
     }
 }

@@ -1,14 +1,14 @@
-//! Every setting in one table: its key, how it is read and how it is shown.
+//! The table of settings: each with its key, how it is read and how it is printed.
 //!
-//! The file's keys, the variables' names, the suggestions, the printed configuration and the test
-//! of the documentation all come from here.
+//! The keys of the file, the names of the variables, the suggestions, the printed configuration and the
+//! test of the documentation all come from this table.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::error::{Found, Problem};
-use super::sources::{self, Mistake};
+use super::error::{ConfigErrorKind, Excerpt};
+use super::sources::{self, SourceError};
 use super::value::{
     address, count, duration, path, show_address, show_duration, show_size, show_text, size, text,
     url,
@@ -16,7 +16,8 @@ use super::value::{
 use super::yaml::Node;
 use super::{Concurrency, Config, LogFormat};
 
-/// What stands for a password in print. A configuration that holds it for a password holds none.
+/// Printed in place of a password. A configuration with this password has none, so that what `check`
+/// prints can be used as a file.
 pub(super) const MASK: &str = "********";
 
 const MS: Duration = Duration::from_millis(1);
@@ -32,33 +33,33 @@ const LOG_FORMAT: &str = "one of `auto`, `json` and `text`";
 pub(super) struct Setting {
     /// The dotted path in the file.
     pub key: &'static str,
-    /// How it gets into a [`Config`].
-    pub write: Write,
-    /// Its value as YAML; what begins with a line break is a block.
+    /// How it is set in a [`Config`].
+    pub set: Setter,
+    /// Its value as YAML; a block begins with a line break.
     pub show: fn(&Config) -> String,
 }
 
 /// How a setting's value is read.
 #[derive(Debug)]
-pub(super) enum Write {
+pub(super) enum Setter {
     /// A variable holds the text itself.
-    Scalar(fn(&mut Config, &Node) -> Result<(), Problem>),
+    Scalar(fn(&mut Config, &Node) -> Result<(), ConfigErrorKind>),
     /// A variable holds YAML.
-    Tree(fn(&mut Config, &Node) -> Result<(), Vec<Mistake>>),
+    Tree(fn(&mut Config, &Node) -> Result<(), Vec<SourceError>>),
 }
 
 impl Setting {
     const fn scalar(
         key: &'static str,
-        write: fn(&mut Config, &Node) -> Result<(), Problem>,
+        set: fn(&mut Config, &Node) -> Result<(), ConfigErrorKind>,
         show: fn(&Config) -> String,
     ) -> Self {
-        Self { key, write: Write::Scalar(write), show }
+        Self { key, set: Setter::Scalar(set), show }
     }
 
     /// Whether a variable holds the value itself, not YAML.
     pub(super) const fn is_scalar(&self) -> bool {
-        matches!(self.write, Write::Scalar(_))
+        matches!(self.set, Setter::Scalar(_))
     }
 
     /// The environment variable's name.
@@ -67,20 +68,20 @@ impl Setting {
     }
 }
 
-/// What every variable of ours begins with.
+/// The prefix of our variables.
 pub(super) const PREFIX: &str = "INCIDENT_GATEWAY__";
 
-/// The name of the variable for `key`, a setting's or a section's.
+/// The variable of a setting's or a section's key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
 }
 
-/// The setting of that key.
+/// The setting with this key.
 pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-/// Whether settings stand below `key`.
+/// Whether `key` is that of a section.
 pub(super) fn is_section(key: &str) -> bool {
     sections().any(|section| section == key)
 }
@@ -90,7 +91,7 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().filter_map(|setting| Some(setting.key.rsplit_once('.')?.0))
 }
 
-/// The names that may stand directly below `section` (the root is empty), in order.
+/// The names directly below `section`, in order; the root's path is empty.
 pub(super) fn names_below(section: &str) -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
     for setting in SETTINGS {
@@ -106,21 +107,21 @@ pub(super) fn names_below(section: &str) -> Vec<&'static str> {
 
 /// The table, in the order in which it is printed.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::scalar("listen", |c, v| put(&mut c.listen, address(v)), |c| show_address(c.listen)),
+    Setting::scalar("listen", |c, v| assign(&mut c.listen, address(v)), |c| show_address(c.listen)),
     Setting::scalar(
         "admin_listen",
-        |c, v| put(&mut c.admin_listen, address(v)),
+        |c, v| assign(&mut c.admin_listen, address(v)),
         |c| show_address(c.admin_listen),
     ),
     Setting::scalar(
         "response_budget",
-        |c, v| put(&mut c.response_budget, duration(v, MS..=HOUR)),
+        |c, v| assign(&mut c.response_budget, duration(v, MS..=HOUR)),
         |c| show_duration(c.response_budget),
     ),
     Setting::scalar(
         "upstream.base_url",
         |c, v| {
-            put(
+            assign(
                 &mut c.upstream.base_url,
                 url(v, "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead"),
             )
@@ -129,27 +130,27 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
     Setting::scalar(
         "upstream.username",
-        |c, v| put(&mut c.upstream.username, username(v)),
+        |c, v| assign(&mut c.upstream.username, username(v)),
         |c| optional(c.upstream.username.as_deref().map(show_text)),
     ),
     Setting::scalar(
         "upstream.password",
-        |c, v| put(&mut c.upstream.password, password(v)),
+        |c, v| assign(&mut c.upstream.password, password(v)),
         |c| optional(c.upstream.password.as_ref().map(|_| format!("\"{MASK}\""))),
     ),
     Setting::scalar(
         "upstream.timeout",
-        |c, v| put(&mut c.upstream.timeout, duration(v, MS..=HOUR)),
+        |c, v| assign(&mut c.upstream.timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.upstream.timeout),
     ),
     Setting::scalar(
         "upstream.connect_timeout",
-        |c, v| put(&mut c.upstream.connect_timeout, duration(v, MS..=HOUR)),
+        |c, v| assign(&mut c.upstream.connect_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.upstream.connect_timeout),
     ),
     Setting::scalar(
         "upstream.concurrency",
-        |c, v| put(&mut c.upstream.concurrency, concurrency(v)),
+        |c, v| assign(&mut c.upstream.concurrency, concurrency(v)),
         |c| match c.upstream.concurrency {
             Concurrency::Auto => "auto".to_owned(),
             Concurrency::Fixed(calls) => calls.to_string(),
@@ -157,28 +158,28 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
     Setting::scalar(
         "upstream.max_concurrency",
-        |c, v| put(&mut c.upstream.max_concurrency, count(v, 1..=1024, NUMBER)),
+        |c, v| assign(&mut c.upstream.max_concurrency, count(v, 1..=1024, NUMBER)),
         |c| c.upstream.max_concurrency.to_string(),
     ),
     Setting::scalar(
         "upstream.retries",
-        |c, v| put(&mut c.upstream.retries, count(v, 0..=10, NUMBER)),
+        |c, v| assign(&mut c.upstream.retries, count(v, 0..=10, NUMBER)),
         |c| c.upstream.retries.to_string(),
     ),
-    // Positions in a body are 32 bits wide.
+    // Offsets into a body have 32 bits.
     Setting::scalar(
         "upstream.max_body",
-        |c, v| put(&mut c.upstream.max_body, size(v, 1..=u64::from(u32::MAX))),
+        |c, v| assign(&mut c.upstream.max_body, size(v, 1..=u64::from(u32::MAX))),
         |c| show_size(c.upstream.max_body),
     ),
     Setting::scalar(
         "identities.path",
-        |c, v| put(&mut c.identities.path, path(v)),
+        |c, v| assign(&mut c.identities.path, path(v)),
         |c| show_text(&c.identities.path),
     ),
     Setting {
         key: "sources",
-        write: Write::Tree(|c, v| {
+        set: Setter::Tree(|c, v| {
             c.sources = sources::read(v)?;
             Ok(())
         }),
@@ -186,72 +187,72 @@ pub(super) static SETTINGS: &[Setting] = &[
     },
     Setting::scalar(
         "cache.ttl",
-        |c, v| put(&mut c.cache.ttl, duration(v, MS..=YEAR)),
+        |c, v| assign(&mut c.cache.ttl, duration(v, MS..=YEAR)),
         |c| show_duration(c.cache.ttl),
     ),
     Setting::scalar(
         "cache.stale_for",
-        |c, v| put(&mut c.cache.stale_for, duration(v, MS..=YEAR)),
+        |c, v| assign(&mut c.cache.stale_for, duration(v, MS..=YEAR)),
         |c| show_duration(c.cache.stale_for),
     ),
     Setting::scalar(
         "cache.max_bytes",
-        |c, v| put(&mut c.cache.max_bytes, size(v, 0..=1 << 40)),
+        |c, v| assign(&mut c.cache.max_bytes, size(v, 0..=1 << 40)),
         |c| show_size(c.cache.max_bytes),
     ),
     Setting::scalar(
         "limits.max_connections",
-        |c, v| put(&mut c.limits.max_connections, count(v, 1..=1_000_000, NUMBER)),
+        |c, v| assign(&mut c.limits.max_connections, count(v, 1..=1_000_000, NUMBER)),
         |c| c.limits.max_connections.to_string(),
     ),
     Setting::scalar(
         "limits.max_requests",
-        |c, v| put(&mut c.limits.max_requests, count(v, 1..=1_000_000, NUMBER)),
+        |c, v| assign(&mut c.limits.max_requests, count(v, 1..=1_000_000, NUMBER)),
         |c| c.limits.max_requests.to_string(),
     ),
     Setting::scalar(
         "limits.max_renders",
-        |c, v| put(&mut c.limits.max_renders, max_renders(v)),
+        |c, v| assign(&mut c.limits.max_renders, max_renders(v)),
         |c| c.limits.max_renders.map_or_else(|| "auto".to_owned(), |renders| renders.to_string()),
     ),
     Setting::scalar(
         "limits.max_events",
-        |c, v| put(&mut c.limits.max_events, count(v, 1..=1_000_000, NUMBER)),
+        |c, v| assign(&mut c.limits.max_events, count(v, 1..=1_000_000, NUMBER)),
         |c| c.limits.max_events.to_string(),
     ),
     Setting::scalar(
         "limits.header_timeout",
-        |c, v| put(&mut c.limits.header_timeout, duration(v, MS..=HOUR)),
+        |c, v| assign(&mut c.limits.header_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.header_timeout),
     ),
     Setting::scalar(
         "limits.idle_timeout",
-        |c, v| put(&mut c.limits.idle_timeout, duration(v, MS..=HOUR)),
+        |c, v| assign(&mut c.limits.idle_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.idle_timeout),
     ),
     Setting::scalar(
         "limits.write_timeout",
-        |c, v| put(&mut c.limits.write_timeout, duration(v, MS..=HOUR)),
+        |c, v| assign(&mut c.limits.write_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.write_timeout),
     ),
     Setting::scalar(
         "limits.min_send_rate",
-        |c, v| put(&mut c.limits.min_send_rate, size(v, 0..=1 << 30)),
+        |c, v| assign(&mut c.limits.min_send_rate, size(v, 0..=1 << 30)),
         |c| show_size(c.limits.min_send_rate),
     ),
     Setting::scalar(
         "shutdown.drain_delay",
-        |c, v| put(&mut c.shutdown.drain_delay, duration(v, Duration::ZERO..=HOUR)),
+        |c, v| assign(&mut c.shutdown.drain_delay, duration(v, Duration::ZERO..=HOUR)),
         |c| show_duration(c.shutdown.drain_delay),
     ),
     Setting::scalar(
         "shutdown.timeout",
-        |c, v| put(&mut c.shutdown.timeout, duration(v, Duration::ZERO..=HOUR)),
+        |c, v| assign(&mut c.shutdown.timeout, duration(v, Duration::ZERO..=HOUR)),
         |c| show_duration(c.shutdown.timeout),
     ),
     Setting::scalar(
         "log_format",
-        |c, v| put(&mut c.log_format, log_format(v)),
+        |c, v| assign(&mut c.log_format, log_format(v)),
         |c| match c.log_format {
             None => "auto".to_owned(),
             Some(LogFormat::Json) => "json".to_owned(),
@@ -261,7 +262,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::scalar(
         "otlp.endpoint",
         |c, v| {
-            put(
+            assign(
                 &mut c.otlp.endpoint,
                 if v.is_null() { Ok(None) } else { url(v, "leave them out").map(Some) },
             )
@@ -270,7 +271,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
 ];
 
-fn put<T>(slot: &mut T, value: Result<T, Problem>) -> Result<(), Problem> {
+fn assign<T>(slot: &mut T, value: Result<T, ConfigErrorKind>) -> Result<(), ConfigErrorKind> {
     *slot = value?;
     Ok(())
 }
@@ -285,49 +286,51 @@ fn show_url(url: &reqwest::Url) -> String {
 }
 
 /// The Basic auth user; an empty one is none.
-fn username(node: &Node) -> Result<Option<String>, Problem> {
+fn username(node: &Node) -> Result<Option<String>, ConfigErrorKind> {
     let Some(name) = credential(node)? else { return Ok(None) };
     if name.contains(':') {
-        return Err(Problem::UsernameColon);
+        return Err(ConfigErrorKind::UsernameColon);
     }
     Ok(Some(name.to_owned()))
 }
 
 /// The Basic auth password; an empty or masked one is none.
-fn password(node: &Node) -> Result<Option<SecretString>, Problem> {
+fn password(node: &Node) -> Result<Option<SecretString>, ConfigErrorKind> {
     Ok(credential(node)?.filter(|password| *password != MASK).map(SecretString::from))
 }
 
-fn credential(node: &Node) -> Result<Option<&str>, Problem> {
+fn credential(node: &Node) -> Result<Option<&str>, ConfigErrorKind> {
     if node.is_null() {
         return Ok(None);
     }
     let text = text(node, "text")?;
     if text.contains(char::is_control) {
-        return Err(Problem::ControlCharacter);
+        return Err(ConfigErrorKind::ControlCharacter);
     }
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-fn concurrency(node: &Node) -> Result<Concurrency, Problem> {
+fn concurrency(node: &Node) -> Result<Concurrency, ConfigErrorKind> {
     match text(node, AUTO_OR_NUMBER)? {
         "auto" => Ok(Concurrency::Auto),
         _ => count(node, 1..=1024, AUTO_OR_NUMBER).map(Concurrency::Fixed),
     }
 }
 
-fn max_renders(node: &Node) -> Result<Option<usize>, Problem> {
+fn max_renders(node: &Node) -> Result<Option<usize>, ConfigErrorKind> {
     match text(node, AUTO_OR_NUMBER)? {
         "auto" => Ok(None),
         _ => count(node, 1..=1024, AUTO_OR_NUMBER).map(Some),
     }
 }
 
-fn log_format(node: &Node) -> Result<Option<LogFormat>, Problem> {
+fn log_format(node: &Node) -> Result<Option<LogFormat>, ConfigErrorKind> {
     match text(node, LOG_FORMAT)? {
         "auto" => Ok(None),
         "json" => Ok(Some(LogFormat::Json)),
         "text" => Ok(Some(LogFormat::Text)),
-        other => Err(Problem::Unparsable { found: Found::new(other), expected: LOG_FORMAT }),
+        other => {
+            Err(ConfigErrorKind::Unparsable { found: Excerpt::new(other), expected: LOG_FORMAT })
+        }
     }
 }

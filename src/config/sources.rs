@@ -1,8 +1,8 @@
-//! The list of incident sources: YAML → [`Source`]s, and back.
+//! Parses and prints the list of incident sources.
 
-use super::error::{Found, Problem};
+use super::error::{ConfigErrorKind, Excerpt};
 use super::value::{path, show_text, text};
-use super::yaml::{At, Entry, Node, Value};
+use super::yaml::{Entry, Node, Position, Value};
 use super::{IDENTITIES, Source};
 
 const LIST: &str = "a list of sources, such as `- { name: denial, path: /incidents/denial/, identity: reported_by }`";
@@ -12,80 +12,93 @@ const IDENTITY: &str =
     "the record's field that names the employee, such as `employee_id`, or a list of such fields";
 const KEYS: [&str; 3] = ["name", "path", "identity"];
 
-/// Far beyond what one upstream has; what is kept for each record has 14 bits for its source.
-const MOST: usize = 1000;
+/// Records keep their source's index in 14 bits.
+const MAX_SOURCES: usize = 1000;
 
-/// A fault inside a setting's value.
+/// An error within the list.
 #[derive(Debug)]
-pub(super) struct Mistake {
-    /// Where, in the text.
-    pub at: At,
-    /// Where, below the setting: `[2].path`.
+pub(super) struct SourceError {
+    /// Where in the text.
+    pub position: Position,
+    /// Where below the setting, such as `[2].path`.
     pub below: String,
-    /// What.
-    pub problem: Problem,
+    /// What is wrong.
+    pub kind: ConfigErrorKind,
 }
 
-/// Reads the whole list, and reports every fault of every source.
-pub(super) fn read(node: &Node) -> Result<Vec<Source>, Vec<Mistake>> {
-    let whole = |problem| Err(vec![Mistake { at: node.at, below: String::new(), problem }]);
+/// Reads the whole list.
+///
+/// # Errors
+///
+/// All errors of all sources.
+pub(super) fn read(node: &Node) -> Result<Vec<Source>, Vec<SourceError>> {
+    let whole =
+        |kind| Err(vec![SourceError { position: node.position, below: String::new(), kind }]);
     let Value::List(items) = &node.value else {
         if node.is_null() {
-            return whole(Problem::Empty { expected: LIST });
+            return whole(ConfigErrorKind::Empty { expected: LIST });
         }
-        return whole(Problem::WrongShape { expected: LIST, found: node.kind() });
+        return whole(ConfigErrorKind::WrongShape { expected: LIST, found: node.kind() });
     };
     if items.is_empty() {
-        return whole(Problem::Empty { expected: LIST });
+        return whole(ConfigErrorKind::Empty { expected: LIST });
     }
-    if items.len() > MOST {
-        return whole(Problem::TooMany { found: items.len(), most: MOST });
+    if items.len() > MAX_SOURCES {
+        return whole(ConfigErrorKind::TooMany { found: items.len(), most: MAX_SOURCES });
     }
     let mut sources: Vec<Source> = Vec::with_capacity(items.len());
-    let mut mistakes = Vec::new();
+    let mut errors = Vec::new();
     for (index, item) in items.iter().enumerate() {
-        let mut reader = Reader { index, mistakes: &mut mistakes };
-        let Some((source, name_at)) = reader.source(item) else { continue };
+        let mut reader = Reader { index, errors: &mut errors };
+        let Some((source, name_position)) = reader.source(item) else { continue };
         if sources.iter().any(|other| other.name == source.name) {
-            reader.mistake(name_at, "name", Problem::DuplicateSource { name: source.name.clone() });
+            reader.report(
+                name_position,
+                "name",
+                ConfigErrorKind::DuplicateSource { name: source.name.clone() },
+            );
         }
         sources.push(source);
     }
-    if mistakes.is_empty() { Ok(sources) } else { Err(mistakes) }
+    if errors.is_empty() { Ok(sources) } else { Err(errors) }
 }
 
 struct Reader<'a> {
     index: usize,
-    mistakes: &'a mut Vec<Mistake>,
+    errors: &'a mut Vec<SourceError>,
 }
 
 impl Reader<'_> {
-    fn mistake(&mut self, at: At, key: &str, problem: Problem) {
+    fn report(&mut self, position: Position, key: &str, kind: ConfigErrorKind) {
         let dot = if key.is_empty() || key.starts_with('[') { "" } else { "." };
         let below = format!("[{}]{dot}{key}", self.index);
-        self.mistakes.push(Mistake { at, below, problem });
+        self.errors.push(SourceError { position, below, kind });
     }
 
-    /// One source, and where its name stands.
-    fn source(&mut self, item: &Node) -> Option<(Source, At)> {
+    /// One source, and the position of its name.
+    fn source(&mut self, item: &Node) -> Option<(Source, Position)> {
         let Value::Map(entries) = &item.value else {
             let expected = "a map with the keys `name`, `path` and `identity`";
-            self.mistake(item.at, "", Problem::WrongShape { expected, found: item.kind() });
+            self.report(
+                item.position,
+                "",
+                ConfigErrorKind::WrongShape { expected, found: item.kind() },
+            );
             return None;
         };
         for entry in entries {
             if !KEYS.contains(&entry.key.as_str()) {
-                let nearest = super::nearest::nearest(&entry.key, KEYS).map(ToOwned::to_owned);
-                let problem = Problem::UnknownKey { nearest, known: KEYS.join(", ") };
-                let below = format!("[{}].{}", self.index, Found::bare(&entry.key));
-                self.mistakes.push(Mistake { at: entry.key_at, below, problem });
+                let nearest = super::suggest::nearest(&entry.key, KEYS).map(ToOwned::to_owned);
+                let kind = ConfigErrorKind::UnknownKey { nearest, known: KEYS.join(", ") };
+                let below = format!("[{}].{}", self.index, Excerpt::bare(&entry.key));
+                self.errors.push(SourceError { position: entry.key_position, below, kind });
             }
         }
         let name = self.field(item, entries, "name", name);
         let path = self.field(item, entries, "path", path);
         let identity = self.field(item, entries, "identity", identity);
-        let (name, at) = name?;
-        Some((Source { name, path: path?.0, identity: identity?.0 }, at))
+        let (name, position) = name?;
+        Some((Source { name, path: path?.0, identity: identity?.0 }, position))
     }
 
     fn field<T>(
@@ -93,47 +106,47 @@ impl Reader<'_> {
         item: &Node,
         entries: &[Entry],
         key: &'static str,
-        read: fn(&Node) -> Result<T, Problem>,
-    ) -> Option<(T, At)> {
+        read: fn(&Node) -> Result<T, ConfigErrorKind>,
+    ) -> Option<(T, Position)> {
         let Some(entry) = entries.iter().find(|entry| entry.key == key) else {
-            self.mistake(item.at, "", Problem::MissingKey { key });
+            self.report(item.position, "", ConfigErrorKind::MissingKey { key });
             return None;
         };
         match read(&entry.node) {
-            Ok(value) => Some((value, entry.node.at)),
-            Err(problem) => {
-                self.mistake(entry.node.at, key, problem);
+            Ok(value) => Some((value, entry.node.position)),
+            Err(kind) => {
+                self.report(entry.node.position, key, kind);
                 None
             }
         }
     }
 }
 
-fn name(node: &Node) -> Result<String, Problem> {
+fn name(node: &Node) -> Result<String, ConfigErrorKind> {
     let text = text(node, NAME)?;
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if !text.starts_with(|c: char| c.is_ascii_lowercase())
         || !text.chars().all(rest)
         || text.len() > 64
     {
-        return Err(Problem::Unparsable { found: Found::new(text), expected: NAME });
+        return Err(ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: NAME });
     }
     if text == IDENTITIES {
-        return Err(Problem::ReservedSource);
+        return Err(ConfigErrorKind::ReservedSource);
     }
     Ok(text.to_owned())
 }
 
-fn identity(node: &Node) -> Result<Vec<String>, Problem> {
+fn identity(node: &Node) -> Result<Vec<String>, ConfigErrorKind> {
     let nodes = match &node.value {
         Value::List(items) => items.as_slice(),
         _ => std::slice::from_ref(node),
     };
     if nodes.is_empty() {
-        return Err(Problem::Empty { expected: IDENTITY });
+        return Err(ConfigErrorKind::Empty { expected: IDENTITY });
     }
     let field = |node| match text(node, IDENTITY)? {
-        "" => Err(Problem::Empty { expected: IDENTITY }),
+        "" => Err(ConfigErrorKind::Empty { expected: IDENTITY }),
         text => Ok(text.to_owned()),
     };
     nodes.iter().map(field).collect()

@@ -1,4 +1,4 @@
-//! Texts → durations, sizes, numbers, addresses and URLs, and back.
+//! Parses and prints durations, sizes, numbers, addresses and URLs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-use super::error::{Found, Problem};
+use super::error::{ConfigErrorKind, Excerpt};
 use super::yaml::{Node, Value};
 
 const DURATION: &str = "a duration, such as `1500ms`, `30s` or `1h`";
@@ -27,22 +27,26 @@ const UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
-/// The text of a scalar that must be there.
-pub(super) fn text<'a>(node: &'a Node, expected: &'static str) -> Result<&'a str, Problem> {
+/// The text of a scalar that is not null.
+pub(super) fn text<'a>(node: &'a Node, expected: &'static str) -> Result<&'a str, ConfigErrorKind> {
     match &node.value {
-        _ if node.is_null() => Err(Problem::Empty { expected }),
+        _ if node.is_null() => Err(ConfigErrorKind::Empty { expected }),
         Value::Scalar { text, .. } => Ok(text),
-        _ => Err(Problem::WrongShape { expected, found: node.kind() }),
+        _ => Err(ConfigErrorKind::WrongShape { expected, found: node.kind() }),
     }
 }
 
 /// A duration with its unit, within `range`, in whole microseconds.
-pub(super) fn duration(node: &Node, range: RangeInclusive<Duration>) -> Result<Duration, Problem> {
+pub(super) fn duration(
+    node: &Node,
+    range: RangeInclusive<Duration>,
+) -> Result<Duration, ConfigErrorKind> {
     let text = text(node, DURATION)?.trim();
     if is_number(text) && text.bytes().any(|digit| matches!(digit, b'1'..=b'9')) {
-        return Err(Problem::NoUnit { found: text.to_owned() });
+        return Err(ConfigErrorKind::NoUnit { found: text.to_owned() });
     }
-    let unparsable = || Problem::Unparsable { found: Found::new(text), expected: DURATION };
+    let unparsable =
+        || ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: DURATION };
     // humantime 2.4 panics where the seconds overflow by a carry; 15 digits cannot make that sum.
     if text.bytes().filter(u8::is_ascii_digit).count() > 15 {
         return Err(unparsable());
@@ -70,7 +74,7 @@ fn is_number(text: &str) -> bool {
 }
 
 /// A size in bytes, within `range`.
-pub(super) fn size(node: &Node, range: RangeInclusive<u64>) -> Result<u64, Problem> {
+pub(super) fn size(node: &Node, range: RangeInclusive<u64>) -> Result<u64, ConfigErrorKind> {
     let text = text(node, SIZE)?.trim();
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -82,7 +86,7 @@ pub(super) fn size(node: &Node, range: RangeInclusive<u64>) -> Result<u64, Probl
             .map(|&(_, factor)| factor),
     };
     let (Ok(number), Some(factor)) = (number.parse::<u128>(), factor) else {
-        return Err(Problem::Unparsable { found: Found::new(text), expected: SIZE });
+        return Err(ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: SIZE });
     };
     let bytes = u64::try_from(number.saturating_mul(u128::from(factor))).unwrap_or(u64::MAX);
     within(bytes, range, text, show_size)
@@ -93,10 +97,10 @@ pub(super) fn count(
     node: &Node,
     range: RangeInclusive<usize>,
     expected: &'static str,
-) -> Result<usize, Problem> {
+) -> Result<usize, ConfigErrorKind> {
     let text = text(node, expected)?.trim();
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Problem::Unparsable { found: Found::new(text), expected });
+        return Err(ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected });
     }
     // Digits that are no usize are too many of them.
     within(text.parse().unwrap_or(usize::MAX), range, text, |count| count.to_string())
@@ -107,19 +111,19 @@ fn within<T: PartialOrd + Copy>(
     range: RangeInclusive<T>,
     text: &str,
     show: fn(T) -> String,
-) -> Result<T, Problem> {
+) -> Result<T, ConfigErrorKind> {
     if range.contains(&value) {
         return Ok(value);
     }
-    Err(Problem::OutOfRange {
-        found: Found::new(text),
+    Err(ConfigErrorKind::OutOfRange {
+        found: Excerpt::new(text),
         from: show(*range.start()),
         to: show(*range.end()),
     })
 }
 
 /// An address to listen on: `IP:PORT`, `localhost:PORT` (IPv4), or `:PORT` (every IPv4 address).
-pub(super) fn address(node: &Node) -> Result<SocketAddr, Problem> {
+pub(super) fn address(node: &Node) -> Result<SocketAddr, ConfigErrorKind> {
     let text = text(node, ADDRESS)?.trim();
     let ip = |host| match host {
         "" => Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -134,42 +138,42 @@ pub(super) fn address(node: &Node) -> Result<SocketAddr, Problem> {
     text.parse()
         .ok()
         .or_else(short)
-        .ok_or_else(|| Problem::Unparsable { found: Found::new(text), expected: ADDRESS })
+        .ok_or_else(|| ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: ADDRESS })
 }
 
-/// A URL of `http` or `https` that holds no user, password, query or fragment. Faults never show
-/// the URL.
-pub(super) fn url(node: &Node, mend: &'static str) -> Result<Url, Problem> {
+/// A URL of `http` or `https` without user name, password, query or fragment. Errors never show the
+/// URL.
+pub(super) fn url(node: &Node, remedy: &'static str) -> Result<Url, ConfigErrorKind> {
     let text = text(node, "a URL, such as `https://host:port`")?.trim();
-    let url = Url::parse(text).map_err(|error| Problem::NotAUrl(error.to_string()))?;
+    let url = Url::parse(text).map_err(|error| ConfigErrorKind::NotAUrl(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Problem::UrlScheme);
+        return Err(ConfigErrorKind::UrlScheme);
     }
-    // The parser forgets an empty user (`https://@host`), so the text is asked.
+    // The parser drops an empty user name (`https://@host`), so this looks at the text.
     let rest = text.split_once(':').map_or(text, |(_, rest)| rest).trim_start_matches(['/', '\\']);
     if rest.split(['/', '\\', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
-        return Err(Problem::UrlCredentials { mend });
+        return Err(ConfigErrorKind::UrlCredentials { remedy });
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(Problem::UrlQuery);
+        return Err(ConfigErrorKind::UrlQuery);
     }
     Ok(url)
 }
 
 /// The path of an endpoint below the base URL.
-pub(super) fn path(node: &Node) -> Result<String, Problem> {
+pub(super) fn path(node: &Node) -> Result<String, ConfigErrorKind> {
     const EXPECTED: &str = "a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
     let text = text(node, EXPECTED)?;
-    // `//host` and `/\host` would lead to another host, and the credentials with them.
+    // `//host` and `/\host` would send the credentials to another host.
     let leads_away = text.starts_with("//") || text.contains('\\');
     let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
     if !text.starts_with('/') || leads_away || text.contains(strange) {
-        return Err(Problem::Unparsable { found: Found::new(text), expected: EXPECTED });
+        return Err(ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: EXPECTED });
     }
     Ok(text.to_owned())
 }
 
-/// A duration of whole microseconds, in the largest unit that it is a whole number of.
+/// A duration of whole microseconds, in the largest unit without a fraction.
 pub(super) fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
     let units = [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1000)];
@@ -180,7 +184,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
     }
 }
 
-/// A size in the largest power of 1024 that it is a whole number of.
+/// A size in the largest power of 1024 without a fraction.
 pub(super) fn show_size(bytes: u64) -> String {
     let unit = UNITS.iter().take(4).find(|(_, unit)| bytes != 0 && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
@@ -191,7 +195,7 @@ pub(super) fn show_address(address: SocketAddr) -> String {
     if address.is_ipv4() { address.to_string() } else { format!("\"{address}\"") }
 }
 
-/// A text as a YAML scalar: plain where every YAML reader takes it for text, else in double quotes.
+/// A text as a YAML scalar: plain where every YAML parser takes it for text, else in double quotes.
 pub(super) fn show_text(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.' | ':');
     let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');

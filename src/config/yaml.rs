@@ -1,8 +1,7 @@
-//! YAML text → a tree whose every node knows where it stands, and all that is wrong with the text
-//! itself.
+//! Parses YAML into a tree of nodes with their positions, and collects all errors of the syntax.
 //!
 //! The parser's events are read directly rather than through serde: a typed deserializer stops at
-//! the first fault, and one report is to hold them all. Scalars stay text; what a text means is
+//! the first error, while one report should have them all. Scalars stay text; what a text means is
 //! decided by the setting that it is for, so that `password: 0123` is four characters and `source:
 //! no` is a word.
 
@@ -11,21 +10,21 @@ use std::ops::ControlFlow;
 
 use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag};
 
-use super::error::{Found, Problem};
+use super::error::{ConfigErrorKind, Excerpt};
 
-/// How many bytes of text aliases may copy in all.
-const MOST_COPIED: usize = 1 << 20;
+/// The most text that all aliases together may expand to.
+const MAX_ALIASED_BYTES: usize = 1 << 20;
 
-/// Where a node stands in the text.
+/// A position in the text.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct At {
+pub(super) struct Position {
     /// Counts from 1.
     pub line: usize,
     /// Counts from 1, in characters.
     pub column: usize,
 }
 
-impl From<Span> for At {
+impl From<Span> for Position {
     fn from(span: Span) -> Self {
         Self { line: span.start.line(), column: span.start.col() + 1 }
     }
@@ -34,13 +33,13 @@ impl From<Span> for At {
 /// A node of the tree.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    pub at: At,
+    pub position: Position,
     pub value: Value,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// `plain`: written without quotes, so that `null` and `~` mean nothing rather than themselves.
+    /// `plain`: without quotes, so that `null` and `~` mean null.
     Scalar {
         text: String,
         plain: bool,
@@ -52,22 +51,25 @@ pub(super) enum Value {
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
     pub key: String,
-    pub key_at: At,
+    pub key_position: Position,
     pub node: Node,
 }
 
 impl Node {
     /// A scalar that is exactly `text`, from outside any YAML.
     pub(super) fn verbatim(text: &str) -> Self {
-        Self { at: At::default(), value: Value::Scalar { text: text.to_owned(), plain: false } }
+        Self {
+            position: Position::default(),
+            value: Value::Scalar { text: text.to_owned(), plain: false },
+        }
     }
 
-    /// Whether this is YAML's null.
+    /// Whether this is null in YAML.
     pub(super) fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// What this is, with an article.
+    /// The kind of node, with an article, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             _ if self.is_null() => "nothing",
@@ -88,16 +90,16 @@ impl Node {
     }
 }
 
-/// What was read from a text.
+/// The result of parsing.
 #[derive(Debug, Default)]
 pub(super) struct Document {
-    /// The root; `None` if the text is empty or no YAML.
+    /// `None` if the text is empty or not YAML.
     pub root: Option<Node>,
-    /// What is wrong with the text, and where.
-    pub faults: Vec<(At, Problem)>,
+    /// The errors of the text itself.
+    pub errors: Vec<(Position, ConfigErrorKind)>,
 }
 
-/// Reads `text`, going on past every fault that leaves the rest readable.
+/// Parses `text`, and continues after each error that leaves the rest readable.
 pub(super) fn parse(text: &str) -> Document {
     let mut options = Options::default();
     options.set_emit_comments(false);
@@ -111,10 +113,9 @@ pub(super) fn parse(text: &str) -> Document {
             }
             Err(error) => {
                 let mark = error.marker();
-                let at = At { line: mark.line(), column: mark.col() + 1 };
-                builder.document.faults.push((at, Problem::Syntax(error.info())));
-                // What came before the fault is not judged: it may mean something else once the
-                // fault is mended.
+                let position = Position { line: mark.line(), column: mark.col() + 1 };
+                builder.document.errors.push((position, ConfigErrorKind::Syntax(error.info())));
+                // What precedes the error may mean something else once it is corrected.
                 builder.document.root = None;
                 break;
             }
@@ -132,9 +133,9 @@ struct Builder {
     copied: usize,
 }
 
-/// A list or a map whose end has not come yet.
+/// A list or a map that has not ended.
 struct Open {
-    at: At,
+    position: Position,
     anchor: usize,
     kind: OpenKind,
 }
@@ -144,106 +145,110 @@ enum OpenKind {
     Map(Vec<Entry>, Key),
 }
 
-/// What a map knows of its next key.
+/// What the next node of a map is.
 enum Key {
     /// The next node is the key.
     Awaited,
     /// The next node is this key's value.
-    Known(String, At),
+    Known(String, Position),
     /// The next node is the value of something that cannot be a key.
     Refused,
 }
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, span: Span) -> ControlFlow<()> {
-        let at = At::from(span);
+        let position = Position::from(span);
         self.check_tag(event.tag(), span);
         match event {
             Event::DocumentStart(..) => {
                 self.documents += 1;
                 if self.documents > 1 {
-                    self.document.faults.push((at, Problem::SecondDocument));
+                    self.document.errors.push((position, ConfigErrorKind::SecondDocument));
                     return ControlFlow::Break(());
                 }
             }
             Event::Scalar(text, style, anchor, tag) => {
                 let plain = style == ScalarStyle::Plain && tag.is_none();
                 self.finish(
-                    Node { at, value: Value::Scalar { text: text.into_owned(), plain } },
+                    Node { position, value: Value::Scalar { text: text.into_owned(), plain } },
                     anchor,
                 )?;
             }
             Event::SequenceStart(_, anchor, _) => {
-                self.open.push(Open { at, anchor, kind: OpenKind::List(Vec::new()) });
+                self.open.push(Open { position, anchor, kind: OpenKind::List(Vec::new()) });
             }
             Event::MappingStart(_, anchor, _) => {
-                self.open.push(Open { at, anchor, kind: OpenKind::Map(Vec::new(), Key::Awaited) });
+                self.open.push(Open {
+                    position,
+                    anchor,
+                    kind: OpenKind::Map(Vec::new(), Key::Awaited),
+                });
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some(Open { at, anchor, kind }) = self.open.pop() {
+                if let Some(Open { position, anchor, kind }) = self.open.pop() {
                     let value = match kind {
                         OpenKind::List(items) => Value::List(items),
                         OpenKind::Map(entries, _) => Value::Map(entries),
                     };
-                    self.finish(Node { at, value }, anchor)?;
+                    self.finish(Node { position, value }, anchor)?;
                 }
             }
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    self.document.faults.push((at, Problem::AliasOfItself));
+                    self.document.errors.push((position, ConfigErrorKind::AliasOfItself));
                     return ControlFlow::Break(());
                 };
-                self.spend(&node, at)?;
-                self.place(Node { at, ..node });
+                self.count_copy(&node, position)?;
+                self.insert(Node { position, ..node });
             }
             _ => {}
         }
         ControlFlow::Continue(())
     }
 
-    /// Takes a whole node: keeps a copy if aliases may name it, and puts it where it belongs.
+    /// Inserts a whole node, and keeps a copy if aliases may refer to it.
     fn finish(&mut self, node: Node, anchor: usize) -> ControlFlow<()> {
         if anchor != 0 {
-            self.spend(&node, node.at)?;
+            self.count_copy(&node, node.position)?;
             self.anchors.insert(anchor, node.clone());
         }
-        self.place(node);
+        self.insert(node);
         ControlFlow::Continue(())
     }
 
-    /// Accounts for one more copy of `node`, and ends the reading where there have been too many.
-    fn spend(&mut self, node: &Node, at: At) -> ControlFlow<()> {
+    /// Counts one more copy of `node`, and stops parsing where there are too many.
+    fn count_copy(&mut self, node: &Node, position: Position) -> ControlFlow<()> {
         self.copied += node.weight();
-        if self.copied > MOST_COPIED {
-            self.document.faults.push((at, Problem::AliasBomb));
+        if self.copied > MAX_ALIASED_BYTES {
+            self.document.errors.push((position, ConfigErrorKind::AliasBomb));
             return ControlFlow::Break(());
         }
         ControlFlow::Continue(())
     }
 
-    fn place(&mut self, node: Node) {
+    fn insert(&mut self, node: Node) {
         match self.open.last_mut().map(|open| &mut open.kind) {
             None => self.document.root = Some(node),
             Some(OpenKind::List(items)) => items.push(node),
             Some(OpenKind::Map(entries, key)) => match std::mem::replace(key, Key::Awaited) {
                 Key::Awaited => {
                     *key = if let Value::Scalar { text, .. } = node.value {
-                        Key::Known(text, node.at)
+                        Key::Known(text, node.position)
                     } else {
-                        self.document.faults.push((node.at, Problem::KeyNotText));
+                        self.document.errors.push((node.position, ConfigErrorKind::KeyNotText));
                         Key::Refused
                     };
                 }
                 Key::Refused => {}
-                Key::Known(name, key_at) => {
+                Key::Known(name, key_position) => {
                     if let Some(first) = entries.iter().find(|entry| entry.key == name) {
-                        let problem = Problem::DuplicateKey {
-                            key: Found::new(&name),
-                            first_line: first.key_at.line,
+                        let kind = ConfigErrorKind::DuplicateKey {
+                            key: Excerpt::new(&name),
+                            first_line: first.key_position.line,
                         };
-                        self.document.faults.push((key_at, problem));
+                        self.document.errors.push((key_position, kind));
                     } else {
-                        entries.push(Entry { key: name, key_at, node });
+                        entries.push(Entry { key: name, key_position, node });
                     }
                 }
             },
@@ -257,7 +262,9 @@ impl Builder {
                 .any(|name| tag.is_yaml_core_schema_tag(name))
         };
         if tag.is_some_and(|tag| !core(tag)) {
-            self.document.faults.push((At::from(span.tag_span().unwrap_or(span)), Problem::Tag));
+            self.document
+                .errors
+                .push((Position::from(span.tag_span().unwrap_or(span)), ConfigErrorKind::Tag));
         }
     }
 }

@@ -102,7 +102,7 @@ fn several_faults_come_in_one_report() {
     let path = path.to_str().unwrap();
     let variables = [("ELEVATE_TIMEOUT", "soon"), ("INCIDENT_GATEWAY__NONSENSE", "1")];
     let stderr = refused(&["serve", "--config", path, "--admin-listen", "x"], &variables);
-    assert!(stderr.starts_with("error: the configuration has 6 faults:\n"), "{stderr}");
+    assert!(stderr.starts_with("error: the configuration has 6 errors:\n"), "{stderr}");
     let places = [
         &format!("- {path}:1:9: listen: "),
         &format!("- {path}:2:1: colour: "),
@@ -122,13 +122,13 @@ fn several_faults_come_in_one_report() {
 fn a_password_in_the_base_url_is_refused_and_not_shown() {
     let (_directory, path) = file("upstream: { base_url: 'https://alice:hunter2@example.com' }\n");
     let path = path.to_str().unwrap();
-    let held = "holds a user or a password before the `@`; set ELEVATE_USERNAME and ELEVATE_PASSWORD instead\n";
+    let message = "contains a user name or a password before the `@`; set ELEVATE_USERNAME and ELEVATE_PASSWORD instead\n";
     assert_eq!(
         refused(&["check", "--config", path], &[]),
-        format!("error: {path}:1:23: upstream.base_url: {held}")
+        format!("error: {path}:1:23: upstream.base_url: {message}")
     );
     let variables = [("ELEVATE_BASE_URL", "https://alice:hunter2@example.com")];
-    assert_eq!(refused(&["serve"], &variables), format!("error: ELEVATE_BASE_URL: {held}"));
+    assert_eq!(refused(&["serve"], &variables), format!("error: ELEVATE_BASE_URL: {message}"));
 }
 
 #[test]

@@ -20,17 +20,17 @@ fn server(answer: &'static str) -> (Url, thread::JoinHandle<String>) {
     (url, asked)
 }
 
-fn illness(answer: &'static str) -> String {
+fn error_from(answer: &'static str) -> String {
     let (url, asked) = server(answer);
-    let illness = probe(&url, LIMIT).unwrap_err().to_string();
+    let error = probe(&url, PROBE_TIMEOUT).unwrap_err().to_string();
     asked.join().unwrap();
-    illness
+    error
 }
 
 #[test]
 fn ready_is_200() {
     let (url, asked) = server("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok\n");
-    assert_eq!(probe(&url, LIMIT), Ok(()));
+    assert_eq!(probe(&url, PROBE_TIMEOUT), Ok(()));
     let request = asked.join().unwrap();
     let host = format!("Host: {}:{}\r\n", url.host_str().unwrap(), url.port().unwrap());
     assert!(
@@ -40,41 +40,41 @@ fn ready_is_200() {
 }
 
 #[test]
-fn what_is_wrong_is_said_in_one_line() {
+fn an_error_is_one_line() {
     assert_eq!(
-        illness(
+        error_from(
             "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n\r\n\
              {\"title\":\"Not ready\",\"status\":503,\"detail\":\"no source has answered yet\"}"
         ),
         "503 Service Unavailable: no source has answered yet"
     );
     assert_eq!(
-        illness("HTTP/1.1 503 Service Unavailable\r\n\r\ndraining\nsoon\n"),
+        error_from("HTTP/1.1 503 Service Unavailable\r\n\r\ndraining\nsoon\n"),
         "503 Service Unavailable: draining soon"
     );
-    assert_eq!(illness("HTTP/1.1 404 Not Found\r\n\r\n"), "404 Not Found");
+    assert_eq!(error_from("HTTP/1.1 404 Not Found\r\n\r\n"), "404 Not Found");
     assert_eq!(
-        illness("SSH-2.0-OpenSSH\r\n"),
-        "what answers there is not HTTP; is this the admin address?"
+        error_from("SSH-2.0-OpenSSH\r\n"),
+        "the answer is not HTTP; is this the admin address?"
     );
-    assert_eq!(illness(""), "what answers there is not HTTP; is this the admin address?");
+    assert_eq!(error_from(""), "the answer is not HTTP; is this the admin address?");
 }
 
 #[test]
-fn nobody_there() {
+fn a_refused_connection_is_an_error() {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let url = Url::parse(&format!("http://{address}/readyz")).unwrap();
-    assert_eq!(probe(&url, LIMIT), Err(Illness::Refused));
+    assert_eq!(probe(&url, PROBE_TIMEOUT), Err(ProbeError::Refused));
 }
 
 #[test]
-fn nobody_answers_in_time() {
+fn no_answer_in_time_is_an_error() {
     // The kernel takes the connection; nobody ever reads from it.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = Url::parse(&format!("http://{}/readyz", listener.local_addr().unwrap())).unwrap();
     let limit = Duration::from_millis(20);
-    assert_eq!(probe(&url, limit), Err(Illness::Timeout(limit)));
-    assert_eq!(Illness::Timeout(LIMIT).to_string(), "no answer within 2s");
+    assert_eq!(probe(&url, limit), Err(ProbeError::Timeout(limit)));
+    assert_eq!(ProbeError::Timeout(PROBE_TIMEOUT).to_string(), "no answer within 2s");
 }
 
 #[test]
@@ -85,12 +85,12 @@ fn an_endless_answer_is_cut_off() {
         let (mut stream, _) = listener.accept().unwrap();
         while stream.write_all(&[b'x'; 1024]).is_ok() {}
     });
-    assert_eq!(probe(&url, LIMIT), Err(Illness::NotHttp));
+    assert_eq!(probe(&url, PROBE_TIMEOUT), Err(ProbeError::NotHttp));
     endless.join().unwrap();
 }
 
 #[test]
-fn urls_to_ask() {
+fn only_plain_http_urls_are_asked() {
     for (text, url) in [
         ("http://127.0.0.1:9001", "http://127.0.0.1:9001/readyz"),
         ("http://127.0.0.1:9001/", "http://127.0.0.1:9001/readyz"),
@@ -115,6 +115,8 @@ fn a_listener_on_every_address_is_asked_on_loopback() {
     for (listen, ask) in [
         ("0.0.0.0:9001", "127.0.0.1:9001"),
         ("[::]:9001", "[::1]:9001"),
+        ("[::ffff:0.0.0.0]:9001", "127.0.0.1:9001"),
+        ("[::1]:9001", "[::1]:9001"),
         ("10.1.2.3:9001", "10.1.2.3:9001"),
     ] {
         assert_eq!(reachable(listen.parse().unwrap()), ask.parse().unwrap());
@@ -128,6 +130,7 @@ fn a_listener_on_every_address_is_asked_on_loopback() {
     assert_eq!(at("[::]:9005"), Ok("http://[::1]:9005/readyz".to_owned()));
     assert_eq!(
         at(":0"),
-        Err("`admin_listen` (127.0.0.1:0) is no address to ask; give one with --url".to_owned())
+        Err("`admin_listen` (127.0.0.1:0) has no fixed port; give the address with --url"
+            .to_owned())
     );
 }

@@ -1,4 +1,4 @@
-mod faults;
+mod errors;
 mod layers;
 mod secrets;
 

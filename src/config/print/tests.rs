@@ -11,7 +11,7 @@ use crate::config::{
 };
 
 #[test]
-fn the_defaults_in_print() {
+fn the_defaults_are_printed() {
     let yaml = Config::default().to_yaml();
     assert!(
         yaml.starts_with(
@@ -188,7 +188,7 @@ fn config() -> impl Strategy<Value = Config> {
 proptest! {
     /// `Debug` shows every field, and of the password that there is none.
     #[test]
-    fn what_is_printed_loads_again(mut config in config()) {
+    fn the_printed_configuration_loads_again(mut config in config()) {
         let yaml = config.to_yaml();
         let again = from_yaml("printed.yaml", &yaml);
         prop_assert!(again.is_ok(), "{}\n{yaml}", again.unwrap_err());

@@ -3,20 +3,20 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-fn said<T>(result: Result<T, Problem>) -> Result<T, String> {
-    result.map_err(|problem| problem.to_string())
+fn message_of<T>(result: Result<T, ConfigErrorKind>) -> Result<T, String> {
+    result.map_err(|message| message.to_string())
 }
 
 fn read_duration(text: &str) -> Result<Duration, String> {
-    said(duration(&Node::verbatim(text), MS..=HOUR))
+    message_of(duration(&Node::verbatim(text), MS..=HOUR))
 }
 
 fn read_size(text: &str) -> Result<u64, String> {
-    said(size(&Node::verbatim(text), 0..=u64::from(u32::MAX)))
+    message_of(size(&Node::verbatim(text), 0..=u64::from(u32::MAX)))
 }
 
 #[test]
-fn durations() {
+fn durations_need_a_unit() {
     for (text, millis) in [
         ("1500ms", 1500),
         ("30s", 30_000),
@@ -29,7 +29,7 @@ fn durations() {
     ] {
         assert_eq!(read_duration(text), Ok(Duration::from_millis(millis)), "{text}");
     }
-    for (text, problem) in [
+    for (text, message) in [
         ("30", "`30` has no unit; write `30s` for seconds, `30ms` for milliseconds"),
         ("2.5", "`2.5` has no unit; write `2.5s` for seconds, `2.5ms` for milliseconds"),
         ("0", "`0` is out of range; give 1ms to 1h"),
@@ -47,13 +47,16 @@ fn durations() {
             "`18446744073709551615s 1000000000ns` is not a duration, such as `1500ms`, `30s` or `1h`",
         ),
     ] {
-        assert_eq!(read_duration(text), Err(problem.to_owned()));
+        assert_eq!(read_duration(text), Err(message.to_owned()));
     }
-    assert_eq!(said(duration(&Node::verbatim("0"), Duration::ZERO..=HOUR)), Ok(Duration::ZERO));
+    assert_eq!(
+        message_of(duration(&Node::verbatim("0"), Duration::ZERO..=HOUR)),
+        Ok(Duration::ZERO)
+    );
 }
 
 #[test]
-fn sizes() {
+fn sizes_have_binary_and_decimal_units() {
     for (text, bytes) in [
         ("0", 0),
         ("1000", 1000),
@@ -87,8 +90,8 @@ fn sizes() {
 }
 
 #[test]
-fn counts() {
-    let read = |text| said(count(&Node::verbatim(text), 1..=8, "a whole number"));
+fn counts_are_whole_numbers_in_a_range() {
+    let read = |text| message_of(count(&Node::verbatim(text), 1..=8, "a whole number"));
     assert_eq!(read("8"), Ok(8));
     for text in ["0", "9", "99999999999999999999999"] {
         assert_eq!(read(text), Err(format!("`{text}` is out of range; give 1 to 8")));
@@ -99,7 +102,7 @@ fn counts() {
 }
 
 #[test]
-fn addresses() {
+fn addresses_have_a_port_and_may_omit_the_host() {
     let read = |text| address(&Node::verbatim(text));
     for (text, expected) in [
         ("0.0.0.0:9000", "0.0.0.0:9000"),
@@ -122,12 +125,12 @@ fn addresses() {
         "1.2.3.4",
         "http://1.2.3.4:5",
     ] {
-        assert!(matches!(read(text), Err(Problem::Unparsable { .. })), "{text}");
+        assert!(matches!(read(text), Err(ConfigErrorKind::Unparsable { .. })), "{text}");
     }
 }
 
 #[test]
-fn urls() {
+fn urls_are_http_without_credentials_or_query() {
     let read = |text| url(&Node::verbatim(text), "leave them out");
     for text in [
         "http://localhost:9002",
@@ -140,23 +143,23 @@ fn urls() {
             Ok(text.trim_end_matches('/').to_owned())
         );
     }
-    let held = || Problem::UrlCredentials { mend: "leave them out" };
-    for (text, problem) in [
+    let held = || ConfigErrorKind::UrlCredentials { remedy: "leave them out" };
+    for (text, message) in [
         ("http://a:b@h", held()),
         ("http://a@h", held()),
         ("http://@h", held()),
         ("http:a:b@h", held()),
         ("http:\\\\a:b@h", held()),
-        ("ftp://h", Problem::UrlScheme),
-        ("localhost:9002", Problem::UrlScheme),
-        ("http://h/?a=b", Problem::UrlQuery),
-        ("http://h/#a", Problem::UrlQuery),
-        ("http://h?", Problem::UrlQuery),
+        ("ftp://h", ConfigErrorKind::UrlScheme),
+        ("localhost:9002", ConfigErrorKind::UrlScheme),
+        ("http://h/?a=b", ConfigErrorKind::UrlQuery),
+        ("http://h/#a", ConfigErrorKind::UrlQuery),
+        ("http://h?", ConfigErrorKind::UrlQuery),
     ] {
-        assert_eq!(read(text), Err(problem), "{text}");
+        assert_eq!(read(text), Err(message), "{text}");
     }
     for text in ["", "/path", "example.com", "https://", "http://a:b", "http://h:99999"] {
-        assert!(matches!(read(text), Err(Problem::NotAUrl(_))), "{text}");
+        assert!(matches!(read(text), Err(ConfigErrorKind::NotAUrl(_))), "{text}");
     }
 }
 
@@ -181,7 +184,10 @@ fn paths_cannot_lead_to_another_host() {
         "/a\n",
         "/\t/h",
     ] {
-        assert!(matches!(path(&Node::verbatim(text)), Err(Problem::Unparsable { .. })), "{text}");
+        assert!(
+            matches!(path(&Node::verbatim(text)), Err(ConfigErrorKind::Unparsable { .. })),
+            "{text}"
+        );
     }
 }
 

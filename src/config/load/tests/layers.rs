@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Concurrency, LogFormat, Source};
 
 #[test]
-fn nothing_at_all_means_the_defaults() {
+fn an_empty_configuration_means_the_defaults() {
     let defaults = Config::default().to_yaml();
     for text in [
         "",
@@ -34,7 +34,7 @@ fn nothing_at_all_means_the_defaults() {
 }
 
 #[test]
-fn the_contract_s_example_loads() {
+fn the_documented_example_loads() {
     let config = from_yaml(
         "config.yaml",
         "
@@ -187,7 +187,7 @@ fn the_health_check_needs_only_the_admin_address() {
     assert_eq!(admin_listen(&overrides, &variables).unwrap().port(), 7);
     let (_directory, path) = file("admin_listen: 7\ncolour: red\n");
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
-    assert_eq!(admin_listen(&overrides, &variables).unwrap_err().faults.len(), 1);
+    assert_eq!(admin_listen(&overrides, &variables).unwrap_err().errors.len(), 1);
     let overrides = Overrides { config: Some("/nonexistent".into()), ..Overrides::default() };
     assert!(admin_listen(&overrides, &env(&[])).is_err());
 }

@@ -11,7 +11,7 @@ fn password(config: &Config) -> Option<&str> {
 }
 
 #[test]
-fn elevate_variables() {
+fn elevate_variables_set_the_upstream() {
     let config = with_env(&[
         ("ELEVATE_USERNAME", "alice"),
         ("ELEVATE_PASSWORD", "p: #*&\"'w"),
@@ -42,7 +42,7 @@ fn elevate_variables() {
 }
 
 #[test]
-fn elevate_variables_that_contradict() {
+fn contradicting_variables_are_refused() {
     assert_eq!(
         env_refusal(&[
             ("ELEVATE_PASSWORD", "one"),
@@ -76,7 +76,7 @@ fn secrets_come_from_files() {
     let folder = directory.path().display().to_string();
     let (empty, binary) = (write("empty", b"\n"), write("binary", b"\xffhunter2"));
     let (two_lines, large) = (write("two", b"\nhunter2\n"), write("large", &vec![b'x'; 70_000]));
-    for (path, problem) in [
+    for (path, message) in [
         (
             &missing,
             format!(
@@ -92,20 +92,20 @@ fn secrets_come_from_files() {
         (&large, format!("{large} is larger than 65536 bytes; is it the right file?")),
         (
             &two_lines,
-            "holds a control character, such as a line break, which Basic auth forbids (RFC 7617)"
+            "contains a control character, such as a line break, which Basic auth forbids (RFC 7617)"
                 .to_owned(),
         ),
     ] {
         assert_eq!(
             env_refusal(&[("ELEVATE_PASSWORD_FILE", path)]),
-            format!("ELEVATE_PASSWORD_FILE: {problem}")
+            format!("ELEVATE_PASSWORD_FILE: {message}")
         );
     }
 }
 
 #[test]
-fn credentials_are_missing_unless_both_are_there() {
-    let mend = "set ELEVATE_USERNAME and ELEVATE_PASSWORD (or ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read \
+fn both_credentials_are_required() {
+    let remedy = "set ELEVATE_USERNAME and ELEVATE_PASSWORD (or ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read \
                 them from files), or try it with `--demo`";
     for (variables, missing) in [
         (vec![], "neither user nor password"),
@@ -121,7 +121,7 @@ fn credentials_are_missing_unless_both_are_there() {
         let error = with_env(&variables).unwrap().require_credentials().unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("no credentials for the upstream ({missing}); {mend}")
+            format!("no credentials for the upstream ({missing}); {remedy}")
         );
     }
     let empty = from_yaml("c", "upstream: { username: '', password: ~ }").unwrap();
@@ -129,7 +129,7 @@ fn credentials_are_missing_unless_both_are_there() {
 }
 
 #[test]
-fn no_message_holds_a_secret() {
+fn no_message_contains_a_secret() {
     let hunter2 = [
         "upstream:\n  pasword: hunter2\n",
         "upstream: { password: hunter2, tiemout: 1s }\n",

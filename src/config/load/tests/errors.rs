@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn files_that_cannot_be_read() {
+fn unreadable_files_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("config.yaml");
     let shown = missing.display();
@@ -35,7 +35,7 @@ fn files_that_cannot_be_read() {
 }
 
 #[test]
-fn unknown_keys_and_variables_are_named_with_what_was_meant() {
+fn unknown_keys_and_variables_are_reported_with_a_suggestion() {
     assert_eq!(
         refusal("cache:\n  tll: 30s\n"),
         "config.yaml:2:3: cache.tll: unknown key; did you mean `ttl`?"
@@ -50,7 +50,7 @@ fn unknown_keys_and_variables_are_named_with_what_was_meant() {
         "config.yaml:1:1: stale_for: unknown key; did you mean `cache.stale_for`?"
     );
     assert_eq!(refusal("<<: {}").lines().count(), 1);
-    for (name, problem) in [
+    for (name, message) in [
         (
             "INCIDENT_GATEWAY__CACHE__TLL",
             "unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?",
@@ -81,7 +81,7 @@ fn unknown_keys_and_variables_are_named_with_what_was_meant() {
         ),
     ] {
         for value in ["hunter2", ""] {
-            assert_eq!(env_refusal(&[(name, value)]), format!("{name}: {problem}"));
+            assert_eq!(env_refusal(&[(name, value)]), format!("{name}: {message}"));
         }
     }
     // Kubernetes sets these for a Service called incident-gateway.
@@ -95,7 +95,7 @@ fn unknown_keys_and_variables_are_named_with_what_was_meant() {
 }
 
 #[test]
-fn one_report_holds_every_fault_of_every_layer() {
+fn one_report_has_all_errors_of_all_layers() {
     let (_directory, path) = file(
         "response_budget: 0s\ncolour: red\nupstream:\n  retries: many\n  max_body: 8GiB\n  retries: 3\nsources: []\ncache: [1]\n",
     );
@@ -113,35 +113,35 @@ fn one_report_holds_every_fault_of_every_layer() {
     ];
     let errors = load(&overrides, &env(&variables)).unwrap_err();
     let name = path.display();
-    let firsts: Vec<String> = errors
-        .faults
+    let messages: Vec<String> = errors
+        .errors
         .iter()
-        .map(|fault| fault.to_string().replace(&name.to_string(), "c.yaml"))
+        .map(|error| error.to_string().replace(&name.to_string(), "c.yaml"))
         .collect();
     let address = "is not an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, `localhost:9000` or `:9000`";
     assert_eq!(
-        firsts,
+        messages,
         [
             "c.yaml:1:18: response_budget: `0s` is out of range; give 1ms to 1h",
             "c.yaml:2:1: colour: unknown key; known here: listen, admin_listen, response_budget, upstream, identities, \
              sources, cache, limits, shutdown, log_format, otlp",
             "c.yaml:4:12: upstream.retries: `many` is not a whole number",
             "c.yaml:5:13: upstream.max_body: `8GiB` is out of range; give 1 to 4294967295",
-            "c.yaml:6:3: `retries` stands here for the second time (first on line 4); keep one",
+            "c.yaml:6:3: `retries` appears a second time (first on line 4); keep one",
             "c.yaml:7:10: sources: is empty; give a list of sources, such as `- { name: denial, path: \
              /incidents/denial/, identity: reported_by }`",
             "c.yaml:8:8: cache: needs a map of settings, not a list",
             "INCIDENT_GATEWAY__CACHE__TTL: `30` has no unit; write `30s` for seconds, `30ms` for milliseconds",
             "INCIDENT_GATEWAY__CASH__TTL: unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?",
             "INCIDENT_GATEWAY__LIMITS: limits.max_requests: `0` is out of range; give 1 to 1000000",
-            "ELEVATE_USERNAME: a user's name cannot hold `:` (RFC 7617); is the password in it? It goes into ELEVATE_PASSWORD",
+            "ELEVATE_USERNAME: a user name cannot contain `:` (RFC 7617); a password belongs in ELEVATE_PASSWORD",
             "ELEVATE_TIMEOUT: `soon` is not a duration, such as `1500ms`, `30s` or `1h`",
             &format!("--listen: `nowhere` {address}"),
             &format!("--admin-listen: `9001` {address}"),
         ]
     );
     let report = errors.to_string();
-    assert!(report.starts_with("the configuration has 14 faults:\n- "), "{report}");
+    assert!(report.starts_with("the configuration has 14 errors:\n- "), "{report}");
     assert!(!report.contains("hunter2"));
 }
 
@@ -161,22 +161,22 @@ fn sources_are_checked_one_by_one() {
   - { name: deep, path: /d, identity: [a, ''] }
 ";
     let errors = from_yaml("c.yaml", text).unwrap_err();
-    let firsts: Vec<String> = errors.faults.iter().map(ToString::to_string).collect();
+    let messages: Vec<String> = errors.errors.iter().map(ToString::to_string).collect();
     let path = "is not a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
     let identity = "give the record's field that names the employee, such as `employee_id`, or a list of such fields";
     assert_eq!(
-        firsts,
+        messages,
         [
             "c.yaml:2:13: sources[0].name: `Denial` is not a source's name (a lower-case letter, then at most 63 lower-case \
              letters, digits, `_` or `-`)",
-            "c.yaml:3:13: sources[1].name: `identities` is the identity table's own name; choose another",
+            "c.yaml:3:13: sources[1].name: `identities` is the name of the identity table; choose another",
             &format!("c.yaml:4:27: sources[2].path: `//evil.example/` {path}"),
             &format!("c.yaml:5:42: sources[3].identity: is empty; {identity}"),
             &format!("c.yaml:6:38: sources[4].identity: is empty; {identity}"),
-            "c.yaml:8:13: sources[6].name: another source is called `same` already; names are unique",
+            "c.yaml:8:13: sources[6].name: another source has the name `same`; choose another",
             "c.yaml:9:43: sources[7].identiy: unknown key; did you mean `identity`?",
-            "c.yaml:10:5: sources[8]: lacks the key `path`; add it",
-            "c.yaml:10:5: sources[8]: lacks the key `identity`; add it",
+            "c.yaml:10:5: sources[8]: the key `path` is missing; add it",
+            "c.yaml:10:5: sources[8]: the key `identity` is missing; add it",
             "c.yaml:11:5: sources[9]: needs a map with the keys `name`, `path` and `identity`, not plain text",
             &format!("c.yaml:12:39: sources[10].identity: is empty; {identity}"),
         ]
@@ -202,32 +202,29 @@ fn sources_are_checked_one_by_one() {
 }
 
 #[test]
-fn what_is_no_yaml_or_no_configuration_is_refused() {
-    for (text, problem) in [
+fn invalid_yaml_and_other_documents_are_refused() {
+    for (text, message) in [
         (
             "cache:\n\tttl: 30s\n",
-            "config.yaml:2:2: this is not YAML: tabs disallowed within this context (block indentation)",
+            "config.yaml:2:2: invalid YAML: tabs disallowed within this context (block indentation)",
         ),
-        ("listen: [", "config.yaml:1:9: this is not YAML: unclosed bracket '['"),
+        ("listen: [", "config.yaml:1:9: invalid YAML: unclosed bracket '['"),
         (
             "cache: {}\n---\ncache: {}\n",
-            "config.yaml:2:1: a second document begins here; keep one, without another `---`",
+            "config.yaml:2:1: a second document begins here; remove this `---` and what follows, or merge the two",
         ),
-        ("cache: !include {}\n", "config.yaml:1:8: YAML tags (`!…`) mean nothing here; remove it"),
+        ("cache: !include {}\n", "config.yaml:1:8: YAML tags (`!…`) are not supported; remove it"),
         ("[a, b]: c\n", "config.yaml:1:1: a key must be plain text, not a list or a map"),
         ("- a\n", "config.yaml:1:1: needs a map of settings, not a list"),
         ("just text\n", "config.yaml:1:1: needs a map of settings, not plain text"),
         (
             "cache: &a [*a]\n",
-            "config.yaml:1:12: the alias (`*…`) stands inside what it names; write the value out",
+            "config.yaml:1:12: the alias (`*…`) refers to a value that contains it; write the value out",
         ),
-        (
-            "cache: *a\n",
-            "config.yaml:1:8: this is not YAML: while parsing node, found unknown anchor",
-        ),
+        ("cache: *a\n", "config.yaml:1:8: invalid YAML: while parsing node, found unknown anchor"),
         (
             "cache: { ttl: 1s, ttl: 2s }\n",
-            "config.yaml:1:19: `ttl` stands here for the second time (first on line 1); keep one",
+            "config.yaml:1:19: `ttl` appears a second time (first on line 1); keep one",
         ),
         (
             "cache:\n  ttl:\n",
@@ -236,14 +233,16 @@ fn what_is_no_yaml_or_no_configuration_is_refused() {
         ("cache: { ttl: null }\n", "config.yaml:1:15: cache.ttl: is empty; give a duration"),
     ] {
         let refusal = refusal(text);
-        assert!(refusal.starts_with(problem), "{text:?}: {refusal}");
+        assert!(refusal.starts_with(message), "{text:?}: {refusal}");
     }
     let level = |(from, to)| format!("{to}: &{to} [{}]\n", vec![format!("*{from}"); 9].join(", "));
     let levels: String = ('a'..'j').zip('b'..='j').map(level).collect();
     let bomb = format!("a: &a [x, x, x, x, x, x, x, x, x]\n{levels}");
-    assert!(refusal(&bomb).contains("the aliases (`*…`) copy too much; write the values out"));
+    assert!(
+        refusal(&bomb).contains("the aliases (`*…`) expand to too much text; write the values out")
+    );
     let nested = format!("cache: {}", "[".repeat(100_000));
-    assert!(refusal(&nested).contains("this is not YAML: "));
+    assert!(refusal(&nested).contains("invalid YAML: "));
 }
 
 #[test]
@@ -259,7 +258,7 @@ fn values_must_agree_with_each_other() {
     );
     assert!(from_yaml("c", "cache: { ttl: 1h }").is_ok(), "as long is long enough");
     // A value that cannot be read is not compared as well.
-    assert_eq!(from_yaml("c", "cache: { ttl: 2h, stale_for: x }").unwrap_err().faults.len(), 1);
+    assert_eq!(from_yaml("c", "cache: { ttl: 2h, stale_for: x }").unwrap_err().errors.len(), 1);
 
     for (listen, admin, fine) in [
         ("0.0.0.0:9001", "0.0.0.0:9001", false),
@@ -276,13 +275,13 @@ fn values_must_agree_with_each_other() {
     let flags = Overrides { listen: Some(":9001".to_owned()), ..Overrides::default() };
     assert_eq!(
         load(&flags, &env(&[])).unwrap_err().to_string(),
-        "--listen: both listeners cannot have one port (`admin_listen` is 0.0.0.0:9001); give each its own"
+        "--listen: both listeners would use one address (`admin_listen` is 0.0.0.0:9001); give each its own port"
     );
 }
 
 #[cfg(unix)]
 #[test]
-fn values_that_are_no_text_are_refused() {
+fn variables_that_are_not_utf_8_are_refused() {
     use std::os::unix::ffi::OsStringExt;
     let bytes = std::ffi::OsString::from_vec(vec![b'x', 0xff]);
     for name in ["INCIDENT_GATEWAY__CACHE__TTL", "INCIDENT_GATEWAY__CACHE", "ELEVATE_PASSWORD"] {
@@ -340,10 +339,10 @@ fn nearly_yaml() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn no_text_makes_it_panic(text in prop_oneof![any::<String>(), nearly_yaml()]) {
+    fn no_text_causes_a_panic(text in prop_oneof![any::<String>(), nearly_yaml()]) {
         if let Err(errors) = from_yaml("c.yaml", &text) {
-            prop_assert!(!errors.faults.is_empty());
-            prop_assert!(errors.faults.iter().all(|fault| fault.to_string().lines().count() == 1));
+            prop_assert!(!errors.errors.is_empty());
+            prop_assert!(errors.errors.iter().all(|error| error.to_string().lines().count() == 1));
         }
         let variables = env(&[("INCIDENT_GATEWAY__SOURCES", &text), ("INCIDENT_GATEWAY__CACHE", &text), ("ELEVATE_TIMEOUT", &text)]);
         let _ = load(&Overrides { listen: Some(text.clone()), ..Overrides::default() }, &variables);

@@ -1,7 +1,35 @@
-//! What a misspelt name was probably meant to be.
+//! Suggestions for misspelt keys and variables.
 
-/// The candidate closest to `name`, if it is close enough to be worth asking about: at most a third
-/// of the letters off.
+use super::load::ALIASES;
+use super::settings::{self, SETTINGS, Setting};
+
+/// What an unknown key of `section` probably means: a key there, or one that belongs elsewhere.
+pub(super) fn suggest_key(key: &str, section: &str) -> Option<String> {
+    let similar = nearest(key, settings::names_below(section));
+    let elsewhere =
+        || SETTINGS.iter().map(|s| s.key).find(|path| path.rsplit('.').next() == Some(key));
+    similar.or_else(elsewhere).map(ToOwned::to_owned)
+}
+
+/// What an unknown variable probably means: the one that names a secret file, one with a similar name,
+/// or that of a list, where the name goes on with an index.
+pub(super) fn suggest_variable(name: &str) -> Option<String> {
+    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+    let file = || {
+        let setting = name.strip_suffix("_FILE")?;
+        ALIASES
+            .iter()
+            .find(|(_, key, may_be_file)| *may_be_file && settings::variable(key) == setting)
+    };
+    if let Some((alias, ..)) = file() {
+        return Some(format!("{alias}_FILE"));
+    }
+    let whole =
+        || known.iter().map(String::as_str).find(|known| name.starts_with(&format!("{known}__")));
+    nearest(name, known.iter().map(String::as_str)).or_else(whole).map(ToOwned::to_owned)
+}
+
+/// The candidate most similar to `name`, if at most a third of its letters differ.
 pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -15,7 +43,7 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Levenshtein's distance, ignoring case: how many letters must be put in, taken out or changed.
+/// The Levenshtein distance without case: how many letters must be inserted, removed or changed.
 fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().flat_map(char::to_lowercase).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -36,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_letters_put_in_taken_out_and_changed() {
+    fn counts_inserted_removed_and_changed_letters() {
         for (a, b, expected) in
             [("", "", 0), ("ttl", "ttl", 0), ("tll", "ttl", 1), ("", "ttl", 3), ("TTL", "ttl", 0)]
         {
@@ -46,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_was_meant_and_nothing_far_off() {
+    fn suggests_similar_names_only() {
         let known = ["ttl", "stale_for", "max_bytes"];
         assert_eq!(nearest("tll", known), Some("ttl"));
         assert_eq!(nearest("stalefor", known), Some("stale_for"));
