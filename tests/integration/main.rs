@@ -5,6 +5,7 @@
 mod support;
 
 mod cli;
+mod conditions;
 mod demo_upstream;
 mod document;
 mod events;
@@ -14,6 +15,7 @@ mod fixtures;
 mod formats;
 mod openapi;
 mod otlp;
+mod overload;
 mod page;
 mod readiness;
 mod signals;

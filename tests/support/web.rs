@@ -60,7 +60,11 @@ impl Reply {
 impl Site {
     /// A gateway with the default configuration and nothing to serve yet.
     pub(crate) fn new() -> Self {
-        let config = Config::default();
+        Self::configured(Config::default())
+    }
+
+    /// A gateway with this configuration and nothing to serve yet.
+    pub(crate) fn configured(config: Config) -> Self {
         let endpoints = Endpoint::all(&config);
         let mut registry = metrics::registry();
         let metrics = UpstreamMetrics::register(&mut registry);

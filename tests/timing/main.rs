@@ -5,6 +5,7 @@
 mod support;
 
 mod budget;
+mod client_cache;
 mod clients;
 mod fault_matrix;
 mod stopping;
