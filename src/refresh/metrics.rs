@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
@@ -13,17 +14,26 @@ const REFRESH_BUCKETS_SECONDS: [f64; 12] =
 #[derive(Debug)]
 pub struct RefreshMetrics {
     duration: Histogram,
+    identities_shrunk: Counter,
 }
 
 impl RefreshMetrics {
     /// Registers the families, once for each registry.
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { duration: Histogram::new(REFRESH_BUCKETS_SECONDS) };
+        let metrics = Self {
+            duration: Histogram::new(REFRESH_BUCKETS_SECONDS),
+            identities_shrunk: Counter::default(),
+        };
         registry.register(
             "refresh_duration_seconds",
             "Time from the first upstream call of a refresh to the end of its last",
             metrics.duration.clone(),
+        );
+        registry.register(
+            "identities_shrunk",
+            "Identity tables that had less than half of the addresses of the one before",
+            metrics.identities_shrunk.clone(),
         );
         metrics
     }
@@ -31,5 +41,10 @@ impl RefreshMetrics {
     /// A refresh ended this long after its first call began.
     pub(super) fn record_refresh(&self, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());
+    }
+
+    /// An identity table had far fewer addresses than the one before.
+    pub(super) fn record_shrunk_identities(&self) {
+        self.identities_shrunk.inc();
     }
 }

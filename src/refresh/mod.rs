@@ -304,8 +304,27 @@ impl Refresh {
         }
         status.records = batch.records();
         status.bytes = batch.body().len();
-        drop(state.replace_batch(Some(batch), status));
+        let before = state.replace_batch(Some(batch), status);
+        if source == SourceId::Identities {
+            let before = before.as_ref().map_or(0, Batch::records);
+            self.check_identities(before);
+        }
         self.unpublished.note(now);
+    }
+
+    /// Tells of an identity table that has lost most of its addresses. It is taken all the same, as
+    /// every answer that is whole: the gateway cannot know that the addresses were not given up.
+    fn check_identities(&self, before: usize) {
+        let now = self.sources[SourceId::Identities].newest().records;
+        if now < before.div_ceil(2) {
+            self.metrics.record_shrunk_identities();
+            tracing::warn!(
+                before,
+                now,
+                "the identity table has lost most of its addresses; incidents of the others will be \
+                 in /unattributed as unknown_ip"
+            );
+        }
     }
 
     fn note_failure(

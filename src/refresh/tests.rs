@@ -2,6 +2,8 @@
 
 mod script;
 
+use std::sync::Mutex;
+
 use tokio::time::{advance, sleep};
 
 use self::script::*;
@@ -296,4 +298,43 @@ async fn the_calls_of_a_refresh_belong_to_one_trace_and_each_refresh_to_another(
     assert!(traces[..3].iter().all(|trace| *trace == traces[0]));
     assert!(traces[3..].iter().all(|trace| *trace == traces[3]));
     assert_ne!(traces[0], traces[3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_identity_table_that_lost_most_addresses_is_taken_and_counted() {
+    let tables = [r#"{"17.0.0.1": 7, "17.0.0.2": 8, "17.0.0.3": 9}"#, r#"{"17.0.0.1": 7}"#, "{}"];
+    let whole = tables[0];
+    let kept = r#"{"17.0.0.1": 7, "17.0.0.2": 8}"#;
+    for (second, counted) in [(tables[1], 1), (tables[2], 1), (kept, 0), (whole, 0)] {
+        let denial = vec![incidents(1, &["\"17.0.0.1\""])];
+        let bench = start([vec![table(1, whole), table(1, second)], denial.clone(), denial]);
+        sleep(seconds(100)).await;
+        let page = crate::metrics::encode(&bench.registry);
+        let series = format!("incident_gateway_identities_shrunk_total {counted}\n");
+        assert!(page.contains(&series), "{second}: {page}");
+        let snapshot = bench.snapshot();
+        assert_eq!(snapshot.completeness(Instant::now()), Completeness::Complete);
+        let unattributed = if second == "{}" { 2 } else { 0 };
+        assert_eq!(snapshot.view.joined().unattributed().len(), unattributed, "{second}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn ages_do_not_follow_a_wall_clock_that_is_set() {
+    let offset = Arc::new(Mutex::new(Duration::ZERO));
+    let shown = Arc::clone(&offset);
+    let start_of_time = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
+    let clock = WallClock::new(move || start_of_time - *shown.lock().unwrap());
+    let failing = vec![incidents(1, &["7"]), fail(1, Outcome::Timeout)];
+    let answers = [vec![table(1, "{}")], failing, vec![incidents(1, &["8"])]];
+    let mut bench = start_with(answers, Settings { clock, ..settings() });
+    bench.until("all", complete).await;
+    *offset.lock().unwrap() = Duration::from_hours(24);
+    sleep(seconds(60)).await;
+    let snapshot = bench.snapshot();
+    let age = snapshot.sources[DENIAL].age(Instant::now()).unwrap();
+    assert!(age >= seconds(59) && age <= seconds(61), "{age:?}");
+    assert_eq!(snapshot.sources[DENIAL].fetched_at.unwrap().wall(), start_of_time);
+    let attempted = snapshot.sources[DENIAL].last_attempt.unwrap();
+    assert_eq!(attempted, start_of_time - Duration::from_hours(24));
 }

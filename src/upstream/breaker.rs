@@ -1,45 +1,53 @@
-//! A circuit breaker: leaves a source alone after it has failed some times in a row.
+//! A circuit breaker: after several consecutive failures of a source, calls are refused for a while.
 //!
-//! Consecutive failures count, not a rate: at a call every half minute a rate would take an hour to
-//! mean anything.
+//! Consecutive failures count, not a failure rate: at one call every half minute, a rate would take
+//! an hour to mean anything.
+
+mod service;
 
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
 use tokio::time::Instant;
-use tower::{Service, ServiceExt as _};
 
-use super::call::{Attempt, RecordedBody};
+use super::lock;
 use super::metrics::SourceMetrics;
-use super::{UnverifiedAnswer, UpstreamError, lock};
-use crate::outcome::Outcome;
 
-/// So many failures in a row open the circuit.
-const FAILURES: u32 = 5;
+/// How many failures in a row open the circuit.
+const FAILURES_TO_OPEN: u32 = 5;
 
 /// How long the circuit stays open at first; each failed probe doubles it.
-const FIRST_OPEN: Duration = Duration::from_secs(5);
+const FIRST_OPEN_TIME: Duration = Duration::from_secs(5);
 
 /// How long it stays open at most. The contract promises a try within 30 s; jitter only shortens.
-const LONGEST_OPEN: Duration = Duration::from_secs(30);
+const MAX_OPEN_TIME: Duration = Duration::from_secs(30);
 
-/// When to ask again while the one probe of a half-open circuit is under way.
-const PROBING: Duration = Duration::from_secs(1);
+/// What a refused call is told to wait while the probe of a half-open circuit is under way.
+const PROBE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What a circuit breaker does with calls.
+pub(super) use self::service::BreakerService;
+
+/// The state of a circuit breaker.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum BreakerState {
-    /// Lets them through.
+    /// Admits all calls.
     Closed,
-    /// Lets one through to see how the source is.
+    /// Admits one call, the probe, to see whether the source has recovered.
     HalfOpen,
-    /// Refuses them until its time is over; the first call after that makes it half-open.
+    /// Refuses calls until a deadline; the first call after it makes the circuit half-open.
     Open,
 }
 
 impl BreakerState {
+    /// The value of `incident_gateway_circuit_state`.
+    const fn code(self) -> i64 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
+
     /// The word that `/sources` and the log use.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -59,11 +67,11 @@ enum Circuit {
 }
 
 impl Circuit {
-    /// How long it refuses calls from now on; `None` when the next one may pass.
+    /// How long calls are refused from now on; `None` when the next one is admitted.
     fn refuses_for(&self) -> Option<Duration> {
         match *self {
             Self::Closed { .. } | Self::HalfOpen { probing: false, .. } => None,
-            Self::HalfOpen { probing: true, .. } => Some(PROBING),
+            Self::HalfOpen { probing: true, .. } => Some(PROBE_RETRY_AFTER),
             Self::Open { until, .. } => {
                 Some(until.duration_since(Instant::now())).filter(|left| !left.is_zero())
             }
@@ -87,7 +95,7 @@ pub(super) struct Breaker {
 
 impl Breaker {
     pub(super) fn new(source: Arc<str>, metrics: SourceMetrics, jitter: fastrand::Rng) -> Self {
-        metrics.set_circuit_state(BreakerState::Closed);
+        metrics.set_circuit_state(BreakerState::Closed.code());
         Self {
             source,
             metrics,
@@ -103,7 +111,7 @@ impl Breaker {
         }
     }
 
-    /// Lets a call pass, or says in how long one may.
+    /// Admits a call, or returns the time after which one may be admitted.
     fn admit(self: &Arc<Self>) -> Result<BreakerPermit, Duration> {
         let mut inner = lock(&self.inner);
         if let Some(wait) = inner.circuit.refuses_for() {
@@ -122,7 +130,7 @@ impl Breaker {
     /// Opens it, as failures would.
     #[cfg(test)]
     pub(super) fn trip(&self) {
-        (0..FAILURES).for_each(|_| self.failed(false));
+        (0..FAILURES_TO_OPEN).for_each(|_| self.failed(false));
     }
 
     fn succeeded(&self, probe: bool) {
@@ -139,7 +147,7 @@ impl Breaker {
         let openings = match &mut inner.circuit {
             Circuit::Closed { failures } => {
                 *failures += 1;
-                if *failures < FAILURES {
+                if *failures < FAILURES_TO_OPEN {
                     return;
                 }
                 0
@@ -147,12 +155,13 @@ impl Breaker {
             Circuit::HalfOpen { openings, .. } if probe => openings.saturating_add(1),
             Circuit::HalfOpen { .. } | Circuit::Open { .. } => return,
         };
-        let most = FIRST_OPEN.saturating_mul(2_u32.saturating_pow(openings)).min(LONGEST_OPEN);
+        let most =
+            FIRST_OPEN_TIME.saturating_mul(2_u32.saturating_pow(openings)).min(MAX_OPEN_TIME);
         let open = most.mul_f64(0.5 + 0.5 * inner.jitter.f64());
         self.enter(&mut inner, Circuit::Open { until: Instant::now() + open, openings });
     }
 
-    /// The probe ended without a verdict (its caller went away): the next call is a probe again.
+    /// The probe was dropped before its outcome was known: the next call is a probe again.
     fn abandoned(&self) {
         if let Circuit::HalfOpen { probing, .. } = &mut lock(&self.inner).circuit {
             *probing = false;
@@ -194,11 +203,11 @@ impl Breaker {
                 BreakerState::Open
             }
         };
-        self.metrics.set_circuit_state(state);
+        self.metrics.set_circuit_state(state.code());
     }
 }
 
-/// The right to make one call, and the duty to say how it went.
+/// The permission to make one call, whose outcome must be reported.
 #[derive(Debug)]
 pub(super) struct BreakerPermit {
     breaker: Arc<Breaker>,
@@ -223,50 +232,6 @@ impl Drop for BreakerPermit {
         if self.is_probe && !self.is_used {
             self.breaker.abandoned();
         }
-    }
-}
-
-/// Puts a breaker in front of a service.
-#[derive(Clone, Debug)]
-pub(super) struct BreakerService<S> {
-    pub(super) inner: S,
-    pub(super) breaker: Arc<Breaker>,
-}
-
-impl<S> Service<Attempt> for BreakerService<S>
-where
-    S: Service<Attempt, Response = RecordedBody, Error = UpstreamError> + Clone + Send + 'static,
-    S::Future: Send,
-{
-    type Response = UnverifiedAnswer;
-    type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Self::Response, UpstreamError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut attempt: Attempt) -> Self::Future {
-        let (inner, breaker) = (self.inner.clone(), Arc::clone(&self.breaker));
-        Box::pin(async move {
-            let permit = match breaker.admit() {
-                Ok(permit) => permit,
-                Err(wait) => {
-                    breaker.metrics.record_refusal();
-                    let detail = "the circuit is open after repeated failures; the source is left alone for now";
-                    return Err(UpstreamError::new(Outcome::CircuitOpen, detail)
-                        .with_retry_after(Some(wait)));
-                }
-            };
-            attempt.is_probe = permit.is_probe;
-            match inner.oneshot(attempt).await {
-                Ok(RecordedBody { body, record }) => Ok(UnverifiedAnswer { body, record, permit }),
-                Err(error) => {
-                    permit.fail();
-                    Err(error)
-                }
-            }
-        })
     }
 }
 

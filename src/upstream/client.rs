@@ -1,6 +1,7 @@
 //! The pooled HTTP client: reqwest over rustls, bound to one origin.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -84,6 +85,7 @@ impl HttpTransport {
         settings: &config::Upstream,
         endpoints: &[Endpoint],
     ) -> Result<Self, SetupError> {
+        warn_of_clear_credentials(settings);
         let base = settings.base_url.clone();
         let targets =
             endpoints.iter().map(|endpoint| join(&base, endpoint)).collect::<Result<_, _>>()?;
@@ -124,6 +126,29 @@ impl HttpTransport {
             tracing::debug!(resends, "request sent again: the upstream had not processed it");
         }
     }
+}
+
+/// Warns of credentials that whoever is on the way to the upstream can read.
+fn warn_of_clear_credentials(settings: &config::Upstream) {
+    if settings.username.is_some() && !is_encrypted_or_local(&settings.base_url) {
+        tracing::warn!(
+            "`upstream.base_url` is http://, so the upstream's username and password cross the \
+             network unencrypted; use https://"
+        );
+    }
+}
+
+fn is_encrypted_or_local(base_url: &Url) -> bool {
+    let host = base_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_local = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => {
+            let name = host.trim_end_matches('.');
+            // RFC 6761, section 6.3.
+            name == "localhost" || name.ends_with(".localhost")
+        }
+    };
+    is_local || base_url.scheme() == "https"
 }
 
 fn client(settings: &config::Upstream) -> ClientBuilder {
@@ -227,5 +252,35 @@ fn classify_setup(error: &reqwest::Error) -> SetupError {
         SetupError::NoTrustRoots
     } else {
         SetupError::Client(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_encrypted_or_local;
+
+    #[test]
+    fn credentials_are_safe_over_https_and_on_loopback() {
+        for safe in [
+            "https://api.example.test",
+            "http://localhost:8080",
+            "http://LOCALHOST./",
+            "http://api.localhost",
+            "http://127.0.0.1",
+            "http://127.8.9.1:1",
+            "http://[::1]:8080",
+            "http://[::ffff:127.0.0.1]",
+        ] {
+            assert!(is_encrypted_or_local(&safe.parse().unwrap()), "{safe}");
+        }
+        for clear in [
+            "http://api.example.test",
+            "http://localhost.example.test",
+            "http://10.0.0.1",
+            "http://0.0.0.0",
+            "http://[2001:db8::1]",
+        ] {
+            assert!(!is_encrypted_or_local(&clear.parse().unwrap()), "{clear}");
+        }
     }
 }

@@ -10,7 +10,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-use super::BreakerState;
 use crate::outcome::Outcome;
 
 /// Around the second and a half of a lone call, up to the usual deadline.
@@ -143,13 +142,9 @@ impl SourceMetrics {
         self.retries.inc();
     }
 
-    /// The circuit breaker entered this state.
-    pub(super) fn set_circuit_state(&self, state: BreakerState) {
-        self.circuit_state.set(match state {
-            BreakerState::Closed => 0,
-            BreakerState::HalfOpen => 1,
-            BreakerState::Open => 2,
-        });
+    /// The circuit breaker entered the state of this code.
+    pub(super) fn set_circuit_state(&self, code: i64) {
+        self.circuit_state.set(code);
     }
 }
 

@@ -86,3 +86,19 @@ async fn no_secret_at_any_level() {
         assert!(!format!("{:?}", source.upstream).contains(secret));
     }
 }
+
+#[tokio::test]
+async fn credentials_over_plain_http_are_warned_of_once() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let log = CapturedLog::new();
+    let _logging = log.capture(Level::WARN);
+    let _source = OneSource::new(&settings("http://upstream.example.test"));
+    let text = log.text();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.contains("`upstream.base_url`") && text.contains("https://"), "{text}");
+    log.clear();
+    let anonymous = config::Upstream { username: None, ..settings("http://upstream.example.test") };
+    let _source = OneSource::new(&anonymous);
+    let _source = OneSource::new(&settings("http://127.0.0.1:1"));
+    assert_eq!(log.text(), "");
+}

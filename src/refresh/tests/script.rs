@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use tokio::time::{sleep, timeout};
 
 use super::super::*;
+use crate::metrics::Registry;
 use bytes::Bytes;
 
 use crate::decode::{Incidents, SourceFields};
@@ -133,20 +134,25 @@ pub(super) fn settings() -> Settings {
 pub(super) struct Bench {
     pub(super) script: Arc<Script>,
     pub(super) cache: Arc<Cache>,
+    pub(super) registry: Registry,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
 }
 
 /// Starts a refresh of the three sources.
 pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
+    start_with(answers, settings())
+}
+
+pub(super) fn start_with(answers: [Vec<Answer>; 3], settings: Settings) -> Bench {
     let answers = answers.map(|answers| Mutex::new(answers.into()));
     let script = Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() });
     let cache = Arc::new(Cache::new(1 << 20, 2));
-    let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
-    let settings = settings();
+    let mut registry = crate::metrics::registry();
+    let metrics = RefreshMetrics::register(&mut registry);
     let (refresh, snapshots) =
         Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
     tokio::spawn(refresh.run());
-    Bench { script, cache, snapshots }
+    Bench { script, cache, registry, snapshots }
 }
 
 impl Bench {

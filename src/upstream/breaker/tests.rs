@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::registry::Registry;
 use tokio::time::{Instant, advance};
 
-use super::{Breaker, BreakerPermit, BreakerState, FAILURES, FIRST_OPEN, LONGEST_OPEN};
-use prometheus_client::registry::Registry;
-
+use super::{
+    Breaker, BreakerPermit, BreakerState, FAILURES_TO_OPEN, FIRST_OPEN_TIME, MAX_OPEN_TIME,
+};
 use crate::metrics;
 use crate::upstream::UpstreamMetrics;
 
@@ -21,7 +22,7 @@ fn pass(breaker: &Arc<Breaker>) -> BreakerPermit {
 }
 
 fn open(breaker: &Arc<Breaker>) -> Duration {
-    for _ in 0..FAILURES {
+    for _ in 0..FAILURES_TO_OPEN {
         pass(breaker).fail();
     }
     breaker.admit().expect_err("the circuit is open")
@@ -37,11 +38,11 @@ fn shown(registry: &Registry) -> String {
 #[tokio::test(start_paused = true)]
 async fn opens_after_so_many_failures_in_a_row() {
     let (breaker, registry) = breaker(0);
-    for _ in 1..FAILURES {
+    for _ in 1..FAILURES_TO_OPEN {
         pass(&breaker).fail();
     }
     pass(&breaker).succeed();
-    for _ in 1..FAILURES {
+    for _ in 1..FAILURES_TO_OPEN {
         pass(&breaker).fail();
     }
     assert_eq!(breaker.state(), BreakerState::Closed, "a success in between starts the count anew");
@@ -55,7 +56,7 @@ async fn opens_after_so_many_failures_in_a_row() {
 async fn half_open_lets_one_through_and_its_success_closes() {
     let (breaker, registry) = breaker(1);
     let wait = open(&breaker);
-    assert!(wait >= FIRST_OPEN / 2 && wait <= FIRST_OPEN, "{wait:?}");
+    assert!(wait >= FIRST_OPEN_TIME / 2 && wait <= FIRST_OPEN_TIME, "{wait:?}");
     let moment = Duration::from_millis(1);
     advance(wait.saturating_sub(moment)).await;
     assert!(breaker.admit().is_err());
@@ -82,9 +83,9 @@ async fn each_failed_probe_doubles_the_wait_up_to_the_promised_bound() {
             advance(wait).await;
             pass(&breaker).fail();
             wait = breaker.admit().expect_err("the probe failed");
-            let most = FIRST_OPEN.saturating_mul(1 << opening.min(10)).min(LONGEST_OPEN);
+            let most = FIRST_OPEN_TIME.saturating_mul(1 << opening.min(10)).min(MAX_OPEN_TIME);
             assert!(wait >= most / 2 && wait <= most, "seed {seed}, opening {opening}: {wait:?}");
-            assert!(asked.elapsed() <= LONGEST_OPEN);
+            assert!(asked.elapsed() <= MAX_OPEN_TIME);
         }
     }
 }
@@ -100,7 +101,7 @@ async fn a_success_resets_the_wait() {
     }
     advance(wait).await;
     pass(&breaker).succeed();
-    assert!(open(&breaker) <= FIRST_OPEN);
+    assert!(open(&breaker) <= FIRST_OPEN_TIME);
 }
 
 #[tokio::test(start_paused = true)]
