@@ -315,7 +315,7 @@ async fn an_identity_table_that_lost_most_addresses_is_taken_and_counted() {
         let snapshot = bench.snapshot();
         assert_eq!(snapshot.completeness(Instant::now()), Completeness::Complete);
         let unattributed = if second == "{}" { 2 } else { 0 };
-        assert_eq!(snapshot.view.joined().unattributed().len(), unattributed, "{second}");
+        assert_eq!(snapshot.view.index().unattributed().len(), unattributed, "{second}");
     }
 }
 
