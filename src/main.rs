@@ -1,4 +1,4 @@
-//! Parses the command line, runs the command, and turns its result into the exit code.
+//! The binary: runs the command that the arguments name.
 
 use std::process::ExitCode;
 

@@ -42,7 +42,8 @@ fn main() {
             latency("");
         }
         _ => panic!(
-            "cold, memory, latency, endurance, or nothing for the first three; after latency, which answers"
+            "cold, memory, latency, endurance, or nothing for the first three; after latency, \
+             which answers"
         ),
     }
 }
@@ -78,7 +79,8 @@ fn cold() {
     println!("bare client, all at once         {concurrent:>6.0} ms");
     println!("gateway, listening               {listening:>6.1} ms");
     println!(
-        "gateway, first complete answer   {whole:>6.0} ms   {:.2} and {:.2} times the bare client's",
+        "gateway, first complete answer   {whole:>6.0} ms   {:.2} and {:.2} times the bare \
+         client's",
         whole / sequential,
         whole / concurrent
     );

@@ -1,4 +1,4 @@
-//! `check`: is the configuration right, and what does it come to?
+//! `check`: validates the configuration and prints the effective one.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,11 +18,11 @@ pub struct Args {
     pub connect: bool,
 }
 
-/// Prints the effective configuration on stdout, or the faults.
+/// Prints the effective configuration on stdout; with `--connect`, how each source answers instead.
 ///
 /// # Errors
 ///
-/// The faults of the configuration; with `--connect`, missing credentials are one.
+/// The errors of the configuration; with `--connect`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
     let config =
         config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;
@@ -38,7 +38,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     Ok(code)
 }
 
-/// Calls every source once, without retries, and prints how each answered; exit 0 when all did.
+/// Calls every source once, without retries, and prints how each answered; exit code 0 if all did.
 async fn connect(mut config: Config) -> ExitCode {
     config.upstream.retries = 0;
     let snapshot = match fan_out(&config, |_| ()).await {

@@ -1,5 +1,4 @@
-//! One fan-out, for the commands that read every source once: every source is asked, and what comes
-//! is joined.
+//! One fan-out, for the commands that read every source once.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,8 +11,7 @@ use crate::refresh::Repeat;
 use crate::snapshot::Snapshot;
 use crate::upstream::SetupError;
 
-/// Points the configuration at a demo upstream that is started here, and serves until it is
-/// dropped.
+/// Starts a demo upstream, which serves until it is dropped, and points the configuration at it.
 pub(super) async fn start_demo(config: &mut Config) -> std::io::Result<demo::Upstream> {
     let upstream = demo::Upstream::start(demo::Options::default()).await?;
     config.upstream.base_url = upstream.base_url().parse().map_err(std::io::Error::other)?;
@@ -22,8 +20,8 @@ pub(super) async fn start_demo(config: &mut Config) -> std::io::Result<demo::Ups
     Ok(upstream)
 }
 
-/// Asks every source once, retries included, and gives the snapshot of what came; `progress` sees
-/// each on the way.
+/// Calls every source once, retries included, and returns the snapshot of their answers; `progress`
+/// sees each snapshot on the way.
 pub(super) async fn fan_out(
     config: &Config,
     mut progress: impl FnMut(&Snapshot),
@@ -34,14 +32,14 @@ pub(super) async fn fan_out(
     while snapshots.changed().await.is_ok() {
         progress(&snapshots.borrow_and_update());
     }
-    // The refresh has ended, and with it the sender: what is there now is the last.
+    // The refresh, which held the sender, has ended: this is the last snapshot.
     let _ = refresh.await;
     let snapshot = Arc::clone(&snapshots.borrow());
     Ok(snapshot)
 }
 
-/// Runs a one-shot command to its end, or to a signal that ends it: then the future is dropped, and
-/// the exit code says so.
+/// Runs a one-shot command until it ends, or until a signal: then its future is dropped, and the
+/// exit code names the signal.
 pub(super) fn run_until_signal(command: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -60,7 +58,7 @@ pub(super) fn run_until_signal(command: impl Future<Output = ExitCode>) -> ExitC
             }
         }
     });
-    // What is still blocked, such as a write to a FIFO that nobody reads, must not hold up the exit.
+    // A blocked write, such as to a FIFO that nobody reads, must not delay the exit.
     runtime.shutdown_background();
     code
 }

@@ -18,7 +18,7 @@ use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 use crate::render::{Filter, Format};
 use crate::snapshot::Completeness;
 
-/// The exit code of a document that lacks a source.
+/// The exit code of a document without all sources.
 const PARTIAL: u8 = 3;
 
 /// The flags of `fetch`.
@@ -33,12 +33,12 @@ pub struct Args {
     /// Write to this file instead of stdout (`-` is stdout)
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The form of the output
+    /// The format of the output
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = FormatArg::Json)]
     pub format: FormatArg,
 }
 
-/// The form of what is written.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum FormatArg {
     /// The document of `/incidents`
@@ -53,7 +53,7 @@ pub enum FormatArg {
 ///
 /// # Errors
 ///
-/// The faults of the configuration; without `--demo`, missing credentials are one.
+/// The errors of the configuration; without `--demo`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
     let config =
         config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;

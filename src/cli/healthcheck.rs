@@ -158,7 +158,8 @@ fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or_default();
     let request = format!(
-        "GET {}{query} HTTP/1.0\r\nHost: {host}:{port}\r\nUser-Agent: incident-gateway-healthcheck\r\n\r\n",
+        "GET {}{query} HTTP/1.0\r\nHost: {host}:{port}\r\nUser-Agent: \
+         incident-gateway-healthcheck\r\n\r\n",
         url.path()
     );
     stream.set_write_timeout(Some(left()?)).map_err(failed)?;

@@ -1,8 +1,8 @@
-//! The command line: what may be typed, and which command it runs.
+//! The command line and its commands.
 //!
-//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration; `fetch` adds 3, see [`fetch`].
-//! Values of settings are not read here but in [`crate::config`], so that the faults of flags, file
-//! and environment come in one report.
+//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration; `fetch` adds 3, see [`fetch`]. The
+//! values of settings are parsed in [`crate::config`], so that the errors of flags, file and
+//! environment come in one report.
 
 pub mod check;
 pub mod demo_upstream;
@@ -39,7 +39,8 @@ static VERSION: LazyLock<String> = LazyLock::new(|| match REVISION {
     name = "incident-gateway",
     version = VERSION.as_str(),
     args_conflicts_with_subcommands = true,
-    after_help = "Without a command it serves. Settings: docs/CONFIGURATION.md, or the output of `check`."
+    after_help = "Without a command it serves. Settings: docs/CONFIGURATION.md, or the output of \
+        `check`."
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -62,12 +63,13 @@ enum Command {
     DemoUpstream(Box<demo::Args>),
 }
 
-/// Runs the command that `arguments` (the program's name first) ask for, and gives the exit code.
+/// Runs the command that `arguments` name, and returns the exit code. The first argument is the
+/// name of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environment) -> ExitCode {
     let line = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line,
         Err(error) => {
-            // Help and version come this way too; whoever reads them may have gone.
+            // Help and version are printed here too; their reader may have gone.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(BAD_USAGE) } else { ExitCode::SUCCESS };
         }
@@ -82,18 +84,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     done.unwrap_or_else(|errors: ConfigErrors| refuse(&errors.to_string()))
 }
 
-/// A line on stderr; if that is closed, there is nobody to tell.
+/// Prints a line on stderr; if that is closed, there is nobody to tell.
 fn say(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Says on stderr why a command failed.
+/// Prints why a command failed, and returns its exit code.
 fn fail(why: &str) -> ExitCode {
     say(&format!("error: {why}"));
     ExitCode::FAILURE
 }
 
-/// Says on stderr what to mend in how a command was called.
+/// Prints what is wrong with the command's arguments or configuration, and returns its exit code.
 fn refuse(why: &str) -> ExitCode {
     say(&format!("error: {why}"));
     ExitCode::from(BAD_USAGE)
@@ -110,7 +112,7 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Starts the log as `RUST_LOG` says, or says what is wrong with that.
+/// Starts the log with the filter of `RUST_LOG`, or prints what is wrong with that.
 fn start_log(config: &Config, environment: &Environment) -> Result<Log, ExitCode> {
     let filter = environment.get("RUST_LOG").map(|filter| filter.to_string_lossy());
     logging::start(config.log_format, filter.as_deref(), &config.otlp)

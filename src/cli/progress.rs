@@ -1,4 +1,4 @@
-//! How each source stands, as lines for people.
+//! The state of each source, as lines for people.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -15,7 +15,7 @@ impl Progress {
         Self { terminal: io::stderr().is_terminal(), drawn: 0 }
     }
 
-    /// Draws the lines anew, over those before; nothing where stderr is no terminal.
+    /// Draws the lines over the previous ones; does nothing where stderr is no terminal.
     pub(super) fn draw(&mut self, snapshot: &Snapshot) {
         if !self.terminal {
             return;
@@ -30,11 +30,11 @@ impl Progress {
             text.push('\n');
         }
         self.drawn = snapshot.sources.len();
-        // Progress that cannot be shown is no failure of the command.
+        // The command succeeds also where its progress cannot be shown.
         let _ = io::stderr().write_all(text.as_bytes());
     }
 
-    /// Says what failed, where no lines were drawn that say it.
+    /// Prints a line for each failed source, where `draw` has not.
     pub(super) fn conclude(&self, snapshot: &Snapshot) {
         for source in
             snapshot.sources.iter().filter(|source| !self.terminal && source.last_error.is_some())

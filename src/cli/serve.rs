@@ -30,11 +30,11 @@ pub struct Args {
     pub demo: bool,
 }
 
-/// Loads the configuration and serves until a signal comes.
+/// Loads the configuration and serves until a signal ends it.
 ///
 /// # Errors
 ///
-/// The faults of the configuration; without `--demo`, missing credentials are one.
+/// The errors of the configuration; without `--demo`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
     let overrides =
         Overrides { config: args.config, listen: args.listen, admin_listen: args.admin_listen };
@@ -54,17 +54,16 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Err(error) => return Ok(super::fail(&format!("cannot start: {error}"))),
     };
     let code = runtime.block_on(serve(config, args.demo));
-    // Blocking work that nobody waits for any more must not hold up the exit.
+    // Blocking work whose result nobody needs must not delay the exit.
     runtime.shutdown_background();
     Ok(code)
 }
 
-/// File descriptors that are needed beside those of callers' connections: upstream calls,
-/// listeners, the runtime.
-const OWN_FILES: u64 = 128;
+/// File descriptors beside those of callers' connections: upstream calls, listeners, the runtime.
+const RESERVED_FILES: u64 = 128;
 
-/// Allows as many open files as the system lets this process have: the usual soft limit, 1024, is
-/// there for `select`, which is not used here, and is less than `limits.max_connections`.
+/// Raises the limit of open files as far as the system allows: the usual soft limit, 1024, exists
+/// for the sake of `select`, which is not used here, and is less than `limits.max_connections`.
 fn raise_file_limit(config: &Config) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -75,12 +74,13 @@ fn raise_file_limit(config: &Config) {
     }
     let connections = config.limits.max_connections as u64;
     if let Some(files) =
-        getrlimit(Resource::Nofile).current.filter(|files| *files < connections + OWN_FILES)
+        getrlimit(Resource::Nofile).current.filter(|files| *files < connections + RESERVED_FILES)
     {
         tracing::warn!(
             files,
             connections,
-            "fewer files may be open than `limits.max_connections` needs; raise the limit (`ulimit -n`) or lower the setting"
+            "fewer files may be open than `limits.max_connections` needs; raise the limit \
+             (`ulimit -n`) or lower the setting"
         );
     }
 }

@@ -4,8 +4,8 @@
 
 use std::fmt;
 
-/// All errors of one configuration, in the order of its layers (file, environment, flags), then those
-/// of values that contradict each other.
+/// All errors of one configuration, in the order of its layers (file, environment, flags), then
+/// those of values that contradict each other.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigErrors {
     /// At least one.
@@ -261,7 +261,8 @@ impl fmt::Display for ConfigErrorKind {
             Self::SecondDocument => {
                 write!(
                     f,
-                    "a second document begins here; remove this `---` and what follows, or merge the two"
+                    "a second document begins here; remove this `---` and what follows, or merge \
+                     the two"
                 )
             }
             Self::Tag => write!(f, "YAML tags (`!…`) are not supported; remove it"),
@@ -293,7 +294,8 @@ impl fmt::Display for ConfigErrorKind {
             Self::NoUnit { found } => {
                 write!(
                     f,
-                    "`{found}` has no unit; write `{found}s` for seconds, `{found}ms` for milliseconds"
+                    "`{found}` has no unit; write `{found}s` for seconds, `{found}ms` for \
+                     milliseconds"
                 )
             }
             Self::Unparsable { found, expected } => write!(f, "{found} is not {expected}"),
@@ -306,13 +308,15 @@ impl fmt::Display for ConfigErrorKind {
             Self::NotAUrl(reason) => {
                 write!(
                     f,
-                    "is not a URL ({reason}); write it as https://host:port (not shown: it may hold a password)"
+                    "is not a URL ({reason}); write it as https://host:port (not shown: it may \
+                     hold a password)"
                 )
             }
             Self::UrlScheme => {
                 write!(
                     f,
-                    "has another scheme than `http` and `https`; write it as https://host:port or http://host:port"
+                    "has another scheme than `http` and `https`; write it as https://host:port or \
+                     http://host:port"
                 )
             }
             Self::UrlCredentials { remedy } => {
@@ -322,13 +326,15 @@ impl fmt::Display for ConfigErrorKind {
             Self::UsernameColon => {
                 write!(
                     f,
-                    "a user name cannot contain `:` (RFC 7617); a password belongs in ELEVATE_PASSWORD"
+                    "a user name cannot contain `:` (RFC 7617); a password belongs in \
+                     ELEVATE_PASSWORD"
                 )
             }
             Self::ControlCharacter => {
                 write!(
                     f,
-                    "contains a control character, such as a line break, which Basic auth forbids (RFC 7617)"
+                    "contains a control character, such as a line break, which Basic auth forbids \
+                     (RFC 7617)"
                 )
             }
             Self::DuplicateSource { name } => {
@@ -340,18 +346,22 @@ impl fmt::Display for ConfigErrorKind {
             Self::SameListener { admin } => {
                 write!(
                     f,
-                    "both listeners would use one address (`admin_listen` is {admin}); give each its own port"
+                    "both listeners would use one address (`admin_listen` is {admin}); give each \
+                     its own port"
                 )
             }
             Self::StaleBelowTtl { stale_for, ttl } => write!(
                 f,
-                "data would be dropped before it is refreshed: `cache.stale_for` is {stale_for}, `cache.ttl` is {ttl}; \
+                "data would be dropped before it is refreshed: `cache.stale_for` is {stale_for}, \
+                 `cache.ttl` is {ttl}; \
                  make `cache.stale_for` at least {ttl}"
             ),
             Self::MissingCredentials { missing } => write!(
                 f,
-                "no credentials for the upstream ({missing}); set ELEVATE_USERNAME and ELEVATE_PASSWORD (or \
-                 ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read them from files), or try it with `--demo`"
+                "no credentials for the upstream ({missing}); set ELEVATE_USERNAME and \
+                 ELEVATE_PASSWORD (or \
+                 ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read them from files), or try \
+                 it with `--demo`"
             ),
         }
     }

@@ -1,4 +1,5 @@
-//! Merges the layers (defaults, file, environment, flags) into one [`Config`], and collects all errors.
+//! Merges the layers (defaults, file, environment, flags) into one [`Config`], and collects all
+//! errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -32,8 +33,8 @@ pub(super) const ALIASES: [(&str, &str, bool); 4] = [
     ("ELEVATE_TIMEOUT", "upstream.timeout", false),
 ];
 
-/// Reads the configuration. Later layers win, but an error is one also where a later layer overrides
-/// the value.
+/// Reads the configuration. Later layers win, but an error is one also where a later layer
+/// overrides the value.
 ///
 /// Reads files (the configuration's and those that `…_FILE` variables name), but no environment
 /// other than `environment`.
@@ -263,8 +264,8 @@ impl Loader {
         self.locations.insert(setting.key, location);
     }
 
-    /// Reads the variables with our prefix: a setting's holds its value, a section's or a list's holds
-    /// YAML.
+    /// Reads the variables with our prefix: a setting's holds its value, a section's or a list's
+    /// holds YAML.
     fn variables(&mut self, environment: &Environment) {
         // A section's name is a prefix of those of its settings, so that it sorts before them and
         // they win.
@@ -328,8 +329,8 @@ impl Loader {
         }
     }
 
-    /// Checks values that are valid by themselves against each other; those with an error of their own
-    /// are left out.
+    /// Checks values that are valid by themselves against each other; those with an error of their
+    /// own are left out.
     fn check_combinations(&mut self) {
         let invalid: BTreeSet<&str> =
             self.errors.iter().filter_map(|error| error.setting).collect();

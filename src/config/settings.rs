@@ -1,7 +1,7 @@
 //! The table of settings: each with its key, how it is read and how it is printed.
 //!
-//! The keys of the file, the names of the variables, the suggestions, the printed configuration and the
-//! test of the documentation all come from this table.
+//! The keys of the file, the names of the variables, the suggestions, the printed configuration and
+//! the test of the documentation all come from this table.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use super::value::{
 use super::yaml::Node;
 use super::{Concurrency, Config, LogFormat};
 
-/// Printed in place of a password. A configuration with this password has none, so that what `check`
-/// prints can be used as a file.
+/// Printed in place of a password. A configuration with this password has none, so that what
+/// `check` prints can be used as a file.
 pub(super) const MASK: &str = "********";
 
 const MS: Duration = Duration::from_millis(1);

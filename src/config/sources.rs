@@ -5,7 +5,8 @@ use super::value::{path, show_text, text};
 use super::yaml::{Entry, Node, Position, Value};
 use super::{IDENTITIES, Source};
 
-const LIST: &str = "a list of sources, such as `- { name: denial, path: /incidents/denial/, identity: reported_by }`";
+const LIST: &str = "a list of sources, such as `- { name: denial, path: /incidents/denial/, \
+    identity: reported_by }`";
 const NAME: &str =
     "a source's name (a lower-case letter, then at most 63 lower-case letters, digits, `_` or `-`)";
 const IDENTITY: &str =

@@ -11,8 +11,8 @@ pub(super) fn suggest_key(key: &str, section: &str) -> Option<String> {
     similar.or_else(elsewhere).map(ToOwned::to_owned)
 }
 
-/// What an unknown variable probably means: the one that names a secret file, one with a similar name,
-/// or that of a list, where the name goes on with an index.
+/// What an unknown variable probably means: the one that names a secret file, one with a similar
+/// name, or that of a list, where the name goes on with an index.
 pub(super) fn suggest_variable(name: &str) -> Option<String> {
     let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
     let file = || {

@@ -162,7 +162,8 @@ pub(super) fn url(node: &Node, remedy: &'static str) -> Result<Url, ConfigErrorK
 
 /// The path of an endpoint below the base URL.
 pub(super) fn path(node: &Node) -> Result<String, ConfigErrorKind> {
-    const EXPECTED: &str = "a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
+    const EXPECTED: &str = "a path that begins with one `/`, such as `/incidents/denial/`, \
+        without `?`, `#`, `\\` or spaces";
     let text = text(node, EXPECTED)?;
     // `//host` and `/\host` would send the credentials to another host.
     let leads_away = text.starts_with("//") || text.contains('\\');

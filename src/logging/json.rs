@@ -63,7 +63,8 @@ pub(super) fn drop_notice(lines: u64) -> String {
     let timestamp = String::from_utf8_lossy(&timestamp);
     let message = super::DROPPED;
     format!(
-        "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"{message}\",\"lines\":{lines}}}\n"
+        "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"{message}\",\
+         \"lines\":{lines}}}\n"
     )
 }
 
@@ -203,7 +204,8 @@ mod tests {
             let (ours, library) = both(|| {
                 let error: Box<dyn std::error::Error> = text.clone().into();
                 tracing::info!(
-                    text, float, signed, unsigned, some, shown = %text, debugged = ?text, "a message"
+                    text, float, signed, unsigned, some,
+                    shown = %text, debugged = ?text, "a message"
                 );
                 tracing::debug!(r#type = text.as_str(), "{text}");
                 tracing::info!(error = &*error, big = u128::from(unsigned), float = f64::NAN);

@@ -44,7 +44,7 @@ impl Drop for Log {
 /// Why the log cannot start.
 #[derive(Debug)]
 pub enum LogError {
-    /// The filter cannot be understood.
+    /// The filter cannot be parsed.
     Filter(String),
     /// The system gives no thread.
     System(std::io::Error),
@@ -73,16 +73,15 @@ impl std::error::Error for LogError {}
 /// Starts the log, panics included, and the export of traces where there is a collector. Must not
 /// be called on a runtime's thread.
 ///
-/// `filter` is the value of `RUST_LOG`; info where there is none. Without a format, JSON where
-/// stderr is no terminal.
+/// `filter` is the value of `RUST_LOG`, `info` by default. The default format is text on a
+/// terminal, JSON elsewhere.
 ///
-/// Libraries are held to warnings whatever the filter says, because some of them write headers, and
-/// so credentials, at their finest level.
+/// Libraries log warnings and errors only, whatever the filter says: at finer levels some of them
+/// write headers, and so credentials.
 ///
 /// # Errors
 ///
-/// When the filter cannot be understood, no thread can be started, or the exporter cannot be set
-/// up.
+/// When the filter cannot be parsed, no thread can be started, or the exporter cannot be set up.
 pub fn start(
     format: Option<LogFormat>,
     filter: Option<&str>,

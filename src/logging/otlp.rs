@@ -1,4 +1,4 @@
-//! Export of spans over OTLP (HTTP, protobuf), when a collector is configured.
+//! Export of spans over OTLP (HTTP, protobuf), where a collector is configured.
 //!
 //! A request's span belongs to its caller's trace, and so does the span of each upstream call.
 //! Without a collector no span is made for a request at all: the log needs none.
@@ -16,10 +16,10 @@ use reqwest::Url;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// Whether spans go anywhere; decided once, before the first request.
+/// Whether spans are exported; set once, before the first request.
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
-/// The exporter; what it holds is sent when it is shut down.
+/// The exporter; it sends its last spans when it is shut down.
 #[derive(Debug)]
 pub(super) struct Exporter(SdkTracerProvider);
 
@@ -55,7 +55,7 @@ impl Exporter {
         self.0.tracer("incident-gateway")
     }
 
-    /// Sends what it still holds; waits for the collector a few seconds at most.
+    /// Sends the last spans; waits for the collector a few seconds at most.
     pub(super) fn shut_down(&self) {
         if let Err(error) = self.0.shutdown() {
             tracing::warn!(%error, "the last spans could not be sent");
@@ -63,7 +63,7 @@ impl Exporter {
     }
 }
 
-/// Whether it is worth making spans.
+/// Whether spans are exported; otherwise none need be created.
 #[must_use]
 pub fn is_exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)

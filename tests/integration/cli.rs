@@ -43,8 +43,10 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-const NO_CREDENTIALS: &str = "no credentials for the upstream (neither user nor password); set ELEVATE_USERNAME and \
-                              ELEVATE_PASSWORD (or ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read them from \
+const NO_CREDENTIALS: &str = "no credentials for the upstream (neither user nor password); set \
+    ELEVATE_USERNAME and \
+                              ELEVATE_PASSWORD (or ELEVATE_USERNAME_FILE and \
+                              ELEVATE_PASSWORD_FILE to read them from \
                               files), or try it with `--demo`\n";
 
 #[test]
@@ -74,7 +76,8 @@ fn an_unknown_key_is_named_with_its_file() {
 fn an_unknown_variable_is_named() {
     assert_eq!(
         refused(&["check"], &[("INCIDENT_GATEWAY__CASHE__TTL", "30s")]),
-        "error: INCIDENT_GATEWAY__CASHE__TTL: unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?\n"
+        "error: INCIDENT_GATEWAY__CASHE__TTL: unknown variable; did you mean \
+         `INCIDENT_GATEWAY__CACHE__TTL`?\n"
     );
 }
 
@@ -122,7 +125,8 @@ fn several_faults_come_in_one_report() {
 fn a_password_in_the_base_url_is_refused_and_not_shown() {
     let (_directory, path) = file("upstream: { base_url: 'https://alice:hunter2@example.com' }\n");
     let path = path.to_str().unwrap();
-    let message = "contains a user name or a password before the `@`; set ELEVATE_USERNAME and ELEVATE_PASSWORD instead\n";
+    let message = "contains a user name or a password before the `@`; set ELEVATE_USERNAME and \
+        ELEVATE_PASSWORD instead\n";
     assert_eq!(
         refused(&["check", "--config", path], &[]),
         format!("error: {path}:1:23: upstream.base_url: {message}")
@@ -206,7 +210,8 @@ fn an_output_that_cannot_be_written_is_refused_before_any_source_is_asked() {
     assert_eq!(
         refused(&["fetch", "--output", absent], &variables),
         format!(
-            "error: --output: cannot write {absent}: there is no such folder; create it, or name a file elsewhere\n"
+            "error: --output: cannot write {absent}: there is no such folder; create it, or name \
+             a file elsewhere\n"
         )
     );
     assert_eq!(
@@ -304,7 +309,8 @@ fn healthcheck_exits_by_readyz_at_the_admin_address() {
     assert_eq!(
         stderr,
         format!(
-            "unhealthy: http://{closed}/readyz: connection refused; is the gateway running, and is this its admin address?\n"
+            "unhealthy: http://{closed}/readyz: connection refused; is the gateway running, and \
+             is this its admin address?\n"
         )
     );
 }

@@ -71,7 +71,8 @@ fn spans_of_a_request_and_of_upstream_calls_reach_the_collector_in_the_callers_t
 
     let mut stream = TcpStream::connect(address).unwrap();
     let request = format!(
-        "GET /incidents HTTP/1.1\r\nhost: gateway\r\ntraceparent: 00-{TRACE}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
+        "GET /incidents HTTP/1.1\r\nhost: gateway\r\ntraceparent: \
+         00-{TRACE}-00f067aa0ba902b7-01\r\nconnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();

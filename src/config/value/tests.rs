@@ -44,7 +44,8 @@ fn durations_need_a_unit() {
         ),
         (
             "18446744073709551615s 1000000000ns",
-            "`18446744073709551615s 1000000000ns` is not a duration, such as `1500ms`, `30s` or `1h`",
+            "`18446744073709551615s 1000000000ns` is not a duration, such as `1500ms`, `30s` or \
+             `1h`",
         ),
     ] {
         assert_eq!(read_duration(text), Err(message.to_owned()));

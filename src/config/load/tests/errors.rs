@@ -19,7 +19,8 @@ fn unreadable_files_are_named() {
     assert_eq!(
         env_refusal(&[("CONFIG_PATH", &missing.display().to_string())]),
         format!(
-            "CONFIG_PATH: cannot read {shown}: there is no such file; give the path of a readable file"
+            "CONFIG_PATH: cannot read {shown}: there is no such file; give the path of a readable \
+             file"
         )
     );
     std::fs::write(&missing, [b'#', 0xff]).unwrap();
@@ -42,7 +43,8 @@ fn unknown_keys_and_variables_are_reported_with_a_suggestion() {
     );
     assert_eq!(
         refusal("colour: red\n"),
-        "config.yaml:1:1: colour: unknown key; known here: listen, admin_listen, response_budget, upstream, \
+        "config.yaml:1:1: colour: unknown key; known here: listen, admin_listen, response_budget, \
+         upstream, \
              identities, sources, cache, limits, shutdown, log_format, otlp"
     );
     assert_eq!(
@@ -97,7 +99,8 @@ fn unknown_keys_and_variables_are_reported_with_a_suggestion() {
 #[test]
 fn one_report_has_all_errors_of_all_layers() {
     let (_directory, path) = file(
-        "response_budget: 0s\ncolour: red\nupstream:\n  retries: many\n  max_body: 8GiB\n  retries: 3\nsources: []\ncache: [1]\n",
+        "response_budget: 0s\ncolour: red\nupstream:\n  retries: many\n  max_body: 8GiB\n  \
+         retries: 3\nsources: []\ncache: [1]\n",
     );
     let overrides = Overrides {
         config: Some(path.clone()),
@@ -118,23 +121,29 @@ fn one_report_has_all_errors_of_all_layers() {
         .iter()
         .map(|error| error.to_string().replace(&name.to_string(), "c.yaml"))
         .collect();
-    let address = "is not an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, `localhost:9000` or `:9000`";
+    let address = "is not an address and a port, such as `0.0.0.0:9000`, `[::1]:9000`, \
+        `localhost:9000` or `:9000`";
     assert_eq!(
         messages,
         [
             "c.yaml:1:18: response_budget: `0s` is out of range; give 1ms to 1h",
-            "c.yaml:2:1: colour: unknown key; known here: listen, admin_listen, response_budget, upstream, identities, \
+            "c.yaml:2:1: colour: unknown key; known here: listen, admin_listen, response_budget, \
+             upstream, identities, \
              sources, cache, limits, shutdown, log_format, otlp",
             "c.yaml:4:12: upstream.retries: `many` is not a whole number",
             "c.yaml:5:13: upstream.max_body: `8GiB` is out of range; give 1 to 4294967295",
             "c.yaml:6:3: `retries` appears a second time (first on line 4); keep one",
-            "c.yaml:7:10: sources: is empty; give a list of sources, such as `- { name: denial, path: \
+            "c.yaml:7:10: sources: is empty; give a list of sources, such as `- { name: denial, \
+             path: \
              /incidents/denial/, identity: reported_by }`",
             "c.yaml:8:8: cache: needs a map of settings, not a list",
-            "INCIDENT_GATEWAY__CACHE__TTL: `30` has no unit; write `30s` for seconds, `30ms` for milliseconds",
-            "INCIDENT_GATEWAY__CASH__TTL: unknown variable; did you mean `INCIDENT_GATEWAY__CACHE__TTL`?",
+            "INCIDENT_GATEWAY__CACHE__TTL: `30` has no unit; write `30s` for seconds, `30ms` for \
+             milliseconds",
+            "INCIDENT_GATEWAY__CASH__TTL: unknown variable; did you mean \
+             `INCIDENT_GATEWAY__CACHE__TTL`?",
             "INCIDENT_GATEWAY__LIMITS: limits.max_requests: `0` is out of range; give 1 to 1000000",
-            "ELEVATE_USERNAME: a user name cannot contain `:` (RFC 7617); a password belongs in ELEVATE_PASSWORD",
+            "ELEVATE_USERNAME: a user name cannot contain `:` (RFC 7617); a password belongs in \
+             ELEVATE_PASSWORD",
             "ELEVATE_TIMEOUT: `soon` is not a duration, such as `1500ms`, `30s` or `1h`",
             &format!("--listen: `nowhere` {address}"),
             &format!("--admin-listen: `9001` {address}"),
@@ -162,14 +171,18 @@ fn sources_are_checked_one_by_one() {
 ";
     let errors = from_yaml("c.yaml", text).unwrap_err();
     let messages: Vec<String> = errors.errors.iter().map(ToString::to_string).collect();
-    let path = "is not a path that begins with one `/`, such as `/incidents/denial/`, without `?`, `#`, `\\` or spaces";
-    let identity = "give the record's field that names the employee, such as `employee_id`, or a list of such fields";
+    let path = "is not a path that begins with one `/`, such as `/incidents/denial/`, without \
+        `?`, `#`, `\\` or spaces";
+    let identity = "give the record's field that names the employee, such as `employee_id`, or a \
+        list of such fields";
     assert_eq!(
         messages,
         [
-            "c.yaml:2:13: sources[0].name: `Denial` is not a source's name (a lower-case letter, then at most 63 lower-case \
+            "c.yaml:2:13: sources[0].name: `Denial` is not a source's name (a lower-case letter, \
+             then at most 63 lower-case \
              letters, digits, `_` or `-`)",
-            "c.yaml:3:13: sources[1].name: `identities` is the name of the identity table; choose another",
+            "c.yaml:3:13: sources[1].name: `identities` is the name of the identity table; choose \
+             another",
             &format!("c.yaml:4:27: sources[2].path: `//evil.example/` {path}"),
             &format!("c.yaml:5:42: sources[3].identity: is empty; {identity}"),
             &format!("c.yaml:6:38: sources[4].identity: is empty; {identity}"),
@@ -177,7 +190,8 @@ fn sources_are_checked_one_by_one() {
             "c.yaml:9:43: sources[7].identiy: unknown key; did you mean `identity`?",
             "c.yaml:10:5: sources[8]: the key `path` is missing; add it",
             "c.yaml:10:5: sources[8]: the key `identity` is missing; add it",
-            "c.yaml:11:5: sources[9]: needs a map with the keys `name`, `path` and `identity`, not plain text",
+            "c.yaml:11:5: sources[9]: needs a map with the keys `name`, `path` and `identity`, \
+             not plain text",
             &format!("c.yaml:12:39: sources[10].identity: is empty; {identity}"),
         ]
     );
@@ -206,12 +220,14 @@ fn invalid_yaml_and_other_documents_are_refused() {
     for (text, message) in [
         (
             "cache:\n\tttl: 30s\n",
-            "config.yaml:2:2: invalid YAML: tabs disallowed within this context (block indentation)",
+            "config.yaml:2:2: invalid YAML: tabs disallowed within this context (block \
+             indentation)",
         ),
         ("listen: [", "config.yaml:1:9: invalid YAML: unclosed bracket '['"),
         (
             "cache: {}\n---\ncache: {}\n",
-            "config.yaml:2:1: a second document begins here; remove this `---` and what follows, or merge the two",
+            "config.yaml:2:1: a second document begins here; remove this `---` and what follows, \
+             or merge the two",
         ),
         ("cache: !include {}\n", "config.yaml:1:8: YAML tags (`!…`) are not supported; remove it"),
         ("[a, b]: c\n", "config.yaml:1:1: a key must be plain text, not a list or a map"),
@@ -219,7 +235,8 @@ fn invalid_yaml_and_other_documents_are_refused() {
         ("just text\n", "config.yaml:1:1: needs a map of settings, not plain text"),
         (
             "cache: &a [*a]\n",
-            "config.yaml:1:12: the alias (`*…`) refers to a value that contains it; write the value out",
+            "config.yaml:1:12: the alias (`*…`) refers to a value that contains it; write the \
+             value out",
         ),
         ("cache: *a\n", "config.yaml:1:8: invalid YAML: while parsing node, found unknown anchor"),
         (
@@ -228,7 +245,8 @@ fn invalid_yaml_and_other_documents_are_refused() {
         ),
         (
             "cache:\n  ttl:\n",
-            "config.yaml:2:6: cache.ttl: is empty; give a duration, such as `1500ms`, `30s` or `1h`",
+            "config.yaml:2:6: cache.ttl: is empty; give a duration, such as `1500ms`, `30s` or \
+             `1h`",
         ),
         ("cache: { ttl: null }\n", "config.yaml:1:15: cache.ttl: is empty; give a duration"),
     ] {
@@ -249,7 +267,8 @@ fn invalid_yaml_and_other_documents_are_refused() {
 fn values_must_agree_with_each_other() {
     assert_eq!(
         refusal("cache: { ttl: 2h }"),
-        "config.yaml:1:15: cache.ttl: data would be dropped before it is refreshed: `cache.stale_for` is 1h, `cache.ttl` is \
+        "config.yaml:1:15: cache.ttl: data would be dropped before it is refreshed: \
+         `cache.stale_for` is 1h, `cache.ttl` is \
          2h; make `cache.stale_for` at least 2h"
     );
     assert!(
@@ -275,7 +294,8 @@ fn values_must_agree_with_each_other() {
     let flags = Overrides { listen: Some(":9001".to_owned()), ..Overrides::default() };
     assert_eq!(
         load(&flags, &env(&[])).unwrap_err().to_string(),
-        "--listen: both listeners would use one address (`admin_listen` is 0.0.0.0:9001); give each its own port"
+        "--listen: both listeners would use one address (`admin_listen` is 0.0.0.0:9001); give \
+         each its own port"
     );
 }
 
@@ -344,7 +364,8 @@ proptest! {
             prop_assert!(!errors.errors.is_empty());
             prop_assert!(errors.errors.iter().all(|error| error.to_string().lines().count() == 1));
         }
-        let variables = env(&[("INCIDENT_GATEWAY__SOURCES", &text), ("INCIDENT_GATEWAY__CACHE", &text), ("ELEVATE_TIMEOUT", &text)]);
+        let names = ["INCIDENT_GATEWAY__SOURCES", "INCIDENT_GATEWAY__CACHE", "ELEVATE_TIMEOUT"];
+        let variables = env(&names.map(|name| (name, text.as_str())));
         let _ = load(&Overrides { listen: Some(text.clone()), ..Overrides::default() }, &variables);
     }
 }

@@ -171,7 +171,8 @@ fn variables_of_lists_and_sections_hold_yaml() {
 fn aliases_and_core_tags_work() {
     let config = from_yaml(
         "c",
-        "sources:\n  - { name: a, path: /a, identity: &who [ip, id] }\n  - { name: b, path: !!str /b, identity: *who }\n",
+        "sources:\n  - { name: a, path: /a, identity: &who [ip, id] }\n  - { name: b, path: !!str \
+         /b, identity: *who }\n",
     )
     .unwrap();
     assert_eq!(config.sources[1].identity, ["ip", "id"]);

@@ -92,7 +92,8 @@ fn secrets_come_from_files() {
         (&large, format!("{large} is larger than 65536 bytes; is it the right file?")),
         (
             &two_lines,
-            "contains a control character, such as a line break, which Basic auth forbids (RFC 7617)"
+            "contains a control character, such as a line break, which Basic auth forbids (RFC \
+             7617)"
                 .to_owned(),
         ),
     ] {
@@ -105,7 +106,8 @@ fn secrets_come_from_files() {
 
 #[test]
 fn both_credentials_are_required() {
-    let remedy = "set ELEVATE_USERNAME and ELEVATE_PASSWORD (or ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read \
+    let remedy = "set ELEVATE_USERNAME and ELEVATE_PASSWORD (or ELEVATE_USERNAME_FILE and \
+        ELEVATE_PASSWORD_FILE to read \
                 them from files), or try it with `--demo`";
     for (variables, missing) in [
         (vec![], "neither user nor password"),
