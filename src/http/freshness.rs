@@ -1,4 +1,4 @@
-//! The headers that say how true and how fresh an answer is; all of it read off the snapshot.
+//! The headers that say how complete and how fresh an answer is, computed from the snapshot.
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use super::problem::ProblemSource;
 use crate::snapshot::{Completeness, Freshness, Policy, Snapshot};
 
-/// Where the data of an answer came from, as `Cache-Status` and the metrics say it.
+/// How the cache met a request, as `Cache-Status` and the metrics say it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CacheResult {
-    /// Data that was there, within its `ttl`.
+    /// By data within its `ttl`.
     Hit,
-    /// Data that was there and is older than its `ttl`; a refresh is behind it.
+    /// By data that is older than its `ttl`; a refresh is under way.
     Stale,
-    /// There was none.
+    /// There was no data.
     Miss,
     /// The request waited on a refresh that was under way.
     Collapsed,
@@ -39,7 +39,8 @@ impl CacheResult {
     }
 }
 
-/// What is left of the `ttl` of the oldest data in the snapshot; negative once it is past.
+/// How many seconds are left of the `ttl` of the oldest data in the snapshot; negative once it is
+/// past.
 fn remaining(snapshot: &Snapshot, now: Instant) -> i64 {
     let (age, ttl) = (snapshot.age(now).unwrap_or_default(), snapshot.policy.ttl);
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
@@ -84,7 +85,7 @@ fn cache_control(policy: &Policy, age: u64, remaining: i64) -> String {
     )
 }
 
-/// What the headers of every answer from one snapshot say at one moment.
+/// The values of the headers that every answer from one snapshot has at one time.
 #[derive(Debug)]
 pub(super) struct FreshnessHeaders {
     completeness: HeaderValue,
@@ -119,14 +120,14 @@ impl FreshnessHeaders {
         }
     }
 
-    /// Puts on any answer, errors included, how true it is.
+    /// Inserts what every response has, errors included: how complete the data is.
     pub(super) fn insert_state(&self, headers: &mut HeaderMap) {
         headers.insert(COMPLETENESS, self.completeness.clone());
         headers.insert(SOURCES, self.sources.clone());
         headers.insert(UNATTRIBUTED, self.unattributed.clone());
     }
 
-    /// Puts on an answer made from the snapshot all there is to say.
+    /// Inserts what a successful response has: completeness, age and caching.
     pub(super) fn insert_all(&self, headers: &mut HeaderMap, result: CacheResult) {
         self.insert_state(headers);
         headers.insert(header::AGE, self.age.clone());
@@ -142,10 +143,10 @@ impl FreshnessHeaders {
     }
 }
 
-/// For how long a description is good; all that changes in it counts whole seconds.
+/// For how long computed headers are used again. Their values are in whole seconds.
 pub(super) const HEADERS_TTL: Duration = Duration::from_millis(50);
 
-/// The last description, for the many requests of one moment.
+/// The headers that were computed last, for the many requests within [`HEADERS_TTL`].
 #[derive(Debug, Default)]
 pub(super) struct FreshnessHeadersCache(RwLock<Option<CachedHeaders>>);
 
@@ -154,28 +155,28 @@ struct CachedHeaders {
     /// Weak, so that a snapshot goes when it is served no longer.
     snapshot: Weak<Snapshot>,
     at: Instant,
-    description: Arc<FreshnessHeaders>,
+    headers: Arc<FreshnessHeaders>,
 }
 
 impl FreshnessHeadersCache {
-    /// That of a snapshot at `now`.
+    /// The headers for a snapshot at `now`.
     pub(super) fn of(&self, snapshot: &Arc<Snapshot>, now: Instant) -> Arc<FreshnessHeaders> {
         let last = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = &*last
             && Weak::as_ptr(&last.snapshot) == Arc::as_ptr(snapshot)
             && now.saturating_duration_since(last.at) < HEADERS_TTL
         {
-            return Arc::clone(&last.description);
+            return Arc::clone(&last.headers);
         }
         drop(last);
-        let description = Arc::new(FreshnessHeaders::new(snapshot, now));
-        let described = CachedHeaders {
+        let headers = Arc::new(FreshnessHeaders::new(snapshot, now));
+        let cached = CachedHeaders {
             snapshot: Arc::downgrade(snapshot),
             at: now,
-            description: Arc::clone(&description),
+            headers: Arc::clone(&headers),
         };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(described);
-        description
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
+        headers
     }
 }
 

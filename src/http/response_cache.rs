@@ -1,22 +1,32 @@
-//! Whole documents with the headers that all answers of one moment share, ready to be sent again.
+//! Responses for whole documents, kept with their headers for a few milliseconds.
 //!
-//! Nearly all requests ask for one of these, and all that is left to do is to put what differs from
-//! answer to answer (ids) on a copy.
+//! Nearly all requests ask for a whole document. A response that was just made is good for all of
+//! them; the layers put on it what differs from request to request.
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::Response;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
 use tokio::time::Instant;
 
-use super::context::REQUEST_ID;
+use super::Gateway;
+use super::body::Body;
+use super::conditions;
+use super::context::{Context, REQUEST_ID};
 use super::freshness::{CacheResult, HEADERS_TTL};
-use super::incidents::{SERVER_TIMING, SelectedSnapshot, server_timing};
+use super::negotiate;
+use super::rendered_response::{SERVER_TIMING, connection, server_timing};
+use super::routes::Route;
+use super::snapshot_selection::SelectedSnapshot;
 use crate::cache::{Answer, Question};
 use crate::render::Document;
 use crate::render::compress::Coding;
 use crate::snapshot::Snapshot;
 use crate::trace_context::TRACEPARENT;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// The last answer of each document in each coding.
 #[derive(Debug, Default)]
@@ -26,7 +36,7 @@ pub(super) struct ResponseCache(
 
 #[derive(Debug)]
 struct CachedResponse {
-    /// Weak, as the answer is, so that they go when they are served no longer.
+    /// Weak, like the answer, so that neither outlives its being served.
     snapshot: Weak<Snapshot>,
     answer: Weak<Answer>,
     result: CacheResult,
@@ -41,8 +51,8 @@ impl ResponseCache {
         Some(&self.0[document][coding as usize])
     }
 
-    /// The answer to a question about a snapshot, and how the cache met it, if it was made this
-    /// moment.
+    /// The answer to a question about a snapshot, its headers, and how the cache met the request,
+    /// if they were kept less than [`HEADERS_TTL`] before `now`.
     pub(super) fn get(
         &self,
         question: &Question,
@@ -58,7 +68,7 @@ impl ResponseCache {
         Some((cached.answer.upgrade()?, cached.headers.clone(), cached.result))
     }
 
-    /// Keeps an answer that was just made, without what is its request's own.
+    /// Keeps an answer that was just rendered with the headers that all requests share.
     pub(super) fn keep(
         &self,
         question: &Question,
@@ -70,15 +80,50 @@ impl ResponseCache {
     ) {
         let Some(slot) = self.slot(question, coding) else { return };
         let mut headers = headers.clone();
-        // Nothing is waited for or rendered; what finding it takes, about a microsecond, is not
-        // worth another clock.
+        // Nothing will be waited for or rendered.
         headers.insert(SERVER_TIMING, server_timing(Duration::ZERO, Duration::ZERO));
-        // Places for what every answer gets: without them, each copy's table would have to grow.
+        // Entries for what the layers insert: without them, the table of each copy would grow.
         for name in [REQUEST_ID, TRACEPARENT] {
             headers.insert(name, HeaderValue::from_static(""));
         }
         let (snapshot, answer) = (Arc::downgrade(&selected.snapshot), Arc::downgrade(answer));
         let cached = CachedResponse { snapshot, answer, result: selected.result, at: now, headers };
         *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
+    }
+}
+
+impl Gateway {
+    /// The response to a request for a whole document without a query or preferences, if one was
+    /// made within [`HEADERS_TTL`]. Waiting for data and recording demand are left to the requests
+    /// that find none.
+    pub(super) fn cached_response(
+        &self,
+        route: &Route,
+        request: &Parts,
+        context: &Context,
+    ) -> Option<Response<Body>> {
+        let question = match route {
+            Route::Incidents => {
+                let format = negotiate::format(&request.headers)?;
+                Question::Document(Document::Incidents(format))
+            }
+            Route::Unattributed => Question::Document(Document::Unattributed),
+            _ => return None,
+        };
+        if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
+            return None;
+        }
+        let coding = negotiate::coding(&request.headers)?;
+        let (answer, headers, result) = self.response_cache.get(
+            &question,
+            coding,
+            &self.snapshots.borrow(),
+            context.started,
+        )?;
+        let bytes = self.cache.send(&answer, connection(request));
+        let mut response = Response::new(Body::full(bytes));
+        *response.headers_mut() = headers;
+        self.metrics.record_cache(result);
+        Some(conditions::apply(response, request, context))
     }
 }

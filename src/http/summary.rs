@@ -8,10 +8,10 @@ use http::request::Parts;
 use super::Gateway;
 use super::body::Body;
 use super::context::Context;
-use super::incidents::RenderRequest;
 use super::negotiate;
 use super::problem::Problem;
 use super::query::Keys;
+use super::rendered_response::RenderRequest;
 use crate::cache::Question;
 use crate::render;
 use crate::render::Format;
@@ -33,7 +33,7 @@ impl Gateway {
                 is_small: filter.is_small(&view),
                 render: move || render::summary(&view, &filter),
             };
-            self.reply(render_request, selected, &preferences, request, context).await
+            self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
         self.into_response(answer.await, request, context)
     }

@@ -5,9 +5,9 @@ use percent_encoding::percent_decode_str;
 
 use super::links::EMPLOYEE_KEY;
 use crate::http::Gateway;
-use crate::http::incidents::RequestPreferences;
 use crate::http::problem::Problem;
 use crate::http::query::Keys;
+use crate::http::snapshot_selection::RequestPreferences;
 use crate::render::Filter;
 
 /// The text fields of the filter's form. A form sends them also when they are empty.

@@ -1,7 +1,6 @@
 //! Pages as responses: rendered within the cache's account, with the headers of a page.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use askama::Template;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -17,14 +16,11 @@ use crate::http::body::Body;
 use crate::http::conditions;
 use crate::http::context::Context;
 use crate::http::freshness::FreshnessHeaders;
-use crate::http::incidents::connection;
 use crate::http::negotiate;
 use crate::http::problem::Problem;
+use crate::http::rendered_response::{SEND_MARGIN, connection};
 use crate::render::compress::{Coding, compress};
 use crate::snapshot::{Completeness, Snapshot};
-
-/// The share of the budget that is left for what follows rendering.
-const SEND_MARGIN: Duration = Duration::from_millis(50);
 
 /// A page may use its own style, script, icon and event stream, and nothing else. Nobody may frame
 /// it, and its forms lead to itself.

@@ -1,0 +1,154 @@
+//! From a selected snapshot to a response: rendered or found in the cache, with its headers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use tokio::time::Instant;
+
+use super::Gateway;
+use super::body::Body;
+use super::conditions;
+use super::connection::ConnectionHandle;
+use super::context::Context;
+use super::freshness::{self, CacheResult};
+use super::problem::Problem;
+use super::query::Keys;
+use super::snapshot_selection::{RequestPreferences, SelectedSnapshot, may_improve};
+use crate::cache::{Connection, Question};
+use crate::render::compress::Coding;
+
+/// What is left of the response budget for scheduling, headers and the socket once an answer is
+/// rendered.
+pub(super) const SEND_MARGIN: Duration = Duration::from_millis(50);
+
+/// As many headers as a response has at the most, about.
+const HEADER_CAPACITY: usize = 24;
+
+pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+
+/// What is asked of a view: its name in the cache, and how it is rendered.
+pub(super) struct RenderRequest<R> {
+    pub(super) question: Question,
+    pub(super) content_type: &'static str,
+    pub(super) vary: &'static str,
+    pub(super) coding: Coding,
+    /// Whether to render it takes less than to have another thread do it.
+    pub(super) is_small: bool,
+    pub(super) render: R,
+}
+
+impl Gateway {
+    /// The response to a request: the answer, rendered or from the cache, with all its headers.
+    pub(super) async fn respond_rendered(
+        &self,
+        render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
+        selected: SelectedSnapshot,
+        preferences: &RequestPreferences,
+        request: &Parts,
+        context: &Context,
+    ) -> Result<Response<Body>, Problem> {
+        let (mut response, now) = self.render(render_request, &selected, request, context).await?;
+        let headers = response.headers_mut();
+        preferences.prefer.insert_applied(headers);
+        let since_start = |at: Instant| at.saturating_duration_since(context.started);
+        headers.insert(SERVER_TIMING, server_timing(since_start(selected.at), since_start(now)));
+        Ok(conditions::apply(response, request, context))
+    }
+
+    /// The response with all headers but those that only this request has, and when it was
+    /// rendered.
+    async fn render(
+        &self,
+        render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
+        selected: &SelectedSnapshot,
+        request: &Parts,
+        context: &Context,
+    ) -> Result<(Response<Body>, Instant), Problem> {
+        let RenderRequest { question, content_type, vary, coding, is_small, render } =
+            render_request;
+        let view = &selected.snapshot.view;
+        let deadline = context.started + self.budget.saturating_sub(SEND_MARGIN);
+        let answer = if is_small {
+            self.cache.small_answer(view, question.clone(), coding, deadline, render).await?
+        } else {
+            self.cache.answer(view, question.clone(), coding, deadline, render).await?
+        };
+        let now = Instant::now();
+        let mut headers = HeaderMap::with_capacity(HEADER_CAPACITY);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if let Some(coding) = coding.as_str() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
+        }
+        headers.insert(header::ETAG, answer.etag().clone());
+        headers.insert(header::VARY, HeaderValue::from_static(vary));
+        self.freshness_headers
+            .of(&selected.snapshot, now)
+            .insert_all(&mut headers, selected.result);
+        // Only where requests that come later would not wait either.
+        if matches!(selected.result, CacheResult::Hit | CacheResult::Stale)
+            && !may_improve(&selected.snapshot, false)
+        {
+            self.response_cache.keep(&question, coding, selected, now, &answer, &headers);
+        }
+        let bytes = self.cache.send(&answer, connection(request));
+        let mut response = Response::new(Body::full(bytes));
+        *response.headers_mut() = headers;
+        Ok((response, now))
+    }
+
+    /// The response, or the problem as one; a problem of the data names the sources behind it.
+    pub(super) fn into_response(
+        &self,
+        answer: Result<Response<Body>, Problem>,
+        request: &Parts,
+        context: &Context,
+    ) -> Response<Body> {
+        answer.unwrap_or_else(|problem| {
+            let (snapshot, now) = (self.snapshot(), Instant::now());
+            let of_data = matches!(
+                problem,
+                Problem::NoData { .. } | Problem::Incomplete { .. } | Problem::UnknownEmployee
+            );
+            if !of_data {
+                return problem.response(context.id(), &[]);
+            }
+            let mut response =
+                problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
+            let headers = response.headers_mut();
+            self.freshness_headers.of(&snapshot, now).insert_state(headers);
+            headers
+                .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
+            if let Ok((_, preferences)) = self.read(request, Keys::All) {
+                preferences.prefer.insert_applied(headers);
+            }
+            response
+        })
+    }
+}
+
+/// The value of `Server-Timing`: milliseconds to the microsecond, without the cost of formatting
+/// floats.
+pub(super) fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
+    let mut text = String::with_capacity(64);
+    let rendered = total.saturating_sub(waited);
+    for (name, duration) in
+        [("wait;dur=", waited), (", render;dur=", rendered), (", total;dur=", total)]
+    {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        text.push_str(name);
+        text.push_str(itoa::Buffer::new().format(micros / 1000));
+        text.push('.');
+        // The thousand keeps the zeros in front of what is left.
+        text.push_str(&itoa::Buffer::new().format(1000 + micros % 1000)[1..]);
+    }
+    HeaderValue::try_from(text).expect("words and numbers make a header value")
+}
+
+/// The connection that a request came over, if it came over one.
+pub(super) fn connection(request: &Parts) -> Option<Arc<dyn Connection>> {
+    let handle = request.extensions.get::<ConnectionHandle>()?;
+    Some(Arc::new(handle.clone()))
+}
