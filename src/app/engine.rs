@@ -1,0 +1,76 @@
+//! The parts that fetch, keep and publish data.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::watch;
+
+use crate::cache::Cache;
+use crate::clock::WallClock;
+use crate::config::Config;
+use crate::metrics::{self, Registry};
+use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, UpstreamOrigin};
+use crate::snapshot::{self, Policy, Snapshot};
+use crate::upstream::{Endpoint, SetupError, Upstream, UpstreamMetrics};
+
+/// The data's side of a gateway, which needs no listeners: `fetch` uses it alone.
+pub struct Engine {
+    /// The client of the upstream.
+    pub upstream: Arc<Upstream>,
+    /// Rendered answers.
+    pub cache: Arc<Cache>,
+    /// The metrics of the parts above, to which others add theirs.
+    pub registry: Registry,
+    /// The newest snapshot.
+    pub snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// The refresh, which is not running yet.
+    pub refresh: Refresh,
+}
+
+impl Engine {
+    /// Builds the parts from `config`. `seed` determines all jitter, `repeat` whether the refresh
+    /// ever ends.
+    ///
+    /// # Errors
+    ///
+    /// When the upstream cannot be set up.
+    pub fn new(config: &Config, seed: u64, repeat: Repeat) -> Result<Self, SetupError> {
+        let endpoints = Endpoint::all(config);
+        let names = endpoints.map(|_, endpoint| Arc::clone(&endpoint.name));
+        let mut registry = metrics::registry();
+        let upstream_metrics = UpstreamMetrics::register(&mut registry);
+        let upstream = Arc::new(Upstream::new(
+            &config.upstream,
+            endpoints.as_slice(),
+            &upstream_metrics,
+            seed,
+        )?);
+        let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
+        let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
+        let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources);
+        let policy = Policy {
+            ttl: config.cache.ttl,
+            grace: config.upstream.timeout,
+            stale_for: config.cache.stale_for,
+        };
+        let settings = Settings {
+            names,
+            fields: config.known_fields(),
+            policy,
+            seed,
+            repeat,
+            clock: WallClock::system(),
+        };
+        let refresh_metrics = RefreshMetrics::register(&mut registry);
+        let (refresh, snapshots) =
+            Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings);
+        snapshot::metrics::register(&mut registry, snapshots.clone());
+        Ok(Self { upstream, cache, registry, snapshots, refresh })
+    }
+}
+
+/// Two renders for each core: while one of them waits for memory, the other works.
+fn default_max_renders() -> usize {
+    2 * thread::available_parallelism().map_or(1, NonZero::get)
+}

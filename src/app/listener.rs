@@ -1,0 +1,113 @@
+//! The sockets, and the servers on them.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::sync::Arc;
+use std::thread;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::StartError;
+use crate::config::Limits;
+use crate::http::{Gateway, Phase, Server};
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// A socket that listens. Clients can connect, but nobody accepts yet.
+pub(super) struct Bound {
+    listener: StdListener,
+    pub(super) address: SocketAddr,
+}
+
+impl Bound {
+    /// Listens on `address`, which the configuration has at `key`.
+    pub(super) fn new(key: &'static str, address: SocketAddr) -> Result<Self, StartError> {
+        let bind = || {
+            let socket = socket2::Socket::new(
+                socket2::Domain::for_address(address),
+                socket2::Type::STREAM,
+                None,
+            )?;
+            socket.set_reuse_address(true)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            let listener = StdListener::from(socket);
+            // Port 0 has become a real one.
+            let address = listener.local_addr()?;
+            Ok(Self { listener, address })
+        };
+        bind().map_err(|error| StartError::Listen(key, address, error))
+    }
+}
+
+/// The public listener's server, on the current runtime.
+pub(super) struct PublicServer {
+    phase: watch::Sender<Phase>,
+    task: JoinHandle<()>,
+}
+
+impl PublicServer {
+    /// Serves `gateway` in the phase that `phase` sends.
+    pub(super) fn start(
+        bound: Bound,
+        gateway: &Arc<Gateway>,
+        limits: Limits,
+        phase: watch::Sender<Phase>,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::from_std(bound.listener)?;
+        let server = Server::new(listener, limits, phase.subscribe());
+        let task = tokio::spawn(server.run(gateway.public_service()));
+        Ok(Self { phase, task })
+    }
+
+    /// Enters a later phase.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+    }
+
+    /// Waits until the server has ended: after [`Phase::Closing`], or because it panicked.
+    pub(super) async fn ended(&mut self) {
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for PublicServer {
+    fn drop(&mut self) {
+        self.enter(Phase::Closing);
+    }
+}
+
+/// The admin listener's server: probes and metrics, on a thread that shares nothing with the load
+/// of the public side. It answers for as long as this value lives, so that probes get a 503 while
+/// the process stops, and not a refused connection.
+pub(super) struct AdminServer {
+    phase: watch::Sender<Phase>,
+}
+
+impl AdminServer {
+    pub(super) fn start(bound: Bound, gateway: Arc<Gateway>, limits: Limits) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let serve = move || {
+            runtime.block_on(async move {
+                let listener = match TcpListener::from_std(bound.listener) {
+                    Ok(listener) => listener,
+                    Err(error) => return tracing::error!(%error, "the admin listener cannot serve"),
+                };
+                Server::new(listener, limits, phases).run(gateway.admin_service()).await;
+            });
+        };
+        thread::Builder::new().name("admin".to_owned()).spawn(serve)?;
+        Ok(Self { phase })
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.phase.send_replace(Phase::Closing);
+    }
+}

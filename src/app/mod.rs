@@ -1,0 +1,123 @@
+//! Assembles a gateway and runs it: the [`Engine`], which fetches and publishes data, and the two
+//! listeners, which serve it.
+
+mod engine;
+mod listener;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use self::listener::{AdminServer, Bound, PublicServer};
+use crate::background::Background;
+use crate::config::Config;
+use crate::http::{Gateway, Phase};
+use crate::refresh::{Refresh, Repeat};
+use crate::upstream::SetupError;
+
+pub use self::engine::Engine;
+
+/// Why the gateway could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be listened on; which, and why.
+    Listen(&'static str, SocketAddr, io::Error),
+    /// The upstream cannot be set up.
+    Upstream(SetupError),
+    /// The system gives no thread or runtime.
+    System(io::Error),
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listen(key, address, error) => {
+                write!(f, "`{key}`: cannot listen on {address}: {error}; set another address")
+            }
+            Self::Upstream(error) => error.fmt(f),
+            Self::System(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A gateway that serves until this value is dropped.
+pub struct Running {
+    /// Where the public listener is bound.
+    pub address: SocketAddr,
+    /// Where the admin listener is bound.
+    pub admin_address: SocketAddr,
+    public: PublicServer,
+    _admin: AdminServer,
+    refresh: RunningRefresh,
+}
+
+impl Running {
+    /// Starts everything on the current runtime, except for the refresh, which runs in the
+    /// background, and the admin listener, which has a thread of its own. `seed` determines all
+    /// jitter.
+    ///
+    /// # Errors
+    ///
+    /// When an address cannot be bound or the upstream cannot be set up.
+    pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
+        let public = Bound::new("listen", config.listen)?;
+        let admin = Bound::new("admin_listen", config.admin_listen)?;
+        let (address, admin_address) = (public.address, admin.address);
+        let Engine { upstream, cache, registry, snapshots, refresh } =
+            Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
+        // The refresh starts first, so that the sources are asked while the rest is set up.
+        let refresh = RunningRefresh::start(refresh).map_err(StartError::System)?;
+        let (phase, phases) = watch::channel(Phase::Serving);
+        let gateway = Gateway::new(config, snapshots, cache, registry, upstream, phases);
+        let gateway = Arc::new(gateway);
+        let admin = AdminServer::start(admin, Arc::clone(&gateway), config.limits)
+            .map_err(StartError::System)?;
+        let public = PublicServer::start(public, &gateway, config.limits, phase)
+            .map_err(StartError::System)?;
+        Ok(Self { address, admin_address, public, _admin: admin, refresh })
+    }
+
+    /// Makes `/readyz` answer 503 from now on, and each response close its connection.
+    pub fn drain(&self) {
+        self.public.enter(Phase::Draining);
+    }
+
+    /// Stops accepting connections, and waits until every request in flight has its response.
+    pub async fn close(&mut self) {
+        self.public.enter(Phase::Closing);
+        self.public.ended().await;
+        self.refresh.task.abort();
+    }
+
+    /// Waits for the end of a part that should not end, and names it.
+    pub async fn failed(&mut self) -> &'static str {
+        tokio::select! {
+            _ = &mut self.refresh.task => "the refresh",
+            () = self.public.ended() => "the public listener",
+        }
+    }
+}
+
+/// The refresh, and the threads it runs on. Both end with this value.
+struct RunningRefresh {
+    task: JoinHandle<()>,
+    _background: Background,
+}
+
+impl RunningRefresh {
+    fn start(refresh: Refresh) -> io::Result<Self> {
+        let background = Background::start()?;
+        Ok(Self { task: background.spawn(refresh.run()), _background: background })
+    }
+}
+
+impl Drop for RunningRefresh {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
