@@ -244,3 +244,6 @@ fn set_socket_options(stream: &TcpStream, limits: &Limits) -> io::Result<()> {
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

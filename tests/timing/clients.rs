@@ -41,65 +41,6 @@ async fn gateway_that_waits(
 }
 
 #[tokio::test]
-async fn headers_that_drip_in_end_the_connection() {
-    let (_server, gateway) =
-        gateway_with_limits(|limits| limits.header_timeout = Duration::from_millis(300)).await;
-    let mut client = Client::connect(gateway.running.address).await.unwrap();
-    // Also where a connection has been used well before.
-    assert_eq!(client.get("/healthz", &[]).await.unwrap().status, 200);
-    let began = Instant::now();
-    client.send("GET /healthz HTTP/1.1\r\nX-Slow: ").await.unwrap();
-    while began.elapsed() < AT_ONCE {
-        if client.send("z").await.is_err()
-            || client.is_ended_within(Duration::from_millis(20)).await
-        {
-            break;
-        }
-    }
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(3) && took >= Duration::from_millis(290), "{took:?}");
-}
-
-#[tokio::test]
-async fn an_idle_connection_lives_by_the_idle_timeout_alone() {
-    let (_server, gateway) = gateway_with_limits(|limits| {
-        limits.header_timeout = Duration::from_millis(50);
-        limits.idle_timeout = Duration::from_millis(600);
-    })
-    .await;
-    let mut client = Client::connect(gateway.running.address).await.unwrap();
-    for _ in 0..2 {
-        // Idle for longer than headers may take.
-        sleep(Duration::from_millis(150)).await;
-        assert_eq!(client.get("/healthz", &[]).await.unwrap().status, 200);
-    }
-    let began = Instant::now();
-    assert!(client.is_ended_within(AT_ONCE).await);
-    assert!(began.elapsed() > Duration::from_millis(500), "{:?}", began.elapsed());
-    // A client that never says anything.
-    let mut silent = Client::connect(gateway.running.address).await.unwrap();
-    assert!(silent.is_ended_within(AT_ONCE).await);
-}
-
-#[tokio::test]
-async fn pipelined_requests_are_answered_in_turn_however_long_the_first_takes() {
-    let (_server, gateway) = gateway_that_waits(Duration::from_millis(400), |config| {
-        config.limits.header_timeout = Duration::from_millis(100);
-    })
-    .await;
-    let mut client = Client::connect(gateway.running.address).await.unwrap();
-    client
-        .send(format!("GET /incidents HTTP/1.1\r\nHost: test\r\n\r\n{HEALTHZ}{HEALTHZ}GET /hea"))
-        .await
-        .unwrap();
-    assert_eq!(client.answer().await.unwrap().problem(), "no-data");
-    assert_eq!(client.answer().await.unwrap().text(), "ok");
-    assert_eq!(client.answer().await.unwrap().text(), "ok");
-    client.send("lthz HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
-    assert_eq!(client.answer().await.unwrap().text(), "ok");
-}
-
-#[tokio::test]
 async fn what_is_no_request_or_too_large_is_refused_and_harms_nobody() {
     let (_server, gateway) = gateway_with(|_| ()).await;
     gateway.until_complete("at first").await;
@@ -361,21 +302,6 @@ async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered()
         assert!(answer.status == 200 || answer.problem() == "no-data", "{}", answer.text());
     }
     assert_ne!(get(address, "/sources").await.status, 503, "the places are free again");
-}
-
-#[tokio::test]
-async fn a_client_that_goes_away_gives_its_place_back() {
-    let (_server, gateway) =
-        gateway_that_waits(Duration::from_secs(30), |config| config.limits.max_requests = 1).await;
-    let address = gateway.running.address;
-    let mut gone = Client::connect(address).await.unwrap();
-    gone.send("GET /incidents HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
-    while get(address, "/sources").await.status != 503 {}
-    drop(gone);
-    let began = Instant::now();
-    while get(address, "/sources").await.status == 503 {
-        assert!(began.elapsed() < AT_ONCE, "the place is taken still");
-    }
 }
 
 #[tokio::test]

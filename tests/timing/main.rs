@@ -8,5 +8,6 @@ mod budget;
 mod client_cache;
 mod clients;
 mod fault_matrix;
+mod half_close;
 mod stopping;
 mod upstream_concurrency;

@@ -5,6 +5,8 @@ mod head_deadline;
 mod io;
 mod peer_probe;
 mod send_rate;
+#[cfg(test)]
+pub(super) mod testing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;

@@ -17,50 +17,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::http::connection::testing::Pipe;
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const RATE: MinSendRate = MinSendRate { bytes_per_second: 1024, grace: Duration::from_secs(30) };
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";
-
-/// The server's end of an in-memory connection; notes whether a drop would reset it.
-struct Pipe {
-    stream: DuplexStream,
-    is_reset: Arc<AtomicBool>,
-}
-
-impl Transport for Pipe {
-    fn reset_on_drop(&self) {
-        self.is_reset.store(true, Ordering::SeqCst);
-    }
-}
-
-impl AsyncRead for Pipe {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Pipe {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
 
 type Respond = fn(ConnectionHandle) -> BoxFuture<'static, Bytes>;
 
@@ -74,11 +35,10 @@ struct Connection {
 
 /// Serves `respond` over a connection whose buffers hold `buffer` bytes.
 fn serve(buffer: usize, respond: Respond) -> Connection {
-    let (client, stream) = duplex(buffer);
-    let is_reset = Arc::new(AtomicBool::new(false));
+    let (client, pipe) = Pipe::new(buffer);
+    let is_reset = Arc::clone(&pipe.is_reset);
     let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
     let (handle, aborted) = ConnectionHandle::new(peer, false);
-    let pipe = Pipe { stream, is_reset: Arc::clone(&is_reset) };
     let io = ConnectionIo::new(pipe, handle.clone(), HEADER_TIMEOUT, RATE);
     let in_service = handle.clone();
     let service = service_fn(move |_: Request<_>| {
@@ -307,4 +267,23 @@ async fn an_abort_ends_a_connection_whose_response_is_not_there_yet() {
     sleep(Duration::from_secs(1)).await;
     connection.handle.abort();
     assert_eq!(connection.ends_after().await.as_secs(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_reader_is_reset_over_a_real_socket() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut client = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, peer) = listener.accept().await.unwrap();
+    let (handle, _aborted) = ConnectionHandle::new(peer, false);
+    let rate = MinSendRate { bytes_per_second: 1 << 30, grace: Duration::from_millis(100) };
+    let mut io = ConnectionIo::new(stream, handle.clone(), HEADER_TIMEOUT, rate);
+    let error = timeout(Duration::from_secs(20), io.write_all(&vec![0; LARGE_BYTES * 8])).await;
+    assert_eq!(error.unwrap().unwrap_err().kind(), io::ErrorKind::TimedOut);
+    assert!(handle.is_aborted());
+    assert!(handle.bytes_sent() > 0);
+    drop(io);
+    let read = client.read_to_end(&mut Vec::new()).await;
+    assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
