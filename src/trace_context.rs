@@ -34,8 +34,8 @@ impl TraceContext {
         Self { trace_id: TraceId(if trace_id == 0 { 1 } else { trace_id }), flags: 0 }
     }
 
-    /// Reads the one `traceparent` of these headers. A missing, repeated or malformed one is `None`:
-    /// the receiver then starts a new trace.
+    /// Reads the one `traceparent` of these headers. A missing, repeated or malformed one is
+    /// `None`: the receiver then starts a new trace.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();

@@ -1,51 +1,55 @@
-//! When data that has come is published: soon, but together with what comes right after it.
+//! Debounces publication: new data is published soon, together with data that follows at once.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// New data waits for more until none has come for this long.
-pub(super) const QUIET: Duration = Duration::from_millis(50);
+/// New data is published once no more has come for this long.
+pub(super) const QUIET_TIME: Duration = Duration::from_millis(50);
 
-/// The same of large data, a byte of it: about what joining and rendering takes, so that nothing of
-/// it is done in vain.
+/// For large data, the quiet time for each byte: about what joining and rendering take, so that a
+/// view is rarely superseded before it is published.
 const QUIET_NANOS_PER_BYTE: u64 = 2;
 
-/// However fast more comes, new data waits no longer than this.
-const LONGEST: Duration = Duration::from_millis(200);
+/// New data waits no longer than this, even if more keeps coming.
+const MAX_WAIT: Duration = Duration::from_millis(200);
 
-/// Publishing takes at most one part in this many of the time while data keeps coming in.
-const PUBLISH_SHARE: u32 = 5;
+/// While data keeps coming, at most one part in this many of the time goes into publishing.
+const TIME_PER_PUBLISH_TIME: u32 = 5;
 
-/// Data that is in no view yet.
+/// When unpublished data came.
 #[derive(Debug, Default)]
 pub(super) struct Debounce {
-    /// When the first and the last of it came.
-    came: Option<(Instant, Instant)>,
+    /// The times of the first and the last unpublished data.
+    first_and_last: Option<(Instant, Instant)>,
 }
 
 impl Debounce {
-    /// Data has come.
+    /// New data came.
     pub(super) fn note(&mut self, now: Instant) {
-        self.came.get_or_insert((now, now)).1 = now;
+        self.first_and_last.get_or_insert((now, now)).1 = now;
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.came.is_none()
+        self.first_and_last.is_none()
     }
 
-    /// All that has come is being published.
+    /// All data is being published.
     pub(super) fn clear(&mut self) {
-        self.came = None;
+        self.first_and_last = None;
     }
 
-    /// When to publish so many bytes of data; `cost` is what that took last time. If no more is
-    /// under way, there is nothing to wait for.
+    /// When to publish data of `bytes` in total; `cost` is how long the last publication took. If
+    /// no call is under way that could bring more, that is at once.
     pub(super) fn due(&self, more_to_come: bool, bytes: usize, cost: Duration) -> Option<Instant> {
-        let (first, last) = self.came?;
-        let quiet = QUIET.max(Duration::from_nanos(bytes as u64 * QUIET_NANOS_PER_BYTE));
-        let quiet = (last + quiet).min(first + LONGEST);
-        Some(if more_to_come { quiet.max(first + cost * (PUBLISH_SHARE - 1)) } else { last })
+        let (first, last) = self.first_and_last?;
+        let quiet_time = QUIET_TIME.max(Duration::from_nanos(bytes as u64 * QUIET_NANOS_PER_BYTE));
+        let quiet_end = (last + quiet_time).min(first + MAX_WAIT);
+        Some(if more_to_come {
+            quiet_end.max(first + cost * (TIME_PER_PUBLISH_TIME - 1))
+        } else {
+            last
+        })
     }
 }
 
@@ -54,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_waits_for_quiet_but_not_for_long_and_not_in_vain() {
+    fn publication_waits_for_a_quiet_time_within_a_bound() {
         let began = Instant::now();
         let at = |millis| began + Duration::from_millis(millis);
         let mut debounce = Debounce::default();
@@ -66,7 +70,7 @@ mod tests {
         assert_eq!(
             debounce.due(true, 0, Duration::from_millis(100)),
             Some(at(400)),
-            "publishing is dear"
+            "publishing is expensive"
         );
         assert_eq!(
             debounce.due(false, 0, Duration::from_millis(100)),

@@ -321,8 +321,8 @@ impl Refresh {
             tracing::warn!(
                 before,
                 now,
-                "the identity table has lost most of its addresses; incidents of the others will be \
-                 in /unattributed as unknown_ip"
+                "the identity table has lost most of its addresses; incidents of the others will \
+                 be in /unattributed as unknown_ip"
             );
         }
     }

@@ -4,29 +4,31 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first wait after a failure is at most this, the next twice as much, and so on.
-const BACKOFF: Duration = Duration::from_secs(1);
+/// The longest backoff after a first failure; it doubles with each further one.
+const FIRST_MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// The least wait after a failure.
-const BACKOFF_FLOOR: Duration = Duration::from_millis(200);
+/// The shortest backoff after a failure.
+const MIN_BACKOFF: Duration = Duration::from_millis(200);
 
-/// The longest wait after a failure, unless `ttl` is shorter or the upstream asks for more.
-const BACKOFF_CEILING: Duration = Duration::from_secs(30);
+/// The longest backoff after any number of failures, unless `ttl` is shorter or the upstream asks
+/// for more.
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
 /// Spaces a source's attempts: a `ttl` apart while they succeed, sooner after a failure.
 #[derive(Debug)]
 pub struct Schedule {
     ttl: Duration,
     /// The longest `Retry-After` that is obeyed.
-    patience: Duration,
+    max_retry_after: Duration,
     rng: fastrand::Rng,
 }
 
 impl Schedule {
-    /// `ttl` is the age at which data is refreshed; a `Retry-After` beyond `patience` is cut to it.
+    /// `ttl` is the age at which data is refreshed; a longer `Retry-After` than `max_retry_after`
+    /// is cut to that.
     #[must_use]
-    pub fn new(ttl: Duration, patience: Duration, seed: u64) -> Self {
-        Self { ttl, patience, rng: fastrand::Rng::with_seed(seed) }
+    pub fn new(ttl: Duration, max_retry_after: Duration, seed: u64) -> Self {
+        Self { ttl, max_retry_after, rng: fastrand::Rng::with_seed(seed) }
     }
 
     /// The time from the start of one refresh to the start of the next: up to a twentieth less than
@@ -50,10 +52,11 @@ impl Schedule {
         retry_after: Option<Duration>,
         now: Instant,
     ) -> Instant {
-        let ceiling = BACKOFF_CEILING.min(self.ttl);
-        let bound = BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(ceiling);
-        let wait = bound.mul_f64(self.rng.f64()).max(BACKOFF_FLOOR.min(ceiling));
-        now + wait.max(retry_after.unwrap_or_default().min(self.patience))
+        let ceiling = MAX_BACKOFF.min(self.ttl);
+        let bound =
+            FIRST_MAX_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(ceiling);
+        let wait = bound.mul_f64(self.rng.f64()).max(MIN_BACKOFF.min(ceiling));
+        now + wait.max(retry_after.unwrap_or_default().min(self.max_retry_after))
     }
 }
 
@@ -72,7 +75,7 @@ mod tests {
             for _ in 0..100 {
                 let wait = schedule.after_failure(failures, None, now) - now;
                 assert!(
-                    (BACKOFF_FLOOR..=bound).contains(&wait),
+                    (MIN_BACKOFF..=bound).contains(&wait),
                     "{wait:?} after {failures} failures"
                 );
             }
@@ -80,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_obeyed_as_far_as_patience_goes() {
+    fn retry_after_is_obeyed_within_a_bound() {
         let mut schedule = Schedule::new(TTL, Duration::from_mins(10), 7);
         let now = Instant::now();
         let mut wait =

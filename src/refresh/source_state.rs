@@ -96,3 +96,53 @@ impl SourceState {
         self.published = edition.status;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::decode::{Incidents, SourceFields};
+
+    fn batch() -> Batch {
+        let body = Bytes::from_static(br#"{"results":[]}"#);
+        Batch::Incidents(Arc::new(Incidents::decode(body, &SourceFields::new(&[])).unwrap()))
+    }
+
+    fn state_and_status() -> (SourceState, SourceStatus) {
+        let state = SourceState::new("denial".into(), Instant::now());
+        let status = SourceStatus { settled: true, records: 7, ..state.newest().clone() };
+        (state, status)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_is_published_with_the_data_that_it_describes() {
+        let (mut state, status) = state_and_status();
+        assert!(state.replace_batch(Some(batch()), status).is_none());
+        assert!(!state.is_published());
+        assert_eq!((state.newest().records, state.published().records), (7, 0));
+        assert!(!state.published().settled, "callers go on waiting for the data");
+        let edition = state.edition();
+        state.mark_published(edition);
+        assert!(state.is_published() && state.published().settled);
+        assert_eq!(state.published().records, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn data_that_comes_while_a_view_is_made_waits_for_the_next() {
+        let (mut state, first) = state_and_status();
+        state.replace_batch(Some(batch()), first.clone());
+        let edition = state.edition();
+        state.replace_batch(Some(batch()), SourceStatus { records: 8, ..first });
+        state.mark_published(edition);
+        assert!(!state.is_published());
+        assert_eq!((state.newest().records, state.published().records), (8, 7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_shows_at_once_while_the_data_is_published() {
+        let (mut state, _) = state_and_status();
+        state.newest_mut().consecutive_failures = 3;
+        assert_eq!(state.published().consecutive_failures, 3);
+    }
+}

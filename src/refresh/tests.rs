@@ -26,7 +26,7 @@ async fn data_is_fetched_unasked_and_again_every_ttl() {
         assert!((10..=12).contains(&calls.len()), "{calls:?}");
         let gaps = calls.windows(2).map(|pair| pair[1].checked_sub(pair[0]).unwrap());
         for gap in gaps {
-            assert!(gap <= TTL + debounce::QUIET && gap >= TTL.mul_f64(0.95), "{gap:?}");
+            assert!(gap <= TTL + debounce::QUIET_TIME && gap >= TTL.mul_f64(0.95), "{gap:?}");
         }
     }
 }
@@ -144,7 +144,10 @@ async fn data_does_not_wait_for_a_slow_source() {
     let mut bench =
         start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(3, &["8"])]]);
     let took = bench.until("data", Snapshot::has_data).await;
-    assert_eq!((took, bench.completeness()), (seconds(1) + debounce::QUIET, Completeness::Partial));
+    assert_eq!(
+        (took, bench.completeness()),
+        (seconds(1) + debounce::QUIET_TIME, Completeness::Partial)
+    );
 }
 
 #[tokio::test(start_paused = true)]

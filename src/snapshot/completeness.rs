@@ -1,5 +1,5 @@
-//! How true an answer is: the one definition of fresh, stale and missing, and of complete, stale
-//! and partial.
+//! How fresh and complete an answer is: the one definition of fresh, stale and missing sources, and
+//! of complete, stale and partial answers.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::clock::FetchTime;
 
-/// How a source's data stands.
+/// How fresh the data of a source is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Freshness {
-    /// It came with the last refresh.
+    /// It is of the last refresh.
     Fresh,
     /// It is the last good data, because refreshing it failed or is overdue.
     Stale,
@@ -30,12 +30,12 @@ impl Freshness {
     }
 }
 
-/// How an answer stands that is made of all sources.
+/// How complete an answer is that is made of all sources.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Completeness {
     /// Every source is fresh.
     Complete,
-    /// None is missing, but at least one stands on older data.
+    /// No source is missing, but at least one has older data.
     Stale,
     /// At least one is missing.
     Partial,
@@ -52,7 +52,7 @@ impl Completeness {
         }
     }
 
-    /// That of an answer made of sources in these states.
+    /// The completeness of an answer made of sources in these states.
     pub fn of(sources: impl IntoIterator<Item = Freshness>) -> Self {
         sources.into_iter().fold(Self::Complete, |answer, source| match (answer, source) {
             (Self::Partial, _) | (_, Freshness::Missing) => Self::Partial,
@@ -62,7 +62,7 @@ impl Completeness {
     }
 }
 
-/// The ages at which data changes its state.
+/// The ages at which data becomes stale and missing.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     /// How old fresh data may be before it is refreshed (`cache.ttl`).

@@ -46,8 +46,8 @@ impl View {
         Self { id, names, fields: Arc::default(), batches, index, bodies }
     }
 
-    /// The same view, with the fields that the records of its sources are known to have. A table has
-    /// a column for each.
+    /// The same view, with the fields that the records of its sources are known to have. A table
+    /// has a column for each.
     #[must_use]
     pub fn with_fields(self, fields: Arc<[Arc<str>]>) -> Self {
         Self { fields, ..self }

@@ -1,4 +1,5 @@
-//! A circuit breaker: after several consecutive failures of a source, calls are refused for a while.
+//! A circuit breaker: after several consecutive failures of a source, calls are refused for a
+//! while.
 //!
 //! Consecutive failures count, not a failure rate: at one call every half minute, a rate would take
 //! an hour to mean anything.

@@ -145,7 +145,8 @@ where
 
 /// What the log and the metrics say of one call; written exactly once.
 ///
-/// A body that came whole may still not decode, so the record of such a call waits for that verdict.
+/// A body that came whole may still not decode, so the record of such a call waits for that
+/// verdict.
 #[derive(Debug)]
 pub(super) struct CallRecord {
     source: Arc<str>,

@@ -87,7 +87,8 @@ fn tls_failure(error: &TlsError) -> &'static str {
                 "its certificate is for another host name"
             }
             CertificateError::UnknownIssuer => {
-                "its certificate is signed by no known authority; SSL_CERT_FILE names the file of those that are trusted"
+                "its certificate is signed by no known authority; SSL_CERT_FILE names the file of those \
+                 that are trusted"
             }
             CertificateError::Revoked => "its certificate is revoked",
             _ => "its certificate is not valid",
@@ -119,7 +120,8 @@ pub(super) fn answer(response: &Response, base: &Url) -> Result<(), UpstreamErro
     let detail = match status {
         _ if status.is_redirection() => redirection(response, base),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => format!(
-            "the upstream refused the credentials ({}); check ELEVATE_USERNAME and ELEVATE_PASSWORD",
+            "the upstream refused the credentials ({}); check ELEVATE_USERNAME and \
+             ELEVATE_PASSWORD",
             status.as_u16()
         ),
         StatusCode::NOT_FOUND => {
@@ -135,16 +137,20 @@ pub(super) fn answer(response: &Response, base: &Url) -> Result<(), UpstreamErro
         .with_retry_after(retry_after))
 }
 
+const NOT_FOLLOWED: &str = "not followed (check upstream.base_url)";
+
 fn redirection(response: &Response, base: &Url) -> String {
     let location =
         response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     let to = location.and_then(|location| response.url().join(location).ok());
     let what = match to {
-        Some(to) if to.origin() == base.origin() => format!("it redirects more than {MAX_REDIRECTS} times"),
-        Some(to) if to.host() == base.host() => {
-            "it redirects to another scheme or port of its host; not followed (check upstream.base_url)".to_owned()
+        Some(to) if to.origin() == base.origin() => {
+            format!("it redirects more than {MAX_REDIRECTS} times")
         }
-        Some(_) => "it redirects to another host; not followed (check upstream.base_url)".to_owned(),
+        Some(to) if to.host() == base.host() => {
+            format!("it redirects to another scheme or port of its host; {NOT_FOLLOWED}")
+        }
+        Some(_) => format!("it redirects to another host; {NOT_FOLLOWED}"),
         None => "it redirects nowhere".to_owned(),
     };
     format!("{what} ({})", response.status().as_u16())

@@ -27,8 +27,8 @@ use crate::trace_context::TRACEPARENT;
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many header fields an answer may have. Those of HTTP/1 must besides fit into the 400 KiB that
-/// hyper reads ahead.
+/// How many header fields an answer may have. Those of HTTP/1 must besides fit into the 400 KiB
+/// that hyper reads ahead.
 const MAX_HEADER_FIELDS: usize = 4096;
 
 /// How many bytes the header fields of an answer over HTTP/2 may have.
@@ -55,11 +55,12 @@ impl fmt::Display for SetupError {
         match self {
             Self::Path { source, path } => write!(
                 f,
-                "source {source}: path {path:?} makes no address below upstream.base_url; write it like /incidents/"
+                "source {source}: path {path:?} makes no address below upstream.base_url; write it \
+                 like /incidents/"
             ),
             Self::NoTrustRoots => f.write_str(
-                "upstream.base_url is https, but no CA certificates were found to check it with; install the \
-                 system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE",
+                "upstream.base_url is https, but no CA certificates were found to check it with; \
+                 install the system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE",
             ),
             Self::Client(why) => write!(f, "the HTTP client could not be set up: {why}"),
         }

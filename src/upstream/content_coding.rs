@@ -1,5 +1,5 @@
-//! Content codings (RFC 9110, section 8.4): what is asked for, what an answer is in, and how that is
-//! undone.
+//! Content codings (RFC 9110, section 8.4): what is asked for, what an answer is in, and how that
+//! is undone.
 
 use std::io;
 use std::pin::Pin;
@@ -54,8 +54,8 @@ pub(super) type DecodedBody = Pin<Box<dyn AsyncRead + Send>>;
 /// What a decoder reads from.
 type EncodedBody = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// Undoes `codings`, the last of them first. Nothing on the way may be larger than `max_bytes`: what
-/// is below a coding is, but for a few bytes, smaller than what it decodes to.
+/// Undoes `codings`, the last of them first. Nothing on the way may be larger than `max_bytes`:
+/// what is below a coding is, but for a few bytes, smaller than what it decodes to.
 pub(super) fn decoded(
     body: impl AsyncBufRead + Send + 'static,
     codings: &[ContentCoding],

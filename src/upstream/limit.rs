@@ -1,8 +1,8 @@
-//! One limit on the calls in flight, shared by all sources of an upstream: fixed, or found by
-//! measuring.
+//! A limit on the concurrent calls to an upstream, shared by all its sources: fixed, or adaptive.
 //!
-//! This file counts: who is in flight, how many were on average while a call ran, and who was
-//! turned away. What the figures mean for the limit is decided in [`search`].
+//! This file keeps the limit and collects measurements: the calls in flight, their average number
+//! while a call ran, and the failures that are signs of overload. [`search`] decides from these
+//! which limit to try next.
 
 mod search;
 
@@ -23,46 +23,47 @@ use super::{UpstreamError, lock};
 use crate::config::Concurrency;
 use crate::outcome::Outcome;
 
-/// Where [`Concurrency::Auto`] starts: low, since the upstream slows when pressed.
-const START: usize = 3;
+/// The limit that [`Concurrency::Auto`] starts with: low, because concurrent calls slow each other.
+const INITIAL_LIMIT: usize = 3;
 
-/// A window ends when nothing is in flight (a refresh is over) or, where that never happens, after
-/// so many calls.
-const WINDOW: usize = 64;
+/// A window of measurements ends when no call is in flight (a refresh is over), or after so many
+/// calls.
+const MAX_WINDOW_CALLS: usize = 64;
 
 /// How many calls are in flight, and how many may be.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Load {
     /// Calls in flight.
     pub in_flight: usize,
-    /// Calls that may be in flight at once. For a moment after it was lowered, more may be.
+    /// Calls that may be in flight at once. After the limit was lowered, more may be until they
+    /// end.
     pub limit: usize,
 }
 
-/// What a finished call says of the load.
+/// What the end of a call says about the load.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Signal {
-    /// It was answered: how long that took is a measurement.
+    /// It was answered: its latency is a measurement.
     Answered,
-    /// The upstream said that it has too much to do.
+    /// The upstream said that it is overloaded (429, 503).
     PushedBack,
     /// It was not answered in time.
     TimedOut,
-    /// It failed in a way that says nothing of the load, or was given up.
-    Nothing,
+    /// It failed in a way that says nothing about the load, or was dropped.
+    Uninformative,
 }
 
 impl Signal {
-    fn of<T>(result: &Result<T, UpstreamError>, probe: bool) -> Self {
+    fn of<T>(result: &Result<T, UpstreamError>, is_probe: bool) -> Self {
         const BUSY: [Option<StatusCode>; 2] =
             [Some(StatusCode::TOO_MANY_REQUESTS), Some(StatusCode::SERVICE_UNAVAILABLE)];
         match result {
             Ok(_) => Self::Answered,
             Err(error) if error.kind == Outcome::Timeout => Self::TimedOut,
-            // A source whose circuit is not closed is ill by itself; what it says is not about the
-            // load.
-            Err(error) if BUSY.contains(&error.status) && !probe => Self::PushedBack,
-            Err(_) => Self::Nothing,
+            // A source with an open circuit has a fault of its own, so a failed probe says nothing
+            // about the load.
+            Err(error) if BUSY.contains(&error.status) && !is_probe => Self::PushedBack,
+            Err(_) => Self::Uninformative,
         }
     }
 }
@@ -70,25 +71,24 @@ impl Signal {
 #[derive(Debug)]
 struct State {
     limit: usize,
-    /// Permits that were taken off the limit while they were in use; they end with their calls.
-    debt: usize,
+    /// Permits beyond the limit, which was lowered while they were in use; each ends with its call.
+    excess_permits: usize,
     in_flight: usize,
-    /// The integral of `in_flight` over time in seconds, up to `since`.
-    area: f64,
-    since: Instant,
+    /// The integral of `in_flight` over time in seconds, up to `updated_at`.
+    in_flight_seconds: f64,
+    updated_at: Instant,
     /// When the limit was last reached.
-    full: Option<Instant>,
-    /// Counts the limit's changes: a call that began under another limit measures neither of the
-    /// two.
-    epoch: u64,
+    limit_reached_at: Option<Instant>,
+    /// Counts the changes of the limit: a call that spans a change measures neither limit.
+    limit_version: u64,
     /// Calls that ended in this window.
-    ended: usize,
-    /// Whether a call had to wait in this window.
-    waited: bool,
-    /// Whether the limit was lowered in this window; once is enough until it shows what that has
-    /// done.
-    backed_off: bool,
-    /// The sources that were answered, pushed back, timed out in this window under this limit.
+    ended_calls: usize,
+    /// Whether a call had to wait for a permit in this window.
+    has_waited: bool,
+    /// Whether the limit was lowered in this window: it falls once a window, so that the effect
+    /// shows before it falls again.
+    has_backed_off: bool,
+    /// The sources that were answered, pushed back or timed out in this window under this limit.
     answered: BTreeSet<usize>,
     pushed_back: BTreeSet<usize>,
     timed_out: BTreeSet<usize>,
@@ -96,71 +96,73 @@ struct State {
 }
 
 impl State {
+    /// Brings `in_flight_seconds` up to now.
     fn advance(&mut self) -> Instant {
         let now = Instant::now();
         #[expect(clippy::cast_precision_loss, reason = "in_flight is small")]
         let in_flight = self.in_flight as f64;
-        self.area += in_flight * now.duration_since(self.since).as_secs_f64();
-        self.since = now;
-        self.note_full();
+        self.in_flight_seconds += in_flight * now.duration_since(self.updated_at).as_secs_f64();
+        self.updated_at = now;
+        self.note_limit_reached();
         now
     }
 
-    fn note_full(&mut self) {
+    fn note_limit_reached(&mut self) {
         if self.in_flight >= self.limit {
-            self.full = Some(self.since);
+            self.limit_reached_at = Some(self.updated_at);
         }
     }
 
-    /// Takes what a call says, which ran with `in_flight` calls on average, itself included.
-    fn learn(&mut self, permit: &Permit, in_flight: f64, latency: f64) {
+    /// Records the end of a call during which `in_flight` calls ran on average, itself included.
+    fn record(&mut self, permit: &Permit, in_flight: f64, latency: f64) {
         #[expect(clippy::cast_precision_loss, reason = "limits are small")]
         let limit = self.limit as f64;
-        // Where the limit was never reached, lowering it cannot have helped.
-        let pressed = self.full.is_some_and(|full| full >= permit.began);
+        // If the limit was not reached during the call, a lower one would not have helped.
+        let was_limit_reached =
+            self.limit_reached_at.is_some_and(|reached| reached >= permit.started);
         match permit.signal {
             Signal::Answered => {
                 self.answered.insert(permit.source);
-                // Below that, a lower limit would have given the same figure.
+                // With fewer calls in flight, a lower limit would have given the same latency.
                 if in_flight > limit - 1.0
                     && let Some(search) = &mut self.search
                 {
-                    search.measured(permit.source, in_flight, latency);
+                    search.record(permit.source, in_flight, latency);
                 }
                 return;
             }
-            Signal::PushedBack if pressed => drop(self.pushed_back.insert(permit.source)),
-            Signal::TimedOut if pressed => drop(self.timed_out.insert(permit.source)),
-            Signal::PushedBack | Signal::TimedOut | Signal::Nothing => return,
+            Signal::PushedBack if was_limit_reached => drop(self.pushed_back.insert(permit.source)),
+            Signal::TimedOut if was_limit_reached => drop(self.timed_out.insert(permit.source)),
+            Signal::PushedBack | Signal::TimedOut | Signal::Uninformative => return,
         }
-        let load = self.is_load();
+        let is_overload = self.is_overload();
         if let Some(search) = &mut self.search
-            && !self.backed_off
-            && (load || search.blames_step(permit.source))
+            && !self.has_backed_off
+            && (is_overload || search.step_may_have_caused(permit.source))
         {
-            search.congested();
-            self.backed_off = true;
+            search.back_off();
+            self.has_backed_off = true;
         }
     }
 
-    fn forget_sources(&mut self) {
+    fn clear_sources(&mut self) {
         self.answered.clear();
         self.pushed_back.clear();
         self.timed_out.clear();
     }
 
-    /// Whether the failures of this window are a sign of load rather than of one ill source.
+    /// Whether the failures of this window are a sign of overload rather than of faulty sources.
     ///
-    /// Being pushed back is explicit, so two sources are enough. A timeout is not: where most
-    /// sources answer, those that do not have a trouble of their own, and fewer calls at once would
-    /// only make the others wait behind them.
-    fn is_load(&self) -> bool {
+    /// Pushback is explicit, so two sources are enough. A timeout is not: where most sources
+    /// answer, those that time out have a fault of their own, and a lower limit would only make the
+    /// others wait behind them.
+    fn is_overload(&self) -> bool {
         self.pushed_back.len() >= 2
             || (self.timed_out.len() >= 2 && self.timed_out.len() >= self.answered.len())
     }
 }
 
-/// The limit and its state. One for all sources of an upstream: their calls slow each other down.
+/// The limiter of an upstream, shared by all its sources because their calls slow each other down.
 #[derive(Debug)]
 pub(super) struct Limiter {
     permits: Arc<Semaphore>,
@@ -169,27 +171,31 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    /// `most` bounds what `Auto` may reach.
-    pub(super) fn new(concurrency: Concurrency, most: usize, metrics: ConcurrencyMetrics) -> Self {
+    /// A limiter at its initial limit; `max_limit` bounds [`Concurrency::Auto`].
+    pub(super) fn new(
+        concurrency: Concurrency,
+        max_limit: usize,
+        metrics: ConcurrencyMetrics,
+    ) -> Self {
         let (limit, search) = match concurrency {
             Concurrency::Fixed(limit) => (limit.max(1), None),
             Concurrency::Auto => {
-                let limit = START.min(most.max(1));
-                (limit, Some(Search::new(limit, most.max(1))))
+                let limit = INITIAL_LIMIT.min(max_limit.max(1));
+                (limit, Some(Search::new(limit, max_limit.max(1))))
             }
         };
         metrics.set(0, limit);
         let state = State {
             limit,
-            debt: 0,
+            excess_permits: 0,
             in_flight: 0,
-            area: 0.0,
-            since: Instant::now(),
-            full: None,
-            epoch: 0,
-            ended: 0,
-            waited: false,
-            backed_off: false,
+            in_flight_seconds: 0.0,
+            updated_at: Instant::now(),
+            limit_reached_at: None,
+            limit_version: 0,
+            ended_calls: 0,
+            has_waited: false,
+            has_backed_off: false,
             answered: BTreeSet::new(),
             pushed_back: BTreeSet::new(),
             timed_out: BTreeSet::new(),
@@ -203,104 +209,104 @@ impl Limiter {
         Load { in_flight: state.in_flight, limit: state.limit }
     }
 
-    async fn enter(self: &Arc<Self>, source: usize) -> Permit {
-        let slot = if let Ok(slot) = Arc::clone(&self.permits).try_acquire_owned() {
-            slot
+    async fn acquire(self: &Arc<Self>, source: usize) -> Permit {
+        let semaphore_permit = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+            permit
         } else {
-            lock(&self.state).waited = true;
-            // In the order of arrival: the refresh calls the slowest source first, and means it.
+            lock(&self.state).has_waited = true;
+            // The semaphore is fair: the refresh calls the slowest source first, to end sooner.
             Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed")
         };
         let mut state = lock(&self.state);
-        let began = state.advance();
+        let started = state.advance();
         state.in_flight += 1;
-        state.note_full();
+        state.note_limit_reached();
         self.metrics.set(state.in_flight, state.limit);
         Permit {
             limiter: Arc::clone(self),
-            slot: Some(slot),
+            semaphore_permit: Some(semaphore_permit),
             source,
-            began,
-            area: state.area,
-            epoch: state.epoch,
-            signal: Signal::Nothing,
+            started,
+            in_flight_seconds: state.in_flight_seconds,
+            limit_version: state.limit_version,
+            signal: Signal::Uninformative,
         }
     }
 
-    fn leave(&self, permit: &mut Permit) {
+    fn release(&self, permit: &mut Permit) {
         let mut state = lock(&self.state);
         let now = state.advance();
         state.in_flight -= 1;
-        state.ended += 1;
-        if state.debt > 0 {
-            state.debt -= 1;
-            permit.slot.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+        state.ended_calls += 1;
+        if state.excess_permits > 0 {
+            state.excess_permits -= 1;
+            permit.semaphore_permit.take().into_iter().for_each(OwnedSemaphorePermit::forget);
         } else {
-            permit.slot = None;
+            permit.semaphore_permit = None;
         }
-        let latency = now.duration_since(permit.began).as_secs_f64();
-        if permit.epoch == state.epoch && latency > 0.0 {
-            let in_flight = (state.area - permit.area) / latency;
-            state.learn(permit, in_flight, latency);
+        let latency = now.duration_since(permit.started).as_secs_f64();
+        if permit.limit_version == state.limit_version && latency > 0.0 {
+            let in_flight = (state.in_flight_seconds - permit.in_flight_seconds) / latency;
+            state.record(permit, in_flight, latency);
         }
-        let idle = state.in_flight == 0 && self.permits.available_permits() >= state.limit;
-        if idle || state.ended >= WINDOW {
-            let (waited, backed_off) = (state.waited, state.backed_off);
+        let is_idle = state.in_flight == 0 && self.permits.available_permits() >= state.limit;
+        if is_idle || state.ended_calls >= MAX_WINDOW_CALLS {
+            let (has_waited, has_backed_off) = (state.has_waited, state.has_backed_off);
             if let Some(search) = &mut state.search
-                && !backed_off
+                && !has_backed_off
             {
-                search.end_window(waited);
+                search.end_window(has_waited);
             }
-            state.forget_sources();
-            (state.ended, state.waited, state.backed_off) = (0, false, false);
+            state.clear_sources();
+            (state.ended_calls, state.has_waited, state.has_backed_off) = (0, false, false);
         }
-        self.follow_search(&mut state);
+        self.apply_search(&mut state);
         self.metrics.set(state.in_flight, state.limit);
     }
 
-    fn follow_search(&self, state: &mut State) {
+    /// Adopts the limit that the search wants.
+    fn apply_search(&self, state: &mut State) {
         let Some(limit) =
             state.search.as_ref().map(Search::limit).filter(|limit| *limit != state.limit)
         else {
             return;
         };
         if let Some(more) = limit.checked_sub(state.limit) {
-            let kept = more.min(state.debt);
-            state.debt -= kept;
+            let kept = more.min(state.excess_permits);
+            state.excess_permits -= kept;
             self.permits.add_permits(more - kept);
         } else {
             let fewer = state.limit - limit;
-            state.debt += fewer - self.permits.forget_permits(fewer);
+            state.excess_permits += fewer - self.permits.forget_permits(fewer);
         }
         tracing::debug!(from = state.limit, to = limit, "upstream concurrency limit changed");
         state.limit = limit;
-        state.epoch += 1;
-        state.forget_sources();
+        state.limit_version += 1;
+        state.clear_sources();
     }
 }
 
-/// The right to have one call in flight; given back on drop, so that a call that is given up gives
-/// it back too.
+/// The permission to have one call in flight, until it is dropped.
 #[derive(Debug)]
 struct Permit {
     limiter: Arc<Limiter>,
-    slot: Option<OwnedSemaphorePermit>,
+    semaphore_permit: Option<OwnedSemaphorePermit>,
     source: usize,
-    began: Instant,
-    area: f64,
-    epoch: u64,
+    started: Instant,
+    in_flight_seconds: f64,
+    limit_version: u64,
     signal: Signal,
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
         let limiter = Arc::clone(&self.limiter);
-        limiter.leave(self);
+        limiter.release(self);
     }
 }
 
-/// Puts the limit in front of a service. Calls wait their turn inside the call, not in
-/// `poll_ready`, so that a retry holds no permit while it backs off.
+/// Bounds the concurrent calls of a service. A call waits for its permit inside `call`, not in
+/// `poll_ready`, so that a retry holds none while it backs off.
 #[derive(Clone, Debug)]
 pub(super) struct LimiterService<S> {
     pub(super) inner: S,
@@ -324,10 +330,10 @@ where
     fn call(&mut self, attempt: Attempt) -> Self::Future {
         let (inner, limiter) = (self.inner.clone(), Arc::clone(&self.limiter));
         Box::pin(async move {
-            let mut permit = limiter.enter(attempt.endpoint).await;
-            let probe = attempt.is_probe;
+            let mut permit = limiter.acquire(attempt.endpoint).await;
+            let is_probe = attempt.is_probe;
             let result = inner.oneshot(attempt).await;
-            permit.signal = Signal::of(&result, probe);
+            permit.signal = Signal::of(&result, is_probe);
             result
         })
     }

@@ -174,9 +174,8 @@ mod tests {
         let _source = families.source(&"denial".into());
         let page = metrics::encode(&registry);
         for outcome in Outcome::ALL {
-            let series = format!(
-                "incident_gateway_upstream_requests_total{{source=\"denial\",outcome=\"{outcome}\"}} 0\n"
-            );
+            let labels = format!("{{source=\"denial\",outcome=\"{outcome}\"}}");
+            let series = format!("incident_gateway_upstream_requests_total{labels} 0\n");
             assert!(page.contains(&series), "{series} in {page}");
         }
         for series in [

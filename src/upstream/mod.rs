@@ -3,16 +3,16 @@
 //! Each source has a stack of tower services. Outermost first, and why in this order:
 //!
 //! 1. **Retry** (`retry`), within a budget that all sources share. Outside of the limit, so that no
-//!    permit is held while it backs off; outside of the breaker, so that every attempt counts there and
-//!    an open circuit ends the retries.
+//!    permit is held while it backs off; outside of the breaker, so that every attempt counts there
+//!    and an open circuit ends the retries.
 //! 2. **Circuit breaker** (`breaker`), one a source. Outside of the limit: a call that will not be
 //!    made waits for nothing.
 //! 3. **Concurrency limit** (`limit`), one for all sources: they share the upstream, and slow each
 //!    other down.
-//! 4. **Deadline and telemetry** (`call`): one deadline over connecting, headers and the whole body,
-//!    waiting for a permit not included; each attempt is measured and logged.
-//! 5. **Transport** (`client`): reqwest; what the upstream did not process is sent again (`resend`); the
-//!    body is decoded within a bound on its size (`body`, `content_coding`).
+//! 4. **Deadline and telemetry** (`call`): one deadline over connecting, headers and the whole
+//!    body, waiting for a permit not included; each attempt is measured and logged.
+//! 5. **Transport** (`client`): reqwest; what the upstream did not process is sent again
+//!    (`resend`); the body is decoded within a bound on its size (`body`, `content_coding`).
 
 mod answer;
 mod body;

@@ -1,4 +1,4 @@
-//! When a failed call is made again, and after how long.
+//! Whether a failed call is made again, and after how long.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,26 +14,25 @@ use super::call::Attempt;
 use super::metrics::SourceMetrics;
 use crate::outcome::Outcome;
 
-/// The first wait is drawn from zero to this, the next from twice as much, and so on.
-const BASE: Duration = Duration::from_millis(500);
+/// The first backoff is drawn from zero to this, the next from zero to twice as much, and so on.
+const FIRST_MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// No backoff is longer. An upstream that asks for more is left alone: the caller is told, and
-/// decides.
-pub(super) const LONGEST: Duration = Duration::from_secs(5);
+/// No backoff is longer. If the upstream asks for a longer one, the call fails and the caller
+/// decides when to call again.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Retries per first call, over the last minute and over all sources: one in four. Eight calls a
-/// refresh earn two.
-const SHARE: f32 = 0.25;
+/// Retries per first attempt, over the last minute and over all sources. The eight calls of a
+/// refresh deposit two retries.
+const RETRIES_PER_CALL: f32 = 0.25;
 
-/// Whether the same call may well succeed when made again at once.
+/// Whether the same call may well succeed when it is made again soon.
 #[expect(clippy::match_same_arms, reason = "each kind has a reason of its own")]
 fn is_retryable(error: &UpstreamError) -> bool {
     match error.kind {
         // A refused connection is how a restart or a full accept queue looks from outside; both
         // pass.
         Outcome::Connect => true,
-        // A broken connection says nothing of the next one, least of all a pooled one that had
-        // grown stale.
+        // A broken connection says nothing about the next one.
         Outcome::Body => true,
         // The upstream hangs at times; the next call is often answered.
         Outcome::Timeout => true,
@@ -59,28 +58,29 @@ fn is_retryable(error: &UpstreamError) -> bool {
     }
 }
 
-/// What all sources of one upstream may spend on retries together: a share of the calls of the last
-/// minute, no reserve.
+/// The retries that all sources of an upstream may make together: a share of the calls of the last
+/// minute, without a reserve.
 #[derive(Debug)]
 pub(super) struct RetryBudget(TpsBudget);
 
 impl RetryBudget {
     pub(super) fn new() -> Self {
-        Self(TpsBudget::new(Duration::from_mins(1), 0, SHARE))
+        Self(TpsBudget::new(Duration::from_mins(1), 0, RETRIES_PER_CALL))
     }
 
-    /// A first call is about to be made; it earns its share of a retry.
+    /// Deposits a share of a retry, for a first attempt that is about to be made.
     pub(super) fn deposit(&self) {
         self.0.deposit();
     }
 
+    /// Takes a retry out of the budget, if there is one.
     fn withdraw(&self) -> bool {
         self.0.withdraw()
     }
 }
 
-/// One source's retries: exponential backoff with full jitter, `Retry-After` obeyed, as far as the
-/// budget goes.
+/// The retry policy of one source: exponential backoff with full jitter, `Retry-After` obeyed,
+/// within the budget.
 #[derive(Clone, Debug)]
 pub(super) struct RetryPolicy {
     pub(super) source: Arc<str>,
@@ -92,13 +92,14 @@ pub(super) struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    fn wait(&self, attempt: usize, asked: Option<Duration>) -> Duration {
+    fn backoff(&self, attempt: usize, retry_after: Option<Duration>) -> Duration {
         let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-        let most = BASE.saturating_mul(2_u32.saturating_pow(doublings)).min(LONGEST);
+        let most =
+            FIRST_MAX_BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_BACKOFF);
         let jitter = most.mul_f64(super::lock(&self.jitter).f64());
-        // The jitter comes on top of what was asked for, lest all the callers who were told the
-        // same return as one.
-        asked.unwrap_or_default() + jitter
+        // The jitter comes on top of `Retry-After`, so that callers who were given the same one do
+        // not return at once.
+        retry_after.unwrap_or_default() + jitter
     }
 }
 
@@ -111,25 +112,25 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
         result: &mut Result<T, UpstreamError>,
     ) -> Option<Sleep> {
         let Err(error) = result else { return None };
-        let asked_too_much = error.retry_after.is_some_and(|asked| asked > LONGEST);
-        if !is_retryable(error) || asked_too_much || attempt.number > self.retries {
+        let must_wait_longer = error.retry_after.is_some_and(|wait| wait > MAX_BACKOFF);
+        if !is_retryable(error) || must_wait_longer || attempt.number > self.retries {
             return None;
         }
-        // The breaker would refuse it, and the caller would learn less than what it knows now.
+        // An open circuit would refuse the retry, and hide the present error from the caller.
         if self.breaker.state() != BreakerState::Closed || !self.budget.withdraw() {
             return None;
         }
-        let wait = self.wait(attempt.number, error.retry_after);
+        let backoff = self.backoff(attempt.number, error.retry_after);
         attempt.context.on_retry.notify(error);
         attempt.number += 1;
         self.metrics.record_retry();
         tracing::debug!(
             source = &*self.source,
             attempt = attempt.number,
-            wait_seconds = wait.as_secs_f64(),
+            backoff_seconds = backoff.as_secs_f64(),
             "upstream call will be made again"
         );
-        Some(sleep(wait))
+        Some(sleep(backoff))
     }
 
     fn clone_request(&mut self, attempt: &Attempt) -> Option<Attempt> {

@@ -39,7 +39,8 @@ where
                 Ok(permit) => permit,
                 Err(wait) => {
                     breaker.metrics.record_refusal();
-                    let detail = "the circuit is open after repeated failures; the source is left alone for now";
+                    let detail = "the circuit is open after repeated failures; the source is left \
+                                  alone for now";
                     return Err(UpstreamError::new(Outcome::CircuitOpen, detail)
                         .with_retry_after(Some(wait)));
                 }

@@ -1,89 +1,91 @@
-//! Which limit to try next: a hill climb on throughput, one step at a time. Pure; knows no clock.
+//! Searches the concurrency limit with the highest throughput: a hill climb, one step at a time.
+//! Pure; it knows no clock.
 //!
-//! **What is compared.** By Little's law, calls in flight ÷ latency is throughput. If calls did not
-//! slow each other, a step from `n` to `n + 1` would bring `1/n` more of it; a step is *worth it*
-//! when it brings at least [`WORTH`] of that. Each source is compared with itself, since sources
-//! differ far more from each other than from one limit to the next, and a refresh has only a
-//! handful of calls.
+//! **Comparison.** By Little's law, throughput is calls in flight ÷ latency. If calls did not slow
+//! each other down, a step from `n` to `n + 1` would gain `1/n`; a step counts as a *gain* if it
+//! brings at least [`MIN_GAIN`] of that. Each source is compared with itself, because sources
+//! differ far more from each other than one limit from the next, and a refresh has only a handful
+//! of calls.
 //!
-//! **How it moves.** Up while the step was worth it; where it was not, back, and there it settles.
-//! A level is only settled on once the step *into* it was found worth it; otherwise the search goes
-//! down until one is. While settled, it looks again after some calls, upward and downward in turn,
-//! ever more rarely; and at once when latency has moved away from what it was. Congestion lowers
-//! the limit whatever the figures say: calls that all time out are wonderfully alike, and to any
-//! statistic of latencies look like calm.
+//! **Movement.** The limit rises while steps are gains. A step that is not a gain is taken back,
+//! and the search settles there. It settles only on a limit that was itself reached by a gain;
+//! otherwise the limit falls until that is so. While settled, it probes the neighbouring limits
+//! after some calls, upward and downward in turn and ever more rarely, and at once when latency has
+//! drifted. Overload lowers the limit whatever the measurements: calls that all time out have equal
+//! latencies, which look like a steady state.
 
 use std::collections::BTreeMap;
 
-/// The part of what a step would bring at best that makes it worth taking.
+/// The least share of the best possible gain that makes a step worth taking.
 ///
-/// With the latency that users report (alone 1.5 s, seven at once 4 s) growing with the square of
-/// the calls beside, the step from 3 to 4 brings 38 % and the one to 5 8 %; growing linearly, the
-/// step from 7 to 8 still brings 26 %.
-const WORTH: f64 = 0.10;
+/// Users report latencies of 1.5 s for one call and 4 s for seven at once. If latency grows with
+/// the square of the number of other calls, the step from 3 to 4 brings 38 % of the best gain and
+/// the step from 4 to 5 brings 8 %; if it grows linearly, the step from 7 to 8 still brings 26 %.
+const MIN_GAIN: f64 = 0.10;
 
-/// A comparison is taken as it is after so many windows, however noisy.
-const PATIENCE: u32 = 3;
+/// After so many windows a comparison is decided, however noisy.
+const MAX_COMPARISON_WINDOWS: u32 = 3;
 
-/// The weight of a new measurement at a level that has been measured for long.
-const ALPHA: f64 = 0.4;
+/// The weight of a new sample once a source has many.
+const MIN_SAMPLE_WEIGHT: f64 = 0.4;
 
-/// Latency that is so many times what it was, or one part in so many, is another upstream: measure
-/// anew.
-const DRIFT: f64 = 1.25;
+/// If latency has changed by this factor, up or down, earlier measurements no longer hold.
+const DRIFT_RATIO: f64 = 1.25;
 
-/// After so many measurements at a settled level it looks whether a neighbour has become better
-/// (about four refreshes); each look in vain doubles it.
-const FIRST_HOLD: u32 = 32;
-const LONGEST_HOLD: u32 = 256;
+/// How many samples a settled search takes before it probes a neighbouring limit: about four
+/// refreshes. Each probe without a gain doubles the number.
+const FIRST_HOLD_SAMPLES: u32 = 32;
+/// The most samples between two probes.
+const MAX_HOLD_SAMPLES: u32 = 256;
 
-/// What was measured at one limit.
+/// The measurements at one limit.
 #[derive(Clone, Debug, Default)]
 struct Level {
     windows: u32,
-    sources: BTreeMap<usize, Run>,
+    sources: BTreeMap<usize, SourceSamples>,
 }
 
-/// How the calls of one source ran: means of logarithms, since noise and comparisons are ratios.
+/// The measurements of one source: means of logarithms, because noise and comparisons are ratios.
 #[derive(Clone, Copy, Debug, Default)]
-struct Run {
+struct SourceSamples {
     calls: u32,
     ln_in_flight: f64,
     ln_latency: f64,
 }
 
-impl Run {
+impl SourceSamples {
     fn add(&mut self, ln_in_flight: f64, ln_latency: f64) {
         self.calls = self.calls.saturating_add(1);
-        let weight = f64::from(self.calls).recip().max(ALPHA);
+        let weight = f64::from(self.calls).recip().max(MIN_SAMPLE_WEIGHT);
         self.ln_in_flight += (ln_in_flight - self.ln_in_flight) * weight;
         self.ln_latency += (ln_latency - self.ln_latency) * weight;
     }
 }
 
-/// The verdict on a step between two levels.
+/// The result of comparing two neighbouring limits.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Verdict {
-    worth: bool,
-    /// Whether noise is unlikely to have made it.
-    sure: bool,
+struct Comparison {
+    is_gain: bool,
+    /// Whether the result is unlikely to be noise.
+    is_significant: bool,
 }
 
 impl Level {
-    /// Whether the step from `self` up to `upper` was worth it; `None` when no source was measured
-    /// on both sides.
-    fn judge(&self, upper: &Self) -> Option<Verdict> {
+    /// Whether the step from `self` up to `upper` is a gain; `None` if no source was measured at
+    /// both.
+    fn compare_with(&self, upper: &Self) -> Option<Comparison> {
         let surplus = self.sources.iter().filter_map(|(source, lower)| {
             let upper = upper.sources.get(source)?;
             let best = upper.ln_in_flight - lower.ln_in_flight;
             let slower = upper.ln_latency - lower.ln_latency;
-            Some(best - slower - WORTH * best)
+            Some(best - slower - MIN_GAIN * best)
         });
         let (mean, error) = mean_and_error(surplus)?;
-        Some(Verdict { worth: mean >= 0.0, sure: mean.abs() >= 2.0 * error })
+        Some(Comparison { is_gain: mean >= 0.0, is_significant: mean.abs() >= 2.0 * error })
     }
 
-    /// How latency has moved since `before`: the logarithm of the ratio, averaged over sources.
+    /// The logarithm of the ratio of the present latency to that of `before`, averaged over
+    /// sources.
     fn drift_since(&self, before: &Self) -> Option<f64> {
         let ratios = self.sources.iter().filter_map(|(source, now)| {
             let before = before.sources.get(source)?;
@@ -98,9 +100,9 @@ fn mean_and_error(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
     for value in values {
         count += 1.0;
-        let off = value - mean;
-        mean += off / count;
-        squares += off * (value - mean);
+        let deviation = value - mean;
+        mean += deviation / count;
+        squares += deviation * (value - mean);
     }
     match count {
         0.0 => None,
@@ -117,42 +119,42 @@ enum Direction {
 
 #[derive(Debug)]
 enum Phase {
-    /// Moving; `from` is what was measured where the last step came from, `None` where there was no
-    /// step yet.
-    Moving { direction: Direction, from: Option<Level> },
-    /// At rest; `then` is what was measured here when it came to rest, `left` the measurements
-    /// until it looks again.
-    Settled { then: Level, left: u32 },
+    /// Trying limits in one direction. `previous` holds the measurements before the last step;
+    /// `None` before the first.
+    Moving { direction: Direction, previous: Option<Level> },
+    /// Staying at a limit. `baseline` holds its measurements at the time of settling,
+    /// `samples_left` the samples until the next probe.
+    Settled { baseline: Level, samples_left: u32 },
 }
 
 /// The search for a limit between 1 and a maximum.
 #[derive(Debug)]
 pub(super) struct Search {
     limit: usize,
-    most: usize,
-    /// What has been measured at `limit`.
-    here: Level,
+    max_limit: usize,
+    /// The measurements at `limit`.
+    current: Level,
     phase: Phase,
-    /// Whether the step into `limit` was found worth it.
-    proven: bool,
-    next_look: Direction,
-    hold: u32,
-    settled_at: usize,
-    measured: u32,
+    /// Whether the step up to `limit` was found to be a gain.
+    is_proven: bool,
+    next_probe: Direction,
+    hold_samples: u32,
+    last_settled_limit: usize,
+    samples: u32,
 }
 
 impl Search {
-    pub(super) fn new(limit: usize, most: usize) -> Self {
+    pub(super) fn new(limit: usize, max_limit: usize) -> Self {
         Self {
             limit,
-            most,
-            here: Level::default(),
-            phase: Phase::Moving { direction: Direction::Up, from: None },
-            proven: limit == 1,
-            next_look: Direction::Up,
-            hold: FIRST_HOLD,
-            settled_at: 0,
-            measured: 0,
+            max_limit,
+            current: Level::default(),
+            phase: Phase::Moving { direction: Direction::Up, previous: None },
+            is_proven: limit == 1,
+            next_probe: Direction::Up,
+            hold_samples: FIRST_HOLD_SAMPLES,
+            last_settled_limit: 0,
+            samples: 0,
         }
     }
 
@@ -160,134 +162,143 @@ impl Search {
         self.limit
     }
 
-    /// A call of this source was answered, which ran wholly under the present limit and made use of
-    /// it: with so many calls in flight on average, itself included, in so many seconds. Both are
-    /// above zero.
-    pub(super) fn measured(&mut self, source: usize, in_flight: f64, latency: f64) {
-        self.measured += 1;
-        self.here.sources.entry(source).or_default().add(in_flight.ln(), latency.ln());
+    /// Records an answered call that ran wholly under the present limit and used it up: the average
+    /// number of calls in flight, itself included, and its latency in seconds. Both are above zero.
+    pub(super) fn record(&mut self, source: usize, in_flight: f64, latency: f64) {
+        self.samples += 1;
+        self.current.sources.entry(source).or_default().add(in_flight.ln(), latency.ln());
     }
 
-    /// Whether the trouble of this source came with the step up that is being tried: it was
-    /// answered before.
-    pub(super) fn blames_step(&self, source: usize) -> bool {
+    /// Whether the step up that is being tried may have caused a failure of this source: the source
+    /// was answered before the step.
+    pub(super) fn step_may_have_caused(&self, source: usize) -> bool {
         match &self.phase {
-            Phase::Moving { direction: Direction::Up, from: Some(from) } => {
-                from.sources.contains_key(&source)
+            Phase::Moving { direction: Direction::Up, previous: Some(previous) } => {
+                previous.sources.contains_key(&source)
             }
             Phase::Moving { .. } | Phase::Settled { .. } => false,
         }
     }
 
-    /// The upstream has too much to do.
-    pub(super) fn congested(&mut self) {
+    /// Lowers the limit, because the upstream is overloaded.
+    pub(super) fn back_off(&mut self) {
         match std::mem::replace(
             &mut self.phase,
-            Phase::Moving { direction: Direction::Up, from: None },
+            Phase::Moving { direction: Direction::Up, previous: None },
         ) {
-            Phase::Moving { direction: Direction::Up, from: Some(from) } => {
+            Phase::Moving { direction: Direction::Up, previous: Some(previous) } => {
                 self.limit -= 1;
-                self.here = from;
+                self.current = previous;
                 self.settle();
             }
             Phase::Moving { .. } | Phase::Settled { .. } => {
                 self.limit = (self.limit * 9 / 10).max(1);
-                self.here = Level::default();
-                self.proven = self.limit == 1;
+                self.current = Level::default();
+                self.is_proven = self.limit == 1;
             }
         }
-        self.measured = 0;
+        self.samples = 0;
     }
 
-    /// A refresh is over; `waited` says whether any call had to wait for its turn.
+    /// Ends a window, usually a refresh. `waited` says whether any call had to wait for a permit.
     pub(super) fn end_window(&mut self, waited: bool) {
-        let measured = std::mem::take(&mut self.measured);
-        if measured == 0 {
+        let samples = std::mem::take(&mut self.samples);
+        if samples == 0 {
             return;
         }
-        self.here.windows = self.here.windows.saturating_add(1);
+        self.current.windows = self.current.windows.saturating_add(1);
         match std::mem::replace(
             &mut self.phase,
-            Phase::Moving { direction: Direction::Up, from: None },
+            Phase::Moving { direction: Direction::Up, previous: None },
         ) {
-            Phase::Settled { then, left } => self.rest(then, left.saturating_sub(measured), waited),
-            Phase::Moving { direction, from: None } => self.step(direction, waited),
-            Phase::Moving { direction, from: Some(from) } => self.compare(direction, from, waited),
+            Phase::Settled { baseline, samples_left } => {
+                self.check_settled(baseline, samples_left.saturating_sub(samples), waited)
+            }
+            Phase::Moving { direction, previous: None } => self.take_step(direction, waited),
+            Phase::Moving { direction, previous: Some(previous) } => {
+                self.compare(direction, previous, waited)
+            }
         }
     }
 
-    fn rest(&mut self, then: Level, left: u32, waited: bool) {
-        let drift = self.here.drift_since(&then).unwrap_or_default();
-        if drift.abs() > DRIFT.ln() {
-            self.here = Level::default();
-            self.hold = FIRST_HOLD;
+    /// Measures anew if latency has drifted, or probes a neighbour when it is time.
+    fn check_settled(&mut self, baseline: Level, samples_left: u32, waited: bool) {
+        let drift = self.current.drift_since(&baseline).unwrap_or_default();
+        if drift.abs() > DRIFT_RATIO.ln() {
+            self.current = Level::default();
+            self.hold_samples = FIRST_HOLD_SAMPLES;
             let direction = if drift > 0.0 { Direction::Down } else { Direction::Up };
-            self.phase = Phase::Moving { direction, from: None };
-        } else if left == 0 {
-            let look = self.next_look;
-            self.next_look = if look == Direction::Up { Direction::Down } else { Direction::Up };
-            self.step(look, waited);
+            self.phase = Phase::Moving { direction, previous: None };
+        } else if samples_left == 0 {
+            let direction = self.next_probe;
+            self.next_probe = match direction {
+                Direction::Up => Direction::Down,
+                Direction::Down => Direction::Up,
+            };
+            self.take_step(direction, waited);
         } else {
-            self.phase = Phase::Settled { then, left };
+            self.phase = Phase::Settled { baseline, samples_left };
         }
     }
 
-    fn compare(&mut self, direction: Direction, from: Level, waited: bool) {
+    /// Decides about the last step, unless more windows may make the comparison significant.
+    fn compare(&mut self, direction: Direction, previous: Level, waited: bool) {
         let (lower, upper) = match direction {
-            Direction::Up => (&from, &self.here),
-            Direction::Down => (&self.here, &from),
+            Direction::Up => (&previous, &self.current),
+            Direction::Down => (&self.current, &previous),
         };
-        let verdict = lower.judge(upper);
-        let patient = self.here.windows < PATIENCE;
-        let Some(verdict) = verdict.filter(|verdict| verdict.sure || !patient).or_else(|| {
-            // Nothing to go by after all that time: a step that cannot be shown to be worth it is
-            // not.
-            (!patient).then_some(Verdict { worth: false, sure: false })
-        }) else {
-            self.phase = Phase::Moving { direction, from: Some(from) };
+        let comparison = lower.compare_with(upper);
+        let may_wait = self.current.windows < MAX_COMPARISON_WINDOWS;
+        let Some(comparison) =
+            comparison.filter(|comparison| comparison.is_significant || !may_wait).or_else(|| {
+                // After all that time, a step that cannot be shown to be a gain counts as none.
+                (!may_wait).then_some(Comparison { is_gain: false, is_significant: false })
+            })
+        else {
+            self.phase = Phase::Moving { direction, previous: Some(previous) };
             return;
         };
-        match (direction, verdict.worth) {
+        match (direction, comparison.is_gain) {
             (Direction::Up, true) => {
-                self.proven = true;
-                self.step(Direction::Up, waited);
+                self.is_proven = true;
+                self.take_step(Direction::Up, waited);
             }
             (Direction::Up, false) => {
                 self.limit -= 1;
-                self.here = from;
-                if self.proven { self.settle() } else { self.step(Direction::Down, waited) }
+                self.current = previous;
+                if self.is_proven { self.settle() } else { self.take_step(Direction::Down, waited) }
             }
             (Direction::Down, true) => {
                 self.limit += 1;
-                self.here = from;
+                self.current = previous;
                 self.settle();
             }
-            (Direction::Down, false) => self.step(Direction::Down, waited),
+            (Direction::Down, false) => self.take_step(Direction::Down, waited),
         }
     }
 
-    /// Takes a step, or settles where there is none to take.
-    fn step(&mut self, direction: Direction, waited: bool) {
+    /// Takes a step, or settles if none is possible.
+    fn take_step(&mut self, direction: Direction, waited: bool) {
         let to = match direction {
-            // Where nobody waits, a higher limit would not be used, and nothing could be learnt of
-            // it.
-            Direction::Up if waited && self.limit < self.most => self.limit + 1,
+            // If no call waits, a higher limit would not be used, and could not be measured.
+            Direction::Up if waited && self.limit < self.max_limit => self.limit + 1,
             Direction::Down if self.limit > 1 => self.limit - 1,
             Direction::Up | Direction::Down => return self.settle(),
         };
         self.limit = to;
-        self.phase = Phase::Moving { direction, from: Some(std::mem::take(&mut self.here)) };
+        self.phase = Phase::Moving { direction, previous: Some(std::mem::take(&mut self.current)) };
     }
 
     fn settle(&mut self) {
-        self.hold = if self.settled_at == self.limit {
-            (self.hold * 2).min(LONGEST_HOLD)
+        self.hold_samples = if self.last_settled_limit == self.limit {
+            (self.hold_samples * 2).min(MAX_HOLD_SAMPLES)
         } else {
-            FIRST_HOLD
+            FIRST_HOLD_SAMPLES
         };
-        self.settled_at = self.limit;
-        self.proven = true;
-        self.phase = Phase::Settled { then: self.here.clone(), left: self.hold };
+        self.last_settled_limit = self.limit;
+        self.is_proven = true;
+        self.phase =
+            Phase::Settled { baseline: self.current.clone(), samples_left: self.hold_samples };
     }
 }
 

@@ -11,20 +11,20 @@ use crate::outcome::Outcome;
 use crate::upstream::UpstreamError;
 use crate::upstream::UpstreamMetrics;
 
-fn limiter(concurrency: Concurrency, most: usize) -> Arc<Limiter> {
+fn limiter(concurrency: Concurrency, max_limit: usize) -> Arc<Limiter> {
     let metrics = UpstreamMetrics::register(&mut metrics::registry()).concurrency("default");
-    Arc::new(Limiter::new(concurrency, most, metrics))
+    Arc::new(Limiter::new(concurrency, max_limit, metrics))
 }
 
-async fn enter(limiter: &Arc<Limiter>, sources: std::ops::Range<usize>) -> Vec<Permit> {
+async fn acquire(limiter: &Arc<Limiter>, sources: std::ops::Range<usize>) -> Vec<Permit> {
     let mut permits = Vec::new();
     for source in sources {
-        permits.push(limiter.enter(source).await);
+        permits.push(limiter.acquire(source).await);
     }
     permits
 }
 
-fn leave(permits: impl IntoIterator<Item = Permit>, signal: Signal) {
+fn release(permits: impl IntoIterator<Item = Permit>, signal: Signal) {
     for mut permit in permits {
         permit.signal = signal;
         drop(permit);
@@ -46,28 +46,28 @@ fn what_says_something_of_the_load() {
     assert_eq!(Signal::of(&status(503), false), Signal::PushedBack);
     assert_eq!(
         Signal::of(&status(503), true),
-        Signal::Nothing,
+        Signal::Uninformative,
         "a probe tells of its source alone"
     );
-    assert_eq!(Signal::of(&status(500), false), Signal::Nothing);
+    assert_eq!(Signal::of(&status(500), false), Signal::Uninformative);
     for kind in [Outcome::Connect, Outcome::Body, Outcome::Decode, Outcome::TooLarge] {
-        assert_eq!(Signal::of(&error(kind), false), Signal::Nothing, "{kind}");
+        assert_eq!(Signal::of(&error(kind), false), Signal::Uninformative, "{kind}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fixed_limit_lets_so_many_in_and_never_moves() {
     let limiter = limiter(Concurrency::Fixed(2), 1);
-    let mut permits = enter(&limiter, 0..2).await;
+    let mut permits = acquire(&limiter, 0..2).await;
     let third = tokio::spawn({
         let limiter = Arc::clone(&limiter);
-        async move { limiter.enter(2).await }
+        async move { limiter.acquire(2).await }
     });
     advance(Duration::from_secs(1)).await;
     assert!(!third.is_finished());
     permits.pop();
     permits.push(third.await.unwrap());
-    leave(permits, Signal::TimedOut);
+    release(permits, Signal::TimedOut);
     assert_eq!(limiter.load(), Load { in_flight: 0, limit: 2 });
 }
 
@@ -82,16 +82,16 @@ async fn starts_low_and_never_above_its_maximum() {
 #[tokio::test(start_paused = true)]
 async fn lowering_takes_effect_as_calls_end_not_before() {
     let limiter = limiter(Concurrency::Auto, 8);
-    let mut permits = enter(&limiter, 0..3).await;
+    let mut permits = acquire(&limiter, 0..3).await;
     advance(Duration::from_secs(10)).await;
-    leave(permits.drain(..2), Signal::TimedOut);
+    release(permits.drain(..2), Signal::TimedOut);
     assert_eq!(limiter.load(), Load { in_flight: 1, limit: 2 });
     // The second to leave was the one that lowered the limit, so its place is gone and one is left.
-    permits.extend(enter(&limiter, 0..1).await);
-    let more = tokio::time::timeout(Duration::from_secs(1), limiter.enter(1)).await;
+    permits.extend(acquire(&limiter, 0..1).await);
+    let more = tokio::time::timeout(Duration::from_secs(1), limiter.acquire(1)).await;
     assert!(more.is_err(), "the limit is 2");
     drop(permits);
-    let permits = enter(&limiter, 0..2).await;
+    let permits = acquire(&limiter, 0..2).await;
     assert_eq!(limiter.load(), Load { in_flight: 2, limit: 2 });
     drop(permits);
 }
@@ -100,9 +100,9 @@ async fn lowering_takes_effect_as_calls_end_not_before() {
 async fn one_refresh_lowers_it_once_and_it_stays_at_least_one() {
     let limiter = limiter(Concurrency::Auto, 8);
     for expected in [2, 1, 1] {
-        let permits = enter(&limiter, 0..limiter.load().limit).await;
+        let permits = acquire(&limiter, 0..limiter.load().limit).await;
         advance(Duration::from_secs(10)).await;
-        leave(permits, Signal::PushedBack);
+        release(permits, Signal::PushedBack);
         assert_eq!(limiter.load().limit, expected);
     }
 }
@@ -112,11 +112,11 @@ async fn one_ill_source_does_not_lower_it() {
     for signal in [Signal::TimedOut, Signal::PushedBack] {
         let limiter = limiter(Concurrency::Auto, 8);
         for _ in 0..10 {
-            let mut permits = enter(&limiter, 0..3).await;
+            let mut permits = acquire(&limiter, 0..3).await;
             let ill = permits.pop().unwrap();
             advance(Duration::from_secs(1)).await;
-            leave([ill], signal);
-            leave(permits, Signal::Answered);
+            release([ill], signal);
+            release(permits, Signal::Answered);
             assert!(limiter.load().limit >= 3);
         }
     }
@@ -127,9 +127,9 @@ async fn a_limit_that_is_not_reached_neither_rises_nor_falls() {
     for signal in [Signal::Answered, Signal::TimedOut, Signal::PushedBack] {
         let limiter = limiter(Concurrency::Auto, 8);
         for _ in 0..50 {
-            let permits = enter(&limiter, 0..2).await;
+            let permits = acquire(&limiter, 0..2).await;
             advance(Duration::from_secs(1)).await;
-            leave(permits, signal);
+            release(permits, signal);
         }
         assert_eq!(limiter.load().limit, 3, "{signal:?}");
     }

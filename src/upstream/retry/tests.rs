@@ -5,7 +5,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 use tower::retry::Policy as _;
 
-use super::{BASE, LONGEST, RetryBudget, RetryPolicy, is_retryable};
+use super::{FIRST_MAX_BACKOFF, MAX_BACKOFF, RetryBudget, RetryPolicy, is_retryable};
 use crate::metrics;
 use crate::outcome::Outcome;
 use crate::upstream::breaker::Breaker;
@@ -81,7 +81,7 @@ async fn waits_longer_each_time_with_full_jitter() {
         assert_eq!(attempt.number, 6);
     }
     for round in 0..5 {
-        let most = (BASE * (1 << round)).min(LONGEST);
+        let most = (FIRST_MAX_BACKOFF * (1 << round)).min(MAX_BACKOFF);
         assert!(shortest[round] < most / 10, "round {round} can be short: {:?}", shortest[round]);
         // The clock counts whole milliseconds, rounded up.
         assert!(
@@ -100,10 +100,10 @@ async fn obeys_retry_after_and_leaves_a_long_one_to_the_caller() {
     let asked = busy.clone().with_retry_after(Some(Duration::from_secs(3)));
     let waited = wait(&mut policy, &mut attempt(), &asked).await.unwrap();
     assert!(
-        waited >= Duration::from_secs(3) && waited <= Duration::from_secs(3) + BASE,
+        waited >= Duration::from_secs(3) && waited <= Duration::from_secs(3) + FIRST_MAX_BACKOFF,
         "{waited:?}"
     );
-    let asked = busy.with_retry_after(Some(LONGEST + Duration::from_secs(1)));
+    let asked = busy.with_retry_after(Some(MAX_BACKOFF + Duration::from_secs(1)));
     assert_eq!(wait(&mut policy, &mut attempt(), &asked).await, None);
 }
 

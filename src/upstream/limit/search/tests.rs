@@ -1,10 +1,10 @@
-use super::{FIRST_HOLD, Level, PATIENCE, Search};
+use super::{FIRST_HOLD_SAMPLES, Level, MAX_COMPARISON_WINDOWS, Search};
 
 /// A refresh of eight equal sources, of which as many as the limit run at once.
 fn refresh(search: &mut Search, latency: impl Fn(f64) -> f64) {
     let at_once = f64::from(u32::try_from(search.limit()).unwrap());
     for source in 0..8 - 8 % search.limit() {
-        search.measured(source, at_once, latency(at_once));
+        search.record(source, at_once, latency(at_once));
     }
     search.end_window(search.limit() < 8);
 }
@@ -48,7 +48,7 @@ fn learns_nothing_from_a_refresh_that_did_not_reach_the_limit() {
 fn does_not_climb_where_nobody_waits() {
     let mut search = Search::new(3, 8);
     for _ in 0..100 {
-        (0..3).for_each(|source| search.measured(source, 3.0, 1.5));
+        (0..3).for_each(|source| search.record(source, 3.0, 1.5));
         search.end_window(false);
     }
     assert!(search.limit() <= 3);
@@ -59,11 +59,14 @@ fn congestion_undoes_the_step_that_brought_it() {
     let mut search = Search::new(3, 8);
     refresh(&mut search, flat);
     assert_eq!(search.limit(), 4);
-    assert!(search.blames_step(5), "this source was answered at 3");
-    assert!(!search.blames_step(6), "this one was never answered, so it may be ill by itself");
-    search.congested();
+    assert!(search.step_may_have_caused(5), "this source was answered at 3");
+    assert!(
+        !search.step_may_have_caused(6),
+        "this one was never answered, so it may be ill by itself"
+    );
+    search.back_off();
     assert_eq!(search.limit(), 3);
-    let rest = FIRST_HOLD / 6;
+    let rest = FIRST_HOLD_SAMPLES / 6;
     (0..rest).for_each(|_| refresh(&mut search, flat));
     assert_eq!(search.limit(), 3, "it rests before it tries again");
     refresh(&mut search, flat);
@@ -75,11 +78,11 @@ fn congestion_lowers_by_a_tenth_and_at_least_by_one() {
     let mut search = Search::new(40, 40);
     let mut limits = Vec::new();
     for _ in 0..12 {
-        search.congested();
+        search.back_off();
         limits.push(search.limit());
     }
     assert_eq!(limits, [36, 32, 28, 25, 22, 19, 17, 15, 13, 11, 9, 8]);
-    (0..20).for_each(|_| search.congested());
+    (0..20).for_each(|_| search.back_off());
     assert_eq!(search.limit(), 1);
 }
 
@@ -87,10 +90,10 @@ fn congestion_lowers_by_a_tenth_and_at_least_by_one() {
 fn a_step_that_cannot_be_judged_is_undone() {
     let mut search = Search::new(3, 8);
     refresh(&mut search, flat);
-    search.proven = true;
-    for _ in 0..PATIENCE {
+    search.is_proven = true;
+    for _ in 0..MAX_COMPARISON_WINDOWS {
         assert_eq!(search.limit(), 4);
-        search.measured(100, 4.0, 0.1);
+        search.record(100, 4.0, 0.1);
         search.end_window(true);
     }
     assert_eq!(search.limit(), 3);
@@ -109,8 +112,8 @@ fn compares_each_source_with_itself() {
     // tip the scale.
     let lower = level(&[(0, 3.0, 1.0), (1, 3.0, 2.0), (7, 3.0, 0.01)]);
     let upper = level(&[(0, 4.0, 1.0), (1, 4.0, 2.0), (8, 4.0, 60.0)]);
-    assert!(lower.judge(&upper).unwrap().worth);
+    assert!(lower.compare_with(&upper).unwrap().is_gain);
     let slower = level(&[(0, 4.0, 1.4), (1, 4.0, 2.8)]);
-    assert!(!lower.judge(&slower).unwrap().worth);
-    assert_eq!(level(&[(0, 3.0, 1.0)]).judge(&level(&[(1, 4.0, 1.0)])), None);
+    assert!(!lower.compare_with(&slower).unwrap().is_gain);
+    assert_eq!(level(&[(0, 3.0, 1.0)]).compare_with(&level(&[(1, 4.0, 1.0)])), None);
 }
