@@ -1,11 +1,11 @@
 //! A runtime for work that no caller waits for, and threads of low priority for its computing.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::future::{Future, pending};
 use std::io;
 use std::panic::resume_unwind;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 /// How much the niceness of CPU-bound background work exceeds that of the process. At 10 the kernel
@@ -17,17 +17,22 @@ const NICENESS_INCREMENT: i32 = 10;
 const MAX_NICENESS: i32 = 19;
 
 thread_local! {
-    /// The niceness of CPU-bound work on this thread, if it is one of a [`Background`].
-    static CPU_BOUND_NICENESS: Cell<Option<i32>> = const { Cell::new(None) };
+    /// Where CPU-bound work of this thread runs, if it is one of a [`Background`].
+    static CPU_POOL: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
-/// A runtime of its own, on which CPU-bound work has a lower priority than the rest of the process.
+/// A runtime of its own, whose CPU-bound work has a lower priority than the rest of the process.
 ///
-/// Its one worker thread, which does the network I/O, keeps the ordinary priority: upstream calls
-/// must not time out because callers keep the cores busy. On systems other than Linux all threads
-/// have the same priority.
+/// What does network I/O, name resolution included, keeps the ordinary priority: upstream calls must
+/// not time out because callers keep the cores busy. On systems other than Linux all threads have
+/// the same priority.
 #[derive(Debug)]
-pub struct Background(Option<Runtime>);
+pub struct Background {
+    /// Taken by the drop alone, as is the other.
+    tasks: Option<Runtime>,
+    /// Only its blocking pool is used.
+    cpu_pool: Option<Runtime>,
+}
 
 impl Background {
     /// Starts the runtime.
@@ -37,13 +42,18 @@ impl Background {
     /// When the system refuses a thread.
     pub fn start() -> io::Result<Self> {
         let niceness = niceness().map(|own| (own + NICENESS_INCREMENT).min(MAX_NICENESS));
-        let runtime = Builder::new_multi_thread()
+        let cpu_pool = Builder::new_current_thread()
+            .thread_name("background-cpu")
+            .on_thread_start(move || niceness.into_iter().for_each(lower_priority))
+            .build()?;
+        let handle = cpu_pool.handle().clone();
+        let tasks = Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("background")
-            .on_thread_start(move || CPU_BOUND_NICENESS.set(niceness))
+            .on_thread_start(move || CPU_POOL.set(Some(handle.clone())))
             .enable_all()
             .build()?;
-        Ok(Self(Some(runtime)))
+        Ok(Self { tasks: Some(tasks), cpu_pool: Some(cpu_pool) })
     }
 
     /// Runs the future on this runtime; [`run_cpu_bound`] and [`spawn_cpu_bound`] within it use
@@ -52,14 +62,16 @@ impl Background {
     where
         F: Future<Output: Send> + Send + 'static,
     {
-        self.0.as_ref().expect("the runtime lives until the drop").spawn(future)
+        self.tasks.as_ref().expect("the runtime lives until the drop").spawn(future)
     }
 }
 
 impl Drop for Background {
-    /// Does not wait for blocking work that is still running.
+    /// Does not wait for work that is still running.
     fn drop(&mut self) {
-        self.0.take().into_iter().for_each(Runtime::shutdown_background);
+        for runtime in [self.tasks.take(), self.cpu_pool.take()].into_iter().flatten() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -76,17 +88,15 @@ pub async fn run_cpu_bound<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     }
 }
 
-/// Runs CPU-bound work on the blocking pool of the current runtime; with a lower priority if that
-/// is a [`Background`]'s.
+/// Runs CPU-bound work on a blocking thread: of low priority when a [`Background`]'s task calls this,
+/// else of the current runtime.
 pub fn spawn_cpu_bound<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    spawn_blocking(|| {
-        if let Some(niceness) = CPU_BOUND_NICENESS.get() {
-            lower_priority(niceness);
-        }
-        work()
-    })
+    match CPU_POOL.with_borrow(Clone::clone) {
+        Some(pool) => pool.spawn_blocking(work),
+        None => spawn_blocking(work),
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -123,10 +133,17 @@ mod tests {
     async fn only_cpu_bound_work_of_the_background_has_low_priority() {
         let before = own_niceness();
         let background = Background::start().unwrap();
-        let task = async { (own_niceness(), run_cpu_bound(own_niceness).await) };
         let lower = (before + NICENESS_INCREMENT).min(MAX_NICENESS);
-        assert_eq!(background.spawn(task).await.unwrap(), (before, lower));
-        assert_eq!((own_niceness(), run_cpu_bound(own_niceness).await), (before, before));
+        let task = || async {
+            let cpu_bound = run_cpu_bound(own_niceness).await;
+            // Such as name resolution, also on a thread that is used again.
+            let blocking = spawn_blocking(own_niceness).await.unwrap();
+            (own_niceness(), cpu_bound, blocking)
+        };
+        for _ in 0..3 {
+            assert_eq!(background.spawn(task()).await.unwrap(), (before, lower, before));
+        }
+        assert_eq!(task().await, (before, before, before));
     }
 
     #[tokio::test]
