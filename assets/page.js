@@ -9,14 +9,20 @@
   const root = new URL("..", document.currentScript.src);
   const main = document.getElementById("main");
   const announce = document.getElementById("announce");
-  const isWaiting = "waiting" in main.dataset; // for data: nothing but the state of the sources can be updated
+  // Until there is data, only the state of the sources can be updated.
+  const isWaiting = "waiting" in main.dataset;
   let interval = Number(main.dataset.reloadSeconds || 0) * 1000 || UPDATE_INTERVAL_MS;
   let added = 0;
   let timer = 0;
   let loading = false;
 
   const duration = (seconds) => {
-    for (const [unit, name] of [[31557600, "y"], [86400, "d"], [3600, "h"], [60, "min"]]) {
+    for (const [unit, name] of [
+      [31557600, "y"],
+      [86400, "d"],
+      [3600, "h"],
+      [60, "min"],
+    ]) {
       if (seconds >= unit) return `${Math.floor(seconds / unit)} ${name}`;
     }
     return `${Math.floor(seconds)} s`;
@@ -26,7 +32,9 @@
   let loadedAt = performance.now();
   const tick = () => {
     for (const element of document.querySelectorAll("[data-age]")) {
-      element.textContent = duration(Number(element.dataset.age) + (performance.now() - loadedAt) / 1000);
+      element.textContent = duration(
+        Number(element.dataset.age) + (performance.now() - loadedAt) / 1000,
+      );
     }
     for (const element of document.querySelectorAll("[data-ago]")) {
       const seconds = (Date.now() - Date.parse(element.dataset.ago)) / 1000;
@@ -38,7 +46,8 @@
   const refocus = (part, focused) => {
     if (!focused) return;
     const candidates = [...part.querySelectorAll("a[href], summary, [tabindex='0']")];
-    const target = candidates.find((element) => element.outerHTML === focused.html) || candidates[focused.index];
+    const target =
+      candidates.find((element) => element.outerHTML === focused.html) || candidates[focused.index];
     if (target) target.focus({ preventScroll: true });
   };
 
@@ -51,7 +60,9 @@
       const focused = active && { html: active.outerHTML, index: candidates.indexOf(active) };
       const opened = [...old.querySelectorAll("details")].map((element) => element.open);
       old.replaceWith(document.adoptNode(part));
-      part.querySelectorAll("details").forEach((element, index) => { element.open = opened[index] || false; });
+      part.querySelectorAll("details").forEach((element, index) => {
+        element.open = opened[index] || false;
+      });
       refocus(part, focused);
     }
   };
@@ -76,7 +87,8 @@
       replaceLiveParts(fresh);
       loadedAt = performance.now();
       tick();
-      if (!isWaiting) interval = Number(freshMain.dataset.reloadSeconds || 0) * 1000 || UPDATE_INTERVAL_MS;
+      if (!isWaiting)
+        interval = Number(freshMain.dataset.reloadSeconds || 0) * 1000 || UPDATE_INTERVAL_MS;
       // The freshness is on the page already: this repeats it for screen readers.
       announce.className = added > 0 ? "" : "visually-hidden";
       if (added > 0) {
@@ -98,12 +110,15 @@
     timer = window.setTimeout(update, EVENT_DELAY_MS);
   };
 
-  // Only a visible page listens: a browser has few connections to one host, and each stream takes one.
+  // Only a visible page listens: browsers limit the connections to a host, and a stream takes one.
   let stream = null;
   const listen = () => {
     if (stream || document.hidden) return;
     stream = new EventSource(new URL("events", root));
-    stream.addEventListener("incidents", () => { added += 1; updateSoon(); });
+    stream.addEventListener("incidents", () => {
+      added += 1;
+      updateSoon();
+    });
     stream.addEventListener("sources", updateSoon);
     stream.addEventListener("reset", updateSoon);
   };
@@ -118,7 +133,9 @@
   };
   document.addEventListener("visibilitychange", onVisibilityChange);
   window.addEventListener("pagehide", leave);
-  window.addEventListener("pageshow", (event) => { if (event.persisted) onVisibilityChange(); });
+  window.addEventListener("pageshow", (event) => {
+    if (event.persisted) onVisibilityChange();
+  });
   listen();
   window.setInterval(tick, 1000);
   tick();

@@ -2,14 +2,14 @@
 //!
 //! At the real upstream, a lone call takes about 1.5 s, and seven concurrent calls take about 4 s
 //! each. The model here fits both with one factor `F`: with `n` calls in flight, each progresses at
-//! the rate `1 / (1 + F·(n−1)²)`. A lone call takes `latency`, and `n` calls that start together take
-//! `latency × (1 + F·(n−1)²)`. The model is convex, like a shared resource that thrashes: a few
-//! concurrent calls gain throughput, many lose it. So a client can find a best number of calls, about
-//! five with the default factor.
+//! the rate `1 / (1 + F·(n−1)²)`. A lone call takes `latency`, and `n` calls that start together
+//! take `latency × (1 + F·(n−1)²)`. The model is convex, like a shared resource that thrashes: a few
+//! concurrent calls gain throughput, many lose it. So there is a best number of calls for a client
+//! to find, about five with the default factor.
 //!
 //! Calls start and end, so the rate changes while a call is in flight. A virtual clock keeps that
-//! simple: it runs at the current rate, and a call is done when the clock has advanced by the call's
-//! work since the call started.
+//! simple: it runs at the current rate, and a call is done when the clock has advanced by the
+//! call's work since the call started.
 
 use std::time::Duration;
 

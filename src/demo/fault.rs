@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use http::{HeaderValue, StatusCode};
 
-/// What an endpoint does instead of answering. It happens after the call's latency, and only to calls
-/// with the right credentials.
+/// What an endpoint does instead of answering. It happens after the call's latency, and only to
+/// calls with the right credentials.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// Sends nothing, not even a status.

@@ -31,8 +31,8 @@ pub use server::Upstream;
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::InvalidInput`], with a message for users, for bad usage or a fixture that cannot
-/// be read; else the error from binding the address or from listening to signals.
+/// [`io::ErrorKind::InvalidInput`], with a message for users, for bad usage or a fixture that
+/// cannot be read; else the error from binding the address or from listening to signals.
 pub async fn run(args: Args) -> io::Result<()> {
     let user = args.curl_user();
     let options = Options::try_from(args)

@@ -35,7 +35,7 @@ impl Upstream {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         };
-        // Before loading the data, which can take a while, so that a port in use is reported at once.
+        // Loading the data can take a while; an address in use is to be reported at once.
         let listener = TcpListener::bind(address).await.map_err(named)?;
         let address = listener.local_addr().map_err(named)?;
         let service = tokio::task::spawn_blocking(|| Service::new(options))

@@ -1,5 +1,6 @@
-// The pages in a real Chromium: no console error, no policy violation, nothing that axe finds; by keyboard, in the dark,
-// narrow, without JavaScript, on a bad day, and live. The upstream is scripted here, so that its data can change.
+// The pages in Chromium: without console errors, policy violations or findings of axe; by keyboard,
+// dark, narrow, without JavaScript, with failing sources, live, and behind a proxy. The upstream is
+// scripted here, so that its data can change.
 //
 // usage: node page.mjs GATEWAY-BINARY TOOLS-FOLDER
 import assert from "node:assert/strict";
@@ -16,19 +17,35 @@ const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const shots = join(tools, "screenshots");
 mkdirSync(shots, { recursive: true });
 
-// --- The upstream -----------------------------------------------------------------------------------------------------
+// --- The upstream --------------------------------------------------------------------------------
 
 const evil = "<script>alert(1)</script>";
 const fixtures = new URL("../../fixtures/", import.meta.url);
 const bodies = new Map();
-for (const name of ["identities", "denial", "intrusion", "executable", "misuse", "unauthorized", "probing", "other"]) {
+for (const name of [
+  "identities",
+  "denial",
+  "intrusion",
+  "executable",
+  "misuse",
+  "unauthorized",
+  "probing",
+  "other",
+]) {
   bodies.set(name, readFileSync(new URL(`${name}.json`, fixtures), "utf8"));
 }
 const add = (source, record) => {
   bodies.set(source, bodies.get(source).replace(/\]\s*\}\s*$/, `,${JSON.stringify(record)}]}`));
 };
-for (const id of [".", "a/b"]) add("misuse", { employee_id: id, priority: "critical", timestamp: 1632400000 });
-add("misuse", { employee_id: `${evil}"'`, priority: "critical", timestamp: 1632400000, [evil]: evil, note: "\" onload=\"x" });
+for (const id of [".", "a/b"])
+  add("misuse", { employee_id: id, priority: "critical", timestamp: 1632400000 });
+add("misuse", {
+  employee_id: `${evil}"'`,
+  priority: "critical",
+  timestamp: 1632400000,
+  [evil]: evil,
+  note: '" onload="x',
+});
 
 let open = false; // answers nothing until it is
 const failing = new Set();
@@ -44,42 +61,53 @@ const upstream = createServer((incoming, response) => {
 });
 await new Promise((ready) => upstream.listen(0, "127.0.0.1", ready));
 
-// --- The gateway ------------------------------------------------------------------------------------------------------
+// --- The gateway ---------------------------------------------------------------------------------
 
-const freePort = () => new Promise((done) => {
-  const probe = createServer().listen(0, "127.0.0.1", () => {
-    const { port } = probe.address();
-    probe.close(() => done(port));
+const freePort = () =>
+  new Promise((done) => {
+    const probe = createServer().listen(0, "127.0.0.1", () => {
+      const { port } = probe.address();
+      probe.close(() => done(port));
+    });
   });
-});
 const port = await freePort();
 const log = [];
-const gateway = spawn(binary, ["serve", "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${await freePort()}`], {
-  env: {
-    ...process.env,
-    ELEVATE_USERNAME: "demo",
-    ELEVATE_PASSWORD: "demo",
-    ELEVATE_BASE_URL: `http://127.0.0.1:${upstream.address().port}`,
-    INCIDENT_GATEWAY__CACHE__TTL: "2s",
-    INCIDENT_GATEWAY__UPSTREAM__RETRIES: "0",
+const gateway = spawn(
+  binary,
+  ["serve", "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${await freePort()}`],
+  {
+    env: {
+      ...process.env,
+      ELEVATE_USERNAME: "demo",
+      ELEVATE_PASSWORD: "demo",
+      ELEVATE_BASE_URL: `http://127.0.0.1:${upstream.address().port}`,
+      INCIDENT_GATEWAY__CACHE__TTL: "2s",
+      INCIDENT_GATEWAY__UPSTREAM__RETRIES: "0",
+    },
+    stdio: ["ignore", "ignore", "pipe"],
   },
-  stdio: ["ignore", "ignore", "pipe"],
-});
+);
 gateway.stderr.on("data", (text) => log.push(text.toString()));
 const base = `http://127.0.0.1:${port}`;
 
-// --- A proxy that serves the gateway below /gateway/ ------------------------------------------------------------------
+// --- A proxy that serves the gateway below /gateway/ ---------------------------------------------
 
-// Like nginx's `location /gateway/ { proxy_pass http://gateway/; }`, it resolves what is escaped in a path.
+// Like nginx's `location /gateway/ { proxy_pass http://gateway/; }`, it resolves escapes in paths.
 const proxyServer = createServer((incoming, outgoing) => {
   const [path, query] = incoming.url.split("?");
   if (!path.startsWith("/gateway/")) return outgoing.writeHead(404).end();
-  const target = encodeURI(decodeURIComponent(path.slice("/gateway".length))).replace(/[?#]/g, encodeURIComponent);
+  const target = encodeURI(decodeURIComponent(path.slice("/gateway".length))).replace(
+    /[?#]/g,
+    encodeURIComponent,
+  );
   const { method, headers } = incoming;
-  const forward = request({ port, method, headers, path: query === undefined ? target : `${target}?${query}` }, (answer) => {
-    outgoing.writeHead(answer.statusCode, answer.headers);
-    answer.pipe(outgoing);
-  });
+  const forward = request(
+    { port, method, headers, path: query === undefined ? target : `${target}?${query}` },
+    (answer) => {
+      outgoing.writeHead(answer.statusCode, answer.headers);
+      answer.pipe(outgoing);
+    },
+  );
   outgoing.on("close", () => forward.destroy());
   forward.on("error", () => outgoing.destroy());
   return forward.end();
@@ -87,12 +115,20 @@ const proxyServer = createServer((incoming, outgoing) => {
 await new Promise((ready) => proxyServer.listen(0, "127.0.0.1", ready));
 const proxy = `http://127.0.0.1:${proxyServer.address().port}/gateway`;
 
-// --- The browser ------------------------------------------------------------------------------------------------------
+// --- The browser ---------------------------------------------------------------------------------
 
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+  args: [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+  ],
 });
 
 const complaints = [];
@@ -102,31 +138,52 @@ const tab = async (options = {}) => {
   page.on("console", (message) => {
     // A 4xx or 5xx page is written to the console as an error, and is one here on purpose.
     const status = /the server responded with a status of (400|404|503)/.test(message.text());
-    if (["error", "warning"].includes(message.type()) && !status) complaints.push(`${page.url()}: ${message.text()}`);
+    if (["error", "warning"].includes(message.type()) && !status)
+      complaints.push(`${page.url()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => complaints.push(`${page.url()}: ${error.message}`));
-  page.on("dialog", (dialog) => { complaints.push(`${page.url()}: a dialog`); dialog.dismiss(); });
+  page.on("dialog", (dialog) => {
+    complaints.push(`${page.url()}: a dialog`);
+    dialog.dismiss();
+  });
   if (options.javaScriptEnabled !== false) {
-    await page.addInitScript(() => addEventListener("securitypolicyviolation", (event) => {
-      console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI}`);
-    }));
+    await page.addInitScript(() =>
+      addEventListener("securitypolicyviolation", (event) => {
+        console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI}`);
+      }),
+    );
   }
   return page;
 };
 const check = async (page, name) => {
   await page.screenshot({ path: join(shots, `${name}.png`) });
   await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, {
-    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-  }));
-  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join("\n")}`);
+  const { violations } = await page.evaluate(() =>
+    globalThis.axe.run(document, {
+      runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    }),
+  );
+  const found = violations.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes.map((node) => `${node.html} ${node.failureSummary}`).join("\n")}`,
+  );
   assert.deepEqual(found, [], `axe on ${name}`);
 };
 
 const tests = {
   async "before there is data a page says what it waits for, and shows the data when it arrives"() {
-    const [page, employee, plain, unknown] = [await tab(), await tab(), await tab({ javaScriptEnabled: false }), await tab()];
-    const all = [[page, "/"], [employee, "/employees/1234"], [plain, "/"], [unknown, "/employees/nobody"]];
+    const [page, employee, plain, unknown] = [
+      await tab(),
+      await tab(),
+      await tab({ javaScriptEnabled: false }),
+      await tab(),
+    ];
+    const all = [
+      [page, "/"],
+      [employee, "/employees/1234"],
+      [plain, "/"],
+      [unknown, "/employees/nobody"],
+    ];
     for (const [each, path] of all) {
       const started = Date.now();
       const response = await each.goto(base + path);
@@ -157,7 +214,10 @@ const tests = {
     const requested = [];
     page.on("request", (request) => requested.push(new URL(request.url()).pathname));
     await page.goto(`${proxy}/`);
-    assert.equal(await page.evaluate(() => getComputedStyle(document.querySelector(".panel")).borderTopStyle), "solid");
+    assert.equal(
+      await page.evaluate(() => getComputedStyle(document.querySelector(".panel")).borderTopStyle),
+      "solid",
+    );
     await page.click("a[rel=next]");
     await page.check("input[name=type][value=misuse]");
     await page.click("button[type=submit]");
@@ -168,14 +228,19 @@ const tests = {
     assert.equal(page.url(), `${proxy}/`);
     for (const id of [".", "a/b"]) {
       await page.goto(`${proxy}/?type=misuse&since=1632400000`);
-      await page.locator("table.employees tbody a", { hasText: new RegExp(`^${id.replace(".", "\\.")}$`) }).click();
+      await page
+        .locator("table.employees tbody a", { hasText: new RegExp(`^${id.replace(".", "\\.")}$`) })
+        .click();
       assert.equal(await page.textContent("h1 .id"), id);
       assert.equal(await page.locator("table.incidents tbody tr").count(), 1);
       await Promise.all([page.waitForNavigation(), page.click("text=The same as JSON")]);
       assert.match(await page.textContent("body"), /"critical":/);
     }
     assert.ok(requested.includes("/gateway/events"), "the script listens below the path");
-    assert.deepEqual(requested.filter((path) => !path.startsWith("/gateway/")), []);
+    assert.deepEqual(
+      requested.filter((path) => !path.startsWith("/gateway/")),
+      [],
+    );
     await page.context().close();
   },
 
@@ -187,9 +252,19 @@ const tests = {
       ["narrow", { colorScheme: "light", viewport: { width: 360, height: 800 } }],
     ]) {
       const page = await tab(options);
-      for (const [kind, path] of [["overview", "/"], ["employee", "/employees/1234"], ["empty", "/?until=1"], ["refused", "/?since=x"], ["unknown", "/employees/nobody"]]) {
+      for (const [kind, path] of [
+        ["overview", "/"],
+        ["employee", "/employees/1234"],
+        ["empty", "/?until=1"],
+        ["refused", "/?since=x"],
+        ["unknown", "/employees/nobody"],
+      ]) {
         await page.goto(base + path);
-        await page.evaluate(() => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
+        await page.evaluate(() =>
+          document.querySelectorAll("details").forEach((each) => {
+            each.open = true;
+          }),
+        );
         await check(page, `${kind}-${name}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(wide <= 0, `${kind}-${name} is ${wide} px too wide`);
@@ -216,7 +291,10 @@ const tests = {
     assert.ok(await page.isChecked("input[value=critical]"));
     const shared = await tab();
     await shared.goto(page.url());
-    assert.equal(await shared.textContent("table.employees"), await page.textContent("table.employees"));
+    assert.equal(
+      await shared.textContent("table.employees"),
+      await page.textContent("table.employees"),
+    );
     assert.equal(await shared.locator(".tally.low strong").textContent(), "0");
     // On to an employee, whose page keeps the filter.
     await shared.locator("table.employees tbody a").nth(1).focus();
@@ -238,7 +316,7 @@ const tests = {
     await page.click("button[type=submit]");
     assert.match(page.url(), /type=denial/);
     await page.locator("table.employees tbody a").first().click();
-    assert.ok(await page.locator("table.incidents tbody tr").count() > 0);
+    assert.ok((await page.locator("table.incidents tbody tr").count()) > 0);
     await page.context().close();
   },
 
@@ -256,12 +334,19 @@ const tests = {
     await page.goto(base);
     await page.waitForTimeout(500);
     await page.locator("table.employees tbody a").first().focus();
-    await page.evaluate(() => { globalThis.sameDocument = true; });
+    await page.evaluate(() => {
+      globalThis.sameDocument = true;
+    });
     add("misuse", { employee_id: "just-now", priority: "critical", timestamp: Date.now() / 1000 });
-    await page.waitForSelector("table.employees tbody tr:first-child a:has-text('just-now')", { timeout: 15000 });
+    await page.waitForSelector("table.employees tbody tr:first-child a:has-text('just-now')", {
+      timeout: 15000,
+    });
     assert.match(await page.textContent("#announce"), /1 new record/);
     assert.ok(await page.evaluate(() => globalThis.sameDocument), "the page was not loaded again");
-    assert.ok(await page.evaluate(() => document.activeElement.matches("table.employees a")), "the focus stays");
+    assert.ok(
+      await page.evaluate(() => document.activeElement.matches("table.employees a")),
+      "the focus stays",
+    );
     await page.screenshot({ path: join(shots, "live.png") });
     await page.context().close();
   },
@@ -290,7 +375,11 @@ const tests = {
     clearTimeout(late);
     await page.context().close();
     // The script's own attempts to come back fail now, as they must.
-    complaints.splice(0, complaints.length, ...complaints.filter((text) => !/ERR_(CONNECTION_REFUSED|INCOMPLETE_CHUNKED)/.test(text)));
+    complaints.splice(
+      0,
+      complaints.length,
+      ...complaints.filter((text) => !/ERR_(CONNECTION_REFUSED|INCOMPLETE_CHUNKED)/.test(text)),
+    );
   },
 };
 

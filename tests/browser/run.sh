@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the browser tests. They need what .ci/install-web installs; without it they are skipped, said loudly, or fail when
-# INCIDENT_GATEWAY_NO_SKIP is set. Screenshots are left in target/web-tools/screenshots.
+# Runs the browser tests. They need what .ci/install-web installs. Without it they are skipped with
+# a message, or fail if INCIDENT_GATEWAY_NO_SKIP is set. Screenshots are in
+# target/web-tools/screenshots.
 #
 # usage: tests/browser/run.sh [BINARY]
 set -euo pipefail

@@ -1,8 +1,11 @@
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 
 use clap::Parser as _;
+use http::{HeaderValue, StatusCode};
 
 use super::*;
+use crate::demo::{Endpoint, Fault, Garbage};
 
 #[derive(Debug, clap::Parser)]
 struct Command {
@@ -42,7 +45,7 @@ fn without_flags_the_options_are_the_defaults() {
 #[test]
 fn numbers_durations_and_data_are_read() {
     let options =
-        parse("--listen 127.0.0.1:0 --latency 1s500ms --contention 0 --jitter 1 --fail 0.25 --retry-after 3 --gzip")
+        parse("--listen 127.0.0.1:0 --latency 1s500ms --contention 0 --retry-after 3 --gzip")
             .unwrap();
     assert_eq!((options.listen.port(), options.latency), (0, Duration::from_millis(1500)));
     assert_eq!((options.retry_after, options.gzip), (Some(3), true));

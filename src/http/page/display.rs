@@ -77,6 +77,11 @@ pub(super) fn truncate(text: &str, characters: usize) -> String {
     }
 }
 
+/// An employee id, with words in the place of an empty one.
+pub(super) fn employee_id(id: &str, characters: usize) -> String {
+    if id.is_empty() { "(empty id)".to_owned() } else { truncate(id, characters) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};

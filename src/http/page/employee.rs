@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use askama::Template;
 
 use super::Layout;
-use super::display::{DisplayTime, count, truncate};
+use super::display::{DisplayTime, count, employee_id, truncate};
 use super::links::{self, Pager, Root};
 use crate::decode::{Priority, members};
 use crate::join::{Employee, IncidentRef};
@@ -69,7 +69,7 @@ impl Page {
             let number = incidents.iter().filter(|(of, _)| *of == priority).count();
             (priority.as_str(), count(number), href(&links::with_priority(priority, filter), 0))
         });
-        let id = truncate(employee.id, 120);
+        let id = employee_id(employee.id, 120);
         Self {
             layout: Layout::new(format!("Employee {id}"), Root::PARENT, snapshot),
             id,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use askama::Template;
 
 use super::Layout;
-use super::display::{DisplayTime, count, truncate};
+use super::display::{DisplayTime, count, employee_id, truncate};
 use super::links::{self, Pager, Root};
 use super::timeline::{Chart, Timeline};
 use crate::decode::Priority;
@@ -41,7 +41,7 @@ impl Overview {
                 priorities[priority as usize] += 1;
                 sources[incident.source()] += 1;
                 incidents.push((incident.timestamp, priority));
-                // Incidents ascend by priority, then by time: the last is the latest of the highest.
+                // Incidents ascend by priority, then by time, so the last one decides.
                 highest = Some((priority, incident.timestamp));
             }
             if let Some((priority, latest)) = highest {
@@ -228,7 +228,7 @@ fn row(employee: &Employee<'_>, filter: &Filter, names: &[Arc<str>], now: System
     }
     let [low, medium, high, critical] = counts;
     Row {
-        id: truncate(employee.id, 60),
+        id: employee_id(employee.id, 60),
         href: links::employee(Root::SAME, employee.id, filter, names, 0),
         highest: highest.as_str(),
         critical,

@@ -8,7 +8,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use tokio::time::Instant;
 
-use super::display::truncate;
+use super::display::employee_id;
 use super::links::Root;
 use super::{Layout, ProblemPage, WaitingPage};
 use crate::http::Gateway;
@@ -24,8 +24,9 @@ use crate::snapshot::{Completeness, Snapshot};
 
 /// A page may use its own style, script, icon and event stream, and nothing else. Nobody may frame
 /// it, and its forms lead to itself.
-const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; \
-    connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; \
+    frame-ancestors 'none'";
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Prefer");
 
@@ -93,7 +94,7 @@ impl Gateway {
             let seconds = HeaderValue::from(layout.reload_seconds.unwrap_or_default());
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
             response.headers_mut().insert(header::RETRY_AFTER, seconds);
-            let employee = employee.map(|id| truncate(id, 120));
+            let employee = employee.map(|id| employee_id(id, 120));
             WaitingPage { layout, employee }.render()
         } else {
             let layout = if response.status() == StatusCode::SERVICE_UNAVAILABLE {
