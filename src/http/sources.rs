@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Gateway;
 use super::body::Body;
+use crate::sources::SourceId;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -30,6 +31,9 @@ struct Source<'a> {
     age_seconds: Option<f64>,
     records: usize,
     bytes: usize,
+    /// Absent for the identity table, which is no list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<bool>,
     last_success: Option<String>,
     last_attempt: Option<String>,
     last_duration_seconds: Option<f64>,
@@ -49,6 +53,7 @@ impl Gateway {
             age_seconds: source.age(now).map(|age| milliseconds(age.as_secs_f64())),
             records: source.records,
             bytes: source.bytes,
+            truncated: (id != SourceId::Identities).then_some(source.truncated),
             last_success: source.last_success.and_then(rfc3339),
             last_attempt: source.last_attempt.and_then(rfc3339),
             last_duration_seconds: source

@@ -26,6 +26,15 @@ impl Batch {
         }
     }
 
+    /// Whether the source said that there are more records than it sent.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        match self {
+            Self::Identities(_) => false,
+            Self::Incidents(incidents) => incidents.is_truncated(),
+        }
+    }
+
     /// How many records, or addresses, it has.
     #[must_use]
     pub fn records(&self) -> usize {

@@ -304,6 +304,8 @@ impl Refresh {
         }
         status.records = batch.records();
         status.bytes = batch.body().len();
+        let was_truncated = std::mem::replace(&mut status.truncated, batch.is_truncated());
+        warn_of_losses(&status, was_truncated, &batch);
         let before = state.replace_batch(Some(batch), status);
         if source == SourceId::Identities {
             let before = before.as_ref().map_or(0, Batch::records);
@@ -378,7 +380,8 @@ impl Refresh {
                 source = &*status.name,
                 "last good data is too old to stand in; source missing"
             );
-            let status = SourceStatus { fetched_at: None, records: 0, bytes: 0, ..status };
+            let status =
+                SourceStatus { fetched_at: None, records: 0, bytes: 0, truncated: false, ..status };
             drop(state.replace_batch(None, status));
             self.unpublished.note(now);
         }
@@ -398,6 +401,26 @@ impl Refresh {
             .filter_map(|source| source.newest().fetched_at?.instant_of_age(expired_age));
         let publish = self.publish_at().filter(|_| self.publication.is_none());
         due.chain(expiry).chain(publish).min().unwrap_or_else(|| Instant::now() + self.policy.ttl)
+    }
+}
+
+/// Warns of new data that is less than what the source has, or that names employees in vain.
+fn warn_of_losses(status: &SourceStatus, was_truncated: bool, batch: &Batch) {
+    if status.truncated && !was_truncated {
+        tracing::warn!(
+            source = &*status.name,
+            records = status.records,
+            "the source says that it has more records than it sent; the others are missing"
+        );
+    }
+    if let Batch::Identities(table) = batch
+        && table.oversized_ids() > 0
+    {
+        tracing::warn!(
+            source = &*status.name,
+            entries = table.oversized_ids(),
+            "employee ids of more than 256 bytes in the identity table are ignored"
+        );
     }
 }
 

@@ -341,3 +341,24 @@ async fn ages_do_not_follow_a_wall_clock_that_is_set() {
     let attempted = snapshot.sources[DENIAL].last_attempt.unwrap();
     assert_eq!(attempted, start_of_time - Duration::from_hours(24));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_source_is_truncated_while_its_data_says_that_there_is_more() {
+    let list = |members: &str| {
+        let record = r#"{"who":7,"priority":"low","timestamp":1}"#;
+        table(1, &format!(r#"{{"results":[{record}]{members}}}"#))
+    };
+    let denial = vec![list(""), list(r#","next":"/?page=2""#), list(r#","count":3"#), list("")];
+    let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
+    bench.until("all", complete).await;
+    let mut view = bench.snapshot().view.id();
+    assert!(!bench.snapshot().sources[DENIAL].truncated);
+    for is_truncated in [true, true, false] {
+        bench.until("the next", |snapshot| snapshot.view.id() != view).await;
+        let snapshot = bench.snapshot();
+        view = snapshot.view.id();
+        assert_eq!(snapshot.sources[DENIAL].truncated, is_truncated);
+        assert!(!snapshot.sources[SourceId::Identities].truncated);
+        assert_eq!(snapshot.completeness(Instant::now()), Completeness::Complete);
+    }
+}

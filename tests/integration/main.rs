@@ -19,6 +19,7 @@ mod overload;
 mod page;
 mod readiness;
 mod signals;
+mod sources;
 mod upstream_connections;
 mod upstream_faults;
 mod upstream_h2;
