@@ -97,3 +97,62 @@ fn series(
 fn count(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::clock::{FetchTime, WallClock};
+    use crate::join::join;
+    use crate::metrics;
+    use crate::snapshot::{Policy, SourceStatus, View};
+    use crate::sources::{PerSource, SourceId};
+
+    fn snapshot() -> Snapshot {
+        let names = PerSource::new("identities".into(), ["denial".into()]);
+        let mut sources = names.map(|_, name: &Arc<str>| SourceStatus::new(Arc::clone(name)));
+        sources[SourceId::Incidents(0)].fetched_at = Some(FetchTime::now(&WallClock::system()));
+        sources[SourceId::Incidents(0)].records = 7;
+        let second = Duration::from_secs(1);
+        Snapshot {
+            view: Arc::new(View::new(
+                0,
+                ["denial".into()].into(),
+                Box::new([None]),
+                join(None, &[None]),
+            )),
+            sources: Arc::new(sources),
+            policy: Policy { ttl: second, grace: second, stale_for: second },
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_describes_the_present_snapshot() {
+        let (sender, receiver) = watch::channel(Arc::new(snapshot()));
+        let mut registry = metrics::registry();
+        register(&mut registry, receiver);
+        advance(Duration::from_millis(2500)).await;
+        let page = metrics::encode(&registry);
+        for series in [
+            "source_age_seconds{source=\"denial\"} 2.5\n",
+            "source_records{source=\"identities\"} 0\n",
+            "source_records{source=\"denial\"} 7\n",
+            "incidents{type=\"denial\",priority=\"low\"} 0\n",
+            "unattributed{source=\"denial\",reason=\"unknown_ip\"} 0\n",
+            "employees 0\n",
+            "snapshot_age_seconds 2.5\n",
+        ] {
+            assert!(page.contains(&format!("\nincident_gateway_{series}")), "{series} in {page}");
+        }
+        assert!(!page.contains("source_age_seconds{source=\"identities\"}"), "it has no data");
+
+        let mut next = snapshot();
+        Arc::make_mut(&mut next.sources)[SourceId::Incidents(0)].fetched_at = None;
+        sender.send_replace(Arc::new(next));
+        let page = metrics::encode(&registry);
+        assert!(!page.contains("incident_gateway_source_age_seconds{"), "{page}");
+    }
+}

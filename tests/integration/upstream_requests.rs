@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::support::gateway::{Gateway, good_upstream, quick};
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET_ENCODED, one_source, settings};
 use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
 use incident_gateway::config;
@@ -228,4 +229,24 @@ async fn codings_are_named_in_any_case_and_listed() {
         let error = source.fetch().await.unwrap_err();
         assert_eq!(error.kind, Outcome::Decode, "{coding:?}");
     }
+}
+
+#[tokio::test]
+async fn a_callers_trace_does_not_label_the_refresh() {
+    let server = good_upstream().await;
+    let gateway = Gateway::start(&quick(&server.base_url()));
+    gateway.until("complete", |sources| sources["completeness"] == "complete").await;
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let traceparent = format!("00-{trace_id}-00f067aa0ba902b7-ff");
+    let answer = gateway.get_with("/incidents", &[("traceparent", &traceparent)]).await;
+    let returned = answer.header("traceparent");
+    assert!(returned.contains(trace_id) && returned.ends_with("-03"), "{returned}");
+
+    let calls = server.seen().len();
+    gateway.until("refreshed", |_| server.seen().len() >= calls + 16).await;
+    let seen = server.seen().split_off(calls);
+    let trace = |i: usize| TraceContext::parse(seen[i].header("traceparent").unwrap()).unwrap();
+    let traces: BTreeSet<_> = (0..16).map(|i| trace(i).trace_id().as_u128()).collect();
+    assert!(!traces.iter().any(|trace| format!("{trace:032x}") == trace_id));
+    assert!(traces.len() <= 3, "one trace for each refresh: {traces:?}");
 }
