@@ -15,13 +15,15 @@
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "mallopt has no safe interface")]
 pub fn keep_heaps_small() {
-    const THRESHOLD_BYTES: libc::c_int = 256 << 10;
+    const MMAP_THRESHOLD_BYTES: libc::c_int = 256 << 10;
+    // More than hyper allocates and frees for the header fields of each request.
+    const TRIM_THRESHOLD_BYTES: libc::c_int = 512 << 10;
     const HEAPS_PER_CORE: usize = 2;
     let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
     let heaps = libc::c_int::try_from(cores * HEAPS_PER_CORE).unwrap_or(libc::c_int::MAX);
     for (option, value) in [
-        (libc::M_MMAP_THRESHOLD, THRESHOLD_BYTES),
-        (libc::M_TRIM_THRESHOLD, THRESHOLD_BYTES),
+        (libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+        (libc::M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
         (libc::M_ARENA_MAX, heaps),
     ] {
         // SAFETY: `mallopt` takes two numbers, no pointers, and only changes later allocations.

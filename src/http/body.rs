@@ -1,4 +1,4 @@
-//! The body of an answer.
+//! The body of a response.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -9,11 +9,11 @@ use futures::stream::{BoxStream, StreamExt as _};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// The body of an answer: bytes that are there, or a stream of them.
+/// The body of a response: bytes in memory, or a stream of them.
 pub struct Body {
     content: Content,
-    /// The request's place among those in flight, held until the body is sent or dropped.
-    _place: Option<OwnedSemaphorePermit>,
+    /// The permit of a request that is in flight until this body is taken over or dropped.
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 enum Content {
@@ -31,22 +31,22 @@ impl Body {
     /// A body of these bytes.
     #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self { content: Content::Full(bytes.into()), _place: None }
+        Self { content: Content::Full(bytes.into()), _permit: None }
     }
 
-    /// A body whose bytes come over time.
+    /// A body of the bytes that a stream yields.
     #[must_use]
     pub fn stream(stream: BoxStream<'static, Bytes>) -> Self {
-        Self { content: Content::Stream(stream), _place: None }
+        Self { content: Content::Stream(stream), _permit: None }
     }
 
-    /// The same body, holding a place among the requests in flight.
+    /// The same body, which holds `permit` until it is dropped.
     #[must_use]
-    pub fn holding(self, place: OwnedSemaphorePermit) -> Self {
-        Self { _place: Some(place), ..self }
+    pub fn holding(self, permit: OwnedSemaphorePermit) -> Self {
+        Self { _permit: Some(permit), ..self }
     }
 
-    /// How many bytes it has, when that is known.
+    /// The length in bytes, when it is known.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         match &self.content {

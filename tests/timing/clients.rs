@@ -246,7 +246,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     stream.try_write(b"GET /incidents HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
     let began = Instant::now();
     stream.readable().await.unwrap();
-    // The kernel ends it without a word to the client, so what shows is that its place is free
+    // The kernel ends it without a word to the client, so what shows is that its permit is free
     // again.
     while get(gateway.running.address, "/sources").await.status == 503 {
         assert!(began.elapsed() < Duration::from_secs(20), "the client is still connected");
@@ -262,7 +262,7 @@ async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered()
         gateway_that_waits(Duration::from_secs(3), |config| config.limits.max_requests = 4).await;
     let address = gateway.running.address;
     let began = Instant::now();
-    // The probing below may be there before one of them; each tries until it has its place.
+    // The probing below may be there before one of them; each tries until it has its permit.
     let waits = move || async move {
         loop {
             let answer = get(address, "/incidents").await;
@@ -272,7 +272,7 @@ async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered()
         }
     };
     let waiting: Vec<_> = (0..4).map(|_| tokio::spawn(waits())).collect();
-    // Each of the four has its place once a fifth finds none.
+    // Each of the four has its permit once a fifth finds none.
     let refused = loop {
         let answer = get_with(address, "/incidents", &[("Prefer", "wait=0")]).await;
         if answer.problem() == "overloaded" {
@@ -301,7 +301,7 @@ async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered()
         let answer = waiting.await.unwrap();
         assert!(answer.status == 200 || answer.problem() == "no-data", "{}", answer.text());
     }
-    assert_ne!(get(address, "/sources").await.status, 503, "the places are free again");
+    assert_ne!(get(address, "/sources").await.status, 503, "the permits are free again");
 }
 
 #[tokio::test]
@@ -329,12 +329,12 @@ async fn connections_beyond_the_limit_get_an_answer_and_no_second_one() {
     drop(inside.pop());
     let began = Instant::now();
     while get(address, "/incidents").await.status != 200 {
-        assert!(began.elapsed() < AT_ONCE, "the place is taken still");
+        assert!(began.elapsed() < AT_ONCE, "the permit is still taken");
     }
 }
 
 #[tokio::test]
-async fn with_every_spare_place_taken_connections_wait_for_their_turn() {
+async fn connections_beyond_all_permits_wait_for_their_turn() {
     let (_server, gateway) = gateway_with_limits(|limits| {
         limits.max_connections = 1;
         limits.idle_timeout = Duration::from_secs(2);
@@ -349,7 +349,7 @@ async fn with_every_spare_place_taken_connections_wait_for_their_turn() {
     assert_eq!(
         gateway.admin("/healthz").await.status,
         200,
-        "the admin listener has places of its own"
+        "the admin listener has permits of its own"
     );
     assert_eq!(
         timeout(AT_ONCE, waiting).await.unwrap().unwrap().text(),

@@ -25,7 +25,8 @@ pub(in crate::http) struct LimitsLayer {
 
 impl LimitsLayer {
     /// At most as many requests are in flight at once as `permits` holds. A request is in flight
-    /// until its response's body has been sent.
+    /// until its connection has taken the whole response over. How long a client then takes to
+    /// read it is bounded by `limits.min_send_rate`.
     pub(in crate::http) fn new(permits: Arc<Semaphore>) -> Self {
         Self { permits }
     }
