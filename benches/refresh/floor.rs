@@ -1,5 +1,4 @@
-//! A client that downloads the eight bodies, validates them, and keeps them: the floor of a cold
-//! start, and of what a refresh costs callers.
+//! The floor: a bare client that downloads the eight bodies, validates and keeps them.
 
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -11,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::Upstream;
 
-/// From exec to exit.
+/// The time from exec to exit.
 pub(crate) fn time(how: &str, upstream: &Upstream) -> Duration {
     let started = Instant::now();
     let status = Command::new(std::env::current_exe().unwrap())
@@ -22,8 +21,8 @@ pub(crate) fn time(how: &str, upstream: &Upstream) -> Duration {
     started.elapsed()
 }
 
-/// A process of the gateway's background's niceness that downloads all at once and validates, again
-/// and again; ended when this is dropped.
+/// A process that keeps downloading and validating at the niceness of the gateway's background;
+/// killed when this is dropped.
 pub(crate) struct Refreshing(Child);
 
 impl Refreshing {
@@ -40,9 +39,9 @@ impl Drop for Refreshing {
     }
 }
 
-/// Begins to download and validate every `period`.
+/// Starts a download every `period`.
 pub(crate) fn keep_refreshing(address: &str, period: Duration) {
-    // Threads that are started from here on have it too.
+    // Threads that start later inherit it.
     rustix::process::setpriority_process(None, 10).unwrap();
     loop {
         let began = Instant::now();

@@ -1,4 +1,4 @@
-//! The gateway's process, and a caller of it.
+//! The gateway's process, and a client of it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ pub(crate) struct Gateway {
     admin: SocketAddr,
 }
 
-/// An answer, as far as it matters here.
+/// What the benches use of an answer.
 pub(crate) struct Answer {
     pub(crate) is_complete: bool,
     pub(crate) body: Vec<u8>,
@@ -23,7 +23,7 @@ impl Gateway {
     /// Starts it and waits until it listens.
     pub(crate) fn start(upstream: &Upstream, ttl: &str) -> Self {
         let [address, admin] = [(); 2].map(|()| {
-            // Free a moment ago, and so most likely still.
+            // A port that was free a moment ago is most likely free still.
             TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
         });
         let child = Command::new(env!("CARGO_BIN_EXE_incident-gateway"))
@@ -55,7 +55,7 @@ impl Gateway {
         get(self.address, target, &headers)
     }
 
-    /// How many refreshes have ended.
+    /// The number of refreshes that have ended.
     pub(crate) fn refreshes(&self) -> u64 {
         let page = String::from_utf8(get(self.admin, "/metrics", "").body).unwrap();
         let count = page
@@ -64,7 +64,7 @@ impl Gateway {
         count.map_or(0, |count| count.parse().unwrap())
     }
 
-    /// A line of `/proc/<pid>/status`, in bytes.
+    /// A value of `/proc/<pid>/status`, in bytes.
     pub(crate) fn memory(&self, line: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line =

@@ -1,23 +1,24 @@
-//! Callers of the gateway, and how long each of their requests took.
+//! Callers of the gateway, and the latencies of their requests.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{self, MissedTickBehavior, sleep};
 
 use super::Gateway;
 use super::exchange::exchange;
 
-const LASTS: Duration = Duration::from_secs(5);
+/// How long a load lasts.
+const LOAD_DURATION: Duration = Duration::from_secs(5);
 
-/// So many connections, each of which asks for the target once in `every`; where that is zero, one
-/// request after the other.
+/// Connections that each send a request every `interval`, or, where that is zero, as soon as the
+/// last is answered.
 pub(crate) struct Load {
     what: What,
     pub(crate) coding: &'static str,
     connections: usize,
-    every: Duration,
+    interval: Duration,
 }
 
 enum What {
@@ -33,7 +34,7 @@ pub(crate) const LOADS: [(&str, Load); 6] = [
             what: What::Probe,
             coding: "identity",
             connections: 16,
-            every: Duration::from_millis(20),
+            interval: Duration::from_millis(20),
         },
     ),
     (
@@ -42,7 +43,7 @@ pub(crate) const LOADS: [(&str, Load); 6] = [
             what: What::Employee,
             coding: "identity",
             connections: 16,
-            every: Duration::from_millis(20),
+            interval: Duration::from_millis(20),
         },
     ),
     (
@@ -51,7 +52,7 @@ pub(crate) const LOADS: [(&str, Load); 6] = [
             what: What::Document,
             coding: "gzip",
             connections: 2,
-            every: Duration::from_millis(200),
+            interval: Duration::from_millis(200),
         },
     ),
     (
@@ -60,23 +61,28 @@ pub(crate) const LOADS: [(&str, Load); 6] = [
             what: What::Document,
             coding: "identity",
             connections: 1,
-            every: Duration::from_millis(250),
+            interval: Duration::from_millis(250),
         },
     ),
-    // As `--bench serving` has it. Of whole documents that would measure the load, which cannot
+    // As in `--bench serving`. With whole documents it would measure this process, which cannot
     // read so many at once.
     (
         "busy healthz, 64",
-        Load { what: What::Probe, coding: "identity", connections: 64, every: Duration::ZERO },
+        Load { what: What::Probe, coding: "identity", connections: 64, interval: Duration::ZERO },
     ),
     (
         "busy employee, 64",
-        Load { what: What::Employee, coding: "identity", connections: 64, every: Duration::ZERO },
+        Load {
+            what: What::Employee,
+            coding: "identity",
+            connections: 64,
+            interval: Duration::ZERO,
+        },
     ),
 ];
 
 impl Load {
-    /// What is asked for: where it is an employee, the document's first.
+    /// The path to request; the employee is the first of the document.
     pub(crate) fn target(&self, gateway: &Gateway) -> String {
         match self.what {
             What::Probe => "/healthz".to_owned(),
@@ -96,8 +102,8 @@ impl Load {
             self.coding
         );
         let callers = (0..self.connections).map(|caller| {
-            let begin = self.every.mul_f64(caller as f64 / self.connections as f64);
-            call(address, request.clone(), begin, self.every)
+            let begin = self.interval.mul_f64(caller as f64 / self.connections as f64);
+            call(address, request.clone(), begin, self.interval)
         });
         let mut latencies = runtime.block_on(futures::future::join_all(callers)).concat();
         latencies.sort();
@@ -105,7 +111,7 @@ impl Load {
     }
 }
 
-/// The callers begin one after the other, so that they do not all wait for the same answer.
+/// Callers start at different times, so that they do not all wait for the same answer.
 async fn call(
     address: SocketAddr,
     request: String,
@@ -116,12 +122,12 @@ async fn call(
     let started = Instant::now();
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut buffer = vec![0; 256 << 10];
-    let mut ticks = (!every.is_zero()).then(|| interval(every));
+    let mut ticks = (!every.is_zero()).then(|| time::interval(every));
     if let Some(ticks) = &mut ticks {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let mut latencies = Vec::new();
-    while started.elapsed() < LASTS {
+    while started.elapsed() < LOAD_DURATION {
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
         }
@@ -134,7 +140,7 @@ async fn call(
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// The latency that so many of a hundred requests did not exceed.
+    /// The latency that `of_hundred` percent of the requests did not exceed.
     pub(crate) fn percentile(&self, of_hundred: usize) -> Duration {
         self.0[(self.0.len() * of_hundred / 100).min(self.0.len() - 1)]
     }

@@ -1,9 +1,9 @@
-//! What a large refresh costs: the way from start to the first whole answer, memory, and the
+//! The cost of a large refresh: the time from start to the first complete answer, memory, and the
 //! latency of callers meanwhile.
 //!
 //! `cargo bench --bench refresh` runs all three; `-- cold`, `-- memory`, `-- latency` or `--
-//! endurance` runs one. The gateway is the real binary, a process of its own; so is the upstream,
-//! this bench started again, which gives other data each time it is asked. The floor is a bare
+//! endurance` runs one. The gateway is the real binary in a process of its own. So is the upstream,
+//! this bench started again, which sends other data at each call. The floor is a bare
 //! client that downloads the same bodies and validates them.
 
 #[path = "../support/exchange.rs"]
@@ -20,8 +20,8 @@ use upstream::Upstream;
 
 const RECORDS: u64 = 700_000;
 
-/// How often refreshes begin while latency is measured.
-const PERIOD: Duration = Duration::from_millis(400);
+/// The interval between refreshes while latency is measured.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(400);
 
 fn main() {
     let arguments: Vec<String> =
@@ -30,7 +30,7 @@ fn main() {
     match arguments[..] {
         ["serve-upstream", records] => upstream::serve(records.parse().unwrap()),
         ["floor", how, address] => floor::run(how, address),
-        ["keep-refreshing", address] => floor::keep_refreshing(address, PERIOD),
+        ["keep-refreshing", address] => floor::keep_refreshing(address, REFRESH_INTERVAL),
         ["cold"] => cold(),
         ["memory"] => memory(),
         ["latency"] => latency(""),
@@ -57,7 +57,7 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Exec to listening and to the first complete answer, beside the floor; in turn.
+/// Time from exec to listening and to the first complete answer, in turn with the bare client's.
 fn cold() {
     const ROUNDS: usize = 7;
     let upstream = Upstream::start(RECORDS);
@@ -86,8 +86,8 @@ fn cold() {
     );
 }
 
-/// Peak and rest, as multiples of the upstream's data, for several sets of documents that callers
-/// use.
+/// Memory at its peak and at rest, as multiples of the upstream's data, for several sets of
+/// documents that callers ask for.
 fn memory() {
     const TTL: Duration = Duration::from_secs(1);
     const JSON: &str = "application/json";
@@ -128,7 +128,7 @@ fn memory() {
             ask();
         }
         let peak = gateway.memory("VmHWM");
-        // Between two refreshes it is smallest.
+        // The smallest of samples over one interval is that between two refreshes.
         let samples = (0..40).map(|_| {
             std::thread::sleep(TTL / 40);
             gateway.memory("VmRSS")
@@ -145,9 +145,8 @@ fn memory() {
     }
 }
 
-/// The 99th percentile of warm answers at rest, while one refresh follows the other, and, the
-/// floor, while a bare client downloads and validates the same as often in a process of its own of
-/// the same niceness; in turn.
+/// The 99th percentile of warm answers, in turn at rest, during refreshes, and, as the floor, while
+/// a bare client of the same niceness downloads and validates the same data as often.
 fn latency(answers: &str) {
     const ROUNDS: usize = 5;
     let upstream = Upstream::start(RECORDS);
@@ -166,7 +165,7 @@ fn latency(answers: &str) {
         let measure = |ttl: Duration| {
             let gateway = Gateway::start(&upstream, &format!("{}ms", ttl.as_millis()));
             let target = load.target(&gateway);
-            // What is asked for is made ready, and kept ready.
+            // A first request, so that each refresh renders the answer ahead.
             gateway.get(&target, load.coding);
             std::thread::sleep(Duration::from_millis(300));
             let before = gateway.refreshes();
@@ -179,7 +178,7 @@ fn latency(answers: &str) {
         let rarely = Duration::from_hours(1);
         let mut refreshes = 0;
         let rounds = [(); ROUNDS].map(|()| {
-            let (rest, (during, count)) = (measure(rarely).0, measure(PERIOD));
+            let (rest, (during, count)) = (measure(rarely).0, measure(REFRESH_INTERVAL));
             refreshes += count;
             let _refreshing = floor::Refreshing::start(&upstream);
             [rest, during, measure(rarely).0]

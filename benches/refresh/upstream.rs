@@ -1,4 +1,4 @@
-//! An upstream without delay: prepared bodies over HTTP/1.1, two sets of them in turn.
+//! An upstream without delay, which serves two sets of prepared bodies in turn over HTTP/1.1.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -32,7 +32,7 @@ impl Upstream {
         Self { address: address.to_owned(), bytes: bytes.parse().unwrap(), child }
     }
 
-    /// The size of all bodies together.
+    /// The size of all bodies together, in MB.
     pub(crate) fn megabytes(&self) -> f64 {
         self.bytes as f64 / 1e6
     }
@@ -45,14 +45,14 @@ impl Drop for Upstream {
     }
 }
 
-/// An endpoint's answers, each sent as often as the other.
+/// An endpoint with its two answers, sent in turn.
 struct Source {
     path: &'static str,
     answers: [Vec<u8>; 2],
     asked: AtomicUsize,
 }
 
-/// Serves until the process is ended; prints its address and the size of its data.
+/// Prints the address and the size of the data, and serves until the process is killed.
 pub(crate) fn serve(records: u64) {
     let employees = Plan::usual_employees(records);
     let plans = [7, 8].map(|seed| Plan { incidents: records, employees, seed });
@@ -80,7 +80,7 @@ fn answer(body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Answers one request after another; who goes away is gone.
+/// Answers one request after another until the client leaves.
 fn converse(mut stream: &TcpStream, sources: &[Source]) {
     stream.set_nodelay(true).unwrap();
     let mut path = String::new();
