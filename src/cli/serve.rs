@@ -36,6 +36,7 @@ pub struct Args {
 ///
 /// The errors of the configuration; without `--demo`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
+    keep_heaps_small();
     let overrides =
         Overrides { config: args.config, listen: args.listen, admin_listen: args.admin_listen };
     let config = config::load(&overrides, environment)?;
@@ -46,7 +47,6 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Ok(log) => log,
         Err(code) => return Ok(code),
     };
-    keep_heaps_small();
     warn_of_open_listener(&config);
     raise_file_limit(&config);
     let runtime = match runtime() {

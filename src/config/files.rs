@@ -39,13 +39,10 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConfigErrorKind> {
 fn read_text(path: &Path, limit: u64) -> Result<String, ConfigErrorKind> {
     let shown = || path.display().to_string();
     let bytes = read(path, limit)?;
-    let bytes = match bytes.as_slice() {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-            return Err(ConfigErrorKind::FileUtf16 { path: shown() });
-        }
-        [0xef, 0xbb, 0xbf, text @ ..] => text,
-        text => text,
-    };
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(ConfigErrorKind::FileUtf16 { path: shown() });
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let text =
         std::str::from_utf8(bytes).map_err(|_| ConfigErrorKind::FileNotUtf8 { path: shown() })?;
     Ok(text.to_owned())

@@ -31,9 +31,10 @@ fn answer(mut stream: &TcpStream) -> Option<()> {
     let mut lines = BufReader::new(stream).lines();
     let request = lines.next()?.ok()?;
     while !lines.next()?.ok()?.is_empty() {}
-    let body = match request.contains("/identities/") {
-        true => "{}".to_owned(),
-        false => format!("{{\"results\":[{}]}}", [RECORD; 5000].join(",")),
+    let body = if request.contains("/identities/") {
+        "{}".to_owned()
+    } else {
+        format!("{{\"results\":[{}]}}", vec![RECORD; 5000].join(","))
     };
     let length = body.len();
     let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";

@@ -23,7 +23,7 @@ impl Running {
     /// The lines up to the first that contains `text`.
     fn lines_until(&mut self, text: &str) -> Vec<String> {
         let mut lines = Vec::new();
-        while let Some(line) = self.stderr.next() {
+        for line in self.stderr.by_ref() {
             lines.push(line.unwrap());
             if lines.last().unwrap().contains(text) {
                 return lines;
