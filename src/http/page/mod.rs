@@ -5,6 +5,7 @@ mod asset;
 mod display;
 mod employee;
 mod freshness_summary;
+mod layout;
 mod links;
 mod overview;
 mod query;
@@ -16,74 +17,15 @@ use std::sync::Arc;
 use askama::Template;
 use http::Response;
 use http::request::Parts;
-use tokio::time::Instant;
 
-use self::freshness_summary::FreshnessSummary;
+use self::layout::Layout;
 use self::links::Root;
 use self::query::{PageQuery, split_employee};
 use super::Gateway;
 use super::body::Body;
 use super::context::Context;
-use super::freshness;
 use super::problem::Problem;
 use super::query::Keys;
-use crate::snapshot::{Completeness, Snapshot};
-
-/// The bounds of the time after which a page without all data loads itself again. Between them it
-/// is the time of the next attempt at a missing source, so that pages back off as the gateway does.
-const MIN_RELOAD_SECONDS: u64 = 2;
-const MAX_RELOAD_SECONDS: u64 = 30;
-
-/// What every page has around its content.
-struct Layout {
-    title: String,
-    root: Root,
-    freshness: FreshnessSummary,
-    /// After how many seconds the page loads itself again, while it lacks data.
-    reload_seconds: Option<u64>,
-    /// Whether there is nothing on the page yet, so that a script has nothing to update.
-    is_waiting: bool,
-}
-
-impl Layout {
-    fn new(title: impl Into<String>, root: Root, snapshot: &Snapshot) -> Self {
-        let now = Instant::now();
-        let is_partial = snapshot.completeness(now) == Completeness::Partial;
-        Self {
-            title: title.into(),
-            root,
-            freshness: FreshnessSummary::new(snapshot, now),
-            reload_seconds: is_partial.then(|| reload_seconds(snapshot, now)),
-            is_waiting: false,
-        }
-    }
-
-    /// That of a page without content, which is replaced as soon as there is some.
-    fn waiting(title: impl Into<String>, root: Root, snapshot: &Snapshot) -> Self {
-        Self {
-            reload_seconds: Some(reload_seconds(snapshot, Instant::now())),
-            is_waiting: true,
-            ..Self::new(title, root, snapshot)
-        }
-    }
-
-    fn css(&self) -> String {
-        asset::CSS.url(self.root)
-    }
-
-    fn js(&self) -> String {
-        asset::JS.url(self.root)
-    }
-
-    fn icon(&self) -> String {
-        asset::ICON.url(self.root)
-    }
-}
-
-fn reload_seconds(snapshot: &Snapshot, now: Instant) -> u64 {
-    let next_attempt = freshness::retry_after(snapshot, now).as_secs();
-    next_attempt.clamp(MIN_RELOAD_SECONDS, MAX_RELOAD_SECONDS)
-}
 
 #[derive(Template)]
 #[template(path = "waiting.html")]

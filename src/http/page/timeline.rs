@@ -18,6 +18,9 @@ const MAX_BAR_HEIGHT: f64 = 94.0;
 /// parts fit above the highest bar.
 const MIN_PART_HEIGHT: f64 = 1.5;
 
+/// Bars have no links when the filter's query is longer: each link repeats it.
+const MAX_LINKED_QUERY_BYTES: usize = 2_048;
+
 /// The durations that a bar can stand for, in seconds.
 const STEPS_SECONDS: [f64; 20] = [
     1.0,
@@ -94,6 +97,7 @@ impl Timeline {
     pub(super) fn chart(&self, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Chart {
         let highest =
             self.bars.iter().map(|bar| bar.iter().sum::<usize>()).max().unwrap_or_default();
+        let has_links = links::query(filter, names, 0).len() <= MAX_LINKED_QUERY_BYTES;
         let bars = self.bars.iter().enumerate().filter(|(_, counts)| **counts != [0; 4]).map(
             |(index, counts)| {
                 let since = self.begin + index as f64 * self.step;
@@ -118,7 +122,7 @@ impl Timeline {
                 Bar {
                     x: index,
                     time: DisplayTime::new(since, now),
-                    href: links::overview(Root::SAME, &within, names, 0),
+                    href: has_links.then(|| links::overview(Root::SAME, &within, names, 0)),
                     parts: parts.collect(),
                     counts: [3, 2, 1, 0].map(|priority| count(counts[priority])),
                 }
@@ -170,7 +174,8 @@ pub(super) struct Chart {
 pub(super) struct Bar {
     pub(super) x: usize,
     pub(super) time: DisplayTime,
-    pub(super) href: String,
+    /// The overview of this interval.
+    pub(super) href: Option<String>,
     pub(super) parts: Vec<Part>,
     /// Critical first.
     pub(super) counts: [String; 4],

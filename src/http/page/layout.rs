@@ -1,0 +1,65 @@
+//! What every page has around its content: title, assets, links, and how fresh the data is.
+
+use tokio::time::Instant;
+
+use super::asset;
+use super::freshness_summary::FreshnessSummary;
+use super::links::Root;
+use crate::http::freshness;
+use crate::snapshot::{Completeness, Snapshot};
+
+/// A page that lacks data loads itself again when the next attempt at a missing source is due, so
+/// that pages back off as the gateway does, but not sooner or later than this.
+const MIN_RELOAD_SECONDS: u64 = 2;
+const MAX_RELOAD_SECONDS: u64 = 30;
+
+/// What every page has around its content.
+pub(super) struct Layout {
+    pub(super) title: String,
+    pub(super) root: Root,
+    pub(super) freshness: FreshnessSummary,
+    /// After how many seconds the page loads itself again, while it lacks data.
+    pub(super) reload_seconds: Option<u64>,
+    /// Whether there is no content yet, so that the script must load the whole page again.
+    pub(super) is_waiting: bool,
+}
+
+impl Layout {
+    pub(super) fn new(title: impl Into<String>, root: Root, snapshot: &Snapshot) -> Self {
+        let now = Instant::now();
+        let is_partial = snapshot.completeness(now) == Completeness::Partial;
+        Self {
+            title: title.into(),
+            root,
+            freshness: FreshnessSummary::new(snapshot, now),
+            reload_seconds: is_partial.then(|| reload_seconds(snapshot, now)),
+            is_waiting: false,
+        }
+    }
+
+    /// The layout of a page that only says what is missing, until there is content.
+    pub(super) fn waiting(title: impl Into<String>, root: Root, snapshot: &Snapshot) -> Self {
+        Self {
+            reload_seconds: Some(reload_seconds(snapshot, Instant::now())),
+            is_waiting: true,
+            ..Self::new(title, root, snapshot)
+        }
+    }
+
+    pub(super) fn css(&self) -> String {
+        asset::CSS.url(self.root)
+    }
+
+    pub(super) fn js(&self) -> String {
+        asset::JS.url(self.root)
+    }
+
+    pub(super) fn icon(&self) -> String {
+        asset::ICON.url(self.root)
+    }
+}
+
+fn reload_seconds(snapshot: &Snapshot, now: Instant) -> u64 {
+    let next_attempt = freshness::retry_after(snapshot, now).as_secs();
+    next_attempt.clamp(MIN_RELOAD_SECONDS, MAX_RELOAD_SECONDS)
+}
