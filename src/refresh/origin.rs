@@ -1,5 +1,4 @@
-//! Where batches come from: the seam between the schedule and the upstream, so that tests can drive
-//! the schedule alone.
+//! The interface between the refresh and the upstream, which tests of the refresh replace.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use crate::identity::IdentityTable;
 use crate::sources::{PerSource, SourceId};
 use crate::upstream::{CallContext, Upstream, UpstreamError};
 
-/// A set of sources that can be asked for their data.
+/// Fetches the data of sources.
 pub trait Origin: Send + Sync + 'static {
     /// Fetches and decodes a source's whole answer, retries included.
     fn fetch(
@@ -34,15 +33,15 @@ pub struct FetchedBatch {
     pub duration: Duration,
 }
 
-/// The real origin: the upstream's bodies, decoded on threads of their own.
+/// Fetches from the upstream, and decodes the bodies on threads for CPU-bound work.
 pub struct UpstreamOrigin {
     upstream: Arc<Upstream>,
-    /// The fields to read of each incident source's records; `None` for the identities.
+    /// The fields to decode of each incident source; `None` for the identities.
     fields: PerSource<Option<Arc<SourceFields>>>,
 }
 
 impl UpstreamOrigin {
-    /// Asks `upstream`, which was built from the endpoints of the same configuration.
+    /// Fetches from `upstream`, which must be built from the endpoints of the same configuration.
     #[must_use]
     pub fn new(upstream: Arc<Upstream>, sources: &[config::Source]) -> Self {
         let fields =

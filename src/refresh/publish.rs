@@ -1,4 +1,4 @@
-//! From data that has come to the snapshot that is served.
+//! Publication: joins new data into a view, renders what callers use, and swaps the snapshot.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::join::join;
 use crate::snapshot::{Snapshot, SourceStatus, View};
 use crate::sources::{PerSource, SourceId};
 
-/// A view that is being made.
+/// A view that is being joined and rendered.
 pub(super) struct Publication {
     started: Instant,
-    /// What it is made of.
+    /// The data that it is made of.
     editions: PerSource<Edition>,
-    /// Ends with the view, joined, and rendered as callers have lately asked for it.
+    /// Yields the view once it is joined, and rendered in the formats that callers use.
     pub(super) view: JoinHandle<Arc<View>>,
 }
 
 impl Refresh {
-    /// When to make a view of the data that is in none yet.
+    /// When to publish the data that is in no view yet.
     pub(super) fn publish_at(&self) -> Option<Instant> {
         let bytes = self.sources.iter().map(|source| source.newest().bytes).sum();
         self.unpublished.due(!self.calls.is_empty(), bytes, self.publish_cost)
     }
 
-    /// Starts to join the newest data, and to render what callers use, on other threads.
+    /// Starts a publication on other threads, if it is due.
     pub(super) async fn publish_when_due(&mut self) {
         let now = Instant::now();
         if self.publication.is_some() || self.publish_at().is_none_or(|at| at > now) {
@@ -39,8 +39,7 @@ impl Refresh {
         let id = self.last_view_id;
         let is_loading = self.snapshots.borrow().is_loading();
         if is_loading {
-            // Callers wait for the view to come; what was rendered of the one before must not take
-            // memory beside it.
+            // Callers wait for this view; answers rendered from the one before only take memory.
             self.cache.retire_before(id).await;
         }
         let mut identities = None;
@@ -68,7 +67,7 @@ impl Refresh {
         self.publication = Some(Publication { started: now, editions, view });
     }
 
-    /// Publishes a view that was made.
+    /// Publishes a view that is ready.
     pub(super) async fn publish(&mut self, view: Arc<View>) {
         let Publication { started, editions, .. } =
             self.publication.take().expect("a view is made by a publication");
@@ -94,7 +93,7 @@ impl Refresh {
         free(replaced).await;
     }
 
-    /// Publishes what is known of the sources with the view that is there.
+    /// Publishes the status of the sources with the present view.
     pub(super) fn publish_statuses(&self) {
         let sources = self.statuses();
         self.snapshots.send_modify(|snapshot| {
@@ -111,8 +110,7 @@ impl Refresh {
     }
 }
 
-/// Lets go of what may hold a great deal of memory: to give that back takes the kernel
-/// milliseconds.
+/// Drops a value on another thread: freeing much memory takes the kernel milliseconds.
 async fn free<T: Send + 'static>(value: T) {
     run_cpu_bound(|| drop(value)).await;
 }

@@ -1,4 +1,4 @@
-//! When a source is due again.
+//! Decides when a source is fetched again.
 
 use std::time::Duration;
 
@@ -37,14 +37,14 @@ impl Schedule {
         self.ttl.mul_f64(1.0 - 0.05 * self.rng.f64())
     }
 
-    /// When to refresh a source whose attempt has succeeded, `period` after `started`; when that is
-    /// past already, because the upstream takes longer than `ttl`, it still gets a rest.
+    /// When to fetch a source again after a success: `period` after `started`, or later if the
+    /// upstream takes longer than `ttl`, so that it gets a rest.
     #[must_use]
     pub fn after_success(&self, started: Instant, period: Duration, now: Instant) -> Instant {
         (started + period).max(now + self.ttl / 4)
     }
 
-    /// When to try a source again whose last `failures` attempts failed: exponential back-off with
+    /// When to fetch a source again after `failures` consecutive failures: exponential backoff with
     /// full jitter, and not before `retry_after`.
     pub fn after_failure(
         &mut self,

@@ -1,4 +1,4 @@
-//! What the refresh knows of one source: its last good data, and what is said of it.
+//! The state of one source in the refresh: its last good data and its status.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::Batch;
 use crate::snapshot::SourceStatus;
 
-/// A source's last good data and its status, newest and as published.
+/// The last good data of a source and its status, both the newest and as published.
 #[derive(Debug)]
 pub(super) struct SourceState {
     /// The last good data; `None` before the first answer, and once it is too old to be served.
@@ -26,7 +26,7 @@ pub(super) struct SourceState {
     pub(super) due: Instant,
 }
 
-/// What a view is made of, for one source.
+/// The data of one source that a view is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Edition {
     version: u64,
@@ -51,7 +51,7 @@ impl SourceState {
         self.batch.as_ref()
     }
 
-    /// Replaces the data, and what is known of it. The returned data is no longer needed here.
+    /// Replaces the data and its status; returns the data before.
     pub(super) fn replace_batch(
         &mut self,
         batch: Option<Batch>,
@@ -85,12 +85,12 @@ impl SourceState {
         if self.is_published() { &self.newest } else { &self.published }
     }
 
-    /// What a view that is made now will hold.
+    /// The newest data, for a view that is made now.
     pub(super) fn edition(&self) -> Edition {
         Edition { version: self.version, status: self.newest.clone() }
     }
 
-    /// The view that was made of this edition is published.
+    /// Notes that a view made of this edition is published.
     pub(super) fn mark_published(&mut self, edition: Edition) {
         self.published_version = edition.version;
         self.published = edition.status;

@@ -3,11 +3,13 @@
 mod script;
 
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use tokio::time::{advance, sleep};
 
 use self::script::*;
 use super::*;
+use crate::outcome::Outcome;
 use crate::render::compress::Coding;
 use crate::snapshot::Completeness;
 

@@ -1,4 +1,4 @@
-//! An immutable result: the joined view, and for each source what is known of its data.
+//! An immutable snapshot: the joined view, and the status of each source.
 
 mod completeness;
 pub mod metrics;
@@ -116,7 +116,7 @@ impl View {
     }
 }
 
-/// What is known of a source, the identities included.
+/// The status of a source, the identities included.
 #[derive(Clone, Debug)]
 pub struct SourceStatus {
     /// Its name.
@@ -125,7 +125,7 @@ pub struct SourceStatus {
     pub fetched_at: Option<FetchTime>,
     /// When an attempt last succeeded; kept when the data has grown too old.
     pub last_success: Option<SystemTime>,
-    /// When the last attempt, good or bad, began.
+    /// When the last attempt began, whether it succeeded or not.
     pub last_attempt: Option<SystemTime>,
     /// How long the last finished attempt took.
     pub last_duration: Option<Duration>,
@@ -139,7 +139,7 @@ pub struct SourceStatus {
     pub bytes: usize,
     /// Whether the source said that there are more records than it sent.
     pub truncated: bool,
-    /// Whether an attempt has ended, one way or the other, since the start.
+    /// Whether an attempt has ended since the start, in success or failure.
     pub settled: bool,
     /// When the next attempt is due; `None` while one is under way.
     pub next_attempt: Option<Instant>,
@@ -155,7 +155,7 @@ pub struct SourceError {
 }
 
 impl SourceStatus {
-    /// A source that has not been asked yet.
+    /// The status of a source that was not called yet.
     #[must_use]
     pub fn new(name: Arc<str>) -> Self {
         Self {
@@ -181,12 +181,12 @@ impl SourceStatus {
     }
 }
 
-/// What is served: a view, and the state of each source at the moment it was published.
+/// What is served: a view, and the status of each source.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The joined data.
     pub view: Arc<View>,
-    /// What is known of each source.
+    /// The status of each source.
     pub sources: Arc<PerSource<SourceStatus>>,
     /// The ages at which data changes its state.
     pub policy: Policy,
@@ -199,7 +199,7 @@ impl Snapshot {
         self.policy.freshness(source.fetched_at, source.consecutive_failures, now)
     }
 
-    /// How true an answer from this snapshot is at `now`.
+    /// The completeness of an answer from this snapshot at `now`.
     #[must_use]
     pub fn completeness(&self, now: Instant) -> Completeness {
         Completeness::of(self.sources.iter().map(|source| self.freshness(source, now)))
@@ -226,8 +226,7 @@ impl Snapshot {
             || self.sources.incidents().iter().any(|source| source.last_success.is_some())
     }
 
-    /// Whether some source has not come yet for the first time and its first attempt has not ended:
-    /// waiting may help.
+    /// Whether the first attempt at some source has not ended: waiting may bring its data.
     #[must_use]
     pub fn is_loading(&self) -> bool {
         self.sources.iter().any(|source| !source.settled)

@@ -8,6 +8,9 @@ use tokio::time::{sleep, timeout};
 
 use super::super::*;
 use crate::metrics::Registry;
+use crate::outcome::Outcome;
+use crate::trace_context::TraceContext;
+use crate::upstream::CallContext;
 use bytes::Bytes;
 
 use crate::decode::{Incidents, SourceFields};
