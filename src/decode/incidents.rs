@@ -1,5 +1,5 @@
 //! The answer of an incident source: `{"results":[…]}`.
-#![expect(clippy::inline_always, reason = "the steps of a record's loop, as in the scanner")]
+#![expect(clippy::inline_always, reason = "called for every record, as in the scanner")]
 
 use std::borrow::Cow;
 
@@ -15,15 +15,14 @@ use super::tokens::{Token, Tokens};
 use super::window::Prefix;
 use super::{DecodeError, document, employee_text, offset, swar, unescape};
 
-/// What the decoder must know about a source: which fields may name the employee, in order of
-/// precedence.
+/// The fields of a source's records that may name the employee, in order of precedence.
 #[derive(Clone, Debug)]
 pub struct SourceFields {
     identity: Box<[String]>,
 }
 
 impl SourceFields {
-    /// The names as configured, unescaped.
+    /// From the configured names, which are compared with those of members after unescaping.
     #[must_use]
     pub fn new(identity: &[String]) -> Self {
         Self { identity: identity.into() }
@@ -205,7 +204,8 @@ impl Reader<'_> {
         self.has_next || self.count.is_some_and(|count| count > self.records.len() as f64)
     }
 
-    /// Reads the records, and returns where they end.
+    /// Reads the array of records. The scanner is passed by value, so that its position stays in a
+    /// register.
     fn results<'a>(&mut self, mut scanner: Scanner<'a>) -> Result<Scanner<'a>, DecodeError> {
         scanner.expect(b'[', "`results` is no array")?;
         scanner.skip_whitespace();

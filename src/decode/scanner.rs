@@ -1,11 +1,9 @@
 //! A strict JSON scanner (RFC 8259) that finds where values begin and end without building them.
 //!
-//! It reads a body about as fast as a parser that throws everything away, because it does little
-//! more than that. It does not recurse, so that depth is bounded by [`MAX_DEPTH`] and not by the
-//! stack.
+//! It does not recurse, so that depth is bounded by [`MAX_DEPTH`] and not by the stack.
 #![expect(
     clippy::inline_always,
-    reason = "the steps of a record's loop; called instead, they cost a tenth of the throughput"
+    reason = "called for every record; without inlining they cost a tenth of the throughput"
 )]
 
 use std::borrow::Cow;
@@ -18,7 +16,7 @@ use super::window::{Prefix, WIDTH, Window};
 /// How deep arrays and objects may nest, the document itself included.
 pub const MAX_DEPTH: usize = 256;
 
-/// What a value without parts is.
+/// The kind of a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scalar {
     /// A number; its span is its spelling.
@@ -29,7 +27,7 @@ pub enum Scalar {
     Other,
 }
 
-/// A value's place in the body.
+/// A value's bounds in the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value {
     pub(super) kind: Scalar,
@@ -37,28 +35,28 @@ pub(super) struct Value {
     pub(super) end: usize,
 }
 
-/// A decimal number's place in the body.
+/// A number's bounds in the body, and what its digits are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Number {
     pub(super) start: usize,
-    /// Digits before the point.
+    /// How many digits stand before the point.
     pub(super) whole: usize,
-    /// Digits after it.
+    /// How many digits stand after it.
     pub(super) places: usize,
     pub(super) end: usize,
-    /// Neither sign nor exponent.
+    /// Whether it has neither sign nor exponent.
     pub(super) plain: bool,
 }
 
 /// A position in a body.
 ///
-/// The steps of a record's loop are all inline, and what is seldom needed works on a copy
-/// ([`Scanner::apart`]): so the position is in a register of the processor all the while.
+/// The methods that every record needs are inlined, and rare ones work on a copy
+/// ([`Scanner::apart`]). So the compiler can keep the position in a register.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// All bytes of strings, together: where none is beyond ASCII, this is not either.
+    /// The bitwise OR of all bytes of strings: ASCII exactly if all of them are.
     seen: u8x16,
 }
 
@@ -75,14 +73,14 @@ impl<'a> Scanner<'a> {
         self.bytes
     }
 
-    /// The text between two positions that values gave; a fault where it is no UTF-8.
+    /// The text between two bounds of values; a fault where it is not UTF-8.
     #[inline(always)]
     pub(super) fn text(&self, start: usize, end: usize) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(&self.bytes[start..end])
             .map_err(|_| DecodeError { offset: start, fault: "invalid UTF-8" })
     }
 
-    /// Whether what was scanned is ASCII. It is when this says so; it may be when it does not.
+    /// Whether all strings are known to be ASCII; they may be even when this is false.
     pub(super) fn is_ascii(&self) -> bool {
         self.seen.to_array().is_ascii()
     }
@@ -94,7 +92,7 @@ impl<'a> Scanner<'a> {
         Err(DecodeError { offset: self.position, fault })
     }
 
-    /// Takes a step that is seldom needed.
+    /// Runs a rare step on a copy of the scanner.
     #[inline(always)]
     pub(super) fn apart<T>(
         &mut self,
@@ -139,7 +137,7 @@ impl<'a> Scanner<'a> {
         if self.accept(byte) { Ok(()) } else { self.fault(fault) }
     }
 
-    /// Nothing but whitespace may follow the document.
+    /// A fault when anything but whitespace follows the document.
     pub(super) fn end(&mut self) -> Result<(), DecodeError> {
         self.skip_whitespace();
         if self.position == self.bytes.len() {
@@ -193,7 +191,7 @@ impl<'a> Scanner<'a> {
         Window::of(self.bytes, self.position)
     }
 
-    /// Consumes these very bytes when they are next.
+    /// Consumes the prefix when it is next.
     #[inline(always)]
     pub(super) fn accept_prefix(&mut self, prefix: &Prefix) -> bool {
         let length = prefix.matches(self.bytes, self.position);
@@ -201,7 +199,7 @@ impl<'a> Scanner<'a> {
         length.is_some()
     }
 
-    /// One value, whatever it is; `depth` is how many arrays and objects are open around it.
+    /// Reads a value of any kind; `depth` is how many arrays and objects are open around it.
     #[inline(always)]
     pub(super) fn value(&mut self, depth: usize) -> Result<Value, DecodeError> {
         let start = self.position;
@@ -222,7 +220,7 @@ impl<'a> Scanner<'a> {
         Ok(Value { kind, start, end: self.position })
     }
 
-    /// A string, from its opening quote on.
+    /// Reads a string, from its opening quote on.
     #[inline(always)]
     fn string(&mut self) -> Result<(), DecodeError> {
         self.position += 1;
@@ -262,7 +260,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// Digits, one at the least; returns how many.
+    /// Reads one or more digits; returns how many.
     #[inline(always)]
     fn digits(&mut self) -> Result<usize, DecodeError> {
         let start = self.position;
@@ -309,7 +307,7 @@ impl<'a> Scanner<'a> {
         self.fault("expected a value")
     }
 
-    /// A literal, an array or an object.
+    /// Reads a literal, an array or an object.
     #[inline(never)]
     fn other(&mut self, depth: usize) -> Result<(), DecodeError> {
         match self.peek() {
@@ -321,8 +319,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An array or an object with all that is in it. The open ones are a stack of bits: 1 for an
-    /// object.
+    /// Reads an array or an object with everything in it. What is open is kept as a stack of bits: 1
+    /// for an object, 0 for an array.
     fn container(&mut self, depth: usize) -> Result<(), DecodeError> {
         let mut objects = [0_u64; MAX_DEPTH / 64];
         let mut open = 0;
@@ -355,8 +353,8 @@ impl<'a> Scanner<'a> {
                 b'-' | b'0'..=b'9' => drop(self.number()?),
                 _ => self.other(depth)?,
             }
-            // A value has ended, or an empty container is about to: close what closes, go on after
-            // a comma.
+            // A value or an empty container ends here. Close containers until a comma introduces the
+            // next value.
             loop {
                 let object = objects[(open - 1) / 64] & (1 << ((open - 1) % 64)) != 0;
                 self.skip_whitespace();
@@ -381,21 +379,22 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// The text that the inside of a JSON string stands for; `None` when it holds a lone surrogate.
+/// The text that a JSON string stands for, given what is between its quotes; `None` when it has a
+/// lone surrogate.
 #[must_use]
 pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
     if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
         return Some(Cow::Borrowed(raw));
     }
-    // Only strings that the scanner accepted come here, so a failure can only be a lone surrogate.
+    // The scanner accepted the string, so a lone surrogate is the only possible failure.
     serde_json::from_str::<String>(&format!("\"{raw}\"")).ok().map(Cow::Owned)
 }
 
-/// The members of an object that a decoder accepted, of which `tail` is all after the opening
-/// brace: each name (unescaped, unless it is no Unicode text) with the bytes from its opening quote
-/// to the end of its value.
-pub fn members(tail: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
-    let mut scanner = Scanner::new(tail);
+/// The members of an object that the decoder accepted; `record` is all that follows its opening
+/// brace. Each has its name, unescaped (`None` for a name that is not Unicode text), and the bytes
+/// from the name's opening quote to the end of the value.
+pub fn members(record: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
+    let mut scanner = Scanner::new(record);
     let mut more = true;
     std::iter::from_fn(move || {
         scanner.skip_whitespace();
@@ -408,6 +407,6 @@ pub fn members(tail: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8]
         let value = scanner.value(1).ok()?;
         scanner.skip_whitespace();
         more = scanner.accept(b',');
-        Some((unescape(name), &tail[start..value.end]))
+        Some((unescape(name), &record[start..value.end]))
     })
 }

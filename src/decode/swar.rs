@@ -1,9 +1,7 @@
-//! Reading short texts eight or sixteen bytes at a time (SIMD within a register): small numbers,
-//! IPv4 addresses, times.
+//! Parsing short texts eight or sixteen bytes at a time (SIMD within a register): small numbers and
+//! IPv4 addresses.
 //!
-//! Each function reads a window of the body that begins at the text and may reach beyond it; near
-//! the body's end, where there is no whole window, and for what it does not cover, it says so by
-//! `None` and the caller takes the usual way.
+//! The functions on a body read a window that begins at the text and may reach beyond it.
 
 use super::window::Window;
 
@@ -14,21 +12,20 @@ fn window<const N: usize>(body: &[u8], start: usize) -> Option<[u8; N]> {
     body.get(start..start + N)?.try_into().ok()
 }
 
-/// The first `count` (1–8) of these bytes as digits, moved to the end, with zeros before them.
+/// The values of the first `count` (1–8) bytes as digits, moved to the end, with zeros before them.
 #[inline]
 fn digits(bytes: [u8; 8], count: usize) -> u64 {
     (u64::from_le_bytes(bytes) ^ (LOW * 0x30)) << (64 - 8 * count)
 }
 
-/// Whether all of them are digits.
+/// Whether all eight values are digits.
 #[inline]
 fn are_digits(digits: u64) -> bool {
-    // A digit is 0–9; adding 0x76 carries any greater value into the high bit, unless that is set
-    // already.
+    // Adding 0x76 to a value above 9 sets its high bit, unless that is set already.
     (digits.wrapping_add(LOW * 0x76) | digits) & HIGH == 0
 }
 
-/// The number that eight digits make, the first in the lowest byte: pairs, then fours, then all.
+/// The number that eight digits spell, the first in the lowest byte: by pairs, by fours, then all.
 #[inline]
 fn combine(digits: u64) -> u64 {
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
@@ -76,14 +73,15 @@ pub(super) fn small_number_at(body: &[u8], start: usize, end: usize) -> Option<u
     }
 }
 
-/// An IPv4 address in strict dotted decimal form (RFC 6943, section 3.1.1), as its 32 bits.
+/// An IPv4 address in strict dotted decimal form (RFC 6943, section 3.1.1), as 32 bits. `None` for
+/// other texts, and near the body's end, where there is no whole window.
 #[inline]
 pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     let length = end - start;
     if !(7..=15).contains(&length) {
         return None;
     }
-    // An octet is read as four bytes, wherever among the text's first sixteen it begins.
+    // Four bytes are read of each octet, which begins among the text's first sixteen.
     let text: [u8; 19] = window(body, start)?;
     let window = Window::of(&text, 0);
     let within = (1 << length) - 1;
@@ -94,14 +92,14 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     if digits | dots != within || leading_zeros != 0 || dots.count_ones() != 3 {
         return None;
     }
-    // The text ends at a dot of our own, so that the four octets look alike.
+    // A dot is supposed at the text's end, so that all four octets end with one.
     let (mut ends, mut begin, mut address, mut valid) = (dots | 1 << length, 0, 0, true);
     for _ in 0..4 {
         let end = ends.trailing_zeros();
         ends &= ends - 1;
         let count = end - begin;
         valid &= (1..=3).contains(&count);
-        // Moved to the end, with zeros before them.
+        // The octet's digits, moved to the end, with zeros before them.
         let first = begin as usize % 16;
         let octet =
             u32::from_le_bytes([text[first], text[first + 1], text[first + 2], text[first + 3]]);

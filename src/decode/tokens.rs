@@ -1,5 +1,4 @@
-//! Identity values that are neither small numbers nor IPv4 addresses: each once, found again by
-//! their bytes.
+//! Interning of identity values that are neither small numbers nor IPv4 addresses.
 
 use std::hash::BuildHasher as _;
 
@@ -10,14 +9,14 @@ use super::offset;
 use super::record::Span;
 use super::scanner::Scalar;
 
-/// One such value.
+/// A distinct value, by the span of its first occurrence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token {
     pub(super) span: Span,
     pub(super) kind: Scalar,
 }
 
-/// Those seen so far.
+/// The distinct values so far, compared by their bytes.
 #[derive(Default)]
 pub(super) struct Tokens {
     list: Vec<Token>,
@@ -26,7 +25,7 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    /// The number of a value, which stands in the body from `start` to `end`.
+    /// The index of the value that stands in the body from `start` to `end`; adds it if it is new.
     #[inline]
     pub(super) fn intern(&mut self, body: &[u8], kind: Scalar, start: usize, end: usize) -> u32 {
         let Self { list, index, hasher } = self;
@@ -52,7 +51,7 @@ impl Tokens {
         }
     }
 
-    /// The values, by their numbers.
+    /// The values, by index.
     pub(super) fn into_list(self) -> Vec<Token> {
         self.list
     }

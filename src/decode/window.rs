@@ -1,17 +1,13 @@
-//! Sixteen bytes of a body at once (SIMD): where a run of one kind of byte ends, and whether
-//! certain bytes come next.
-#![expect(
-    clippy::inline_always,
-    reason = "a few instructions each, in the steps of a record's loop"
-)]
+//! Sixteen bytes of a body at once (SIMD): how long a run of one kind of byte is, and whether known
+//! bytes come next.
+#![expect(clippy::inline_always, reason = "a few instructions each, needed for every record")]
 
 use wide::u8x16;
 
 /// How many bytes a window has.
 pub(super) const WIDTH: usize = 16;
 
-/// The bytes of a body from some place on; beyond the body's end they are zero, which JSON text
-/// never is.
+/// Sixteen bytes of a body; beyond the body's end they are zero, which JSON text never contains.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window(u8x16);
 
@@ -24,7 +20,7 @@ impl Window {
         }
     }
 
-    /// A number comes back in registers; a window would come, and so be expected, in memory.
+    /// Returns a number and not a window, since a window would be returned in memory.
     #[cold]
     fn at_end(body: &[u8], start: usize) -> u128 {
         let mut bytes = [0; WIDTH];
@@ -38,8 +34,7 @@ impl Window {
         self.0
     }
 
-    /// How many bytes come before the first that ends or interrupts plain string content: a quote,
-    /// a backslash or a control character.
+    /// How many bytes come before the first quote, backslash or control character.
     #[inline(always)]
     pub(super) fn plain_run(self) -> usize {
         let bytes = self.0;
@@ -49,28 +44,28 @@ impl Window {
         (stops.to_bitmask() | 1 << WIDTH).trailing_zeros() as usize
     }
 
-    /// How many digits come first.
+    /// How many digits it begins with.
     #[inline(always)]
     pub(super) fn digit_run(self) -> usize {
         (!self.digits()).trailing_zeros() as usize
     }
 
-    /// A bit for each digit, the lowest for the first byte.
+    /// A bit for each byte that is a digit, the lowest for the first one.
     #[inline(always)]
     pub(super) fn digits(self) -> u32 {
         let values = self.0 - u8x16::splat(b'0');
         values.simd_eq(values.min(u8x16::splat(9))).to_bitmask()
     }
 
-    /// A bit for each byte that is this one, the lowest for the first byte.
+    /// A bit for each byte that equals `byte`, the lowest for the first one.
     #[inline(always)]
     pub(super) fn positions(self, byte: u8) -> u32 {
         self.0.simd_eq(u8x16::splat(byte)).to_bitmask()
     }
 }
 
-/// A text of at most 32 bytes, made ready for comparison: that is then a few instructions, whatever
-/// its length.
+/// A text of at most 32 bytes, prepared so that comparing it takes a few instructions whatever its
+/// length.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prefix {
     halves: [u8x16; 2],
@@ -80,7 +75,7 @@ pub(super) struct Prefix {
 }
 
 impl Prefix {
-    /// The text, unless it is too long.
+    /// Prepares a text; `None` if it is too long.
     pub(super) const fn new(text: &[u8]) -> Option<Self> {
         const ALL: u32 = (1 << WIDTH) - 1;
         let mut halves = [[0; WIDTH]; 2];
@@ -98,7 +93,7 @@ impl Prefix {
         Some(Self { halves: [u8x16::new(first), u8x16::new(second)], beyond, length: text.len() })
     }
 
-    /// Its length, when the body goes on with it at `start`.
+    /// The text's length, if it stands in the body at `start`.
     #[inline(always)]
     pub(super) fn matches(&self, body: &[u8], start: usize) -> Option<usize> {
         let half = |half: usize| {
@@ -117,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn runs_end_where_a_look_at_each_byte_says(bytes in prop::collection::vec(prop_oneof![any::<u8>(), b'0'..=b'9'], 0..20)) {
+        fn runs_are_those_of_the_single_bytes(bytes in prop::collection::vec(prop_oneof![any::<u8>(), b'0'..=b'9'], 0..20)) {
             let window = Window::of(&bytes, 0);
             let padded: Vec<u8> = bytes.iter().copied().chain(std::iter::repeat(0)).take(WIDTH).collect();
             let run = |of: fn(&u8) -> bool| padded.iter().take_while(|byte| of(byte)).count();
@@ -130,7 +125,7 @@ mod tests {
         }
 
         #[test]
-        fn a_prefix_is_found_where_it_stands(text in "[a-c]{0,40}", before in "[a-c]{0,40}", after in "[a-c]{0,40}") {
+        fn a_prefix_matches_exactly_where_it_stands(text in "[a-c]{0,40}", before in "[a-c]{0,40}", after in "[a-c]{0,40}") {
             let body = format!("{before}{text}{after}");
             match Prefix::new(text.as_bytes()) {
                 None => prop_assert!(text.len() > 32),

@@ -1,11 +1,11 @@
-//! Content codings of whole answers (RFC 9110, section 8.4.1; RFC 8878 for zstd).
+//! Content codings of whole documents (RFC 9110, section 8.4.1; RFC 8878 for zstd).
 
 use bytes::Bytes;
 
-/// How the bytes of an answer are coded.
+/// A content coding.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Coding {
-    /// As they are.
+    /// `identity`: the bytes themselves.
     Identity,
     /// `gzip`
     Gzip,
@@ -28,8 +28,8 @@ impl Coding {
     }
 }
 
-/// Codes the bytes at the fastest level: on these documents higher levels cost several times the
-/// time for a few per cent of size, and for zstd bring nothing (see docs/PERFORMANCE.md).
+/// Encodes the bytes at the fastest level: on these documents higher levels take several times as
+/// long for a few per cent of size, and for zstd bring nothing (see docs/PERFORMANCE.md).
 #[must_use]
 pub fn compress(bytes: Bytes, coding: Coding) -> Bytes {
     match coding {

@@ -1,21 +1,20 @@
-//! Which incidents a question is about.
+//! The conditions of a query.
 
 use crate::decode::Priority;
 use crate::join::{Employee, IncidentIndex, IncidentRef};
 use crate::snapshot::View;
 
-/// What is about no more incidents, and bytes of them, than this takes some ten microseconds to
-/// render.
-const FEW_INCIDENTS: usize = 256;
-const FEW_BYTES: usize = 64 << 10;
+/// Up to so many incidents, and bytes of them, are rendered in some ten microseconds.
+const MAX_SMALL_INCIDENTS: usize = 256;
+const MAX_SMALL_BYTES: usize = 64 << 10;
 
-/// Whether to render these employees' incidents takes less than to have another thread do it.
+/// Whether rendering these employees' incidents costs less than handing it to another thread.
 #[must_use]
 pub fn is_small<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) -> bool {
     let (mut incidents, mut bytes) = (0, 0);
     for employee in employees {
         incidents += employee.incident_count();
-        if incidents > FEW_INCIDENTS {
+        if incidents > MAX_SMALL_INCIDENTS {
             return false;
         }
         bytes += employee
@@ -25,21 +24,21 @@ pub fn is_small<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) 
             .map(|incident| view.members(incident).len())
             .sum::<usize>();
     }
-    bytes <= FEW_BYTES
+    bytes <= MAX_SMALL_BYTES
 }
 
-/// The conditions of a question; an incident must meet all that are given.
+/// The conditions that an incident must meet; each may be absent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filter {
-    /// Ids of employees, sorted and each once.
+    /// Ids of employees, sorted, without duplicates.
     pub employees: Option<Vec<String>>,
-    /// Indices of sources, sorted and each once.
+    /// Indices of sources, sorted, without duplicates.
     pub sources: Option<Vec<usize>>,
-    /// Priorities, sorted and each once.
+    /// Priorities, sorted, without duplicates.
     pub priorities: Option<Vec<Priority>>,
-    /// The earliest timestamp, in seconds since the epoch.
+    /// The earliest timestamp, inclusive, in seconds since the epoch.
     pub since: Option<f64>,
-    /// The timestamp before which incidents must lie, in seconds since the epoch.
+    /// The latest timestamp, exclusive, in seconds since the epoch.
     pub until: Option<f64>,
 }
 
@@ -55,10 +54,9 @@ impl Filter {
     /// the same bytes, and their answers are rendered and kept once.
     #[must_use]
     pub fn normalized(&self, view: &View) -> Self {
-        let joined = view.index();
-        let known = |ids: &Vec<String>| {
-            ids.iter().filter(|id| joined.rank(id).is_some()).cloned().collect()
-        };
+        let index = view.index();
+        let known =
+            |ids: &Vec<String>| ids.iter().filter(|id| index.rank(id).is_some()).cloned().collect();
         let sources = view.names().len();
         let range = view.index().time_range();
         Self {
@@ -70,7 +68,7 @@ impl Filter {
         }
     }
 
-    /// The part of a group (ascending by time) that lies within the asked priority and times.
+    /// The part of a group that meets the conditions on priority and time.
     #[must_use]
     pub fn slice<'a>(&self, priority: Priority, group: &'a [IncidentRef]) -> &'a [IncidentRef] {
         if self.priorities.as_ref().is_some_and(|priorities| !priorities.contains(&priority)) {
@@ -85,35 +83,36 @@ impl Filter {
         group.get(begin..end).unwrap_or(&[])
     }
 
-    /// The employees that are asked for and known, in the order of the document, the others left
-    /// out as far as that is known without a look at their incidents; found without a scan when
-    /// they are named, or a short time is.
+    /// The employees who may have incidents that meet the filter, in the order of the document.
+    /// They are found without a scan when ids are given, or a short period is.
     pub fn employees<'a>(
         &self,
-        joined: &'a IncidentIndex,
+        index: &'a IncidentIndex,
     ) -> impl ExactSizeIterator<Item = Employee<'a>> + use<'a> {
         let named = match (&self.employees, self.since.or(self.until)) {
             (Some(ids), _) => {
-                let mut ranks: Vec<usize> = ids.iter().filter_map(|id| joined.rank(id)).collect();
+                let mut ranks: Vec<usize> = ids.iter().filter_map(|id| index.rank(id)).collect();
                 ranks.sort_unstable();
                 Some(ranks)
             }
-            (None, Some(_)) => joined.ranks_between(self.since, self.until),
+            (None, Some(_)) => index.ranks_between(self.since, self.until),
             (None, None) => None,
         };
-        let count = named.as_ref().map_or_else(|| joined.employee_count(), Vec::len);
-        (0..count).map(move |index| {
-            joined.employee_at(named.as_ref().map_or(index, |ranks| ranks[index]))
+        let count = named.as_ref().map_or_else(|| index.employee_count(), Vec::len);
+        (0..count).map(move |position| {
+            index.employee_at(named.as_ref().map_or(position, |ranks| ranks[position]))
         })
     }
 
-    /// Whether answering it is small work, as far as the employees it names tell.
+    /// Whether rendering what may meet the filter costs less than handing it to another thread.
     #[must_use]
     pub fn is_small(&self, view: &View) -> bool {
-        let joined = view.index();
+        let index = view.index();
         match &self.employees {
-            Some(ids) => is_small(view, ids.iter().filter_map(|id| joined.employee(id))),
-            None => joined.incident_count() <= FEW_INCIDENTS && is_small(view, joined.employees()),
+            Some(ids) => is_small(view, ids.iter().filter_map(|id| index.employee(id))),
+            None => {
+                index.incident_count() <= MAX_SMALL_INCIDENTS && is_small(view, index.employees())
+            }
         }
     }
 
@@ -131,7 +130,7 @@ impl Filter {
         })
     }
 
-    /// Whether the incident's source is asked for.
+    /// Whether the incident is of one of the given sources.
     #[must_use]
     #[inline]
     pub fn wants_source(&self, incident: &IncidentRef) -> bool {
@@ -197,10 +196,11 @@ mod tests {
             employees: Some(ids.iter().map(ToString::to_string).collect()),
             ..all.clone()
         };
-        let few = view((0..FEW_INCIDENTS).map(|who| (who, 0)));
+        let few = view((0..MAX_SMALL_INCIDENTS).map(|who| (who, 0)));
         assert!(all.is_small(&few));
         // One with many incidents, one with a long one, one with neither.
-        let many = view((0..=FEW_INCIDENTS).map(|_| (1, 0)).chain([(2, FEW_BYTES), (3, 0)]));
+        let many =
+            view((0..=MAX_SMALL_INCIDENTS).map(|_| (1, 0)).chain([(2, MAX_SMALL_BYTES), (3, 0)]));
         assert!(!all.is_small(&many));
         for (ids, is_small) in [
             (&["1"][..], false),

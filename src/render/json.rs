@@ -6,13 +6,14 @@ use crate::decode::{Member, Priority};
 use crate::join::{Employee, IncidentRef};
 use crate::snapshot::View;
 
-/// Bytes that an employee's frame takes beside the id: four groups with names, counts and brackets.
-const EMPLOYEE_FRAME: usize = 192;
+/// What an employee takes beside the id and the incidents, at most: four groups with names, counts
+/// and brackets.
+const EMPLOYEE_FRAME_BYTES: usize = 192;
 
 /// The document of `/incidents`: employee → priority → count and incidents.
 #[must_use]
 pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
-    let mut out = Vec::with_capacity(if filter.is_empty() { size_of_all(view) } else { 0 });
+    let mut out = Vec::with_capacity(if filter.is_empty() { max_document_size(view) } else { 0 });
     out.push(b'{');
     let begin = out.len();
     let mut writer = Writer::new(&mut out, view, filter);
@@ -23,11 +24,12 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     out
 }
 
-/// An upper bound of the whole document's size. Memory that is reserved and not written to is never
-/// used.
-fn size_of_all(view: &View) -> usize {
+/// An upper bound of the whole document's size, unless ids need many escapes. Memory that is
+/// reserved and not written to takes nothing.
+fn max_document_size(view: &View) -> usize {
     let prefix = prefixes(view).iter().map(Vec::len).max().unwrap_or_default();
-    let employees = view.index().employees().map(|employee| employee.id.len() + EMPLOYEE_FRAME);
+    let employees =
+        view.index().employees().map(|employee| employee.id.len() + EMPLOYEE_FRAME_BYTES);
     view.size() + view.index().incident_count() * (prefix + 1) + employees.sum::<usize>()
 }
 
@@ -70,8 +72,8 @@ pub fn unattributed(view: &View) -> Vec<u8> {
     out
 }
 
-/// What every record of a source begins with. Names are checked by the configuration, so they need
-/// no escapes.
+/// What the records of each source begin with. The configuration allows only names that need no
+/// escapes.
 fn prefixes(view: &View) -> Vec<Vec<u8>> {
     view.names().iter().map(|name| prefix(name)).collect()
 }
@@ -81,19 +83,19 @@ fn prefix(name: &str) -> Vec<u8> {
 }
 
 /// A record that may have no members.
-fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, tail: &[u8]) {
+fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, record: &[u8]) {
     if has_type {
-        splice(out, prefix, tail, &[Member::Type]);
+        splice(out, prefix, record, &[Member::Type]);
     } else {
-        splice_any(out, prefix, tail);
+        splice_any(out, prefix, record);
     }
 }
 
-/// A record as the documents have it, without line breaks, from what it has after its opening
-/// brace.
-pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, tail: &[u8]) {
+/// A record as the documents have it, without line breaks. `record` is all that follows its opening
+/// brace, `name` its source.
+pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, record: &[u8]) {
     let begin = out.len();
-    write_record(out, &prefix(name), has_type, tail);
+    write_record(out, &prefix(name), has_type, record);
     drop_line_breaks(out, begin);
 }
 
@@ -102,25 +104,21 @@ struct Writer<'a> {
     view: &'a View,
     filter: &'a Filter,
     prefixes: Vec<Vec<u8>>,
-    /// An employee's id as JSON.
-    id: Vec<u8>,
 }
 
 impl<'a> Writer<'a> {
     fn new(out: &'a mut Vec<u8>, view: &'a View, filter: &'a Filter) -> Self {
-        Self { out, view, filter, prefixes: prefixes(view), id: Vec::new() }
+        Self { out, view, filter, prefixes: prefixes(view) }
     }
 
-    /// `"<id>":{groups}`, after a comma if there is a member since `first`, unless the employee has
-    /// no incident that meets the filter.
+    /// The member `"<id>":{groups}`, or nothing if no incident of the employee meets the filter.
+    /// `first` is where the first member begins.
     fn member(&mut self, employee: &Employee<'_>, first: usize) {
         let begin = self.out.len();
         if begin > first {
             self.out.push(b',');
         }
-        self.id.clear();
-        write_string(&mut self.id, employee.id);
-        self.out.extend_from_slice(&self.id);
+        write_string(self.out, employee.id);
         self.out.push(b':');
         if self.groups(employee) == 0 {
             self.out.truncate(begin);
@@ -142,8 +140,8 @@ impl<'a> Writer<'a> {
     #[inline]
     fn list(&mut self, group: &[IncidentRef]) -> usize {
         let Self { out, view, filter, prefixes, .. } = self;
-        let all = filter.sources.is_none();
-        let count = if all {
+        let is_any_source = filter.sources.is_none();
+        let count = if is_any_source {
             group.len()
         } else {
             group.iter().filter(|incident| filter.wants_source(incident)).count()
@@ -151,9 +149,11 @@ impl<'a> Writer<'a> {
         out.extend_from_slice(b"\":{\"count\":");
         out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
         out.extend_from_slice(b",\"incidents\":[");
-        let mut first = true;
-        for incident in group.iter().filter(|incident| all || filter.wants_source(incident)) {
-            if !std::mem::take(&mut first) {
+        let mut is_first = true;
+        for incident in
+            group.iter().filter(|incident| is_any_source || filter.wants_source(incident))
+        {
+            if !std::mem::take(&mut is_first) {
                 out.push(b',');
             }
             let prefix = &prefixes[incident.source()];

@@ -1,4 +1,4 @@
-//! A view and a question → the bytes of an answer.
+//! A view and a filter → a document: JSON, NDJSON or CSV.
 
 pub mod compress;
 mod csv;

@@ -1,4 +1,4 @@
-//! Incidents as lines: one JSON object a record (NDJSON).
+//! NDJSON: a line for each incident, each one JSON object.
 
 use super::Filter;
 use super::json::write_string;
@@ -6,9 +6,8 @@ use super::member::{drop_line_breaks, splice, splice_whole};
 use crate::decode::Member;
 use crate::snapshot::View;
 
-/// A line for each incident that meets the filter, in the order of the document: `type`,
-/// `employee_id` (a string), then the record's own members as they came, without any of these two
-/// names.
+/// A line for each incident that meets the filter, in the order of the document: `type` and
+/// `employee_id` (a string), then the record's other members byte for byte.
 #[must_use]
 pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
     let prefixes: Vec<_> = view

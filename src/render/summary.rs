@@ -1,4 +1,4 @@
-//! How many incidents there are, of what kind, when, and whose.
+//! The document of `/summary`: counts and periods of incidents, and the busiest employees.
 
 use std::cmp::Reverse;
 
@@ -8,7 +8,7 @@ use super::Filter;
 use crate::decode::Priority;
 use crate::snapshot::View;
 
-/// How many employees the summary names.
+/// How many employees the summary names, the busiest first.
 pub const BUSIEST: usize = 20;
 
 /// The document of `/summary`, over the incidents that meet the filter.
@@ -18,9 +18,9 @@ pub const BUSIEST: usize = 20;
 #[must_use]
 pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     let mut cells = vec![[Tally::default(); 4]; view.names().len()];
-    let mut employees = Employees { count: 0, top: Vec::new() };
+    let mut employees = EmployeeTotals { count: 0, top: Vec::new() };
     for employee in filter.employees(view.index()) {
-        let mut busy = Busy {
+        let mut busy = EmployeeTotal {
             employee_id: employee.id,
             count: 0,
             priorities: [0; 4],
@@ -36,19 +36,19 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
             employees.add(busy);
         }
     }
-    employees.settle();
-    let all = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.and(cell));
+    employees.keep_busiest();
+    let all = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.merged(cell));
     let by_type: Vec<Tally> = cells.iter().map(|cells| all(cells)).collect();
     let of_priority = |priority: usize| {
-        cells.iter().fold(Tally::default(), |sum, cells| sum.and(&cells[priority]))
+        cells.iter().fold(Tally::default(), |sum, cells| sum.merged(&cells[priority]))
     };
     let names = || view.names().iter().map(|name| &**name);
     let document = Document {
         total: all(&by_type),
         unattributed: view.index().unattributed().len(),
-        by_type: Members(names().zip(by_type.iter().copied()).collect()),
+        by_type: OrderedObject(names().zip(by_type.iter().copied()).collect()),
         by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
-        by_type_and_priority: Members(
+        by_type_and_priority: OrderedObject(
             names().zip(cells.iter().copied().map(by_priority)).collect(),
         ),
         employees,
@@ -60,23 +60,23 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
 struct Document<'a> {
     total: Tally,
     unattributed: usize,
-    by_type: Members<'a, Tally>,
-    by_priority: Members<'static, Tally>,
-    by_type_and_priority: Members<'a, Members<'static, Tally>>,
-    employees: Employees<'a>,
+    by_type: OrderedObject<'a, Tally>,
+    by_priority: OrderedObject<'static, Tally>,
+    by_type_and_priority: OrderedObject<'a, OrderedObject<'static, Tally>>,
+    employees: EmployeeTotals<'a>,
 }
 
 /// An object with these members, in this order.
-struct Members<'a, T>(Vec<(&'a str, T)>);
+struct OrderedObject<'a, T>(Vec<(&'a str, T)>);
 
-impl<T: Serialize> Serialize for Members<'_, T> {
+impl<T: Serialize> Serialize for OrderedObject<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
-fn by_priority<T>(values: [T; 4]) -> Members<'static, T> {
-    Members(Priority::ALL.into_iter().map(Priority::as_str).zip(values).collect())
+fn by_priority<T>(values: [T; 4]) -> OrderedObject<'static, T> {
+    OrderedObject(Priority::ALL.into_iter().map(Priority::as_str).zip(values).collect())
 }
 
 /// How many incidents, and between which times (seconds since the epoch).
@@ -89,10 +89,10 @@ struct Tally {
 
 impl Tally {
     fn add(&mut self, timestamp: f64) {
-        *self = self.and(&Self { count: 1, earliest: Some(timestamp), latest: Some(timestamp) });
+        *self = self.merged(&Self { count: 1, earliest: Some(timestamp), latest: Some(timestamp) });
     }
 
-    fn and(&self, other: &Self) -> Self {
+    fn merged(&self, other: &Self) -> Self {
         let either = |pick: fn(f64, f64) -> f64, left: Option<f64>, right: Option<f64>| match (
             left, right,
         ) {
@@ -109,22 +109,22 @@ impl Tally {
 
 /// How many employees there are, and those with most incidents.
 #[derive(Serialize)]
-struct Employees<'a> {
+struct EmployeeTotals<'a> {
     count: usize,
-    top: Vec<Busy<'a>>,
+    top: Vec<EmployeeTotal<'a>>,
 }
 
-struct Busy<'a> {
+struct EmployeeTotal<'a> {
     employee_id: &'a str,
     count: usize,
     priorities: [usize; 4],
     latest: f64,
 }
 
-impl Serialize for Busy<'_> {
+impl Serialize for EmployeeTotal<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
-        let mut object = serializer.serialize_struct("Busy", 7)?;
+        let mut object = serializer.serialize_struct("EmployeeTotal", 7)?;
         object.serialize_field("employee_id", self.employee_id)?;
         object.serialize_field("count", &self.count)?;
         for (priority, count) in Priority::ALL.into_iter().zip(&self.priorities) {
@@ -135,18 +135,18 @@ impl Serialize for Busy<'_> {
     }
 }
 
-impl<'a> Employees<'a> {
-    /// Employees come in the order of the document.
-    fn add(&mut self, busy: Busy<'a>) {
+impl<'a> EmployeeTotals<'a> {
+    /// To be called in the order of the document.
+    fn add(&mut self, busy: EmployeeTotal<'a>) {
         self.count += 1;
         self.top.push(busy);
         if self.top.len() == 32 * BUSIEST {
-            self.settle();
+            self.keep_busiest();
         }
     }
 
     /// Keeps the busiest. The sort is stable, so that equals stay in the order of the document.
-    fn settle(&mut self) {
+    fn keep_busiest(&mut self) {
         self.top.sort_by_key(|busy| {
             Reverse((busy.count, busy.priorities[Priority::Critical as usize]))
         });
