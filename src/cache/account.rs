@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// Answers up to this size may use all of the account; larger ones leave an eighth of it, so that
-/// small answers still find room while large ones wait for it.
+/// Answers up to this size may fill the account; larger ones leave an eighth of it free, so that
+/// small answers find room while large ones wait.
 pub(super) const SMALL_ANSWER_BYTES: u64 = 128 << 10;
 
-/// The bytes that are held, and how many may be.
+/// How many bytes are held, and how many may be.
 #[derive(Debug)]
 pub(super) struct Account {
     max_bytes: u64,

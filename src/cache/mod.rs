@@ -2,11 +2,12 @@
 //!
 //! # Bounds
 //!
-//! Callers choose what is rendered, so everything that this takes is bounded. One account
-//! ([`account`]) counts the bytes of all answers that are held, in the cache or until they are
-//! sent, with their keys; the whole documents of the present data are exempt while the data is
-//! present. A render holds a permit ([`queue`]) until its bytes are in the account or dropped. When
-//! an answer has no room, cached answers go first, then the slowest responses end ([`responses`]).
+//! Callers choose what is rendered, so that memory and processor time must be bounded here. One
+//! account ([`account`]) counts the bytes of all answers, keys included, that are in the cache or
+//! still being sent. The whole documents of the present data are exempt until that data is
+//! superseded. A render holds a permit ([`queue`]) until its bytes are in the account or dropped.
+//! When an answer has no room, cached answers are dropped first; then the slowest responses are
+//! ended ([`responses`]).
 
 mod account;
 mod answer;
@@ -89,29 +90,29 @@ impl Cache {
         }
     }
 
-    /// Notes that a caller asks for this, before it waits for data: a snapshot that is published
-    /// meanwhile then comes with the answer rendered, and nothing is left to do when the caller's
-    /// budget ends.
+    /// Notes that a caller asks for this. Done before the caller waits for data, it has the answer
+    /// rendered before the snapshot is published that ends the waiting.
     pub fn record_demand(&self, question: &Question, coding: Coding) {
         self.demand.record(question, coding);
     }
 
-    /// The bytes that count towards the bound: of answers in the cache or still being sent, and of
-    /// their keys.
+    /// The bytes that count towards the bound: those of answers in the cache or still being sent,
+    /// with their keys.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.account.used_bytes()
     }
 
-    /// The bytes of an answer to send. They hold the answer, and its place in the account, until
-    /// they are dropped. Without a `connection` the response cannot be ended to make room.
+    /// The bytes of an answer to send. The answer stays in the account until they are dropped.
+    /// Without a `connection` the response cannot be ended to make room.
     #[must_use]
     pub fn send(&self, answer: &Arc<Answer>, connection: Option<Arc<dyn Connection>>) -> Bytes {
         self.responses.send(answer, connection)
     }
 
-    /// The answer to a question about a view. It is rendered once, however many ask, by a task that
-    /// goes on when the callers stop waiting; until it has a permit it is dropped when they do.
+    /// The answer to a question about a view. However many callers ask at once, it is rendered once.
+    /// A render that has begun goes on when its callers leave; one that still waits for a permit is
+    /// dropped with the last of them.
     ///
     /// # Errors
     ///
@@ -135,8 +136,9 @@ impl Cache {
         timeout_at(deadline, pending).await.unwrap_or(Err(RenderError::Overloaded))
     }
 
-    /// The same, rendered by the thread that asks, without a permit: for what takes less than to
-    /// have another thread do it. As many of these are made at once as there are threads.
+    /// The answer to a question that takes less time to render than to hand to another thread. It
+    /// needs no permit: the calling thread renders it, so that no more are rendered at once than
+    /// there are threads.
     ///
     /// # Errors
     ///
@@ -153,7 +155,7 @@ impl Cache {
         if let Some(answer) = self.answers.get(&key).await {
             return Ok(answer);
         }
-        // Room first, so that nothing is held while it waits.
+        // Room comes first, so that no rendered bytes are held while waiting for it.
         let room = timeout_at(deadline, self.room(SMALL_ANSWER_BYTES, || true)).await;
         let Ok(Some(mut charge)) = room else { return Err(RenderError::Overloaded) };
         let bytes = compress(Bytes::from(render()), coding);
@@ -178,7 +180,7 @@ impl Cache {
     ) -> Result<Arc<Answer>, RenderError> {
         let answer = async {
             let permit = self.queue.permit().await;
-            // The permit is within the work: that goes on when the caller has left.
+            // The work owns the permit, because it goes on when the caller leaves.
             let work = spawn_cpu_bound(move || (render(), permit)).await;
             let (bytes, permit) = work.map_err(|_| RenderError::Panicked)?;
             let charge = self.room(bytes.len() as u64, || true).await;
@@ -199,11 +201,12 @@ impl Cache {
         if let Some(answer) = self.answers.get(&key).await {
             return Ok(answer);
         }
-        // With this, callers that come while it renders join it although the first ones have left.
+        // It keeps the pending answer alive, so that later callers join this render although the
+        // first ones have left.
         let pending = ticket.pending_answer();
         let rendering = tokio::spawn(async move {
             let waiting = || pending.as_ref().and_then(Shared::strong_count).unwrap_or(0);
-            // One is this task's own.
+            // One of them is the clone above.
             let answer = self.render(key, render, || waiting() > 1).await;
             drop(permit);
             answer
@@ -237,18 +240,18 @@ impl Cache {
             }
         };
         self.insert(key, &answer).await;
-        // moka evicts when it tidies up, and it would let dozens of answers gather before.
+        // moka evicts in batches; without this, dozens of large answers could gather first.
         self.answers.run_pending_tasks().await;
         Ok(answer)
     }
 
-    /// Renders the documents that callers have asked for lately, so that publishing the view costs
-    /// none of them time. They need no permit: they are made one after another.
+    /// Renders the documents that callers have asked for lately, before the view is published. They
+    /// need no permit, because they are rendered one after another.
     pub async fn prerender(&self, view: &Arc<View>) {
         for (document, coding) in self.demand.recent() {
             let key = Key { view: view.id(), question: Question::Document(document), coding };
             let view = Arc::clone(view);
-            // A failure shows again, and is answered, when a caller asks.
+            // After a failure, the next caller has it rendered again and gets the error.
             let _ = self.render(key, move || document.render(&view), || false).await;
         }
     }
@@ -291,7 +294,8 @@ impl Cache {
         }
     }
 
-    /// Room for `bytes` in the account, once there is; `None` when there is none and nobody waits.
+    /// Waits for room for `bytes` in the account; `None` when there is none and nobody is waiting
+    /// for the answer.
     async fn room(&self, bytes: u64, is_awaited: impl Fn() -> bool) -> Option<Charge> {
         loop {
             let freed = self.account.freed();
@@ -307,7 +311,7 @@ impl Cache {
             }
             let missing = self.account.missing_bytes(bytes);
             self.responses.abort_slowest(missing, SLOW_RESPONSE_RATE, Instant::now());
-            // A timeout as well: responses are measured again, and callers may have left.
+            // With a timeout, because responses must be measured again and callers may have left.
             let _ = timeout(RECLAIM_INTERVAL, freed).await;
         }
     }
@@ -315,10 +319,9 @@ impl Cache {
     /// Drops cached answers until about `bytes` are free; those that are being sent free nothing
     /// yet.
     async fn evict(&self, bytes: u64) {
-        // The cache holds one, the iterator another.
+        // The cache has one reference, the iterator another.
         const UNREAD: usize = 2;
         let mut freed = 0;
-        let mut has_evicted = false;
         for (key, answer) in &self.answers {
             if freed >= bytes {
                 break;
@@ -330,11 +333,9 @@ impl Cache {
                 freed += answer.charge().bytes();
             }
             self.answers.invalidate(&*key).await;
-            has_evicted = true;
         }
-        if has_evicted {
-            self.answers.run_pending_tasks().await;
-        }
+        // In any case: moka may still hold what it evicted by itself.
+        self.answers.run_pending_tasks().await;
     }
 
     /// Drops all answers of views before this one. Those of their documents that are still being
@@ -361,7 +362,7 @@ impl Cache {
         self.enforce_bound();
     }
 
-    /// Starts a task that ends the slowest responses until the bound holds, if it does not.
+    /// While the bound is exceeded, has a task end the slowest responses.
     fn enforce_bound(self: &Arc<Self>) {
         if self.account.excess_bytes() == 0 || self.is_enforcing.swap(true, Ordering::Relaxed) {
             return;

@@ -14,11 +14,11 @@ pub enum Question {
     Filtered(Arc<str>),
 }
 
-/// What an entry of the cache takes beside its key and its bytes, about: the key's and the answer's
-/// allocations and moka's own nodes.
+/// About what an entry of the cache takes beside its key's text and its bytes: the allocations of
+/// key and answer, and moka's own nodes.
 const ENTRY_OVERHEAD_BYTES: usize = 1024;
 
-/// An answer's key: to which question, about which view, in which coding.
+/// The key of an answer.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Key {
     pub(super) view: u64,

@@ -1,4 +1,5 @@
-//! Renders in turn: a bounded number at once, each question once, and none that nobody waits for.
+//! The queue of renders: a bounded number run at once, each question is rendered once, and a render
+//! is not begun when no caller waits for it any more.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +12,7 @@ use super::RenderError;
 use super::answer::Answer;
 use super::question::Key;
 
-/// What one caller waits for; clones wait for the same render.
+/// The future that callers wait for; its clones wait for the same render.
 pub(super) type PendingAnswer = Shared<BoxFuture<'static, Result<Arc<Answer>, RenderError>>>;
 
 type WeakPendingAnswer = WeakShared<BoxFuture<'static, Result<Arc<Answer>, RenderError>>>;

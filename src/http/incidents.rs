@@ -43,7 +43,7 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.into_response(answer.await, request, context)
+        self.response_from(answer.await, request, context)
     }
 
     /// `GET /incidents/{employee_id}`
@@ -71,7 +71,7 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.into_response(answer.await, request, context)
+        self.response_from(answer.await, request, context)
     }
 
     /// `GET /unattributed`
@@ -92,6 +92,6 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.into_response(answer.await, request, context)
+        self.response_from(answer.await, request, context)
     }
 }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderValue};
 
-/// What the caller asks for by `Prefer`.
+/// The preferences that are known here.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Preferences {
-    /// `handling`: whether it shall be all or nothing.
+    /// `handling`: whether only a complete answer will do.
     pub strict: Option<bool>,
     /// `wait`: how long the caller would wait.
     pub wait: Option<Duration>,

@@ -1,5 +1,4 @@
-//! Errors as callers see them: the one place that knows statuses, in the form of RFC 9457
-//! (problem+json).
+//! Errors as callers see them: problem details (RFC 9457). Only this file maps errors to statuses.
 
 use std::time::Duration;
 
@@ -12,13 +11,13 @@ use crate::cache::RenderError;
 /// Why a request cannot be answered as asked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
-    /// `Host` is missing, stands there twice, or names no host.
+    /// `Host` is missing, repeated or not a valid host.
     InvalidHost,
-    /// The path names nothing.
+    /// Nothing is served at the path.
     NotFound,
     /// The method is neither GET nor HEAD.
     MethodNotAllowed,
-    /// The query has an unknown key or a bad value; the text names it and the mend.
+    /// The query has an unknown key or a bad value; the text names it and says what would be right.
     InvalidQuery(String),
     /// The caller excludes every format or content coding that there is.
     NotAcceptable,
@@ -28,23 +27,24 @@ pub enum Problem {
     TooManyStreams,
     /// No incident is known of that employee.
     UnknownEmployee,
-    /// No source has come yet.
+    /// No source has answered yet.
     NoData {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// All or nothing was asked for, and not every source is fresh.
+    /// A complete answer was asked for, and not every source is fresh.
     Incomplete {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// More requests are in flight, or connections open, than the server takes on.
+    /// There are more requests, connections or streams than the limits allow, or the answer could not
+    /// be rendered within the budget.
     Overloaded,
     /// The process has no data to serve yet.
     NotReady,
     /// The process is stopping.
     Draining,
-    /// A fault of the gateway's own.
+    /// The gateway itself failed.
     Internal,
 }
 
@@ -119,7 +119,7 @@ impl Problem {
         }
     }
 
-    /// What kind of problem it is, in a few words.
+    /// A short summary of the kind of problem.
     #[must_use]
     pub const fn title(&self) -> &'static str {
         match self {
@@ -140,7 +140,7 @@ impl Problem {
         }
     }
 
-    /// What happened, and the mend where there is one.
+    /// What happened, and what to do about it.
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
@@ -179,7 +179,7 @@ impl Problem {
         }
     }
 
-    /// The problem as an answer.
+    /// The problem as a response.
     #[must_use]
     pub fn response(&self, request_id: &str, sources: &[ProblemSource]) -> Response<Body> {
         let status = self.status();
@@ -201,7 +201,7 @@ impl Problem {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         if let Some(retry_after) = self.retry_after() {
-            // Whole seconds, rounded up: asking sooner would be in vain.
+            // Rounded up to whole seconds, so that clients do not come back too early.
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }

@@ -100,7 +100,7 @@ impl Gateway {
     }
 
     /// The response, or the problem as one; a problem of the data names the sources behind it.
-    pub(super) fn into_response(
+    pub(super) fn response_from(
         &self,
         answer: Result<Response<Body>, Problem>,
         request: &Parts,

@@ -80,7 +80,7 @@ impl Gateway {
     }
 }
 
-/// Seconds, to the millisecond.
+/// Rounds seconds to milliseconds.
 fn milliseconds(seconds: f64) -> f64 {
     (seconds * 1e3).round() / 1e3
 }

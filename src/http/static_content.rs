@@ -13,14 +13,14 @@ const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=360
 
 /// The answer to a request for it.
 pub(super) fn response(
-    content: &'static str,
+    text: &'static str,
     content_type: &'static str,
     request: &Parts,
     context: &Context,
 ) -> Response<Body> {
-    let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(content.as_bytes()));
+    let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(text.as_bytes()));
     let etag = HeaderValue::try_from(etag).expect("hexadecimal digits make a header value");
-    let mut response = Response::new(Body::full(content));
+    let mut response = Response::new(Body::full(text));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::ETAG, etag);

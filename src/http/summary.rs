@@ -35,6 +35,6 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.into_response(answer.await, request, context)
+        self.response_from(answer.await, request, context)
     }
 }

@@ -11,13 +11,13 @@ use crate::snapshot::{Completeness, Freshness, SourceStatus, View};
 /// Why a client must read the documents again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reset {
-    /// The event it asks to go on from is no longer kept.
+    /// The event with its `Last-Event-ID` is no longer kept.
     Gone,
-    /// The id it brings is not of this process, or of no event at all.
+    /// Its `Last-Event-ID` is that of another process, or no event id at all.
     Unknown,
-    /// One refresh added more records than are told one by one.
+    /// One refresh added more records, or larger ones, than are sent one by one.
     TooMany,
-    /// What was added could not be found out.
+    /// Making the events of a refresh failed.
     Lost,
     /// The client has fallen behind the events that are kept; the stream ends with this.
     TooSlow,
@@ -46,20 +46,20 @@ pub(super) const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 /// How long a client shall wait before it comes back.
 const RETRY_MILLIS: u32 = 3000;
 
-/// The id of the event of that number.
+/// The id of an event.
 pub(super) fn id(generation: u64, number: u64) -> String {
     format!("{generation:016x}-{number}")
 }
 
-/// The generation and number that an id stands for.
+/// The generation and number in an id.
 pub(super) fn read_id(id: &str) -> Option<(u64, u64)> {
     let (generation, number) = id.split_once('-')?;
     Some((u64::from_str_radix(generation, 16).ok()?, number.parse().ok()?))
 }
 
-/// What every stream begins with: when to come back, and where it stands, so that a client that
-/// loses its connection before the first event can go on too. It is an event of its own, because
-/// some clients note the id of an event only.
+/// The opening of every stream: the reconnection time, and the id from which a client goes on that
+/// loses its connection before the first event. It is an event with data, because some clients
+/// ignore the id of a block without.
 pub(super) fn opening(generation: u64, number: u64) -> String {
     let id = id(generation, number);
     format!("retry: {RETRY_MILLIS}\nid: {id}\nevent: connected\ndata: {{}}\n\n")
@@ -72,7 +72,7 @@ pub(super) fn with_id(generation: u64, number: u64, event: &[u8]) -> Bytes {
     out.into()
 }
 
-/// `data` must have no line break.
+/// An event without its id. `data` must have no line break.
 fn named(name: &str, data: Vec<u8>) -> Bytes {
     let mut out = format!("event: {name}\ndata: ").into_bytes();
     out.extend(data);
@@ -80,7 +80,7 @@ fn named(name: &str, data: Vec<u8>) -> Bytes {
     out.into()
 }
 
-/// A source's new state.
+/// The event for a source's new state.
 pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Completeness) -> Bytes {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -104,7 +104,7 @@ pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Comp
     named("sources", serde_json::to_vec(&data).expect("the data has no keys that JSON lacks"))
 }
 
-/// What an `incidents` event says beside the record.
+/// The members of an `incidents` event before the record.
 #[derive(Serialize)]
 struct Head<'a> {
     r#type: &'a str,
@@ -125,7 +125,7 @@ impl Head<'_> {
     }
 }
 
-/// A new record of an employee.
+/// The event for a new record of an employee.
 pub(super) fn incident(
     view: &View,
     employee: &str,
@@ -142,7 +142,7 @@ pub(super) fn incident(
     head.event(|out| render::line(out, name, incident.has_type(), view.members(incident)))
 }
 
-/// A new record that has no employee.
+/// The event for a new record without an employee.
 pub(super) fn unattributed(view: &View, item: Unattributed) -> Bytes {
     let name = &view.names()[item.source()];
     let (record, bytes) = view.unattributed(&item);

@@ -17,21 +17,21 @@ use crate::delta::{Baseline, SourceDelta};
 use crate::render::Filter;
 use crate::snapshot::{Freshness, Snapshot, View};
 
-/// How often the states of the sources are looked at beside each publication: data grows stale by
-/// itself.
+/// How often the states of the sources are compared apart from publications: data becomes stale
+/// without one.
 const STATES_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The largest event; a change with a larger one is told as a `reset`.
+/// The largest event; a refresh that adds a larger one is sent as one `reset`.
 const MAX_EVENT_BYTES: usize = 256 << 10;
 
-/// Events, and who reads them. Events are made whether or not there are readers, so that clients
-/// can go on where they were for as long as the ring reaches back.
+/// The events and the subscriptions to them. Events are made whether or not anybody is subscribed,
+/// so that clients can resume for as long as the ring reaches back.
 pub(in crate::http) struct Feed {
     streams: Arc<Streams>,
     /// Tells this process's event ids from those of every other process.
     generation: u64,
     ring: Mutex<Ring>,
-    /// Changes when there are new events.
+    /// Notified when there are new events.
     changed: watch::Sender<()>,
 }
 
@@ -132,7 +132,7 @@ impl Feed {
                     last_seen.records = records;
                     events
                 }
-                // It panicked, and would again: what this view has is not told.
+                // It panicked and would do so again, so that this view becomes the baseline.
                 Err(_) => {
                     last_seen.records = Baseline::new(last_seen.records.sources());
                     Err(Reset::Lost)
@@ -155,7 +155,7 @@ impl Feed {
     }
 }
 
-/// What the last events told.
+/// What was known when the last events were made.
 struct LastSeen {
     records: Baseline,
     /// The state of each source, identities first.

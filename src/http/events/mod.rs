@@ -1,4 +1,4 @@
-//! `/events`: what is new, as Server-Sent Events.
+//! `/events`: new incidents and changed sources as Server-Sent Events.
 //!
 //! A record is new when its source's batch has it and the source's batch before had not, by its
 //! bytes; a source's first batch adds nothing, and neither does a record's moving between employees
@@ -32,7 +32,7 @@ use super::context::Context;
 use super::problem::Problem;
 use super::serve::Phase;
 
-/// How often at least something is sent.
+/// The longest time in which nothing is sent.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// The same once the client has shut down its sending side: if it has in truth closed the
@@ -42,8 +42,7 @@ const HALF_CLOSED_HEARTBEAT: Duration = Duration::from_secs(2);
 /// About how many bytes are sent at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// One client's reading of the feed. Nothing is queued for it: it reads what the feed keeps, as
-/// fast as its connection takes it.
+/// A client that reads the feed at the pace of its connection. Nothing is queued for it.
 struct Client {
     feed: Arc<Feed>,
     connection: Option<ConnectionHandle>,
@@ -52,7 +51,7 @@ struct Client {
     changed: watch::Receiver<()>,
     phase: watch::Receiver<Phase>,
     generation: u64,
-    /// The number of the last event it was given.
+    /// The number of the last event that was sent to it.
     number: u64,
     opening: Option<Bytes>,
     sent: Instant,
@@ -103,7 +102,7 @@ impl Gateway {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-        // Asks reverse proxies that know it not to hold events back.
+        // Tells nginx and others not to buffer the stream.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
     }

@@ -1,4 +1,4 @@
-//! The last events, bounded by count and bytes, from which every client reads on its own.
+//! The latest events, bounded by count and bytes. Every client reads them at its own pace.
 
 use std::collections::VecDeque;
 
@@ -10,7 +10,7 @@ const MAX_EVENTS: usize = 16_384;
 /// The most bytes of events that are kept.
 const MAX_BYTES: usize = 8 << 20;
 
-/// The most events that one refresh may add; a larger change is told as one `reset`.
+/// The most events that one refresh may add; a larger change is sent as one `reset`.
 pub(super) const MAX_BURST_EVENTS: usize = 10_000;
 
 /// The most bytes of events that one refresh may add. Two bursts fit into the ring, so that a
@@ -37,12 +37,12 @@ impl Ring {
         self.next - 1
     }
 
-    /// Whether every event after this number is still here.
+    /// Whether every event after this number is still kept.
     pub(super) fn reaches_back_to(&self, number: u64) -> bool {
         number <= self.newest() && self.newest() - number <= self.events.len() as u64
     }
 
-    /// Keeps an event, made from its number.
+    /// Appends the event that `make` builds from its number, and drops the oldest beyond the bounds.
     pub(super) fn push(&mut self, make: impl FnOnce(u64) -> Bytes) {
         let event = make(self.next);
         self.next += 1;
@@ -53,8 +53,8 @@ impl Ring {
         }
     }
 
-    /// As many events after `number` as make up at least `bytes`, in one piece, and the number of
-    /// the last. `None` when the oldest of them is gone.
+    /// The events after `number`, up to the one that brings them to `bytes`, concatenated, and the
+    /// number of the last. `None` when some of them are no longer kept.
     pub(super) fn after(&self, number: u64, bytes: usize) -> Option<(Vec<u8>, u64)> {
         if !self.reaches_back_to(number) {
             return None;

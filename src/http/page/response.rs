@@ -75,7 +75,7 @@ impl Gateway {
         request: &Parts,
         context: &Context,
     ) -> Response<Body> {
-        let mut response = self.into_response(Err(problem.clone()), request, context);
+        let mut response = self.response_from(Err(problem.clone()), request, context);
         response.headers_mut().insert(header::VARY, VARY);
         if !negotiate::accepts_html(&request.headers) {
             return response;

@@ -1,4 +1,4 @@
-//! The query of a request for incidents → a [`Filter`], or a clear refusal.
+//! Parses the query of a request for incidents into a [`Filter`].
 
 mod time;
 
@@ -11,12 +11,12 @@ use super::problem::Problem;
 use crate::decode::Priority;
 use crate::render::Filter;
 
-/// What a query may ask.
+/// A parsed query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
     /// Which incidents.
     pub filter: Filter,
-    /// `complete`: whether it shall be all or nothing.
+    /// `complete`: whether only a complete answer will do.
     pub complete: Option<bool>,
 }
 
@@ -25,7 +25,7 @@ pub struct Query {
 pub enum Keys {
     /// All of them.
     All,
-    /// All but `employee_id`, which the path names.
+    /// All but `employee_id`, which is part of the path.
     OfEmployee,
     /// `complete` alone.
     Complete,
@@ -105,7 +105,7 @@ fn refuse<T>(detail: String) -> Result<T, Problem> {
     Err(invalid(detail))
 }
 
-/// As much of a caller's text as an error needs.
+/// The beginning of a caller's text, to quote in an error.
 fn brief(text: &str) -> String {
     let mut brief: String = text.chars().take(40).collect();
     if brief.len() < text.len() {
@@ -114,7 +114,7 @@ fn brief(text: &str) -> String {
     brief
 }
 
-/// Decodes a part of a query as forms encode it (`+` for a space).
+/// Decodes a key or value as HTML forms encode it (`+` is a space).
 fn decode(text: &str) -> Result<String, Problem> {
     let text = text.replace('+', " ");
     match percent_decode_str(&text).decode_utf8() {
