@@ -186,7 +186,7 @@ impl<T: Transport> AsyncWrite for ConnectionIo<T> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_shutdown(context) {
             Poll::Pending => self.poll_too_slow(context).map(Err),
-            shut_down => shut_down,
+            shut_down @ Poll::Ready(_) => shut_down,
         }
     }
 }
