@@ -1,4 +1,4 @@
-//! An answer whose body came whole, until somebody has judged what is in it.
+//! An answer with a complete body whose content is not verified yet.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::breaker::BreakerPermit;
 use super::call::CallRecord;
 use crate::outcome::Outcome;
 
-/// A body that came whole, waiting for the verdict on what is in it.
+/// A complete body whose content the caller has to verify.
 ///
-/// Until then the call counts neither for the breaker nor in the metrics. Dropped without a verdict
-/// it counts as `ok` in the metrics, and not at all for the breaker.
+/// Until then the call counts neither for the breaker nor in the metrics. If this is dropped, the
+/// call counts as `ok` in the metrics, and not for the breaker.
 #[derive(Debug)]
 #[must_use = "accept or reject it, so that the breaker and the metrics learn how the call ended"]
 pub struct UnverifiedAnswer {

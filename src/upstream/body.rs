@@ -1,4 +1,4 @@
-//! Reads an answer's body whole: decoded, and within a bound.
+//! Reads the whole body of an answer, decoded and bounded in size.
 
 use std::future::ready;
 use std::io;
@@ -15,14 +15,14 @@ use super::content_coding::{ContentCoding, decoded};
 use super::{UpstreamError, classify};
 use crate::outcome::Outcome;
 
-/// What is reserved at once on the word of `Content-Length`; the rest once that much has come,
-/// since the word may be false.
+/// The most bytes that are reserved because of `Content-Length` alone. The rest is reserved once
+/// that many bytes have come, because the header may be false.
 const MAX_RESERVED_BYTES: usize = 1 << 20;
 
 /// The least by which the buffer grows.
 const MIN_GROWTH_BYTES: usize = 16 << 10;
 
-/// The body's bytes, decoded; at most `max_body` of them, and little more memory than that.
+/// Reads the decoded body, of at most `max_body` bytes, into little more memory than that.
 pub(super) async fn read(response: Response, max_body: u64) -> Result<Bytes, UpstreamError> {
     let Some(codings) = ContentCoding::from_headers(response.headers()) else {
         let detail = "the body is compressed in a way that was not asked for";
@@ -35,16 +35,17 @@ pub(super) async fn read(response: Response, max_body: u64) -> Result<Bytes, Ups
         .map_err(|error| classify_read(&error, max_body))
 }
 
-/// Joins the chunks of a body, decoded. `announced` is its length before that, by the word of the
-/// upstream. A body that is too large fails with [`io::ErrorKind::FileTooLarge`].
+/// Joins and decodes the chunks of a body. `announced` is the encoded length that the upstream
+/// claims. A body that is too large fails with [`io::ErrorKind::FileTooLarge`].
 async fn decode(
     chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     announced: Option<u64>,
     codings: &[ContentCoding],
     max_body: u64,
 ) -> io::Result<Bytes> {
-    // No coding adds more to what cannot be compressed.
-    let max_encoded = max_body.saturating_add(max_body / 64 + 1024);
+    // Encoded bytes are not kept, but cost time. Even a poor encoder adds less than this to a body
+    // that cannot be compressed.
+    let max_encoded = max_body.saturating_mul(2).saturating_add(64 << 10);
     let max_announced = if codings.is_empty() { max_body } else { max_encoded };
     if announced.is_some_and(|announced| announced > max_announced) {
         return Err(io::ErrorKind::FileTooLarge.into());
@@ -59,10 +60,10 @@ async fn decode(
     let mut reader = reader.take(max_body.saturating_add(1));
 
     let max = usize::try_from(max_body).unwrap_or(usize::MAX - 1);
-    // An encoded body's length says nothing of the decoded one's.
+    // The length of an encoded body says nothing about the decoded length.
     let expected = announced.filter(|_| codings.is_empty());
     let expected = expected.and_then(|expected| usize::try_from(expected).ok()).unwrap_or_default();
-    // One byte more than comes, to see the end without growing.
+    // One byte more than expected, so that the end is seen without growing.
     let mut body = Vec::with_capacity((expected + 1).min(MAX_RESERVED_BYTES));
     loop {
         if body.len() == body.capacity() {
@@ -79,7 +80,7 @@ async fn decode(
         if body.len() > max {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        // A decoder does not wait while a chunk lasts: others must have their turn.
+        // Decoding does not wait until a chunk is used up: other tasks must get their turn.
         yield_now().await;
     }
     if body.capacity() - body.len() > body.len() / 8 {

@@ -1,4 +1,4 @@
-//! One call to the upstream: its deadline, and what the log and the metrics say of it.
+//! One call to the upstream: its deadline, its log event and its metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Attempt {
     }
 }
 
-/// A body that came whole, and the record of its call, which is still to be written.
+/// A complete body, and the record of its call, which is not written yet.
 #[derive(Debug)]
 pub(super) struct RecordedBody {
     pub(super) body: Bytes,
@@ -124,7 +124,7 @@ where
                     let detail = format!("no whole answer came within {deadline}");
                     Err(UpstreamError::new(Outcome::Timeout, detail))
                 });
-            // Not before: a call that is given up counts not at all.
+            // Created only now, because a cancelled call counts nowhere.
             let record = CallRecord {
                 source,
                 metrics,
@@ -143,7 +143,7 @@ where
     }
 }
 
-/// What the log and the metrics say of one call; written exactly once.
+/// The log event and metrics of one call; written exactly once.
 ///
 /// A body that came whole may still not decode, so the record of such a call waits for that
 /// verdict.

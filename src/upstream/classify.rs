@@ -1,5 +1,5 @@
-//! What went wrong, from what reqwest and the answer's headers say. The only file that knows
-//! upstream statuses.
+//! Classifies failures by reqwest's errors and the answer's head. No other file knows the statuses
+//! of upstreams.
 //!
 //! Details are our own sentences: nothing that the upstream sent is quoted, and no URL, which might
 //! hold a secret.
@@ -16,14 +16,14 @@ use rustls::{CertificateError, Error as TlsError};
 use super::UpstreamError;
 use crate::outcome::Outcome;
 
-/// A longer `Retry-After` is taken as this long, so that a slip of the upstream does not silence a
+/// A longer `Retry-After` is cut to this, so that a mistake of the upstream does not silence a
 /// source for years.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
-/// How many redirects within the base URL's origin are followed.
+/// The most redirects within the origin of the base URL that are followed.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// A request that got no answer, or an answer that did not come whole.
+/// Classifies a request without an answer, or with an incomplete one.
 pub(super) fn transport(error: &reqwest::Error) -> UpstreamError {
     if error.is_timeout() {
         let detail = if error.is_connect() {
@@ -97,7 +97,7 @@ fn tls_failure(error: &TlsError) -> &'static str {
     }
 }
 
-/// An error and what caused it. Unlike `source()` alone, it does not skip what an [`io::Error`]
+/// An error and its causes. Unlike `source()`, this does not skip the error that an [`io::Error`]
 /// wraps.
 pub(super) fn chain<'a>(
     error: &'a (dyn StdError + 'static),
@@ -111,7 +111,7 @@ pub(super) fn chain<'a>(
     })
 }
 
-/// An answer whose headers came: a failure unless its status is 200.
+/// Classifies an answer by its head: a failure unless the status is 200.
 pub(super) fn answer(response: &Response, base: &Url) -> Result<(), UpstreamError> {
     let status = response.status();
     if status == StatusCode::OK {
@@ -164,7 +164,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Duration::from_secs(seconds)
     } else {
         let until = SystemTime::from(Expires::decode(&mut std::iter::once(value)).ok()?);
-        // Both dates by the upstream's clock where it tells it: ours may differ.
+        // Relative to the upstream's clock, if it sends `Date`: ours may differ.
         let date = headers
             .get(header::DATE)
             .and_then(|date| Date::decode(&mut std::iter::once(date)).ok());

@@ -22,22 +22,22 @@ use super::{Endpoint, UpstreamError, body, classify};
 use crate::config;
 use crate::trace_context::TRACEPARENT;
 
-/// Where a connection carries several calls (HTTP/2), a dead one would fail all of them until the
-/// kernel gives it up.
+/// An HTTP/2 connection carries several calls: a dead one would fail them all until the kernel
+/// notices.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many header fields an answer may have. Those of HTTP/1 must besides fit into the 400 KiB
-/// that hyper reads ahead.
+/// The most header fields of an answer. Over HTTP/1 they must also fit into the 400 KiB that hyper
+/// buffers.
 const MAX_HEADER_FIELDS: usize = 4096;
 
-/// How many bytes the header fields of an answer over HTTP/2 may have.
+/// The most bytes of header fields of an answer over HTTP/2.
 const MAX_HEADER_BYTES: u32 = 400 << 10;
 
 /// Why no client could be built.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SetupError {
-    /// The endpoint's path cannot be put behind `upstream.base_url`.
+    /// The endpoint's path makes no address below `upstream.base_url`.
     Path {
         /// The source's name.
         source: String,
@@ -73,7 +73,7 @@ impl std::error::Error for SetupError {}
 #[derive(Clone)]
 pub(super) struct HttpTransport {
     pooled: Client,
-    /// The same, with a new connection for each request.
+    /// Opens a new connection for each request.
     unpooled: Client,
     answered: Arc<AnsweredConnections>,
     base: Url,
@@ -90,8 +90,7 @@ impl HttpTransport {
         let base = settings.base_url.clone();
         let targets =
             endpoints.iter().map(|endpoint| join(&base, endpoint)).collect::<Result<_, _>>()?;
-        // Err says that one is installed already, which is as good: a test or an embedding program
-        // chose it.
+        // It fails if one is installed already, by a test or an embedding program, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let build =
             |builder: ClientBuilder| builder.build().map_err(|error| classify_setup(&error));
@@ -105,7 +104,8 @@ impl HttpTransport {
         })
     }
 
-    /// Sends a GET until its answer begins; again where the failure says nothing of the upstream.
+    /// Sends a GET and waits for the head of its answer. The request is sent again if the upstream
+    /// did not process it.
     async fn send(&self, url: Url, headers: HeaderMap) -> reqwest::Result<Response> {
         let (mut resends, mut client) = (0, &self.pooled);
         loop {
@@ -129,7 +129,7 @@ impl HttpTransport {
     }
 }
 
-/// Warns of credentials that whoever is on the way to the upstream can read.
+/// Warns if the credentials cross a network unencrypted.
 fn warn_of_clear_credentials(settings: &config::Upstream) {
     if settings.username.is_some() && !is_encrypted_or_local(&settings.base_url) {
         tracing::warn!(
@@ -158,7 +158,7 @@ fn client(settings: &config::Upstream) -> ClientBuilder {
         .user_agent(concat!("incident-gateway/", env!("CARGO_PKG_VERSION")))
         .default_headers(default_headers(settings))
         .connect_timeout(settings.connect_timeout)
-        // Credentials go to the base URL's origin and nowhere else, so neither do calls.
+        // Credentials must go to no other origin than the base URL's.
         .redirect(Policy::custom(move |redirect| {
             if redirect.url().origin() == origin
                 && redirect.previous().len() <= classify::MAX_REDIRECTS
@@ -170,7 +170,7 @@ fn client(settings: &config::Upstream) -> ClientBuilder {
         }))
         .referer(false)
         .no_proxy()
-        // Failed calls are made again in one place, with a budget: our own.
+        // The retry layer alone makes failed calls again, within its budget.
         .retry(retry::never())
         .http1_max_headers(MAX_HEADER_FIELDS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
@@ -183,7 +183,7 @@ fn client(settings: &config::Upstream) -> ClientBuilder {
     if settings.base_url.scheme() == "https" {
         builder.https_only(true)
     } else {
-        // Without TLS no certificates are needed, so their absence must not matter.
+        // Without TLS, missing certificates must not matter.
         builder.tls_certs_only([])
     }
 }

@@ -1,5 +1,5 @@
-//! Content codings (RFC 9110, section 8.4): what is asked for, what an answer is in, and how that
-//! is undone.
+//! Content codings (RFC 9110, section 8.4): which are accepted, which a body has, and how it is
+//! decoded.
 
 use std::io;
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};
 /// The value of `Accept-Encoding`.
 pub(super) const ACCEPTED: &str = "gzip, zstd, br";
 
-/// More codings on top of each other are refused: each may blow up what the one below makes of it.
+/// More stacked codings are refused: each multiplies the bytes that the next has to decode.
 const MAX_CODINGS: usize = 2;
 
 /// The largest window, as a power of two, that RFC 9659 lets a server use for `zstd`: 8 MB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
-/// A coding that is undone.
+/// A supported content coding.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ContentCoding {
     Gzip,
@@ -28,8 +28,8 @@ pub(super) enum ContentCoding {
 }
 
 impl ContentCoding {
-    /// The codings of a body in the order in which they were applied; none where it is as it is.
-    /// `None` where one of them was not asked for, or where there are too many.
+    /// The codings of a body in the order in which they were applied; empty for a plain body.
+    /// `None` if one is not supported, or if there are too many.
     pub(super) fn from_headers(headers: &HeaderMap) -> Option<Vec<Self>> {
         let mut codings = Vec::new();
         for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -48,14 +48,13 @@ impl ContentCoding {
     }
 }
 
-/// A body that is read decoded.
+/// A body that yields decoded bytes.
 pub(super) type DecodedBody = Pin<Box<dyn AsyncRead + Send>>;
 
-/// What a decoder reads from.
+/// A body that a decoder reads from.
 type EncodedBody = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// Undoes `codings`, the last of them first. Nothing on the way may be larger than `max_bytes`:
-/// what is below a coding is, but for a few bytes, smaller than what it decodes to.
+/// Decodes `codings`, the last applied first. Between two codings at most `max_bytes` may pass.
 pub(super) fn decoded(
     body: impl AsyncBufRead + Send + 'static,
     codings: &[ContentCoding],
@@ -64,30 +63,29 @@ pub(super) fn decoded(
     let mut encoded: EncodedBody = Box::pin(body);
     let Some((first_applied, others)) = codings.split_first() else { return encoded };
     for coding in others.iter().rev() {
-        let below = Limited { inner: undone(encoded, *coding), left: max_bytes };
-        encoded = Box::pin(BufReader::new(below));
+        let limited = Limited { inner: decoder(encoded, *coding), left: max_bytes };
+        encoded = Box::pin(BufReader::new(limited));
     }
-    undone(encoded, *first_applied)
+    decoder(encoded, *first_applied)
 }
 
-/// Undoes one coding. All members and frames of a body belong to it, and a member that is cut off
-/// is an error.
-fn undone(body: EncodedBody, coding: ContentCoding) -> DecodedBody {
+/// Decodes one coding: all members or frames of the body. A truncated one is an error.
+fn decoder(body: EncodedBody, coding: ContentCoding) -> DecodedBody {
     match coding {
         ContentCoding::Gzip => {
             let mut decoder = GzipDecoder::new(body);
             decoder.multiple_members(true);
-            Box::pin(ToTheEnd { decoder, is_decoded: false })
+            Box::pin(Exhaustive { decoder, is_decoded: false })
         }
         ContentCoding::Zstd => {
             let window = DParameter::window_log_max(ZSTD_WINDOW_LOG_MAX);
             let mut decoder = ZstdDecoder::with_params(body, &[window]);
             decoder.multiple_members(true);
-            Box::pin(ToTheEnd { decoder, is_decoded: false })
+            Box::pin(Exhaustive { decoder, is_decoded: false })
         }
-        // It has no members: what follows its end is foreign.
+        // Brotli has no members.
         ContentCoding::Brotli => {
-            Box::pin(ToTheEnd { decoder: BrotliDecoder::new(body), is_decoded: false })
+            Box::pin(Exhaustive { decoder: BrotliDecoder::new(body), is_decoded: false })
         }
     }
 }
@@ -115,13 +113,13 @@ impl Decoder for BrotliDecoder<EncodedBody> {
     }
 }
 
-/// Ends only where the encoded body does: bytes after the end of the coding's data are an error.
-struct ToTheEnd<D> {
+/// A decoder that fails if bytes follow the end of the coding's data.
+struct Exhaustive<D> {
     decoder: D,
     is_decoded: bool,
 }
 
-impl<D: Decoder> AsyncRead for ToTheEnd<D> {
+impl<D: Decoder> AsyncRead for Exhaustive<D> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -144,7 +142,7 @@ impl<D: Decoder> AsyncRead for ToTheEnd<D> {
     }
 }
 
-/// Fails once more than so many bytes were read.
+/// A reader that fails once more than `left` bytes were read.
 struct Limited<R> {
     inner: R,
     left: u64,
@@ -200,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_asked_for_and_high_stacks_are_refused() {
+    fn unsupported_and_stacked_codings_are_refused() {
         for refused in
             ["compress", "deflate", "gzip, compress", "gzip;q=1", "gzip gzip", "gzip,gzip,gzip"]
         {
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn every_coding_that_is_asked_for_is_undone() {
+    fn every_accepted_coding_is_supported() {
         assert_eq!(codings(&["gzip, zstd"]).unwrap().len(), 2);
         for name in ACCEPTED.split(", ") {
             assert!(codings(&[name]).is_some(), "{name}");

@@ -1,4 +1,4 @@
-//! Why a call to a source failed, in the terms that retries, breakers, metrics and people need.
+//! Why a call to a source failed.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct UpstreamError {
     pub kind: Outcome,
     /// The status of the answer, where its headers came.
     pub status: Option<StatusCode>,
-    /// One sentence for people: what happened and, where there is one, the mend.
+    /// One sentence for people: what happened and, if there is one, the remedy.
     pub detail: String,
     /// How long the upstream (`Retry-After`) or the open circuit asks to wait.
     pub retry_after: Option<Duration>,
@@ -33,7 +33,7 @@ impl UpstreamError {
         Self { status: Some(status), ..self }
     }
 
-    /// The same failure, with a wish to be left alone for so long.
+    /// The same failure, of an upstream or circuit that asks to wait this long.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }

@@ -1,18 +1,17 @@
-//! One source → the bytes of its answer, or a typed error.
+//! Fetches the whole answer of a source: its bytes, or a typed error.
 //!
-//! Each source has a stack of tower services. Outermost first, and why in this order:
+//! Each source has a stack of tower services, outermost first:
 //!
-//! 1. **Retry** (`retry`), within a budget that all sources share. Outside of the limit, so that no
-//!    permit is held while it backs off; outside of the breaker, so that every attempt counts there
-//!    and an open circuit ends the retries.
-//! 2. **Circuit breaker** (`breaker`), one a source. Outside of the limit: a call that will not be
-//!    made waits for nothing.
-//! 3. **Concurrency limit** (`limit`), one for all sources: they share the upstream, and slow each
-//!    other down.
-//! 4. **Deadline and telemetry** (`call`): one deadline over connecting, headers and the whole
-//!    body, waiting for a permit not included; each attempt is measured and logged.
-//! 5. **Transport** (`client`): reqwest; what the upstream did not process is sent again
-//!    (`resend`); the body is decoded within a bound on its size (`body`, `content_coding`).
+//! 1. **Retry** (`retry`), within a budget that all sources share. It is outside of the limit, so
+//!    that no permit is held during backoff, and outside of the breaker, so that every attempt
+//!    counts there and an open circuit ends the retries.
+//! 2. **Circuit breaker** (`breaker`), one for each source. It is outside of the limit, so that a
+//!    refused call does not wait for a permit.
+//! 3. **Concurrency limit** (`limit`), one for all sources, whose calls slow each other down.
+//! 4. **Deadline and telemetry** (`call`): one deadline for connecting, headers and the whole body,
+//!    but not for the wait for a permit; each attempt is measured and logged.
+//! 5. **Transport** (`client`): reqwest. Requests that the upstream did not process are sent again
+//!    (`resend`); bodies are decoded, and bounded in size (`body`, `content_coding`).
 
 mod answer;
 mod body;
@@ -52,7 +51,7 @@ use self::limit::{Limiter, LimiterService};
 use self::retry::{RetryBudget, RetryPolicy};
 use crate::config;
 
-/// The name that metrics give to the one upstream there is.
+/// The name of the only upstream in metrics.
 const DEFAULT_UPSTREAM: &str = "default";
 
 struct Source {
@@ -60,7 +59,7 @@ struct Source {
     breaker: Arc<Breaker>,
 }
 
-/// The endpoints of one upstream. Share it behind an [`Arc`].
+/// A client of all endpoints of one upstream. Share it behind an [`Arc`].
 pub struct Upstream {
     sources: Vec<Source>,
     limiter: Arc<Limiter>,
@@ -68,8 +67,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// Reaches the endpoints over HTTP as the settings say. `seed` decides all jitter and the span
-    /// ids.
+    /// A client over HTTP. `seed` determines the jitter, trace ids and span ids.
     ///
     /// # Errors
     ///
@@ -138,16 +136,15 @@ impl Upstream {
         Self { sources, limiter, budget }
     }
 
-    /// Calls an endpoint, by its place in the list the upstream was built from, again where the
-    /// failure may pass, until a body has come whole. The caller then judges that body:
-    /// [`UnverifiedAnswer::accept`] or [`UnverifiedAnswer::reject`].
+    /// Calls the endpoint at this place in the list that the upstream was built from, with retries.
+    /// The caller then verifies the body, and calls [`UnverifiedAnswer::accept`] or
+    /// [`UnverifiedAnswer::reject`].
     ///
-    /// Dropping the future gives the call up; the upstream's connection is closed and nothing is
-    /// counted.
+    /// Dropping the future cancels the call, which then counts nowhere.
     ///
     /// # Errors
     ///
-    /// How the last attempt failed.
+    /// The failure of the last attempt.
     ///
     /// # Panics
     ///
@@ -190,8 +187,7 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// No invariant of this stage spans two statements that may panic, so a poisoned lock is as good as
-/// another.
+/// Locks a mutex, poisoned or not: no invariant here spans statements that may panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

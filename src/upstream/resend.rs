@@ -1,6 +1,7 @@
-//! Which failures of a request say nothing of the upstream: it did not process the request, or the
-//! connection had been closed when the request was sent. Such a request is sent again at once, as a
-//! part of the same call: breaker, retry budget and concurrency limit see the call alone.
+//! Which failed requests are sent again at once, within the same call: those that the upstream did
+//! not process, and those that were sent over a pooled connection that had been closed. Such a
+//! failure says nothing about the upstream, so breaker, retry budget and concurrency limit do not
+//! see it.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,14 +15,14 @@ use reqwest::Response;
 
 use super::{classify, lock};
 
-/// How often a request is sent again at most.
+/// The most times that a request is sent again.
 pub(super) const MAX_RESENDS: usize = 4;
 
-/// So many of these may share a connection with other calls. Where each connection serves few
-/// requests, sharing a new one with the others would fail again.
+/// The most resends over pooled connections. Where a connection serves only a few requests, one
+/// that is shared with other calls may fail again.
 pub(super) const MAX_SHARED_RESENDS: usize = 2;
 
-/// More connections than an upstream's calls have open at once; beyond it the set begins anew.
+/// More connections than are open to an upstream at once; beyond it the set is cleared.
 const MAX_REMEMBERED_CONNECTIONS: usize = 1024;
 
 /// How a request may be sent again.
@@ -29,19 +30,18 @@ const MAX_REMEMBERED_CONNECTIONS: usize = 1024;
 pub(super) enum Resend {
     /// Over any connection: the upstream did not process it (RFC 9113, sections 6.8 and 8.7).
     OnAny,
-    /// Over a new connection: the one it was sent over had answered before, and died before this
-    /// answer began. Other pooled ones may be as dead.
+    /// Over a new connection: a reused connection ended before the answer began, and other pooled
+    /// ones may have ended as well.
     OnNew,
 }
 
-/// The connections that have carried an answer, by their local address. Those that have ended are
-/// not taken out: where a new connection has the address of an old one, a request is sent once more
-/// than need be.
+/// The local addresses of connections that have carried an answer. Ended connections stay in the
+/// set: if a new one gets the same address, its first request may be resent without need.
 #[derive(Debug, Default)]
 pub(super) struct AnsweredConnections(Mutex<HashSet<SocketAddr>>);
 
 impl AnsweredConnections {
-    /// An answer came.
+    /// Remembers the connection of an answer.
     pub(super) fn note(&self, response: &Response) {
         if let Some(info) = response.extensions().get::<HttpInfo>() {
             let mut connections = lock(&self.0);
@@ -52,8 +52,8 @@ impl AnsweredConnections {
         }
     }
 
-    /// Whether the request that failed so, before an answer began, may be sent again. It must be
-    /// idempotent.
+    /// How the idempotent request that failed with `error`, before an answer began, may be sent
+    /// again.
     pub(super) fn resend(&self, error: &reqwest::Error) -> Option<Resend> {
         if error.is_timeout() || error.is_connect() {
             return None;
@@ -66,7 +66,7 @@ impl AnsweredConnections {
     }
 }
 
-/// The local address of the connection that a request failed on.
+/// The local address of the connection that the request was sent over.
 fn connection(error: &reqwest::Error) -> Option<SocketAddr> {
     let error = classify::chain(error).find_map(|cause| cause.downcast_ref::<legacy::Error>())?;
     let mut extensions = Extensions::new();
@@ -74,8 +74,8 @@ fn connection(error: &reqwest::Error) -> Option<SocketAddr> {
     extensions.get::<HttpInfo>().map(HttpInfo::local_addr)
 }
 
-/// Whether the upstream said that it did not process the request. A stream fails by the `GOAWAY` of
-/// the other side only if its id is above the last one that was processed.
+/// Whether the upstream said that it did not process the request. h2 fails a stream with a remote
+/// `GOAWAY` only if its id is above the last processed one.
 fn is_unprocessed(error: &reqwest::Error) -> bool {
     classify::chain(error).filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
         error.is_remote()
@@ -83,7 +83,7 @@ fn is_unprocessed(error: &reqwest::Error) -> bool {
     })
 }
 
-/// Whether the connection ended, rather than that something was wrong with what came over it.
+/// Whether the connection ended, as opposed to an invalid answer.
 fn is_broken(error: &reqwest::Error) -> bool {
     classify::chain(error).any(|cause| {
         if let Some(error) = cause.downcast_ref::<hyper::Error>() {

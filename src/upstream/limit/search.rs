@@ -212,11 +212,11 @@ impl Search {
             Phase::Moving { direction: Direction::Up, previous: None },
         ) {
             Phase::Settled { baseline, samples_left } => {
-                self.check_settled(baseline, samples_left.saturating_sub(samples), waited)
+                self.check_settled(baseline, samples_left.saturating_sub(samples), waited);
             }
             Phase::Moving { direction, previous: None } => self.take_step(direction, waited),
             Phase::Moving { direction, previous: Some(previous) } => {
-                self.compare(direction, previous, waited)
+                self.compare(direction, previous, waited);
             }
         }
     }
