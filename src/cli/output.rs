@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rustix::fs::{Access, access};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 use tokio::task::spawn_blocking;
 
 /// As many symbolic links are followed in a row as Linux follows.
@@ -135,42 +135,63 @@ impl Target {
 
     async fn write(self, document: Bytes) -> io::Result<()> {
         match self {
-            Self::New(path) => replace(&path, None, document).await,
+            Self::New(path) => {
+                let temporary = create_temporary(&path, NEW_FILE_MODE)?;
+                let (_, temporary) = fill(temporary, document).await?;
+                Ok(temporary.persist(&path)?)
+            }
             Self::Special(path) => {
                 let write = move || File::options().write(true).open(path)?.write_all(&document);
                 blocking(write).await
             }
             Self::Regular { file, replace_at } => {
-                if let Some(path) = replace_at
-                    && replace(&path, Some(&file), document.clone()).await.is_ok()
-                {
+                let is_replaced = match replace_at {
+                    Some(path) => replace(&path, &file, document.clone()).await?,
+                    None => false,
+                };
+                if is_replaced {
                     return Ok(());
                 }
-                // The folder takes no new file, the owner cannot be kept, or the file is mounted.
                 blocking(move || write_in_place(file, &document)).await
             }
         }
     }
 }
 
-/// Writes a temporary file beside `path` and renames it to `path`. It gets mode and owner of
-/// `former`; until then nobody else can read it.
-async fn replace(path: &Path, former: Option<&File>, document: Bytes) -> io::Result<()> {
-    let mode = if former.is_some() { 0o600 } else { NEW_FILE_MODE };
-    let (mut file, temporary) = create_temporary(path, mode)?.into_parts();
+/// Puts a new file with mode and owner of `former` in its place; until then nobody else can read
+/// it. Returns `false` where that is impossible: the folder takes no new files, the owner cannot be
+/// kept, or the file is mounted.
+///
+/// # Errors
+///
+/// When the document cannot be written, for example because the disk is full. Writing in place would
+/// then destroy the former file for nothing.
+async fn replace(path: &Path, former: &File, document: Bytes) -> io::Result<bool> {
+    let temporary = match create_temporary(path, 0o600) {
+        Err(error) if is_forbidden(&error) => return Ok(false),
+        created => created?,
+    };
+    let (file, temporary) = fill(temporary, document).await?;
+    let metadata = former.metadata()?;
+    let copied = fchown(&file, Some(metadata.uid()), Some(metadata.gid()))
+        .and_then(|()| file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777)));
+    Ok(copied.is_ok() && temporary.persist(path).is_ok())
+}
+
+/// Writes the whole document; when this future is dropped, the temporary file is removed.
+async fn fill(temporary: NamedTempFile, document: Bytes) -> io::Result<(File, TempPath)> {
+    let (mut file, temporary) = temporary.into_parts();
     let write = move || {
         file.write_all(&document)?;
-        // Else a power failure could leave an empty file under the name of the former one.
+        // Else a power failure could leave an empty file under the final name.
         file.sync_all()?;
         Ok(file)
     };
-    let file = blocking(write).await?;
-    if let Some(former) = former {
-        let metadata = former.metadata()?;
-        fchown(&file, Some(metadata.uid()), Some(metadata.gid()))?;
-        file.set_permissions(Permissions::from_mode(metadata.mode() & 0o7777))?;
-    }
-    temporary.persist(path).map_err(|error| error.error)
+    Ok((blocking(write).await?, temporary))
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 fn write_in_place(mut file: File, document: &[u8]) -> io::Result<()> {
@@ -258,9 +279,7 @@ fn cannot_write(path: &Path, error: &io::Error) -> String {
         io::ErrorKind::NotFound => {
             "there is no such folder; create it, or name a file elsewhere".to_owned()
         }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            format!("{}; name a file that this user may write to", error.kind())
-        }
+        kind if is_forbidden(error) => format!("{kind}; name a file that this user may write to"),
         _ => format!("{error}; name a file elsewhere"),
     };
     format!("cannot write {}: {reason}", path.display())
