@@ -34,6 +34,11 @@ done
 [ -n "${ready:-}" ] || { echo "schemathesis.sh: the gateway did not become complete" >&2; tail -5 "$work/log" >&2; exit 1; }
 
 # /events is left out: a stream has no end to wait for. It has tests of its own.
+# Valid conditions give 304 or 412, as they compare with the present answer.
+cat >"$work/schemathesis.toml" <<'END'
+[checks.positive_data_acceptance]
+expected-statuses = ["2xx", "304", "401", "403", "404", "412", "5xx"]
+END
 (cd "$work" && timeout 90 "$OLDPWD/$tool" run "$OLDPWD/src/http/openapi.json" --url "http://127.0.0.1:$public" \
     --exclude-path /events --max-examples 300 --seed 1 --workers 2 --request-timeout 5 --no-color) | tee "$work/report"
 
