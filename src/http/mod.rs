@@ -36,6 +36,7 @@ pub use prefer::Preferences;
 pub use problem::Problem;
 pub use query::{Keys, Query};
 pub use serve::{Phase, Server};
+pub use service::HttpService;
 
 use self::freshness::FreshnessHeadersCache;
 use self::metrics::HttpMetrics;

@@ -7,10 +7,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connection::{ConnectionHandle, ConnectionIo, MinSendRate, Transport};
+use super::service::HttpService;
+use crate::config::Limits;
 use futures::FutureExt as _;
 use futures::future::Abortable;
+use http::Request;
 use http::header::{self, HeaderValue};
-use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -20,11 +23,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tower::Service;
-
-use super::body::Body;
-use super::connection::{ConnectionHandle, ConnectionIo, MinSendRate, Transport};
-use crate::config::Limits;
 
 /// The most bytes of a request's line and headers together.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -87,12 +85,7 @@ impl Server {
     }
 
     /// Serves until the phase is [`Phase::Closing`] and every connection has ended.
-    pub async fn run<S>(self, service: S)
-    where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
-        S: Clone + Send + 'static,
-        S::Future: Send,
-    {
+    pub async fn run(self, service: impl HttpService<Incoming>) {
         let Self { listener, limits, phase } = self;
         let mut connections = JoinSet::new();
         let permits = ConnectionPermits::new(limits.max_connections);
@@ -134,15 +127,12 @@ async fn closing(mut phase: watch::Receiver<Phase>) {
 
 /// Serves the requests of one connection until it ends, or until it has been idle for
 /// [`CLOSE_DELAY`] after the listener closed.
-async fn serve_connection<T, S>(
+async fn serve_connection<T: Transport>(
     Accepted { stream, peer, permit }: Accepted<T>,
     limits: Limits,
     phase: watch::Receiver<Phase>,
-    service: S,
-) where
-    T: Transport,
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone,
-{
+    service: impl HttpService<Incoming>,
+) {
     let is_beyond_limit = permit.within_limit.is_none();
     let idle_timeout = if is_beyond_limit {
         EXTRA_CONNECTION_IDLE_TIMEOUT.min(limits.idle_timeout)
@@ -153,14 +143,16 @@ async fn serve_connection<T, S>(
     let min_send_rate =
         MinSendRate { bytes_per_second: limits.min_send_rate, grace: MIN_SEND_RATE_GRACE };
     let io = ConnectionIo::new(stream, handle.clone(), limits.header_timeout, min_send_rate);
-    let closing_phase = phase.clone();
+    // One for the whole connection: a clone of a receiver for each request would be counted in
+    // what all connections share.
+    let shared_phase = Arc::new(phase.clone());
     let service = service_fn(move |mut request: Request<Incoming>| {
         handle.begin_exchange();
         request.extensions_mut().insert(handle.clone());
         let handle = handle.clone();
         // The service is always ready: it refuses with a response what is too much.
         let response = service.clone().call(request);
-        let phase = phase.clone();
+        let phase = Arc::clone(&shared_phase);
         async move {
             let Ok(mut response) = response.await;
             if is_beyond_limit || *phase.borrow() != Phase::Serving {
@@ -184,7 +176,7 @@ async fn serve_connection<T, S>(
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
-            () = closing(closing_phase) => {}
+            () = closing(phase) => {}
         }
         tokio::select! {
             _ = connection.as_mut() => return,

@@ -18,18 +18,25 @@ use super::problem::Problem;
 use super::routes::Route;
 use crate::metrics::{self, OPENMETRICS};
 
+/// A service that answers every request; its errors are responses too. Clones serve the same.
+pub trait HttpService<B>:
+    Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<B, S> HttpService<B> for S
+where
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S: Clone + Send + 'static,
+{
+}
+
 impl Gateway {
     /// The service of the public listener.
-    pub fn public_service<B: Send + 'static>(
-        self: &Arc<Self>,
-    ) -> impl Service<
-        Request<B>,
-        Response = Response<Body>,
-        Error = Infallible,
-        Future: Future<Output = Result<Response<Body>, Infallible>> + Send,
-    > + Clone
-    + Send
-    + 'static {
+    pub fn public_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> {
         let gateway = Arc::clone(self);
         ServiceBuilder::new()
             .layer(ContextLayer::new(Route::public))
@@ -42,16 +49,7 @@ impl Gateway {
 
     /// The service of the admin listener. It has no limits, waits for nothing, and neither logs nor
     /// counts what monitoring asks every few seconds.
-    pub fn admin_service<B: Send + 'static>(
-        self: &Arc<Self>,
-    ) -> impl Service<
-        Request<B>,
-        Response = Response<Body>,
-        Error = Infallible,
-        Future: Future<Output = Result<Response<Body>, Infallible>> + Send,
-    > + Clone
-    + Send
-    + 'static {
+    pub fn admin_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> {
         let gateway = Arc::clone(self);
         ServiceBuilder::new()
             .layer(ContextLayer::new(Route::admin))

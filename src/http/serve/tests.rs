@@ -1,6 +1,6 @@
 //! One connection as the server serves it, over an in-memory stream and under paused time.
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -8,6 +8,7 @@ use tower::service_fn;
 
 use super::*;
 use crate::config::Config;
+use crate::http::body::Body;
 use crate::http::connection::testing::Pipe;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
