@@ -4,13 +4,14 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long a line may wait for others to be written with.
-const MAX_DELAY: Duration = Duration::from_millis(20);
+/// The least time between two batches. A line waits for others only where the last batch is as
+/// recent as that, so under load alone.
+const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 
 /// This many bytes are written without waiting for more.
 const BATCH_BYTES: usize = 256 << 10;
@@ -74,8 +75,10 @@ impl LogBuffer {
 
     fn keep_writing(&self, to: &mut impl Write, drop_notice: DropNotice) {
         let mut batch = Vec::new();
+        let mut due = Instant::now();
         loop {
-            let dropped = self.take_batch(&mut batch);
+            let dropped = self.take_batch(&mut batch, due);
+            due = Instant::now() + BATCH_INTERVAL;
             if dropped > 0 {
                 batch.extend_from_slice(drop_notice(dropped).as_bytes());
             }
@@ -90,18 +93,19 @@ impl LogBuffer {
         }
     }
 
-    /// Waits for lines, moves them into `batch`, which is empty, and gives the number of those that
-    /// were dropped after them.
-    fn take_batch(&self, batch: &mut Vec<u8>) -> u64 {
+    /// Waits for lines until one has come and `due` has passed, moves them into `batch`, which is
+    /// empty, and returns the number of those that were dropped after them.
+    fn take_batch(&self, batch: &mut Vec<u8>, due: Instant) -> u64 {
         let state = self
             .0
             .has_pending
             .wait_while(self.state(), |state| !state.has_pending())
             .unwrap_or_else(PoisonError::into_inner);
+        let wait = due.saturating_duration_since(Instant::now());
         let (mut state, _) = self
             .0
             .has_pending
-            .wait_timeout_while(state, MAX_DELAY, |state| !state.flush_now)
+            .wait_timeout_while(state, wait, |state| !state.flush_now)
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut state.pending, batch);
         state.flush_now = false;
