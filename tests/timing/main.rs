@@ -9,5 +9,6 @@ mod client_cache;
 mod clients;
 mod fault_matrix;
 mod half_close;
+mod overload;
 mod stopping;
 mod upstream_concurrency;
