@@ -34,7 +34,7 @@ async fn data_is_fetched_unasked_and_again_every_ttl() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_slowest_source_goes_first() {
+async fn the_slowest_source_is_called_first() {
     let bench =
         start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(5, &["8"])]]);
     sleep(seconds(35)).await;
@@ -45,7 +45,7 @@ async fn the_slowest_source_goes_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn last_good_data_stands_in_until_it_is_too_old() {
+async fn last_good_data_is_served_until_it_is_too_old() {
     let probing = vec![incidents(1, &["8"]), fail(1, Outcome::Timeout)];
     let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
     bench.until("all", complete).await;
@@ -69,7 +69,7 @@ async fn last_good_data_stands_in_until_it_is_too_old() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_recovers_is_taken_back() {
+async fn a_recovered_source_is_fresh_again() {
     let probing = vec![fail(1, Outcome::Connect), fail(1, Outcome::Connect), incidents(1, &["8"])];
     let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
     bench.until("settled", |snapshot| !snapshot.is_loading()).await;
@@ -81,7 +81,7 @@ async fn a_source_that_recovers_is_taken_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn records_wait_for_the_identities_and_move_when_they_come() {
+async fn records_are_unattributed_until_the_identities_come() {
     let identities = vec![fail(1, Outcome::Status), table(1, r#"{"17.0.0.1": 7}"#)];
     let mut bench = start([
         identities,
@@ -106,7 +106,7 @@ async fn records_wait_for_the_identities_and_move_when_they_come() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn unchanged_data_is_fresh_again_without_a_new_view() {
+async fn unchanged_data_becomes_fresh_without_a_new_view() {
     let mut bench =
         start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(1, &["8"])]]);
     bench.until("all", complete).await;
@@ -129,7 +129,7 @@ async fn retry_after_is_obeyed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_that_comes_close_together_is_published_at_once_when_all_of_it_is_there() {
+async fn data_that_comes_close_together_is_published_together() {
     let after = |millis, body: Answer| {
         let Answer::Body(_, body) = body else { unreachable!() };
         vec![Answer::Body(Duration::from_millis(millis), body)]
@@ -142,7 +142,7 @@ async fn data_that_comes_close_together_is_published_at_once_when_all_of_it_is_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn data_does_not_wait_for_a_slow_source() {
+async fn data_is_published_without_waiting_for_a_slow_source() {
     let mut bench =
         start([vec![table(1, "{}")], vec![incidents(1, &["7"])], vec![incidents(3, &["8"])]]);
     let took = bench.until("data", Snapshot::has_data).await;
@@ -153,7 +153,7 @@ async fn data_does_not_wait_for_a_slow_source() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
+async fn data_that_comes_during_a_publication_waits_for_the_next() {
     let now = Instant::now();
     let cache = Arc::new(Cache::new(1 << 20, 2));
     let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
@@ -199,7 +199,7 @@ async fn what_comes_while_a_view_is_made_does_not_hide_that_it_holds_data() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_view_goes_when_the_last_answer_from_it_does() {
+async fn an_old_view_is_freed_with_the_last_answer_from_it() {
     let denial = vec![incidents(1, &["7"]), incidents(1, &["7", "7"])];
     let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
     bench.until("all", complete).await;
@@ -230,7 +230,7 @@ async fn an_old_view_goes_when_the_last_answer_from_it_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
+async fn documents_in_demand_are_rendered_before_publication() {
     let denial = vec![incidents(1, &["7"]), incidents(1, &["7", "7"])];
     let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
     bench.until("all", complete).await;
@@ -258,7 +258,7 @@ async fn documents_in_use_are_ready_when_a_snapshot_is_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_by_an_open_circuit_hides_no_cause() {
+async fn a_refusal_by_an_open_circuit_keeps_the_last_error() {
     let refused = Answer::Fail(Duration::ZERO, Outcome::CircuitOpen, Some(seconds(20)));
     let denial = vec![fail(1, Outcome::Timeout), refused.clone(), refused, incidents(1, &["7"])];
     let mut bench = start([vec![table(1, "{}")], denial, vec![incidents(1, &["8"])]]);
@@ -276,7 +276,7 @@ async fn a_refusal_by_an_open_circuit_hides_no_cause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_made_again_has_failed_all_the_same() {
+async fn a_retried_attempt_counts_as_a_failure_until_the_call_succeeds() {
     let Answer::Body(_, body) = incidents(0, &["8"]) else { unreachable!() };
     let probing = vec![incidents(1, &["8"]), Answer::Retried(seconds(4), body)];
     let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
@@ -293,7 +293,7 @@ async fn a_call_that_is_made_again_has_failed_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_calls_of_a_refresh_belong_to_one_trace_and_each_refresh_to_another() {
+async fn each_refresh_has_one_trace_of_its_own() {
     let bench =
         start([vec![table(1, "{}")], vec![incidents(2, &["7"])], vec![incidents(3, &["8"])]]);
     sleep(seconds(35)).await;
@@ -306,7 +306,7 @@ async fn the_calls_of_a_refresh_belong_to_one_trace_and_each_refresh_to_another(
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_identity_table_that_lost_most_addresses_is_taken_and_counted() {
+async fn an_identity_table_that_lost_most_addresses_is_accepted_and_counted() {
     let tables = [r#"{"17.0.0.1": 7, "17.0.0.2": 8, "17.0.0.3": 9}"#, r#"{"17.0.0.1": 7}"#, "{}"];
     let whole = tables[0];
     let kept = r#"{"17.0.0.1": 7, "17.0.0.2": 8}"#;
@@ -325,7 +325,7 @@ async fn an_identity_table_that_lost_most_addresses_is_taken_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ages_do_not_follow_a_wall_clock_that_is_set() {
+async fn ages_do_not_change_when_the_wall_clock_is_set() {
     let offset = Arc::new(Mutex::new(Duration::ZERO));
     let shown = Arc::clone(&offset);
     let start_of_time = SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);

@@ -210,7 +210,7 @@ impl Limiter {
     }
 
     async fn acquire(self: &Arc<Self>, source: usize) -> Permit {
-        let semaphore_permit = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        let slot = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permit
         } else {
             lock(&self.state).has_waited = true;
@@ -224,7 +224,7 @@ impl Limiter {
         self.metrics.set(state.in_flight, state.limit);
         Permit {
             limiter: Arc::clone(self),
-            semaphore_permit: Some(semaphore_permit),
+            slot: Some(slot),
             source,
             started,
             in_flight_seconds: state.in_flight_seconds,
@@ -240,9 +240,9 @@ impl Limiter {
         state.ended_calls += 1;
         if state.excess_permits > 0 {
             state.excess_permits -= 1;
-            permit.semaphore_permit.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+            permit.slot.take().into_iter().for_each(OwnedSemaphorePermit::forget);
         } else {
-            permit.semaphore_permit = None;
+            permit.slot = None;
         }
         let latency = now.duration_since(permit.started).as_secs_f64();
         if permit.limit_version == state.limit_version && latency > 0.0 {
@@ -290,7 +290,8 @@ impl Limiter {
 #[derive(Debug)]
 struct Permit {
     limiter: Arc<Limiter>,
-    semaphore_permit: Option<OwnedSemaphorePermit>,
+    /// `None` once it was returned to, or taken off, the semaphore.
+    slot: Option<OwnedSemaphorePermit>,
     source: usize,
     started: Instant,
     in_flight_seconds: f64,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::metrics_page::calls;
 use crate::support::one_source::{GOOD, OneSource, PATH, one_source, settings};
-use crate::support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
+use crate::support::scripted_upstream::{AcceptMode, Reply, Script, ScriptedUpstream};
 use incident_gateway::config;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::upstream::CallContext;
@@ -115,7 +115,7 @@ fn faults() -> Vec<Fault> {
 }
 
 #[tokio::test]
-async fn every_fault_has_its_outcome_and_passes() {
+async fn every_fault_has_its_outcome_and_the_next_call_succeeds() {
     futures::future::join_all(faults().into_iter().map(play)).await;
 }
 
@@ -154,22 +154,22 @@ fn before_headers(name: &str) -> bool {
 }
 
 #[tokio::test]
-async fn faults_of_the_door() {
+async fn connections_that_are_refused_or_closed_at_once_fail() {
     let (server, source) = one_source().await;
     server.script(PATH, Reply::json(GOOD).header("Connection", "close"));
-    let doors = [
-        (Door::Shut, Outcome::Connect, "connection refused"),
-        (Door::Slam, Outcome::Body, "connection broke"),
-        (Door::Reset, Outcome::Body, "connection broke"),
+    let modes = [
+        (AcceptMode::Refuse, Outcome::Connect, "connection refused"),
+        (AcceptMode::Close, Outcome::Body, "connection broke"),
+        (AcceptMode::Reset, Outcome::Body, "connection broke"),
     ];
-    for (door, outcome, says) in doors {
-        server.set_door(door).await;
-        let error = source.fetch().await.expect_err("the door is not open");
-        assert_eq!(error.kind, outcome, "{door:?}: {error}");
-        assert!(error.detail.contains(says), "{door:?}: {error}");
+    for (mode, outcome, says) in modes {
+        server.set_accept_mode(mode).await;
+        let error = source.fetch().await.expect_err("the mode is not open");
+        assert_eq!(error.kind, outcome, "{mode:?}: {error}");
+        assert!(error.detail.contains(says), "{mode:?}: {error}");
         assert_eq!(error.status, None);
-        server.set_door(Door::Open).await;
-        assert_eq!(source.fetch().await.unwrap(), GOOD.as_bytes(), "{door:?}");
+        server.set_accept_mode(AcceptMode::Serve).await;
+        assert_eq!(source.fetch().await.unwrap(), GOOD.as_bytes(), "{mode:?}");
     }
 }
 
@@ -218,7 +218,7 @@ async fn a_name_that_does_not_resolve_is_a_failed_connection() {
 }
 
 #[tokio::test]
-async fn takes_what_is_announced_and_no_more() {
+async fn a_body_ends_at_its_content_length() {
     let (server, source) = one_source().await;
     server.script(
         PATH,
@@ -234,7 +234,7 @@ async fn takes_what_is_announced_and_no_more() {
 }
 
 #[tokio::test]
-async fn a_long_retry_after_is_left_to_the_caller() {
+async fn a_long_retry_after_is_not_waited_for() {
     let server = ScriptedUpstream::start().await;
     let source = OneSource::new(&config::Upstream { retries: 2, ..settings(&server.base_url()) });
     let asks = |value| Reply { status: 503, ..Reply::json("") }.header("Retry-After", value);

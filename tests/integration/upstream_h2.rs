@@ -127,7 +127,7 @@ async fn all_sources_share_one_connection() {
 }
 
 #[tokio::test]
-async fn what_happens_to_a_stream_happens_to_no_other() {
+async fn a_failed_stream_affects_no_other_stream() {
     let site = Site::start("0").await;
     let (_, good) = GOOD[SOURCE];
     let connection = site.connection();
@@ -168,7 +168,7 @@ async fn what_happens_to_a_stream_happens_to_no_other() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_refused_is_sent_again_and_counts_as_nothing() {
+async fn a_refused_stream_is_sent_again_and_counts_as_no_failure() {
     let site = Site::start("2").await;
     let (_, good) = GOOD[SOURCE];
     let before = site.calls(SOURCE, "ok").await;

@@ -15,7 +15,7 @@ use tracing::Level;
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
-async fn each_call_is_one_event() {
+async fn each_call_logs_one_event() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(Level::INFO);
@@ -64,7 +64,7 @@ async fn each_call_is_one_event() {
 }
 
 #[tokio::test]
-async fn no_secret_at_any_level() {
+async fn no_log_level_shows_secrets() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(Level::TRACE);

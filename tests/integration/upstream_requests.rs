@@ -42,7 +42,7 @@ async fn a_body_of_exactly_the_limit_is_taken() {
 }
 
 #[tokio::test]
-async fn asks_for_compression_and_undoes_it() {
+async fn compressed_bodies_are_requested_and_decoded() {
     let brotli = [
         0x1b, 0x8b, 0x01, 0xf8, 0x1d, 0x07, 0x76, 0x0c, 0xf9, 0x07, 0x71, 0x38, 0x68, 0x9e, 0x36,
         0xb5, 0xc8, 0xde, 0x56, 0xdf, 0x64, 0x7b, 0xbb, 0x6b, 0x16, 0x9d, 0xae, 0x3e, 0x5d, 0x89,
@@ -111,7 +111,7 @@ async fn a_redirect_loop_is_bounded() {
 }
 
 #[tokio::test]
-async fn sends_what_an_upstream_may_expect() {
+async fn requests_carry_the_expected_headers() {
     let server = ScriptedUpstream::start().await;
     server.script("/api/v1/incidents/denial/", Script::json(GOOD));
     for base in ["/api/v1", "/api/v1/"] {
@@ -139,7 +139,7 @@ async fn sends_what_an_upstream_may_expect() {
 }
 
 #[tokio::test]
-async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
+async fn each_attempt_sends_the_trace_with_a_span_of_its_own() {
     let server = ScriptedUpstream::start().await;
     // Four calls earn the retry that the last of them needs.
     let good = || Script::json(GOOD);
@@ -162,7 +162,7 @@ async fn passes_the_trace_on_with_a_span_of_its_own_for_each_try() {
 }
 
 #[tokio::test]
-async fn a_path_that_makes_no_address_below_the_base_url_is_refused() {
+async fn a_path_outside_the_base_url_is_refused() {
     for path in ["", "incidents/", "@elsewhere.example/"] {
         let endpoints = [Endpoint { name: "denial".into(), path: path.to_owned() }];
         let metrics = UpstreamMetrics::register(&mut metrics::registry());
@@ -173,9 +173,10 @@ async fn a_path_that_makes_no_address_below_the_base_url_is_refused() {
 }
 
 #[tokio::test]
-async fn unusual_but_clear_header_fields_are_taken() {
-    let many = |count: usize| (0..count).map(|i| format!("X-Field-{i}: value\r\n")).collect();
-    let long: String = (0..30).map(|i| format!("X-{i}: {}\r\n", "x".repeat(10_000))).collect();
+async fn unusual_but_unambiguous_header_fields_are_accepted() {
+    let field = |i: usize, length| format!("X-Field-{i}: {}\r\n", "x".repeat(length));
+    let many = |count| (0..count).fold(String::new(), |fields, i| fields + &field(i, 5));
+    let long = (0..30).fold(String::new(), |fields, i| fields + &field(i, 10_000));
     let fields: [(&str, String); 8] = [
         ("a folded field", "X-Folded: one\r\n two\r\n\tthree\r\n".to_owned()),
         ("a folded last field", "X-Folded:\r\n one\r\n".to_owned()),
@@ -196,7 +197,7 @@ async fn unusual_but_clear_header_fields_are_taken() {
 }
 
 #[tokio::test]
-async fn codings_are_named_in_any_case_and_listed() {
+async fn content_codings_compare_without_case_and_may_be_lists() {
     let (server, source) = one_source().await;
     let plain = || GOOD.as_bytes().to_vec();
     let twice = gzip(&gzip(GOOD.as_bytes()));
@@ -232,7 +233,7 @@ async fn codings_are_named_in_any_case_and_listed() {
 }
 
 #[tokio::test]
-async fn a_callers_trace_does_not_label_the_refresh() {
+async fn a_callers_trace_is_not_used_by_the_refresh() {
     let server = good_upstream().await;
     let gateway = Gateway::start(&quick(&server.base_url()));
     gateway.until("complete", |sources| sources["completeness"] == "complete").await;

@@ -126,7 +126,7 @@ async fn a_failed_call_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_upstream_that_is_down_is_not_pressed() {
+async fn retries_stay_within_the_budget_while_the_upstream_is_down() {
     let bench = bench(std::iter::repeat_n(Act::Status(500), 1000));
     for refresh in 1..=3 {
         let began = Instant::now();
@@ -139,7 +139,7 @@ async fn an_upstream_that_is_down_is_not_pressed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_statement_is_not_asked_for_twice() {
+async fn a_permanent_failure_is_not_retried() {
     for code in [204, 301, 400, 401, 403, 404, 410, 501] {
         let bench = bench([]);
         bench.earn().await;
@@ -150,7 +150,7 @@ async fn a_statement_is_not_asked_for_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_place_is_held_while_backing_off_or_judging() {
+async fn no_permit_is_held_during_backoff_or_verification() {
     let bench = bench_with(|settings| settings.concurrency = Concurrency::Fixed(1), []);
     bench.earn().await;
     bench.acts.lock().unwrap().push_back(Act::Break);
@@ -178,7 +178,7 @@ async fn no_place_is_held_while_backing_off_or_judging() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_deadline_is_for_one_try_and_ends_it() {
+async fn the_deadline_bounds_each_attempt() {
     let bench = bench_with(|settings| settings.retries = 1, []);
     bench.earn().await;
     bench.acts.lock().unwrap().extend([Act::Hang, Act::Hang]);
@@ -195,7 +195,7 @@ async fn the_deadline_is_for_one_try_and_ends_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
+async fn a_rejected_body_counts_as_one_failure() {
     let bench = bench([]);
     for refusal in 1..=5 {
         assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
@@ -234,7 +234,7 @@ async fn a_body_that_does_not_decode_is_a_failure_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_breaker_ends_the_retries_and_the_last_real_failure_is_told() {
+async fn an_open_breaker_ends_the_retries_with_the_last_real_failure() {
     let bench = bench([]);
     bench.earn().await;
     bench.earn().await;
@@ -247,7 +247,7 @@ async fn the_breaker_ends_the_retries_and_the_last_real_failure_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_given_up_or_never_judged_does_not_wedge_the_circuit() {
+async fn a_dropped_probe_does_not_block_the_circuit() {
     let bench = bench(std::iter::repeat_n(Act::Status(404), 5));
     for _ in 0..5 {
         bench.fetch(0).await.unwrap_err();

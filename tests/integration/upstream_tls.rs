@@ -60,7 +60,7 @@ async fn child() {
 }
 
 #[tokio::test]
-async fn trusts_whom_the_environment_names() {
+async fn trusts_the_authorities_that_the_environment_names() {
     let folder = tempfile::tempdir().unwrap();
     let (authority, another) = (Authority::new("one"), Authority::new("another"));
     let trusted = folder.path().join("trusted.pem");
@@ -104,7 +104,7 @@ async fn trusts_whom_the_environment_names() {
 }
 
 #[tokio::test]
-async fn plain_http_behind_https_is_said() {
+async fn plain_http_on_an_https_port_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let trusted = folder.path().join("trusted.pem");
     std::fs::write(&trusted, Authority::new("one").pem()).unwrap();
@@ -114,7 +114,7 @@ async fn plain_http_behind_https_is_said() {
 }
 
 #[tokio::test]
-async fn without_any_authority_http_works_and_https_says_what_is_missing() {
+async fn without_authorities_http_works_and_https_reports_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let nothing = folder.path().join("missing.pem");
     let server = ScriptedUpstream::start().await;

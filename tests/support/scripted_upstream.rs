@@ -27,15 +27,15 @@ use self::script::{Wire, play};
 
 /// What happens to a new connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Door {
+pub enum AcceptMode {
     /// It is served.
-    Open,
+    Serve,
     /// It is accepted and closed at once.
-    Slam,
+    Close,
     /// It is accepted and reset at once.
     Reset,
     /// Nobody listens: it is refused.
-    Shut,
+    Refuse,
 }
 
 /// A request as it came.
@@ -74,7 +74,7 @@ pub struct ScriptedUpstream {
     address: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
-    door: watch::Sender<Door>,
+    mode: watch::Sender<AcceptMode>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -99,9 +99,9 @@ impl ScriptedUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let (door, shared) = (watch::Sender::new(Door::Open), Arc::new(Shared::default()));
-        let serving = tokio::spawn(accept(listener, tls, door.subscribe(), Arc::clone(&shared)));
-        Self { address, scheme, shared, door, serving }
+        let (mode, shared) = (watch::Sender::new(AcceptMode::Serve), Arc::new(Shared::default()));
+        let serving = tokio::spawn(accept(listener, tls, mode.subscribe(), Arc::clone(&shared)));
+        Self { address, scheme, shared, mode, serving }
     }
 
     /// Where it listens.
@@ -126,12 +126,12 @@ impl ScriptedUpstream {
 
     /// What happens to new connections from now on; those that are open stay. Returns when it has
     /// taken effect.
-    pub async fn set_door(&self, door: Door) {
-        let before = self.door.send_replace(door);
+    pub async fn set_accept_mode(&self, mode: AcceptMode) {
+        let before = self.mode.send_replace(mode);
         // The port is let go of, and bound again, by the serving task.
-        while before != door
-            && (before == Door::Shut || door == Door::Shut)
-            && TcpStream::connect(self.address).await.is_err() != (door == Door::Shut)
+        while before != mode
+            && (before == AcceptMode::Refuse || mode == AcceptMode::Refuse)
+            && TcpStream::connect(self.address).await.is_err() != (mode == AcceptMode::Refuse)
         {
             sleep(Duration::from_millis(1)).await;
         }
@@ -176,17 +176,17 @@ impl ScriptedUpstream {
 async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-    mut door: watch::Receiver<Door>,
+    mut mode: watch::Receiver<AcceptMode>,
     shared: Arc<Shared>,
 ) {
     let address = listener.local_addr().unwrap();
     let mut listener = Some(listener);
     let mut connections = JoinSet::new();
     loop {
-        let now = *door.borrow_and_update();
-        if now == Door::Shut {
+        let now = *mode.borrow_and_update();
+        if now == AcceptMode::Refuse {
             listener = None;
-            if door.changed().await.is_err() {
+            if mode.changed().await.is_err() {
                 return;
             }
             continue;
@@ -196,16 +196,16 @@ async fn accept(
         }
         let accepted = tokio::select! {
             accepted = listener.as_ref().unwrap().accept() => accepted,
-            _ = door.changed() => continue,
+            _ = mode.changed() => continue,
         };
         let Ok((stream, _)) = accepted else { continue };
-        match *door.borrow() {
-            Door::Open => {
+        match *mode.borrow() {
+            AcceptMode::Serve => {
                 let number = shared.connections.fetch_add(1, Ordering::SeqCst);
                 connections.spawn(connect(stream, tls.clone(), number, Arc::clone(&shared)));
             }
-            Door::Slam | Door::Shut => drop(stream),
-            Door::Reset => stream.reset(),
+            AcceptMode::Close | AcceptMode::Refuse => drop(stream),
+            AcceptMode::Reset => stream.reset(),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::gateway::{GOOD, Gateway, document, good_upstream, path, quick};
-use crate::support::scripted_upstream::{Door, Reply, Script, ScriptedUpstream};
+use crate::support::scripted_upstream::{AcceptMode, Reply, Script, ScriptedUpstream};
 use futures::future;
 use futures::stream::{self, StreamExt as _};
 use incident_gateway::config::{Config, Upstream};
@@ -250,13 +250,13 @@ fn check_metrics(name: &str, page: &str, source: usize, expected: &str) {
 
 #[tokio::test]
 async fn an_upstream_that_cannot_be_reached_loses_nothing() {
-    for door in [Door::Shut, Door::Slam, Door::Reset] {
+    for mode in [AcceptMode::Refuse, AcceptMode::Close, AcceptMode::Reset] {
         let server = good_upstream().await;
         for (source, (_, body)) in GOOD.iter().enumerate() {
-            // Kept-alive connections would not notice the door.
+            // Kept-alive connections would not notice the mode.
             server.script(&path(source), Reply::json(*body).header("Connection", "close"));
         }
-        server.set_door(door).await;
+        server.set_accept_mode(mode).await;
         let gateway = Gateway::start(&quick(&server.base_url()));
         let all = |state: &'static str| {
             move |sources: &Value| {
@@ -269,21 +269,21 @@ async fn an_upstream_that_cannot_be_reached_loses_nothing() {
             })
             .await;
         let answer = gateway.get("/incidents").await;
-        assert_eq!((answer.status, answer.problem().as_str()), (503, "no-data"), "{door:?}");
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "no-data"), "{mode:?}");
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
         assert_eq!(gateway.get("/readyz").await.status, 503);
-        server.set_door(Door::Open).await;
+        server.set_accept_mode(AcceptMode::Serve).await;
         gateway.until_complete("mended").await;
-        server.set_door(door).await;
+        server.set_accept_mode(mode).await;
         gateway.until("warm", all("stale")).await;
         let answer = gateway.get("/incidents").await;
-        assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)), "{door:?}");
+        assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)), "{mode:?}");
         assert_eq!(
             gateway.get("/readyz").await.status,
             200,
             "data stands in, so the process serves"
         );
-        server.set_door(Door::Open).await;
+        server.set_accept_mode(AcceptMode::Serve).await;
         gateway.until_complete("mended again").await;
     }
 }

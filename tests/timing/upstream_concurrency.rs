@@ -206,7 +206,7 @@ async fn scenarios() {
 
 /// The figures that the contract reports of the upstream: what the scenarios stand on.
 #[tokio::test(start_paused = true)]
-async fn the_simulated_upstream_is_the_reported_one() {
+async fn the_simulated_upstream_matches_the_reported_latencies() {
     for law in [
         r#"{ "latency": 1.5, "factor": 0.0463, "power": 2 }"#,
         r#"{ "latency": 1.5, "factor": 0.278, "power": 1 }"#,
@@ -225,7 +225,7 @@ async fn the_simulated_upstream_is_the_reported_one() {
 
 /// A call that is given up must give its place back, or the limit would leak away.
 #[tokio::test(start_paused = true)]
-async fn a_dropped_call_gives_its_place_back() {
+async fn a_dropped_call_returns_its_permit() {
     let law: Law = serde_json::from_str(r#"{ "latency": 1.5, "hanging": [0, 1, 2] }"#).unwrap();
     let scenario =
         Scenario { about: String::new(), sources: 8, most: 8, seeds: 1, phases: Vec::new() };

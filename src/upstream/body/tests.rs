@@ -66,7 +66,7 @@ async fn read_in_any_chunks(body: &[u8], codings: &[ContentCoding]) -> io::Resul
 }
 
 #[tokio::test]
-async fn every_coding_is_undone_however_the_chunks_fall() {
+async fn every_coding_is_decoded_however_the_body_is_split() {
     for (codings, body) in encoded() {
         let read = read_in_any_chunks(&body, codings).await;
         assert_eq!(read.unwrap(), TEXT, "{codings:?}");
@@ -85,7 +85,7 @@ async fn members_and_frames_form_one_body() {
 }
 
 #[tokio::test]
-async fn bytes_after_the_end_of_a_coding_refuse_the_body() {
+async fn bytes_after_the_end_of_a_coding_are_refused() {
     let foreign: [&[u8]; 5] = [b"\0", b"\0\0\0\0\0\0\0\0\0\0", b"x", b"\x1f", b"{\"more\":[]}"];
     for (codings, body) in encoded().into_iter().filter(|(codings, _)| !codings.is_empty()) {
         for rest in foreign {
@@ -97,7 +97,7 @@ async fn bytes_after_the_end_of_a_coding_refuse_the_body() {
 }
 
 #[tokio::test]
-async fn a_cut_refuses_the_body() {
+async fn a_truncated_body_is_refused() {
     for (codings, body) in encoded().into_iter().filter(|(codings, _)| !codings.is_empty()) {
         for length in 1..body.len() {
             let cut = read_chunks([&body[..length]], codings, 1 << 20).await;
@@ -109,7 +109,7 @@ async fn a_cut_refuses_the_body() {
 }
 
 #[tokio::test]
-async fn a_cut_second_member_refuses_the_body() {
+async fn a_truncated_second_member_is_refused() {
     let (head, tail) = TEXT.split_at(20);
     for (codings, first, second) in
         [(&[Gzip][..], gzip(head), gzip(tail)), (&[Zstd][..], zstd(head), zstd(tail))]
@@ -138,7 +138,7 @@ async fn the_decoded_size_is_bounded() {
 }
 
 #[tokio::test]
-async fn what_decodes_to_nothing_is_bounded_too() {
+async fn encoded_bytes_that_decode_to_nothing_are_bounded() {
     let empty = gzip(b"");
     let members = empty.repeat((3 << 20) / empty.len());
     let error = read_chunks(members.chunks(64 << 10), &[Gzip], 1 << 20).await.unwrap_err();
@@ -150,7 +150,7 @@ async fn what_decodes_to_nothing_is_bounded_too() {
 }
 
 #[tokio::test]
-async fn a_large_window_is_refused() {
+async fn a_zstd_window_beyond_8_mb_is_refused() {
     let mut encoder = ::zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(24).unwrap();
     encoder.include_contentsize(false).unwrap();
@@ -160,7 +160,7 @@ async fn a_large_window_is_refused() {
 }
 
 #[tokio::test]
-async fn an_announced_length_bounds_nothing_but_itself() {
+async fn a_false_content_length_changes_nothing_within_the_bound() {
     let whole = |announced, max| {
         decode(stream::iter([Ok(Bytes::from_static(TEXT))]), Some(announced), &[], max)
     };

@@ -36,7 +36,7 @@ fn shown(registry: &Registry) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn opens_after_so_many_failures_in_a_row() {
+async fn opens_after_consecutive_failures() {
     let (breaker, registry) = breaker(0);
     for _ in 1..FAILURES_TO_OPEN {
         pass(&breaker).fail();
@@ -53,7 +53,7 @@ async fn opens_after_so_many_failures_in_a_row() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_open_lets_one_through_and_its_success_closes() {
+async fn half_open_admits_one_probe_whose_success_closes_the_circuit() {
     let (breaker, registry) = breaker(1);
     let wait = open(&breaker);
     assert!(wait >= FIRST_OPEN_TIME / 2 && wait <= FIRST_OPEN_TIME, "{wait:?}");
@@ -74,7 +74,7 @@ async fn half_open_lets_one_through_and_its_success_closes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failed_probe_doubles_the_wait_up_to_the_promised_bound() {
+async fn each_failed_probe_doubles_the_open_time_up_to_the_maximum() {
     for seed in 0..50 {
         let (breaker, _registry) = breaker(seed);
         let mut wait = open(&breaker);
@@ -91,7 +91,7 @@ async fn each_failed_probe_doubles_the_wait_up_to_the_promised_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_success_resets_the_wait() {
+async fn a_success_resets_the_open_time() {
     let (breaker, _registry) = breaker(2);
     let mut wait = open(&breaker);
     for _ in 0..3 {
@@ -105,7 +105,7 @@ async fn a_success_resets_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_is_given_up_makes_room_for_the_next() {
+async fn a_dropped_probe_admits_another() {
     let (breaker, _registry) = breaker(3);
     advance(open(&breaker)).await;
     for _ in 0..3 {
@@ -117,7 +117,7 @@ async fn a_probe_that_is_given_up_makes_room_for_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_from_before_it_opened_do_not_count_after() {
+async fn calls_that_began_before_it_opened_do_not_count() {
     let (breaker, _registry) = breaker(4);
     let (late_success, late_failure) = (pass(&breaker), pass(&breaker));
     let wait = open(&breaker);

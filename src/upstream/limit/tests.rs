@@ -32,7 +32,7 @@ fn release(permits: impl IntoIterator<Item = Permit>, signal: Signal) {
 }
 
 #[test]
-fn what_says_something_of_the_load() {
+fn failures_are_classified_as_signs_of_load() {
     let status = |code| {
         Err::<(), _>(
             UpstreamError::new(Outcome::Status, "")
@@ -56,7 +56,7 @@ fn what_says_something_of_the_load() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fixed_limit_lets_so_many_in_and_never_moves() {
+async fn a_fixed_limit_never_changes() {
     let limiter = limiter(Concurrency::Fixed(2), 1);
     let mut permits = acquire(&limiter, 0..2).await;
     let third = tokio::spawn({
@@ -72,7 +72,7 @@ async fn a_fixed_limit_lets_so_many_in_and_never_moves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn starts_low_and_never_above_its_maximum() {
+async fn starts_low_and_within_the_maximum() {
     assert_eq!(limiter(Concurrency::Auto, 8).load().limit, 3);
     assert_eq!(limiter(Concurrency::Auto, 2).load().limit, 2);
     assert_eq!(limiter(Concurrency::Auto, 0).load().limit, 1);
@@ -80,7 +80,7 @@ async fn starts_low_and_never_above_its_maximum() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn lowering_takes_effect_as_calls_end_not_before() {
+async fn a_lower_limit_takes_effect_as_calls_end() {
     let limiter = limiter(Concurrency::Auto, 8);
     let mut permits = acquire(&limiter, 0..3).await;
     advance(Duration::from_secs(10)).await;
@@ -97,7 +97,7 @@ async fn lowering_takes_effect_as_calls_end_not_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_refresh_lowers_it_once_and_it_stays_at_least_one() {
+async fn one_refresh_lowers_the_limit_once_and_never_below_one() {
     let limiter = limiter(Concurrency::Auto, 8);
     for expected in [2, 1, 1] {
         let permits = acquire(&limiter, 0..limiter.load().limit).await;
@@ -108,7 +108,7 @@ async fn one_refresh_lowers_it_once_and_it_stays_at_least_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_ill_source_does_not_lower_it() {
+async fn one_failing_source_does_not_lower_the_limit() {
     for signal in [Signal::TimedOut, Signal::PushedBack] {
         let limiter = limiter(Concurrency::Auto, 8);
         for _ in 0..10 {
@@ -123,7 +123,7 @@ async fn one_ill_source_does_not_lower_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_that_is_not_reached_neither_rises_nor_falls() {
+async fn a_limit_that_is_not_reached_does_not_change() {
     for signal in [Signal::Answered, Signal::TimedOut, Signal::PushedBack] {
         let limiter = limiter(Concurrency::Auto, 8);
         for _ in 0..50 {

@@ -49,7 +49,7 @@ async fn wait(
 }
 
 #[test]
-fn what_is_retried() {
+fn transient_failures_are_retryable() {
     let of = |kind| UpstreamError::new(kind, "scripted");
     for kind in [Outcome::Connect, Outcome::Body, Outcome::Timeout] {
         assert!(is_retryable(&of(kind)), "{kind}");
@@ -69,7 +69,7 @@ fn what_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_longer_each_time_with_full_jitter() {
+async fn backs_off_exponentially_with_full_jitter() {
     let (mut shortest, mut longest) = ([Duration::MAX; 5], [Duration::ZERO; 5]);
     for seed in 0..200 {
         let (mut policy, mut attempt) = (policy(5, 100, seed), attempt());
@@ -94,7 +94,7 @@ async fn waits_longer_each_time_with_full_jitter() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn obeys_retry_after_and_leaves_a_long_one_to_the_caller() {
+async fn obeys_a_short_retry_after_and_fails_on_a_long_one() {
     let (mut policy, busy) = (policy(9, 100, 0), UpstreamError::new(Outcome::Status, "busy"));
     let busy = busy.with_status(StatusCode::SERVICE_UNAVAILABLE);
     let asked = busy.clone().with_retry_after(Some(Duration::from_secs(3)));
@@ -116,7 +116,7 @@ async fn stops_after_the_configured_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn eight_calls_earn_two_retries_and_no_more() {
+async fn eight_calls_deposit_two_retries() {
     let mut policy = policy(2, 8, 0);
     let mut granted = 0;
     for _ in 0..8 {
@@ -126,14 +126,14 @@ async fn eight_calls_earn_two_retries_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_earned_is_forgotten_after_a_minute() {
+async fn deposits_expire_after_a_minute() {
     let mut policy = policy(2, 8, 0);
     tokio::time::advance(Duration::from_secs(67)).await;
     assert_eq!(wait(&mut policy, &mut attempt(), &reset()).await, None);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_open_circuit_ends_the_retries_and_costs_no_budget() {
+async fn an_open_circuit_ends_the_retries_without_a_withdrawal() {
     let mut policy = policy(2, 4, 0);
     policy.breaker.trip();
     assert_eq!(wait(&mut policy, &mut attempt(), &reset()).await, None);

@@ -23,20 +23,20 @@ fn settled(search: &mut Search, latency: impl Fn(f64) -> f64) -> usize {
 }
 
 #[test]
-fn climbs_while_a_step_is_worth_it() {
+fn climbs_while_steps_are_gains() {
     assert_eq!(settled(&mut Search::new(3, 8), square), 4);
     assert_eq!(settled(&mut Search::new(3, 8), flat), 8);
     assert_eq!(settled(&mut Search::new(3, 6), flat), 6, "its maximum");
 }
 
 #[test]
-fn goes_down_where_the_start_was_not_worth_it() {
+fn descends_from_a_start_that_is_too_high() {
     assert_eq!(settled(&mut Search::new(3, 8), |at_once| at_once), 1);
     assert_eq!(settled(&mut Search::new(8, 8), square), 4);
 }
 
 #[test]
-fn learns_nothing_from_a_refresh_that_did_not_reach_the_limit() {
+fn ignores_windows_without_samples() {
     let mut search = Search::new(3, 8);
     for _ in 0..100 {
         search.end_window(true);
@@ -45,7 +45,7 @@ fn learns_nothing_from_a_refresh_that_did_not_reach_the_limit() {
 }
 
 #[test]
-fn does_not_climb_where_nobody_waits() {
+fn does_not_climb_if_no_call_waits() {
     let mut search = Search::new(3, 8);
     for _ in 0..100 {
         (0..3).for_each(|source| search.record(source, 3.0, 1.5));
@@ -55,7 +55,7 @@ fn does_not_climb_where_nobody_waits() {
 }
 
 #[test]
-fn congestion_undoes_the_step_that_brought_it() {
+fn overload_takes_back_the_step_that_caused_it() {
     let mut search = Search::new(3, 8);
     refresh(&mut search, flat);
     assert_eq!(search.limit(), 4);
@@ -74,7 +74,7 @@ fn congestion_undoes_the_step_that_brought_it() {
 }
 
 #[test]
-fn congestion_lowers_by_a_tenth_and_at_least_by_one() {
+fn overload_lowers_the_limit_by_a_tenth() {
     let mut search = Search::new(40, 40);
     let mut limits = Vec::new();
     for _ in 0..12 {
@@ -87,7 +87,7 @@ fn congestion_lowers_by_a_tenth_and_at_least_by_one() {
 }
 
 #[test]
-fn a_step_that_cannot_be_judged_is_undone() {
+fn a_step_without_a_comparison_is_taken_back() {
     let mut search = Search::new(3, 8);
     refresh(&mut search, flat);
     search.is_proven = true;
