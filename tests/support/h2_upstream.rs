@@ -102,6 +102,7 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, number: usize, shared: Arc<S
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     let (ends, mut ended) = mpsc::unbounded_channel();
     let mut streams = JoinSet::new();
+    let mut unanswered = Vec::new();
     loop {
         tokio::select! {
             accepted = connection.accept() => {
@@ -118,7 +119,11 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, number: usize, shared: Arc<S
                         streams.spawn(play(Act::Answer(body), respond));
                         ends.send(Reason::NO_ERROR).unwrap();
                     }
-                    Act::Abort => ends.send(Reason::INTERNAL_ERROR).unwrap(),
+                    Act::Abort => {
+                        // Dropped, it would reset its stream before the connection ends.
+                        unanswered.push(respond);
+                        ends.send(Reason::INTERNAL_ERROR).unwrap();
+                    }
                     act => drop(streams.spawn(play(act, respond))),
                 }
             }
