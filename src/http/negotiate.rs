@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    fn headers(name: HeaderName, values: &[&'static str]) -> HeaderMap {
+    fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
     }
 
@@ -172,7 +172,7 @@ mod tests {
             (&["*;q=0"], None),
         ];
         for (values, expected) in cases {
-            let headers = headers(header::ACCEPT_ENCODING, values);
+            let headers = headers(&header::ACCEPT_ENCODING, values);
             assert_eq!(coding(&headers), *expected, "{values:?}");
         }
     }
@@ -202,7 +202,7 @@ mod tests {
             ("*/*;q=0", None),
             ("application/*;q=0, text/*;q=0.0", None),
         ] {
-            assert_eq!(format(&headers(header::ACCEPT, &[value])), expected, "{value}");
+            assert_eq!(format(&headers(&header::ACCEPT, &[value])), expected, "{value}");
         }
         assert_eq!(format(&HeaderMap::new()), Some(Format::Json));
     }
@@ -215,7 +215,7 @@ mod tests {
             ("text/html;q=0", false),
             ("*/*", false),
         ] {
-            assert_eq!(accepts_html(&headers(header::ACCEPT, &[value])), expected, "{value}");
+            assert_eq!(accepts_html(&headers(&header::ACCEPT, &[value])), expected, "{value}");
         }
     }
 }

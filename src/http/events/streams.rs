@@ -93,35 +93,35 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn permit_for(streams: &Arc<Streams>, address: &str) -> Result<StreamPermit, NoStream> {
+        streams.permit(Some(address.parse().unwrap()))
     }
 
     #[test]
     fn one_address_has_an_eighth_of_the_streams() {
         let streams = Streams::new(16);
-        let first = streams.permit(ip("10.0.0.1")).unwrap();
-        let _second = streams.permit(ip("::ffff:10.0.0.1")).unwrap();
-        assert_eq!(streams.permit(ip("10.0.0.1")).unwrap_err(), NoStream::AddressShareOpen);
-        assert!(streams.permit(ip("10.0.0.2")).is_ok());
+        let first = permit_for(&streams, "10.0.0.1").unwrap();
+        let _second = permit_for(&streams, "::ffff:10.0.0.1").unwrap();
+        assert_eq!(permit_for(&streams, "10.0.0.1").unwrap_err(), NoStream::AddressShareOpen);
+        assert!(permit_for(&streams, "10.0.0.2").is_ok());
         drop(first);
-        assert!(streams.permit(ip("10.0.0.1")).is_ok());
+        assert!(permit_for(&streams, "10.0.0.1").is_ok());
     }
 
     #[test]
     fn addresses_of_one_ipv6_network_share() {
         let streams = Streams::new(8);
-        let _first = streams.permit(ip("2001:db8::1")).unwrap();
-        assert_eq!(streams.permit(ip("2001:db8::2")).unwrap_err(), NoStream::AddressShareOpen);
-        assert!(streams.permit(ip("2001:db8:0:1::1")).is_ok());
+        let _first = permit_for(&streams, "2001:db8::1").unwrap();
+        assert_eq!(permit_for(&streams, "2001:db8::2").unwrap_err(), NoStream::AddressShareOpen);
+        assert!(permit_for(&streams, "2001:db8:0:1::1").is_ok());
     }
 
     #[test]
     fn all_addresses_together_have_the_maximum() {
         let streams = Streams::new(2);
         let permits: Vec<_> =
-            ["10.0.0.1", "10.0.0.2"].map(|address| streams.permit(ip(address))).into();
-        assert_eq!(streams.permit(ip("10.0.0.3")).unwrap_err(), NoStream::AllOpen);
+            ["10.0.0.1", "10.0.0.2"].map(|address| permit_for(&streams, address)).into();
+        assert_eq!(permit_for(&streams, "10.0.0.3").unwrap_err(), NoStream::AllOpen);
         assert_eq!(streams.permit(None).unwrap_err(), NoStream::AllOpen);
         drop(permits);
         assert!(streams.permit(None).is_ok());
