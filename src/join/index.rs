@@ -101,6 +101,12 @@ impl IncidentIndex {
         self.groups.incidents.len()
     }
 
+    /// All incidents, in the order of the document.
+    #[must_use]
+    pub fn incidents(&self) -> &[IncidentRef] {
+        &self.groups.incidents
+    }
+
     /// The employee of a rank.
     ///
     /// # Panics

@@ -7,6 +7,7 @@ use serde::de::IgnoredAny;
 
 use super::Filter;
 use super::member::{drop_line_breaks, value};
+use super::prefetch::Prefetcher;
 use crate::decode::{Member, members, unescape};
 use crate::join::{Employee, IncidentRef};
 use crate::snapshot::View;
@@ -41,10 +42,12 @@ pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
         table.out.reserve(view.size());
     }
     table.header();
+    let mut prefetcher = Prefetcher::new(view, filter.is_empty());
     let mut scratch = Vec::new();
     for employee in filter.employees(view.index()) {
         for (_, incident) in filter.incidents(&employee) {
             table.row(&employee, incident, &mut scratch);
+            prefetcher.advance();
         }
     }
     table.out

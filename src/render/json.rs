@@ -2,6 +2,7 @@
 
 use super::Filter;
 use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
+use super::prefetch::Prefetcher;
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, IncidentRef};
 use crate::snapshot::View;
@@ -16,7 +17,8 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::with_capacity(if filter.is_empty() { max_document_size(view) } else { 0 });
     out.push(b'{');
     let begin = out.len();
-    let mut writer = Writer::new(&mut out, view, filter);
+    let prefetcher = Prefetcher::new(view, filter.is_empty());
+    let mut writer = Writer::new(&mut out, view, filter, prefetcher);
     for employee in filter.employees(view.index()) {
         writer.member(&employee, begin);
     }
@@ -38,7 +40,7 @@ fn max_document_size(view: &View) -> usize {
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::new();
-    Writer::new(&mut out, view, filter).groups(employee);
+    Writer::new(&mut out, view, filter, Prefetcher::new(view, false)).groups(employee);
     out
 }
 
@@ -104,11 +106,17 @@ struct Writer<'a> {
     view: &'a View,
     filter: &'a Filter,
     prefixes: Vec<Vec<u8>>,
+    prefetcher: Prefetcher<'a>,
 }
 
 impl<'a> Writer<'a> {
-    fn new(out: &'a mut Vec<u8>, view: &'a View, filter: &'a Filter) -> Self {
-        Self { out, view, filter, prefixes: prefixes(view) }
+    fn new(
+        out: &'a mut Vec<u8>,
+        view: &'a View,
+        filter: &'a Filter,
+        prefetcher: Prefetcher<'a>,
+    ) -> Self {
+        Self { out, view, filter, prefixes: prefixes(view), prefetcher }
     }
 
     /// The member `"<id>":{groups}`, or nothing if no incident of the employee meets the filter.
@@ -139,7 +147,7 @@ impl<'a> Writer<'a> {
 
     #[inline]
     fn list(&mut self, group: &[IncidentRef]) -> usize {
-        let Self { out, view, filter, prefixes, .. } = self;
+        let Self { out, view, filter, prefixes, prefetcher } = self;
         let is_any_source = filter.sources.is_none();
         let count = if is_any_source {
             group.len()
@@ -162,6 +170,7 @@ impl<'a> Writer<'a> {
             } else {
                 splice_whole(out, prefix, view.members(incident));
             }
+            prefetcher.advance();
         }
         out.extend_from_slice(b"]}");
         count

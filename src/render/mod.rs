@@ -7,6 +7,7 @@ mod filter;
 mod json;
 mod member;
 mod ndjson;
+mod prefetch;
 mod summary;
 
 pub use csv::csv;

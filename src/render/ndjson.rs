@@ -3,6 +3,7 @@
 use super::Filter;
 use super::json::write_string;
 use super::member::{drop_line_breaks, splice, splice_whole};
+use super::prefetch::Prefetcher;
 use crate::decode::Member;
 use crate::snapshot::View;
 
@@ -17,6 +18,7 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
         .collect();
     let mut out =
         Vec::with_capacity(if filter.is_empty() { expected_size(view, &prefixes) } else { 0 });
+    let mut prefetcher = Prefetcher::new(view, filter.is_empty());
     let mut id = Vec::new();
     for employee in filter.employees(view.index()) {
         id.clear();
@@ -33,6 +35,7 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
             }
             drop_line_breaks(&mut out, begin);
             out.push(b'\n');
+            prefetcher.advance();
         }
     }
     out
