@@ -127,6 +127,7 @@ impl Site {
     }
 
     /// Publishes these bodies as fetched now; a source without one is missing.
+    #[expect(clippy::needless_pass_by_value, reason = "callers build the list for this call")]
     pub(crate) fn publish(&self, identities: Option<&str>, bodies: Bodies<'_>) {
         let view = self.unpublished(identities, &bodies);
         let before = Arc::clone(&self.snapshots.borrow());
