@@ -83,9 +83,9 @@ pub fn coding(headers: &HeaderMap) -> Option<Coding> {
     }
 }
 
-/// How closely a media range describes a format: 0 `*/*`, 1 the type, 2 type and subtype.
-fn specificity(range: &[u8], format: Format) -> Option<u8> {
-    let essence = format.content_type().split(';').next().unwrap_or_default();
+/// How closely a media range describes a media type: 0 `*/*`, 1 the type, 2 type and subtype.
+fn specificity(range: &[u8], media_type: &str) -> Option<u8> {
+    let essence = media_type.split(';').next().unwrap_or_default();
     let kind = essence.split('/').next().unwrap_or_default();
     if range.eq_ignore_ascii_case(essence.as_bytes()) {
         Some(2)
@@ -110,7 +110,7 @@ pub fn format(headers: &HeaderMap) -> Option<Format> {
     for format in Format::ALL {
         let ranges = items(headers, header::ACCEPT).enumerate();
         let matching = ranges.filter_map(|(position, Item { value, quality })| {
-            Some((specificity(value, format)?, quality, std::cmp::Reverse(position)))
+            Some((specificity(value, format.content_type())?, quality, std::cmp::Reverse(position)))
         });
         let decisive =
             matching.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
@@ -135,6 +135,18 @@ pub fn accepts_html(headers: &HeaderMap) -> bool {
         .any(|item| item.value.eq_ignore_ascii_case(b"text/html") && item.quality > 0.0)
 }
 
+/// Whether HTML is acceptable to the caller: by the most specific range that covers it, or because
+/// it states no preference.
+#[must_use]
+pub fn allows_html(headers: &HeaderMap) -> bool {
+    let matching = items(headers, header::ACCEPT)
+        .filter_map(|item| Some((specificity(item.value, "text/html")?, item.quality)));
+    match matching.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))) {
+        Some((_, quality)) => quality > 0.0,
+        None => !headers.contains_key(header::ACCEPT),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -143,6 +155,26 @@ mod tests {
 
     fn headers(name: &HeaderName, values: &[&'static str]) -> HeaderMap {
         values.iter().map(|value| (name.clone(), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn html_is_allowed_by_the_most_specific_range_or_by_silence() {
+        let cases: [(&[&'static str], bool, bool); 6] = [
+            (&[], true, false),
+            (&["*/*"], true, false),
+            (&["text/html, */*;q=0.1"], true, true),
+            (&["text/html;q=0, */*"], false, false),
+            (&["TEXT/*"], true, false),
+            (&["application/json"], false, false),
+        ];
+        for (values, allows, names) in cases {
+            let headers = headers(header::ACCEPT, values);
+            assert_eq!(
+                (allows_html(&headers), accepts_html(&headers)),
+                (allows, names),
+                "{values:?}"
+            );
+        }
     }
 
     #[test]

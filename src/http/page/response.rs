@@ -61,12 +61,12 @@ impl Gateway {
         Ok(conditions::apply(response, request, context))
     }
 
-    /// What is sent instead of a page's content: a page that says why for browsers, problem details
-    /// for others.
+    /// What is sent instead of a page's content.
     ///
-    /// While data is missing this is 503 with `Retry-After` and `no-store`: browsers show it like
-    /// any page, caches do not keep it, crawlers come back later, and monitoring is not told that
-    /// all is well.
+    /// While data is awaited this is a page that says so and reloads itself, for everybody who takes
+    /// HTML. Its status is 200, because proxies may replace the body of a 503 with a page of their
+    /// own; it is `no-store`, and whether there is data is what `/readyz` answers. Any other
+    /// problem is a page for browsers, and problem details for the rest.
     pub(super) fn page_without_content(
         &self,
         problem: &Problem,
@@ -77,9 +77,6 @@ impl Gateway {
     ) -> Response<Body> {
         let mut response = self.response_from(Err(problem.clone()), request, context);
         response.headers_mut().insert(header::VARY, VARY);
-        if !negotiate::accepts_html(&request.headers) {
-            return response;
-        }
         let snapshot = self.snapshot();
         let is_waiting = match problem {
             Problem::NoData { .. } => true,
@@ -89,11 +86,18 @@ impl Gateway {
             }
             _ => false,
         };
+        let wants_page = if is_waiting {
+            negotiate::allows_html(&request.headers)
+        } else {
+            negotiate::accepts_html(&request.headers)
+        };
+        if !wants_page {
+            return response;
+        }
         let text = if is_waiting {
             let layout = Layout::waiting("Waiting for data", root, &snapshot);
-            let seconds = HeaderValue::from(layout.reload_seconds.unwrap_or_default());
-            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-            response.headers_mut().insert(header::RETRY_AFTER, seconds);
+            *response.status_mut() = StatusCode::OK;
+            response.headers_mut().remove(header::RETRY_AFTER);
             let employee = employee.map(|id| employee_id(id, 120));
             WaitingPage { layout, employee }.render()
         } else {
