@@ -168,7 +168,7 @@ mod tests {
             (&["application/json"], false, false),
         ];
         for (values, allows, names) in cases {
-            let headers = headers(header::ACCEPT, values);
+            let headers = headers(&header::ACCEPT, values);
             assert_eq!(
                 (allows_html(&headers), accepts_html(&headers)),
                 (allows, names),
