@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::decode::SourceFields;
 
+#[expect(clippy::unnecessary_wraps, reason = "a source's data as the join takes it")]
 fn batch(records: &[&str]) -> Option<Arc<Incidents>> {
     let body = format!("{{\"results\":[{}]}}", records.join(","));
     let fields = SourceFields::new(&["id".to_owned(), "ip".to_owned()]);
@@ -73,6 +74,10 @@ fn equal_times_keep_the_order_of_the_sources_and_of_upstream() {
 
 #[test]
 fn the_first_applicable_reason_is_given() {
+    use Reason::{
+        IdentitiesUnavailable, InvalidPriority, InvalidTimestamp, MissingIdentity, NotAnObject,
+        UnknownIp,
+    };
     let sources = [batch(&[
         "7",
         r#"{"ip":"17.0.0.9","priority":"none"}"#,
@@ -83,10 +88,6 @@ fn the_first_applicable_reason_is_given() {
         r#"{"id":1,"priority":"low"}"#,
         r#"{"ip":"17.0.0.1","priority":"low","timestamp":1}"#,
     ])];
-    use Reason::{
-        IdentitiesUnavailable, InvalidPriority, InvalidTimestamp, MissingIdentity, NotAnObject,
-        UnknownIp,
-    };
     let others = [
         (0, 2, MissingIdentity),
         (0, 3, MissingIdentity),

@@ -52,6 +52,7 @@ mod tests {
     use super::*;
     use crate::decode::SourceFields;
 
+    #[expect(clippy::unnecessary_wraps, reason = "a source's data as the join takes it")]
     fn batch(timestamps: &[&str]) -> Option<Arc<Incidents>> {
         let records: Vec<String> =
             timestamps.iter().map(|time| format!("{{\"timestamp\":{time}}}")).collect();

@@ -46,11 +46,11 @@ impl<'a> Prefetcher<'a> {
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-fn prefetch(byte: &u8) {
-    safe_arch::prefetch_t0(byte);
+fn prefetch<T>(place: &T) {
+    safe_arch::prefetch_t0(place);
 }
 
 /// On other processors there is no safe way to prefetch.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
-fn prefetch(_: &u8) {}
+fn prefetch<T>(_: &T) {}
