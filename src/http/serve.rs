@@ -1,5 +1,6 @@
 //! The listener: accepts connections, bounds how many there are, and ends them in order.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -146,12 +147,14 @@ async fn serve_connection<T: Transport>(
     // One for the whole connection: a clone of a receiver for each request would be counted in
     // what all connections share.
     let shared_phase = Arc::new(phase.clone());
+    // hyper calls a service by `&self`, and one request after the other.
+    let service = RefCell::new(service);
     let service = service_fn(move |mut request: Request<Incoming>| {
         handle.begin_exchange();
         request.extensions_mut().insert(handle.clone());
         let handle = handle.clone();
         // The service is always ready: it refuses with a response what is too much.
-        let response = service.clone().call(request);
+        let response = service.borrow_mut().call(request);
         let phase = Arc::clone(&shared_phase);
         async move {
             let Ok(mut response) = response.await;

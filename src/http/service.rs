@@ -71,21 +71,29 @@ impl Gateway {
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send {
         let context = Context::of(&request);
         let (request, _body) = request.into_parts();
-        async move { Ok(self.resource(&request, &context).await) }
+        async move {
+            if let Some(response) = self.response_at_once(&request, &context) {
+                return Ok(response);
+            }
+            // Boxed, because it is large and each layer moves it.
+            Ok(Box::pin(self.resource(&request, &context)).await)
+        }
+    }
+
+    /// The response to a request that is refused, or whose response is there already.
+    fn response_at_once(&self, request: &Parts, context: &Context) -> Option<Response<Body>> {
+        let route = &context.route;
+        if *route == Route::Unknown {
+            Some(Problem::NotFound.response(context.id(), &[]))
+        } else if request.method != Method::GET && request.method != Method::HEAD {
+            Some(Problem::MethodNotAllowed.response(context.id(), &[]))
+        } else {
+            self.cached_response(route, request, context)
+        }
     }
 
     async fn resource(&self, request: &Parts, context: &Context) -> Response<Body> {
-        let route = &context.route;
-        if *route == Route::Unknown {
-            return Problem::NotFound.response(context.id(), &[]);
-        }
-        if request.method != Method::GET && request.method != Method::HEAD {
-            return Problem::MethodNotAllowed.response(context.id(), &[]);
-        }
-        if let Some(response) = self.cached_response(route, request, context) {
-            return response;
-        }
-        match route {
+        match &context.route {
             Route::Incidents => self.incidents(request, context).await,
             Route::Employee(id) => self.employee(id, request, context).await,
             Route::Unattributed => self.unattributed(request, context).await,
