@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
-use super::settings::{self, PREFIX, SETTINGS, Setter, Setting};
+use super::settings::{self, ALIASES, PREFIX, SETTINGS, Setter, Setting};
 use super::suggest::{suggest_key, suggest_variable};
 use super::yaml::{Node, Position, Value};
 use super::{Config, files, value, yaml};
@@ -23,15 +23,6 @@ pub struct Overrides {
     /// `--admin-listen`
     pub admin_listen: Option<String>,
 }
-
-/// The variables with names of their own, the settings that they stand for, and whether a variable
-/// `…_FILE` may name a file instead.
-pub(super) const ALIASES: [(&str, &str, bool); 4] = [
-    ("ELEVATE_BASE_URL", "upstream.base_url", false),
-    ("ELEVATE_USERNAME", "upstream.username", true),
-    ("ELEVATE_PASSWORD", "upstream.password", true),
-    ("ELEVATE_TIMEOUT", "upstream.timeout", false),
-];
 
 /// Reads the configuration. Later layers win, but an error is one also where a later layer
 /// overrides the value.

@@ -7,6 +7,7 @@ mod environment;
 mod error;
 mod files;
 mod load;
+mod nearest;
 mod print;
 mod settings;
 mod sources;

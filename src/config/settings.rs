@@ -71,6 +71,15 @@ impl Setting {
 /// The prefix of our variables.
 pub(super) const PREFIX: &str = "INCIDENT_GATEWAY__";
 
+/// The variables with names of their own, the settings that they stand for, and whether a variable
+/// `…_FILE` may name a file instead.
+pub(super) const ALIASES: [(&str, &str, bool); 4] = [
+    ("ELEVATE_BASE_URL", "upstream.base_url", false),
+    ("ELEVATE_USERNAME", "upstream.username", true),
+    ("ELEVATE_PASSWORD", "upstream.password", true),
+    ("ELEVATE_TIMEOUT", "upstream.timeout", false),
+];
+
 /// The variable of a setting's or a section's key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))

@@ -89,7 +89,7 @@ impl Reader<'_> {
         };
         for entry in entries {
             if !KEYS.contains(&entry.key.as_str()) {
-                let nearest = super::suggest::nearest(&entry.key, KEYS).map(ToOwned::to_owned);
+                let nearest = super::nearest::nearest(&entry.key, KEYS).map(ToOwned::to_owned);
                 let kind = ConfigErrorKind::UnknownKey { nearest, known: KEYS.join(", ") };
                 let below = format!("[{}].{}", self.index, Excerpt::bare(&entry.key));
                 self.errors.push(SourceError { position: entry.key_position, below, kind });

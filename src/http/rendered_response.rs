@@ -16,13 +16,9 @@ use super::context::Context;
 use super::freshness::{self, CacheResult};
 use super::problem::Problem;
 use super::query::Keys;
-use super::snapshot_selection::{RequestPreferences, SelectedSnapshot, may_improve};
+use super::snapshot_selection::{RequestPreferences, SEND_MARGIN, SelectedSnapshot, may_improve};
 use crate::cache::{Connection, Question};
 use crate::render::compress::Coding;
-
-/// What is left of the response budget for scheduling, headers and the socket once an answer is
-/// rendered.
-pub(super) const SEND_MARGIN: Duration = Duration::from_millis(50);
 
 /// As many headers as a response has at the most, about.
 const HEADER_CAPACITY: usize = 24;

@@ -13,8 +13,11 @@ use super::freshness::{self, CacheResult};
 use super::prefer::Preferences;
 use super::problem::Problem;
 use super::query::{Keys, Query};
-use super::rendered_response::SEND_MARGIN;
 use crate::snapshot::{Completeness, Snapshot};
+
+/// What is left of the response budget for scheduling, headers and the socket once an answer is
+/// rendered.
+pub(super) const SEND_MARGIN: Duration = Duration::from_millis(50);
 
 /// What rendering and compressing takes for each byte of upstream data, on a slow day.
 const RENDER_NANOS_PER_BYTE: u64 = 4;

@@ -18,7 +18,8 @@ use crate::http::context::Context;
 use crate::http::freshness::FreshnessHeaders;
 use crate::http::negotiate;
 use crate::http::problem::Problem;
-use crate::http::rendered_response::{SEND_MARGIN, connection};
+use crate::http::rendered_response::connection;
+use crate::http::snapshot_selection::SEND_MARGIN;
 use crate::render::compress::{Coding, compress};
 use crate::snapshot::{Completeness, Snapshot};
 
