@@ -125,7 +125,7 @@ mod tests {
     async fn each_response_has_the_whole_grace() {
         let mut rate = SendRate::new(LIMIT);
         for _ in 0..10 {
-            advance(Duration::from_secs(60)).await;
+            advance(Duration::from_mins(1)).await;
             let too_slow = poll_fn(|context| rate.poll_too_slow(context));
             assert!(timeout(Duration::from_secs(20), too_slow).await.is_err());
             rate.finished();

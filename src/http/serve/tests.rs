@@ -165,6 +165,6 @@ async fn too_many_or_too_large_header_fields_are_refused() {
         let _ = served.client.write_all(request.as_bytes()).await;
         let response = served.response().await;
         let expected = format!("HTTP/1.1 {}", status.as_u16());
-        assert!(response.starts_with(&expected), "{fields} of {:.9}: {response}", field);
+        assert!(response.starts_with(&expected), "{fields} of {field:.9}: {response}");
     }
 }
