@@ -1,23 +1,32 @@
 //! incident-gateway: one document of security incidents by employee, from many slow sources.
 //!
-//! The stages, in the order in which data passes through them; a stage uses those before it, never
-//! one after it:
+//! The modules, from the lowest to the highest. A module uses only modules above it in this table,
+//! never those below it.
 //!
-//! | stage | takes → gives |
+//! | module | purpose |
 //! |---|---|
-//! | [`config`] | defaults, file, environment, flags → a validated [`config::Config`] |
-//! | [`upstream`] | one source → the bytes of its answer, or a typed error |
-//! | [`decode`] | bytes → records: spans of the body, and the three values the join needs |
-//! | [`identity`] | a table → which employee an identity value names |
+//! | [`config`] | merges defaults, file, environment and flags into a validated [`config::Config`] |
+//! | [`sources`] | names a source, and keeps a value for each |
+//! | [`outcome`] | how a call to a source ended, as metrics, headers and `/sources` name it |
+//! | [`clock`] | when data was fetched, by the monotonic clock and by the wall clock |
+//! | [`trace_context`] | the W3C `traceparent` of requests and upstream calls |
+//! | [`metrics`] | the registry in which each module registers its metrics |
+//! | [`logging`] | the log on stderr and the export of traces |
+//! | [`background`] | threads of low priority for CPU-bound work that no caller waits for |
+//! | [`memory`] | the memory allocator and its settings |
+//! | [`demo`] | a simulated upstream to try the gateway with |
+//! | [`upstream`] | fetches one source: the bytes of its answer, or a typed error |
+//! | [`decode`] | bytes → records: spans of the body, and the three values that the join needs |
+//! | [`identity`] | an identity table → the employee that an identity value names |
 //! | [`join`] | records and identities → incidents by employee, and the unattributed records |
-//! | [`snapshot`] | an immutable result with each source's state, and how true it is |
-//! | [`refresh`] | drives the stages above on its own time and publishes snapshots |
-//! | [`render`] | a snapshot and a question → JSON, NDJSON or CSV, compressed |
-//! | [`cache`] | keeps rendered answers |
-//! | [`http`] | requests → answers |
-//!
-//! Beside them: [`cli`] (the commands), [`demo`] (an upstream to try it with), [`metrics`],
-//! [`logging`], [`background`] and [`memory`].
+//! | [`snapshot`] | an immutable result, with the status and freshness of each source |
+//! | [`delta`] | two successive snapshots → the records that were added and dropped |
+//! | [`render`] | a snapshot and a filter → JSON, NDJSON or CSV, compressed |
+//! | [`cache`] | keeps rendered answers within a bound of memory |
+//! | [`refresh`] | drives the fetching, decoding and joining of sources, and publishes snapshots |
+//! | [`http`] | answers requests from snapshots |
+//! | [`app`] | assembles the modules above into a running gateway |
+//! | [`cli`] | the commands |
 
 pub mod app;
 pub mod background;

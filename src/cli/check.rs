@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::fan_out::{fan_out, run_until_signal};
-use super::progress::line;
+use super::fan_out::fan_out;
+use super::progress::status_line;
+use super::runtime::run_until_signal;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 
 /// The flags of `check`.
@@ -31,9 +32,9 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         credentials?;
         return Ok(run_until_signal(connect(config)));
     }
-    let code = super::print(&config.to_yaml());
+    let code = super::print_stdout(&config.to_yaml());
     if let Err(missing) = credentials {
-        super::say(&format!("note: {missing}"));
+        super::print_stderr(&format!("note: {missing}"));
     }
     Ok(code)
 }
@@ -47,11 +48,11 @@ async fn connect(mut config: Config) -> ExitCode {
     };
     let mut table = format!("{}\n", config.upstream.base_url);
     for source in snapshot.sources.iter() {
-        table.push_str(&line(source));
+        table.push_str(&status_line(source));
         table.push('\n');
     }
     let failed = snapshot.sources.iter().filter(|source| source.last_error.is_some()).count();
-    let printed = super::print(&table);
+    let printed = super::print_stdout(&table);
     if failed == 0 {
         return printed;
     }

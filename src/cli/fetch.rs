@@ -11,15 +11,17 @@ use clap::ValueEnum;
 use futures::future::OptionFuture;
 use tokio::time::Instant;
 
-use super::fan_out::{fan_out, run_until_signal, start_demo};
+use super::demo_upstream::start_embedded;
+use super::fan_out::fan_out;
 use super::output::{Output, OutputError};
 use super::progress::Progress;
+use super::runtime::run_until_signal;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
 use crate::render::{Filter, Format};
 use crate::snapshot::Completeness;
 
-/// The exit code of a document without all sources.
-const PARTIAL: u8 = 3;
+/// The exit code when the document was written but some source is missing or stale.
+const PARTIAL_EXIT_CODE: u8 = 3;
 
 /// The flags of `fetch`.
 #[derive(Clone, Debug, Eq, PartialEq, clap::Args)]
@@ -60,12 +62,12 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     if !args.demo {
         config.require_credentials()?;
     }
-    // Before the sources are asked: that is slow, and their upstream feels it.
+    // Checked before the sources are called, which is slow and loads the upstream.
     let output = match Output::open(args.output.as_deref()) {
         Ok(output) => output,
-        Err(reason) => return Ok(super::refuse(&format!("--output: {reason}"))),
+        Err(reason) => return Ok(super::fail_usage(&format!("--output: {reason}"))),
     };
-    // Progress has the terminal to itself, unless the log is asked for.
+    // The log would disturb the progress display, so it is off unless `RUST_LOG` is set.
     let log = environment.get("RUST_LOG").map(|_| super::start_log(&config, environment));
     let _log = match log.transpose() {
         Ok(log) => log,
@@ -75,16 +77,17 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
 }
 
 async fn fetch(mut config: Config, demo: bool, output: Output, format: FormatArg) -> ExitCode {
-    let _demo = match OptionFuture::from(demo.then(|| start_demo(&mut config))).await.transpose() {
-        Ok(upstream) => upstream,
-        Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
-    };
+    let _demo =
+        match OptionFuture::from(demo.then(|| start_embedded(&mut config))).await.transpose() {
+            Ok(upstream) => upstream,
+            Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
+        };
     let mut progress = Progress::new();
     let snapshot = match fan_out(&config, |snapshot| progress.draw(snapshot)).await {
         Ok(snapshot) => snapshot,
         Err(error) => return super::fail(&error.to_string()),
     };
-    progress.conclude(&snapshot);
+    progress.print_failures(&snapshot);
     if !snapshot.has_data() {
         return super::fail("no source answered; nothing was written");
     }
@@ -92,9 +95,9 @@ async fn fetch(mut config: Config, demo: bool, output: Output, format: FormatArg
     let document = Format::from(format).render(&snapshot.view, &Filter::default());
     match output.write(Bytes::from(document)).await {
         Err(OutputError::Stdout(error)) => super::fail(&format!("cannot write to stdout: {error}")),
-        Err(OutputError::File(reason)) => super::refuse(&format!("--output: {reason}")),
+        Err(OutputError::File(reason)) => super::fail_usage(&format!("--output: {reason}")),
         Ok(()) if is_complete => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::from(PARTIAL),
+        Ok(()) => ExitCode::from(PARTIAL_EXIT_CODE),
     }
 }
 

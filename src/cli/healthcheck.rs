@@ -1,13 +1,15 @@
 //! `healthcheck`: asks a gateway whether it is ready. For Docker's `HEALTHCHECK` and exec probes.
 //!
-//! Plain sockets and one HTTP/1.0 request: a probe that runs every few seconds should cost a
-//! container nothing, and HTTP/1.0 answers come unchunked and end with the connection.
+//! It sends one HTTP/1.0 request over a plain socket: a probe that runs every few seconds should cost
+//! a container next to nothing, and an HTTP/1.0 answer is not chunked and ends with the connection.
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
@@ -18,7 +20,7 @@ use crate::config::{self, ConfigErrors, Environment, Overrides};
 /// How long the whole check may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// More of an answer is not read.
+/// The most that is read of an answer.
 const MAX_ANSWER_BYTES: u64 = 16 << 10;
 
 /// The flags of `healthcheck`.
@@ -28,7 +30,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub config: Option<PathBuf>,
     /// What to ask instead of `/readyz` at `admin_listen`; no configuration is read
-    // Text, because the parser's own complaint would show a password in it.
+    // Not parsed by clap, whose error message would show a password in the URL.
     #[arg(long, value_name = "URL")]
     pub url: Option<String>,
 }
@@ -41,26 +43,23 @@ pub struct Args {
 /// The errors of the configuration that leave the address unknown; none if a URL is given.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
     let url = match &args.url {
-        Some(text) => target(text).map_err(|reason| format!("--url: {reason}")),
+        Some(text) => parse_url(text).map_err(|reason| format!("--url: {reason}")),
         None => at_admin_listen(args.config, environment)?,
     };
     let url = match url {
         Ok(url) => url,
-        Err(reason) => {
-            super::say(&format!("error: {reason}"));
-            return Ok(ExitCode::from(super::BAD_USAGE));
-        }
+        Err(reason) => return Ok(super::fail_usage(&reason)),
     };
     Ok(match probe(&url, PROBE_TIMEOUT) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            super::say(&format!("unhealthy: {url}: {error}"));
+            super::print_stderr(&format!("unhealthy: {url}: {error}"));
             ExitCode::FAILURE
         }
     })
 }
 
-/// The URL to ask as configured, or why there is none.
+/// The URL of `/readyz` at the configured `admin_listen`, or why it has none.
 fn at_admin_listen(
     file: Option<PathBuf>,
     environment: &Environment,
@@ -73,8 +72,8 @@ fn at_admin_listen(
     }))
 }
 
-/// The URL to ask; without a path that is `/readyz`.
-fn target(text: &str) -> Result<Url, String> {
+/// Parses the URL of `--url`; its path defaults to `/readyz`.
+fn parse_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| {
         format!("not a URL ({error}); write it as http://127.0.0.1:9001/readyz")
     })?;
@@ -90,7 +89,7 @@ fn target(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Where a listener bound to `address` answers on this machine.
+/// The address at which this machine reaches a listener bound to `address`.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip().to_canonical() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -130,7 +129,7 @@ impl fmt::Display for ProbeError {
     }
 }
 
-/// Asks once, and gives up after `limit`.
+/// Sends one request, and gives up after `limit`, name resolution included.
 fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
     let deadline = Instant::now() + limit;
     let left = || match deadline.saturating_duration_since(Instant::now()) {
@@ -143,8 +142,16 @@ fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
         kind => ProbeError::Broken(kind.to_string()),
     };
 
-    let addresses =
-        url.socket_addrs(|| None).map_err(|error| ProbeError::Unresolved(error.to_string()))?;
+    let resolved = match url.domain() {
+        // The system's resolver may take far longer than the check.
+        Some(_) => {
+            let url = url.clone();
+            run_within(left()?, move || url.socket_addrs(|| None))
+                .ok_or(ProbeError::Timeout(limit))?
+        }
+        None => url.socket_addrs(|| None),
+    };
+    let addresses = resolved.map_err(|error| ProbeError::Unresolved(error.to_string()))?;
     let mut connected = Err(ProbeError::Unresolved("it has no address".to_owned()));
     for address in addresses {
         connected = TcpStream::connect_timeout(&address, left()?).map_err(failed);
@@ -173,12 +180,23 @@ fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&chunk[..read]),
-            // A part of an answer says more than the error.
+            // What was received of the answer explains more than the error.
             Err(error) if answer.is_empty() => return Err(failed(error)),
             Err(_) => break,
         }
     }
     check_answer(&answer)
+}
+
+/// The result of `work`, or `None` if it takes longer than `limit`. It then goes on in its own thread,
+/// which ends with the process.
+fn run_within<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = mpsc::channel();
+    thread::Builder::new().spawn(move || sender.send(work())).ok()?;
+    receiver.recv_timeout(limit).ok()
 }
 
 fn is_ready(answer: &[u8]) -> bool {

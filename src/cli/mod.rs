@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod healthcheck;
 mod output;
 mod progress;
+mod runtime;
 pub mod serve;
 mod signals;
 
@@ -69,40 +70,40 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
     let line = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line,
         Err(error) => {
-            // Help and version are printed here too; their reader may have gone.
+            // This also prints help and version; a closed pipe is no error then.
             let _ = error.print();
             return if error.use_stderr() { ExitCode::from(BAD_USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    let done = match line.command.unwrap_or(Command::Serve(line.serve)) {
+    let result = match line.command.unwrap_or(Command::Serve(line.serve)) {
         Command::Serve(args) => serve::run(args, environment),
         Command::Fetch(args) => fetch::run(args, environment),
         Command::Check(args) => check::run(args, environment),
         Command::Healthcheck(args) => healthcheck::run(args, environment),
         Command::DemoUpstream(args) => Ok(demo_upstream::run(*args)),
     };
-    done.unwrap_or_else(|errors: ConfigErrors| refuse(&errors.to_string()))
+    result.unwrap_or_else(|errors: ConfigErrors| fail_usage(&errors.to_string()))
 }
 
-/// Prints a line on stderr; if that is closed, there is nobody to tell.
-fn say(line: &str) {
+/// Prints a line on stderr. Errors are ignored: there is no other place to report them.
+fn print_stderr(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints why a command failed, and returns its exit code.
 fn fail(why: &str) -> ExitCode {
-    say(&format!("error: {why}"));
+    print_stderr(&format!("error: {why}"));
     ExitCode::FAILURE
 }
 
 /// Prints what is wrong with the command's arguments or configuration, and returns its exit code.
-fn refuse(why: &str) -> ExitCode {
-    say(&format!("error: {why}"));
+fn fail_usage(why: &str) -> ExitCode {
+    print_stderr(&format!("error: {why}"));
     ExitCode::from(BAD_USAGE)
 }
 
-/// Writes `text` to stdout. A reader that has seen enough (`| head`) is no failure.
-fn print(text: &str) -> ExitCode {
+/// Writes `text` to stdout. A reader that stops early (`| head`) is no failure.
+fn print_stdout(text: &str) -> ExitCode {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -112,11 +113,11 @@ fn print(text: &str) -> ExitCode {
     }
 }
 
-/// Starts the log with the filter of `RUST_LOG`, or prints what is wrong with that.
+/// Starts the log with the filter of `RUST_LOG`; prints what is wrong when it cannot start.
 fn start_log(config: &Config, environment: &Environment) -> Result<Log, ExitCode> {
     let filter = environment.get("RUST_LOG").map(|filter| filter.to_string_lossy());
     logging::start(config.log_format, filter.as_deref(), &config.otlp)
-        .map_err(|error| refuse(&error.to_string()))
+        .map_err(|error| fail_usage(&error.to_string()))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `serve`: the server.
+//! `serve`: runs the gateway until a signal stops it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use futures::future::OptionFuture;
 use tokio::time::{sleep, timeout};
 
-use super::fan_out::{runtime, start_demo};
+use super::demo_upstream::start_embedded;
+use super::runtime::runtime;
 use super::signals::{EndSignals, ignore_hangups};
 use crate::REVISION;
 use crate::app::Running;
@@ -47,7 +48,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Ok(log) => log,
         Err(code) => return Ok(code),
     };
-    warn_of_open_listener(&config);
+    warn_of_reachable_listener(&config);
     raise_file_limit(&config);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -59,11 +60,13 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     Ok(code)
 }
 
-/// File descriptors beside those of callers' connections: upstream calls, listeners, the runtime.
+/// File descriptors needed beside those of clients' connections: upstream calls, listeners, the
+/// runtime.
 const RESERVED_FILES: u64 = 128;
 
-/// Raises the limit of open files as far as the system allows: the usual soft limit, 1024, exists
-/// for the sake of `select`, which is not used here, and is less than `limits.max_connections`.
+/// Raises the soft limit of open files to the hard limit. The usual soft limit of 1024 exists for the
+/// sake of `select`, which is not used here, and is less than the default of
+/// `limits.max_connections`.
 fn raise_file_limit(config: &Config) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -85,8 +88,8 @@ fn raise_file_limit(config: &Config) {
     }
 }
 
-/// Warns of a public listener that other machines can reach: there is no access control yet.
-fn warn_of_open_listener(config: &Config) {
+/// Warns if other machines can reach the public listener, because there is no access control.
+fn warn_of_reachable_listener(config: &Config) {
     if !config.listen.ip().to_canonical().is_loopback() {
         tracing::warn!(
             address = %config.listen,
@@ -106,10 +109,11 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
         Ok(signals) => signals,
         Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),
     };
-    let _demo = match OptionFuture::from(demo.then(|| start_demo(&mut config))).await.transpose() {
-        Ok(upstream) => upstream,
-        Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
-    };
+    let _demo =
+        match OptionFuture::from(demo.then(|| start_embedded(&mut config))).await.transpose() {
+            Ok(upstream) => upstream,
+            Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
+        };
     let mut running = match Running::start(&config, fastrand::u64(..)) {
         Ok(running) => running,
         Err(error) => return super::fail(&error.to_string()),

@@ -16,7 +16,7 @@ use super::{Config, files, value, yaml};
 /// The flags of the command line that are settings; their values are read like those of the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Overrides {
-    /// `--config`: the file, in location of `CONFIG_PATH`.
+    /// `--config`: the file, in place of `CONFIG_PATH`.
     pub config: Option<PathBuf>,
     /// `--listen`
     pub listen: Option<String>,
@@ -62,6 +62,7 @@ pub fn admin_listen(
             ConfigErrorKind::Unreadable { .. }
                 | ConfigErrorKind::TooLarge { .. }
                 | ConfigErrorKind::FileNotUtf8 { .. }
+                | ConfigErrorKind::FileUtf16 { .. }
                 | ConfigErrorKind::Syntax(_)
         ),
     });

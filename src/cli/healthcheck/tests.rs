@@ -96,7 +96,7 @@ fn only_plain_http_urls_are_asked() {
         ("http://127.0.0.1:9001/", "http://127.0.0.1:9001/readyz"),
         ("http://[::1]:9001/healthz", "http://[::1]:9001/healthz"),
     ] {
-        assert_eq!(target(text).map(String::from), Ok(url.to_owned()));
+        assert_eq!(parse_url(text).map(String::from), Ok(url.to_owned()));
     }
     for text in [
         "https://127.0.0.1:9001",
@@ -105,7 +105,7 @@ fn only_plain_http_urls_are_asked() {
         "http://alice:hunter2@h/",
         "http://alice:hunter2%40h/",
     ] {
-        let reason = target(text).unwrap_err();
+        let reason = parse_url(text).unwrap_err();
         assert!(!reason.contains("hunter2"), "{reason}");
     }
 }
@@ -133,4 +133,11 @@ fn a_listener_on_every_address_is_asked_on_loopback() {
         Err("`admin_listen` (127.0.0.1:0) has no fixed port; give the address with --url"
             .to_owned())
     );
+}
+
+#[test]
+fn work_that_takes_too_long_is_not_waited_for() {
+    let (_sender, receiver) = mpsc::channel::<()>();
+    assert_eq!(run_within(Duration::from_millis(1), move || receiver.recv()), None);
+    assert_eq!(run_within(PROBE_TIMEOUT, || 7), Some(7));
 }

@@ -369,3 +369,11 @@ proptest! {
         let _ = load(&Overrides { listen: Some(text.clone()), ..Overrides::default() }, &variables);
     }
 }
+
+#[test]
+fn deep_nesting_is_refused_without_overflowing_the_stack() {
+    for opening in ["[", "- ", "{a: "] {
+        let message = refusal(&opening.repeat(200_000));
+        assert!(message.contains("invalid YAML"), "{message}");
+    }
+}

@@ -191,4 +191,8 @@ fn the_health_check_needs_only_the_admin_address() {
     assert_eq!(admin_listen(&overrides, &variables).unwrap_err().errors.len(), 1);
     let overrides = Overrides { config: Some("/nonexistent".into()), ..Overrides::default() };
     assert!(admin_listen(&overrides, &env(&[])).is_err());
+    let (_directory, path) = file("");
+    std::fs::write(&path, b"\xff\xfea\0").unwrap();
+    let overrides = Overrides { config: Some(path), ..Overrides::default() };
+    assert!(admin_listen(&overrides, &env(&[])).is_err(), "UTF-16 text cannot be read");
 }
