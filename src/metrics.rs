@@ -7,7 +7,8 @@ use prometheus_client::metrics::gauge::Gauge;
 pub use prometheus_client::registry::Registry;
 
 /// The content type of [`encode`].
-pub const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub const OPENMETRICS_CONTENT_TYPE: &str =
+    "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A registry that prefixes every name with `incident_gateway_` and holds `build_info`.
 #[must_use]

@@ -10,7 +10,7 @@ use crate::cache::Cache;
 use crate::clock::WallClock;
 use crate::config::Config;
 use crate::metrics::{self, Registry};
-use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, UpstreamOrigin};
+use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, UpstreamFetcher};
 use crate::snapshot::{self, Policy, Snapshot};
 use crate::upstream::{Endpoint, SetupError, Upstream, UpstreamMetrics};
 
@@ -48,7 +48,7 @@ impl Engine {
         )?);
         let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
         let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
-        let origin = UpstreamOrigin::new(Arc::clone(&upstream), &config.sources);
+        let fetcher = UpstreamFetcher::new(Arc::clone(&upstream), &config.sources);
         let policy = Policy {
             ttl: config.cache.ttl,
             grace: config.upstream.timeout,
@@ -64,7 +64,7 @@ impl Engine {
         };
         let refresh_metrics = RefreshMetrics::register(&mut registry);
         let (refresh, snapshots) =
-            Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings);
+            Refresh::new(Arc::new(fetcher), Arc::clone(&cache), refresh_metrics, settings);
         snapshot::metrics::register(&mut registry, snapshots.clone());
         Ok(Self { upstream, cache, registry, snapshots, refresh })
     }

@@ -5,13 +5,13 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::interned_values::{InternedValue, InternedValues};
 use super::record::{
     HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4,
     MAX_ID_BYTES, NO_PRIORITY, NOT_AN_OBJECT, Priority, Record,
 };
-use super::scanner::{Number, Scalar, Scanner, Value};
+use super::scanner::{Number, Scanner, Value, ValueKind};
 use super::timestamp_range::TimestampRange;
-use super::tokens::{Token, Tokens};
 use super::window::Prefix;
 use super::{DecodeError, document, employee_text, offset, swar, unescape};
 
@@ -75,7 +75,7 @@ pub struct Incidents {
     body: Bytes,
     records: Vec<Record>,
     timestamps: TimestampRange,
-    tokens: Vec<Token>,
+    other_values: Vec<InternedValue>,
     is_truncated: bool,
 }
 
@@ -90,7 +90,7 @@ impl Incidents {
     pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
         let mut reader = Reader {
             fields,
-            tokens: Tokens::default(),
+            other_values: InternedValues::default(),
             records: Vec::new(),
             timestamps: TimestampRange::EMPTY,
             layout: RecordLayout::default(),
@@ -99,8 +99,8 @@ impl Incidents {
         };
         document(&body, |scanner| reader.document(scanner))?;
         let is_truncated = reader.is_truncated();
-        let Reader { tokens, records, timestamps, .. } = reader;
-        Ok(Self { body, records, timestamps, tokens: tokens.into_list(), is_truncated })
+        let Reader { other_values, records, timestamps, .. } = reader;
+        Ok(Self { body, records, timestamps, other_values: other_values.into_list(), is_truncated })
     }
 
     /// Whether the document says that there are more records than it has: its member `next` names a
@@ -139,10 +139,10 @@ impl Incidents {
     /// [`super::IdentityValue::Other`] numbers them: a number as spelled, a string unescaped,
     /// `None` for a string that is no Unicode text.
     pub fn other_identities(&self) -> impl ExactSizeIterator<Item = Option<Cow<'_, str>>> {
-        self.tokens.iter().map(|token| {
-            let bytes = token.span.of(&self.body);
-            // The whole body was checked to be UTF-8, and tokens begin and end at ASCII characters.
-            employee_text(token.kind, std::str::from_utf8(bytes).ok()?)
+        self.other_values.iter().map(|value| {
+            let bytes = value.span.of(&self.body);
+            // The whole body was checked to be UTF-8, and other_values begin and end at ASCII characters.
+            employee_text(value.kind, std::str::from_utf8(bytes).ok()?)
         })
     }
 }
@@ -158,7 +158,7 @@ const SPARE_RECORDS: usize = 64;
 
 struct Reader<'a> {
     fields: &'a SourceFields,
-    tokens: Tokens,
+    other_values: InternedValues,
     records: Vec<Record>,
     timestamps: TimestampRange,
     layout: RecordLayout,
@@ -187,7 +187,7 @@ impl Reader<'_> {
                 Some("count") => {
                     let value = scanner.value(1)?;
                     let text = scanner.text(value.start, value.end)?;
-                    self.count = text.parse().ok().filter(|_| value.kind == Scalar::Number);
+                    self.count = text.parse().ok().filter(|_| value.kind == ValueKind::Number);
                 }
                 _ => drop(scanner.value(1)?),
             }
@@ -339,9 +339,9 @@ impl Reader<'_> {
     #[inline(always)]
     fn identity(&mut self, body: &[u8], value: Value, record: &mut Record) {
         let (start, end) = match value.kind {
-            Scalar::Number => (value.start, value.end),
-            Scalar::String => (value.start + 1, value.end - 1),
-            Scalar::Other => {
+            ValueKind::Number => (value.start, value.end),
+            ValueKind::String => (value.start + 1, value.end - 1),
+            ValueKind::Other => {
                 record.flags &= !IDENTITY;
                 return;
             }
@@ -351,7 +351,7 @@ impl Reader<'_> {
         } else if let Some(address) = swar::v4(body, start, end) {
             (IDENTITY_V4, address)
         } else if end - start <= MAX_ID_BYTES || is_short_when_unescaped(body, value) {
-            (IDENTITY_OTHER, self.tokens.intern(body, value.kind, value.start, value.end))
+            (IDENTITY_OTHER, self.other_values.intern(body, value.kind, value.start, value.end))
         } else {
             record.flags &= !IDENTITY;
             return;
@@ -367,7 +367,7 @@ fn is_short_when_unescaped(body: &[u8], value: Value) -> bool {
     // An escape of six bytes, `\u0061`, stands for one byte at the least.
     const MAX_SPELLED_BYTES: usize = 6 * MAX_ID_BYTES;
     let spelled = value.start + 1..value.end - 1;
-    value.kind == Scalar::String
+    value.kind == ValueKind::String
         && spelled.len() <= MAX_SPELLED_BYTES
         && std::str::from_utf8(&body[spelled])
             .ok()
@@ -395,10 +395,10 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
     };
     if scanner.accept_prefix(&SPELLED[likely as usize]) {
         record.priority = likely as u8;
-        return Ok(Value { kind: Scalar::String, start, end: scanner.position() });
+        return Ok(Value { kind: ValueKind::String, start, end: scanner.position() });
     }
     let value = scanner.value(3)?;
-    let name = if value.kind == Scalar::String {
+    let name = if value.kind == ValueKind::String {
         unescape(scanner.text(value.start + 1, value.end - 1)?)
     } else {
         None
@@ -423,5 +423,5 @@ fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, De
     };
     // Adding zero turns -0 into 0, so that equal times compare equal bit by bit.
     record.timestamp = if f64::is_finite(seconds) { seconds + 0.0 } else { f64::NAN };
-    Ok(Value { kind: Scalar::Number, start, end })
+    Ok(Value { kind: ValueKind::Number, start, end })
 }

@@ -4,11 +4,11 @@
 //! (RFC 8259) of bounded depth and of the expected shape. Nothing of it is copied.
 
 mod incidents;
+mod interned_values;
 mod record;
 mod scanner;
 mod swar;
 mod timestamp_range;
-mod tokens;
 mod window;
 
 use std::borrow::Cow;
@@ -17,7 +17,7 @@ use std::fmt;
 pub use incidents::{Incidents, Member, SourceFields};
 pub use record::{IdentityValue, MAX_ID_BYTES, Priority, Record, RecordFault, Span};
 use scanner::Scanner;
-pub use scanner::{MAX_DEPTH, Scalar, members, unescape};
+pub use scanner::{MAX_DEPTH, ValueKind, members, unescape};
 pub(crate) use swar::small_number;
 pub use timestamp_range::TimestampRange;
 
@@ -71,7 +71,7 @@ fn document<T>(
 pub(crate) fn read_object(
     body: &[u8],
     expected: &'static str,
-    mut member: impl FnMut(&str, Scalar, &str),
+    mut member: impl FnMut(&str, ValueKind, &str),
 ) -> Result<(), DecodeError> {
     document(body, |scanner| {
         scanner.object(expected, |scanner, name| {
@@ -98,11 +98,11 @@ fn utf8(body: &[u8]) -> Result<(), DecodeError> {
 /// The text of a scalar that can name an employee: a number as it is spelled, or a string
 /// unescaped. `None` for other scalars, and for strings that are no Unicode text (a lone
 /// surrogate).
-pub(crate) fn employee_text(kind: Scalar, raw: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn employee_text(kind: ValueKind, raw: &str) -> Option<Cow<'_, str>> {
     match kind {
-        Scalar::Number => Some(Cow::Borrowed(raw)),
-        Scalar::String => unescape(&raw[1..raw.len() - 1]),
-        Scalar::Other => None,
+        ValueKind::Number => Some(Cow::Borrowed(raw)),
+        ValueKind::String => unescape(&raw[1..raw.len() - 1]),
+        ValueKind::Other => None,
     }
 }
 

@@ -18,7 +18,7 @@ pub const MAX_DEPTH: usize = 256;
 
 /// The kind of a value.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Scalar {
+pub enum ValueKind {
     /// A number; its span is its spelling.
     Number,
     /// A string; its span includes the quotes.
@@ -30,7 +30,7 @@ pub enum Scalar {
 /// A value's bounds in the body.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Value {
-    pub(super) kind: Scalar,
+    pub(super) kind: ValueKind,
     pub(super) start: usize,
     pub(super) end: usize,
 }
@@ -206,15 +206,15 @@ impl<'a> Scanner<'a> {
         let kind = match self.peek() {
             b'"' => {
                 self.string()?;
-                Scalar::String
+                ValueKind::String
             }
             b'-' | b'0'..=b'9' => {
                 self.number()?;
-                Scalar::Number
+                ValueKind::Number
             }
             _ => {
                 self.apart(|scanner| scanner.other(depth))?;
-                Scalar::Other
+                ValueKind::Other
             }
         };
         Ok(Value { kind, start, end: self.position })

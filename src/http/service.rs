@@ -16,7 +16,7 @@ use super::layers::{CatchPanicLayer, ContextLayer, HostLayer, LimitsLayer, Reque
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::routes::Route;
-use crate::metrics::{self, OPENMETRICS};
+use crate::metrics::{self, OPENMETRICS_CONTENT_TYPE};
 
 /// A service that answers every request; its errors are responses too. Clones serve the same.
 pub trait HttpService<B>:
@@ -106,7 +106,7 @@ impl Gateway {
             Route::Asset(name) => Self::asset(name, request, context),
             Route::Healthz => text("text/plain; charset=utf-8", "ok"),
             Route::Readyz => self.readiness(context),
-            Route::Metrics => text(OPENMETRICS, metrics::encode(&self.registry)),
+            Route::Metrics => text(OPENMETRICS_CONTENT_TYPE, metrics::encode(&self.registry)),
             Route::Unknown => Problem::NotFound.response(context.id(), &[]),
         }
     }

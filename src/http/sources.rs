@@ -64,7 +64,7 @@ impl Gateway {
                 .as_ref()
                 .map(|error| format!("{}: {}", error.kind, error.detail)),
             consecutive_failures: source.consecutive_failures,
-            breaker: self.upstream.breaker(id.position()).as_str(),
+            breaker: self.upstream.breaker_state(id.position()).as_str(),
         });
         let document = Document {
             completeness: snapshot.completeness(now).as_str(),

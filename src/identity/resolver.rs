@@ -52,7 +52,7 @@ impl<'a> Resolver<'a> {
 
     /// The employee whose id is a small number.
     #[inline]
-    pub fn number(&mut self, number: u32) -> u32 {
+    pub fn by_number(&mut self, number: u32) -> u32 {
         let known = self.table.and_then(|table| table.ids().find_number(number));
         known.unwrap_or_else(|| {
             let other = self.others.intern_number(number);
@@ -60,7 +60,7 @@ impl<'a> Resolver<'a> {
         })
     }
 
-    fn id(&mut self, id: &str) -> u32 {
+    fn by_id(&mut self, id: &str) -> u32 {
         let known = self.table.and_then(|table| table.ids().find(id));
         known.unwrap_or_else(|| {
             let other = self.others.intern(id);
@@ -80,7 +80,7 @@ impl<'a> Resolver<'a> {
     ///
     /// When there is no table, or the address is not in it.
     #[inline]
-    pub fn address(&self, address: IpAddr) -> Result<u32, UnresolvedIdentity> {
+    pub fn by_address(&self, address: IpAddr) -> Result<u32, UnresolvedIdentity> {
         let table = self.table.ok_or(UnresolvedIdentity::TableUnavailable)?;
         table.employee(address).ok_or(UnresolvedIdentity::UnknownIp)
     }
@@ -91,11 +91,11 @@ impl<'a> Resolver<'a> {
     /// # Errors
     ///
     /// When the value is `None`, or an address that cannot be found.
-    pub fn value(&mut self, value: Option<Cow<'_, str>>) -> Result<u32, UnresolvedIdentity> {
+    pub fn resolve(&mut self, value: Option<Cow<'_, str>>) -> Result<u32, UnresolvedIdentity> {
         let value = value.ok_or(UnresolvedIdentity::NotAnIdentity)?;
         match parse_address(&value) {
-            Some(address) => self.address(address),
-            None => Ok(self.id(&value)),
+            Some(address) => self.by_address(address),
+            None => Ok(self.by_id(&value)),
         }
     }
 
@@ -137,7 +137,7 @@ mod tests {
         );
         let mut resolver = Resolver::new(Some(&table));
         let mut resolve = |value: &'static str| {
-            let employee = resolver.value(Some(Cow::Borrowed(value)));
+            let employee = resolver.resolve(Some(Cow::Borrowed(value)));
             employee.map(|employee| resolver.employee_id(employee).to_string())
         };
         for seven in ["17.1.2.3", "::ffff:17.1.2.3", "::FFFF:1101:203", " 17.1.2.3", "17.1.2.3:443"]
@@ -161,20 +161,20 @@ mod tests {
     #[test]
     fn without_a_table_only_ids_are_resolved() {
         let mut resolver = Resolver::new(None);
-        assert_eq!(resolver.value(Some("::1".into())), Err(TableUnavailable));
-        assert_eq!(resolver.value(Some("1234".into())), Ok(resolver.number(1234)));
-        assert_eq!(resolver.value(None), Err(NotAnIdentity));
+        assert_eq!(resolver.resolve(Some("::1".into())), Err(TableUnavailable));
+        assert_eq!(resolver.resolve(Some("1234".into())), Ok(resolver.by_number(1234)));
+        assert_eq!(resolver.resolve(None), Err(NotAnIdentity));
     }
 
     #[test]
     fn an_id_names_the_same_employee_as_number_as_text_and_by_address() {
         let table = table(r#"{"17.0.0.1": 7, "17.0.0.2": "x"}"#);
         let mut resolver = Resolver::new(Some(&table));
-        let seven = resolver.address([17, 0, 0, 1].into()).unwrap();
-        assert_eq!((resolver.number(7), resolver.value(Some("7".into()))), (seven, Ok(seven)));
-        assert_eq!(resolver.value(Some("x".into())), resolver.address([17, 0, 0, 2].into()));
-        assert_eq!(resolver.value(Some("8".into())), Ok(resolver.number(8)));
-        assert_eq!(resolver.value(Some("y".into())), resolver.value(Some("y".into())));
+        let seven = resolver.by_address([17, 0, 0, 1].into()).unwrap();
+        assert_eq!((resolver.by_number(7), resolver.resolve(Some("7".into()))), (seven, Ok(seven)));
+        assert_eq!(resolver.resolve(Some("x".into())), resolver.by_address([17, 0, 0, 2].into()));
+        assert_eq!(resolver.resolve(Some("8".into())), Ok(resolver.by_number(8)));
+        assert_eq!(resolver.resolve(Some("y".into())), resolver.resolve(Some("y".into())));
         assert_eq!(resolver.employee_count(), 4);
     }
 }

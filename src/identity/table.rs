@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use super::address::parse_address;
 use super::employee_id::EmployeeIds;
 use crate::decode::{
-    DecodeError, MAX_ID_BYTES, Scalar, employee_text, read_object, small_number, unescape,
+    DecodeError, MAX_ID_BYTES, ValueKind, employee_text, read_object, small_number, unescape,
 };
 
 /// Which employee an address belongs to.
@@ -34,7 +34,7 @@ struct Entries {
 
 impl Entries {
     /// Adds an entry; whether its name is an address.
-    fn insert(&mut self, name: &str, kind: Scalar, value: &str) -> bool {
+    fn insert(&mut self, name: &str, kind: ValueKind, value: &str) -> bool {
         let Some(address) = parse_address(name) else { return false };
         match (address, self.employee(kind, value)) {
             (IpAddr::V4(address), Some(employee)) => drop(self.v4.insert(address, employee)),
@@ -46,7 +46,7 @@ impl Entries {
     }
 
     /// The index of the employee whom a value names, unless it is no id.
-    fn employee(&mut self, kind: Scalar, value: &str) -> Option<u32> {
+    fn employee(&mut self, kind: ValueKind, value: &str) -> Option<u32> {
         let id = employee_text(kind, value)?;
         if let Some(number) = small_number(id.as_bytes()) {
             return Some(self.ids.intern_number(number));

@@ -4,7 +4,7 @@ use std::hash::BuildHasher as _;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::by_time::TimeIndex;
+use super::time_index::TimeIndex;
 use super::{IncidentRef, Unattributed, narrow};
 
 /// An employee with their incidents.
@@ -36,7 +36,7 @@ pub struct IncidentIndex {
     /// Ranks, by the hash of the employees' ids.
     ranks: HashTable<u32>,
     hasher: DefaultHashBuilder,
-    by_time: TimeIndex,
+    time_index: TimeIndex,
     time_range: Option<(f64, f64)>,
 }
 
@@ -84,9 +84,9 @@ impl IncidentIndex {
         for rank in 0..narrow(groups.id_ends.len()) {
             ranks.insert_unique(hash(rank), rank, |&rank| hash(rank));
         }
-        let by_time = TimeIndex::new(&groups.incidents, &groups.group_ends);
+        let time_index = TimeIndex::new(&groups.incidents, &groups.group_ends);
         let time_range = groups.time_range();
-        Self { groups, unattributed, counts, ranks, hasher, by_time, time_range }
+        Self { groups, unattributed, counts, ranks, hasher, time_index, time_range }
     }
 
     /// How many employees have incidents.
@@ -143,7 +143,7 @@ impl IncidentIndex {
     /// all employees.
     #[must_use]
     pub fn ranks_between(&self, since: Option<f64>, until: Option<f64>) -> Option<Vec<usize>> {
-        self.by_time.ranks(since, until, self.employee_count())
+        self.time_index.ranks(since, until, self.employee_count())
     }
 
     /// The timestamps of the earliest and the latest incident, in seconds since the epoch.

@@ -3,10 +3,10 @@
 //! Every record of every source ends in exactly one place: a group of an employee, or the
 //! unattributed with the reason. The join is a pure function.
 
-mod by_time;
 mod incident_ref;
 mod index;
 mod order;
+mod time_index;
 mod time_slices;
 mod unattributed;
 
@@ -67,7 +67,7 @@ fn assign(sources: &[Option<Arc<Incidents>>], resolver: &mut Resolver<'_>) -> As
             continue;
         };
         let other_employees: Vec<_> =
-            batch.other_identities().map(|value| Ok(resolver.value(value)?)).collect();
+            batch.other_identities().map(|value| Ok(resolver.resolve(value)?)).collect();
         let mut slots_of_source = Vec::with_capacity(batch.records().len());
         for (index, record) in batch.records().iter().enumerate() {
             match attribute(record, resolver, &other_employees) {
@@ -105,8 +105,8 @@ fn attribute(
         return Err(fault.into());
     }
     let employee = match record.identity() {
-        Some(IdentityValue::Number(number)) => resolver.number(number),
-        Some(IdentityValue::V4(address)) => resolver.address(address.into())?,
+        Some(IdentityValue::Number(number)) => resolver.by_number(number),
+        Some(IdentityValue::V4(address)) => resolver.by_address(address.into())?,
         Some(IdentityValue::Other(index)) => other_employees[index]?,
         None => return Err(Reason::MissingIdentity),
     };

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::origin::FetchedBatch;
+use super::fetcher::FetchedBatch;
 use super::source_state::SourceState;
-use super::{Refresh, Repeat, losses};
+use super::{Refresh, Repeat, missing_records};
 use crate::background::run_cpu_bound;
 use crate::clock::FetchTime;
 use crate::outcome::Outcome;
@@ -44,7 +44,7 @@ impl Refresh {
             !source.in_flight
                 && source.is_published()
                 && source.due <= now
-                && (self.repeat == Repeat::Always || !source.newest().settled)
+                && (self.repeat == Repeat::Always || !source.newest().was_attempted)
         };
         let mut due: Vec<SourceId> =
             self.sources.ids().filter(|&source| is_due(&self.sources[source])).collect();
@@ -82,7 +82,7 @@ impl Refresh {
             let _ = failures.send((source, error.clone()));
         });
         let context = CallContext { trace: Some(self.round.trace), on_retry };
-        let call = self.origin.fetch(source, context);
+        let call = self.fetcher.fetch(source, context);
         self.calls.push(Box::pin(async move {
             CallEnd { source, started, started_wall, result: call.await }
         }));
@@ -130,7 +130,7 @@ impl Refresh {
             tracing::info!(source = &*status.name, failures, "source recovered");
         }
         let fetched_at = FetchTime::now(&self.clock);
-        status.settled = true;
+        status.was_attempted = true;
         status.next_attempt = Some(state.due);
         status.last_attempt = Some(started_wall);
         status.last_duration = Some(duration);
@@ -147,7 +147,7 @@ impl Refresh {
         status.records = batch.records();
         status.bytes = batch.body().len();
         status.truncated = batch.is_truncated();
-        losses::report(state, &status, &batch, &self.metrics);
+        missing_records::warn(state, &status, &batch, &self.metrics);
         drop(state.replace_batch(Some(batch), status));
         self.unpublished.note(now);
     }
@@ -163,7 +163,7 @@ impl Refresh {
         let now = Instant::now();
         let state = &mut self.sources[source];
         let status = state.newest_mut();
-        status.settled = true;
+        status.was_attempted = true;
         // A refusal by an open circuit is no attempt: the error that opened it stays the last one.
         let attempted = error.kind != Outcome::CircuitOpen;
         if attempted {

@@ -4,9 +4,9 @@
 mod batch;
 mod calls;
 mod debounce;
-mod losses;
+mod fetcher;
 mod metrics;
-mod origin;
+mod missing_records;
 mod publish;
 mod schedule;
 mod source_state;
@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub use batch::Batch;
+pub use fetcher::{FetchedBatch, Fetcher, UpstreamFetcher};
 pub use metrics::RefreshMetrics;
-pub use origin::{FetchedBatch, Origin, UpstreamOrigin};
 pub use schedule::Schedule;
 
 use self::calls::{CallEnd, Round};
@@ -63,7 +63,7 @@ pub enum Repeat {
 
 /// The refresh; [`Refresh::run`] drives it.
 pub struct Refresh {
-    origin: Arc<dyn Origin>,
+    fetcher: Arc<dyn Fetcher>,
     cache: Arc<Cache>,
     metrics: RefreshMetrics,
     schedule: Schedule,
@@ -94,7 +94,7 @@ impl Refresh {
     /// one.
     #[must_use]
     pub fn new(
-        origin: Arc<dyn Origin>,
+        fetcher: Arc<dyn Fetcher>,
         cache: Arc<Cache>,
         metrics: RefreshMetrics,
         settings: Settings,
@@ -115,7 +115,7 @@ impl Refresh {
         let (retry_sender, retry_receiver) = mpsc::unbounded_channel();
         let mut trace_ids = fastrand::Rng::with_seed(seed);
         let refresh = Self {
-            origin,
+            fetcher,
             cache,
             metrics,
             schedule: Schedule::new(policy.ttl, policy.stale_for, trace_ids.u64(..)),
@@ -170,7 +170,7 @@ impl Refresh {
         self.repeat == Repeat::Never
             && self.unpublished.is_empty()
             && self.publication.is_none()
-            && self.sources.iter().all(|source| source.newest().settled)
+            && self.sources.iter().all(|source| source.newest().was_attempted)
     }
 
     /// Drops data that is too old to be served.

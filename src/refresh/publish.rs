@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::source_state::Edition;
+use super::source_state::BatchVersion;
 use super::{Batch, Refresh};
 use crate::background::run_cpu_bound;
 use crate::join::join;
@@ -16,7 +16,7 @@ use crate::sources::{PerSource, SourceId};
 pub(super) struct Publication {
     started: Instant,
     /// The data that it is made of.
-    editions: PerSource<Edition>,
+    batch_versions: PerSource<BatchVersion>,
     /// Yields the view once it is joined, and rendered in the formats that callers use.
     pub(super) view: JoinHandle<Arc<View>>,
 }
@@ -63,16 +63,16 @@ impl Refresh {
             cache.prerender(&view).await;
             view
         });
-        let editions = self.sources.map(|_, source| source.edition());
-        self.publication = Some(Publication { started: now, editions, view });
+        let batch_versions = self.sources.map(|_, source| source.batch_version());
+        self.publication = Some(Publication { started: now, batch_versions, view });
     }
 
     /// Publishes a view that is ready.
     pub(super) async fn publish(&mut self, view: Arc<View>) {
-        let Publication { started, editions, .. } =
+        let Publication { started, batch_versions, .. } =
             self.publication.take().expect("a view is made by a publication");
-        for (source, edition) in self.sources.iter_mut().zip(editions) {
-            source.mark_published(edition);
+        for (source, batch_version) in self.sources.iter_mut().zip(batch_versions) {
+            source.mark_published(batch_version);
         }
         let now = Instant::now();
         self.publish_cost = now.saturating_duration_since(started);

@@ -28,7 +28,7 @@ pub(super) struct SourceState {
 
 /// The data of one source that a view is made of.
 #[derive(Clone, Debug)]
-pub(super) struct Edition {
+pub(super) struct BatchVersion {
     version: u64,
     status: SourceStatus,
 }
@@ -86,14 +86,14 @@ impl SourceState {
     }
 
     /// The newest data, for a view that is made now.
-    pub(super) fn edition(&self) -> Edition {
-        Edition { version: self.version, status: self.newest.clone() }
+    pub(super) fn batch_version(&self) -> BatchVersion {
+        BatchVersion { version: self.version, status: self.newest.clone() }
     }
 
-    /// Notes that a view made of this edition is published.
-    pub(super) fn mark_published(&mut self, edition: Edition) {
-        self.published_version = edition.version;
-        self.published = edition.status;
+    /// Notes that a view made of this batch_version is published.
+    pub(super) fn mark_published(&mut self, batch_version: BatchVersion) {
+        self.published_version = batch_version.version;
+        self.published = batch_version.status;
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
 
     fn state_and_status() -> (SourceState, SourceStatus) {
         let state = SourceState::new("denial".into(), Instant::now());
-        let status = SourceStatus { settled: true, records: 7, ..state.newest().clone() };
+        let status = SourceStatus { was_attempted: true, records: 7, ..state.newest().clone() };
         (state, status)
     }
 
@@ -121,10 +121,10 @@ mod tests {
         assert!(state.replace_batch(Some(batch()), status).is_none());
         assert!(!state.is_published());
         assert_eq!((state.newest().records, state.published().records), (7, 0));
-        assert!(!state.published().settled, "callers go on waiting for the data");
-        let edition = state.edition();
-        state.mark_published(edition);
-        assert!(state.is_published() && state.published().settled);
+        assert!(!state.published().was_attempted, "callers go on waiting for the data");
+        let batch_version = state.batch_version();
+        state.mark_published(batch_version);
+        assert!(state.is_published() && state.published().was_attempted);
         assert_eq!(state.published().records, 7);
     }
 
@@ -132,9 +132,9 @@ mod tests {
     async fn data_that_comes_while_a_view_is_made_waits_for_the_next() {
         let (mut state, first) = state_and_status();
         state.replace_batch(Some(batch()), first.clone());
-        let edition = state.edition();
+        let batch_version = state.batch_version();
         state.replace_batch(Some(batch()), SourceStatus { records: 8, ..first });
-        state.mark_published(edition);
+        state.mark_published(batch_version);
         assert!(!state.is_published());
         assert_eq!((state.newest().records, state.published().records), (8, 7));
     }

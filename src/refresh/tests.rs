@@ -1,4 +1,4 @@
-//! The schedule and the keeping of last good data, under paused time against a scripted origin.
+//! The schedule and the keeping of last good data, under paused time against a scripted fetcher.
 
 mod script;
 
@@ -72,7 +72,7 @@ async fn last_good_data_is_served_until_it_is_too_old() {
 async fn a_recovered_source_is_fresh_again() {
     let probing = vec![fail(1, Outcome::Connect), fail(1, Outcome::Connect), incidents(1, &["8"])];
     let mut bench = start([vec![table(1, "{}")], vec![incidents(1, &["7"])], probing]);
-    bench.until("settled", |snapshot| !snapshot.is_loading()).await;
+    bench.until("every source was attempted", |snapshot| !snapshot.is_loading()).await;
     assert_eq!(bench.completeness(), Completeness::Partial);
     let took = bench.until("all", complete).await;
     assert!(took < seconds(10), "a failed source is tried again sooner than the rest: {took:?}");
@@ -88,7 +88,7 @@ async fn records_are_unattributed_until_the_identities_come() {
         vec![incidents(1, &["\"17.0.0.1\""])],
         vec![incidents(1, &["\"17.0.0.2\"", "9"])],
     ]);
-    bench.until("settled", |snapshot| !snapshot.is_loading()).await;
+    bench.until("every source was attempted", |snapshot| !snapshot.is_loading()).await;
     let reasons = |bench: &Bench| -> Vec<_> {
         bench
             .snapshot()

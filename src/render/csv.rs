@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 
 use super::Filter;
-use super::member::{drop_line_breaks, value};
+use super::member::{drop_line_breaks, member_value};
 use super::prefetch::Prefetcher;
 use crate::decode::{Member, members, unescape};
 use crate::join::{Employee, IncidentRef};
@@ -95,7 +95,7 @@ impl<'a> Table<'a> {
         for cell in &self.cells {
             self.out.push(b',');
             if let Some(member) = cell {
-                write_value(&mut self.out, value(member), scratch);
+                write_value(&mut self.out, member_value(member), scratch);
             }
         }
         self.out.push(b',');
@@ -119,7 +119,7 @@ impl<'a> Table<'a> {
         for (name, member) in members(record) {
             match name.map_or(Column::Rest, |name| self.column(&name)) {
                 Column::Cell(index) => self.rest.extend(self.cells[index].replace(member)),
-                Column::OwnId if text(value(member)).is_some_and(|own| own == id) => {}
+                Column::OwnId if text(member_value(member)).is_some_and(|own| own == id) => {}
                 Column::OwnId | Column::Rest => self.rest.push(member),
                 Column::Replaced => {}
             }

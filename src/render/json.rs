@@ -95,7 +95,7 @@ fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, record: &[u8])
 
 /// A record as the documents have it, without line breaks. `record` is all that follows its opening
 /// brace, `name` its source.
-pub(crate) fn line(out: &mut Vec<u8>, name: &str, has_type: bool, record: &[u8]) {
+pub(crate) fn record_line(out: &mut Vec<u8>, name: &str, has_type: bool, record: &[u8]) {
     let begin = out.len();
     write_record(out, &prefix(name), has_type, record);
     drop_line_breaks(out, begin);

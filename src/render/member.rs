@@ -42,7 +42,7 @@ fn without_comma(prefix: &[u8]) -> &[u8] {
 }
 
 /// The value's text within a member's text, which is what [`members`] gives.
-pub(crate) fn value(member: &[u8]) -> &[u8] {
+pub(crate) fn member_value(member: &[u8]) -> &[u8] {
     let mut end = 1;
     // The decoder accepted it, so the name is a string and a colon follows.
     while member[end] != b'"' {
@@ -104,8 +104,8 @@ mod tests {
 
     #[test]
     fn a_value_is_found_behind_a_name_with_escapes() {
-        assert_eq!(value(br#""a\"b\\:" : "x:y""#), br#""x:y""#);
-        assert_eq!(value(br#""":[1]"#), b"[1]");
+        assert_eq!(member_value(br#""a\"b\\:" : "x:y""#), br#""x:y""#);
+        assert_eq!(member_value(br#""":[1]"#), b"[1]");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::decode::Priority;
 use crate::snapshot::View;
 
 /// How many employees the summary names, the busiest first.
-pub const BUSIEST: usize = 20;
+pub const MAX_TOP_EMPLOYEES: usize = 20;
 
 /// The document of `/summary`, over the incidents that meet the filter.
 ///
@@ -140,7 +140,7 @@ impl<'a> EmployeeTotals<'a> {
     fn add(&mut self, busy: EmployeeTotal<'a>) {
         self.count += 1;
         self.top.push(busy);
-        if self.top.len() == 32 * BUSIEST {
+        if self.top.len() == 32 * MAX_TOP_EMPLOYEES {
             self.keep_busiest();
         }
     }
@@ -150,6 +150,6 @@ impl<'a> EmployeeTotals<'a> {
         self.top.sort_by_key(|busy| {
             Reverse((busy.count, busy.priorities[Priority::Critical as usize]))
         });
-        self.top.truncate(BUSIEST);
+        self.top.truncate(MAX_TOP_EMPLOYEES);
     }
 }

@@ -140,7 +140,7 @@ pub struct SourceStatus {
     /// Whether the source said that there are more records than it sent.
     pub truncated: bool,
     /// Whether an attempt has ended since the start, in success or failure.
-    pub settled: bool,
+    pub was_attempted: bool,
     /// When the next attempt is due; `None` while one is under way.
     pub next_attempt: Option<Instant>,
 }
@@ -169,7 +169,7 @@ impl SourceStatus {
             records: 0,
             bytes: 0,
             truncated: false,
-            settled: false,
+            was_attempted: false,
             next_attempt: None,
         }
     }
@@ -229,7 +229,7 @@ impl Snapshot {
     /// Whether the first attempt at some source has not ended: waiting may bring its data.
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.sources.iter().any(|source| !source.settled)
+        self.sources.iter().any(|source| !source.was_attempted)
     }
 
     /// Whether an attempt is under way at a source that has no data.

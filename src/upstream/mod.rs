@@ -173,7 +173,7 @@ impl Upstream {
     ///
     /// When there is no such endpoint.
     #[must_use]
-    pub fn breaker(&self, endpoint: usize) -> BreakerState {
+    pub fn breaker_state(&self, endpoint: usize) -> BreakerState {
         self.sources[endpoint].breaker.state()
     }
 }

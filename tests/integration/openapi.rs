@@ -73,7 +73,7 @@ async fn answers_are_as_documented() {
         );
     }
     let none = Site::new();
-    none.publish_states(|source| source.settled = true);
+    none.publish_states(|source| source.was_attempted = true);
     tokio::time::advance(std::time::Duration::from_mins(1)).await;
     for path in filtered.into_iter().chain(pages) {
         let accept = [("accept", "application/json")];

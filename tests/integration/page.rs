@@ -127,7 +127,7 @@ async fn pages_say_when_data_is_stale_or_missing() {
     let site = Site::new();
     // Nothing has come, and every first attempt has failed.
     site.publish_states(|source| {
-        source.settled = true;
+        source.was_attempted = true;
         source.next_attempt = Some(tokio::time::Instant::now() + Duration::from_secs(5));
     });
     let none = site.browse("/").await;

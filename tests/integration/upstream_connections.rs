@@ -39,7 +39,7 @@ async fn a_request_on_a_pooled_connection_that_was_closed_is_sent_again_unseen()
         assert_eq!(calls(&source.registry, "denial", "body"), 0, "{end:?}");
         let retries = value(&source.registry, "upstream_retries_total{source=\"denial\"}");
         assert_eq!(retries, "0", "{end:?}");
-        assert_eq!(source.upstream.breaker(0), BreakerState::Closed);
+        assert_eq!(source.upstream.breaker_state(0), BreakerState::Closed);
     }
 }
 

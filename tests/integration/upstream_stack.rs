@@ -122,7 +122,7 @@ async fn a_failed_call_is_made_again() {
         value(&bench.registry, "upstream_request_duration_seconds_count{source=\"s3\"}"),
         "4"
     );
-    assert_eq!(bench.upstream.breaker(3), BreakerState::Closed);
+    assert_eq!(bench.upstream.breaker_state(3), BreakerState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -198,7 +198,7 @@ async fn the_deadline_bounds_each_attempt() {
 async fn a_rejected_body_counts_as_one_failure() {
     let bench = bench([]);
     for refusal in 1..=5 {
-        assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
+        assert_eq!(bench.upstream.breaker_state(0), BreakerState::Closed);
         let fetched = bench.upstream.fetch(0, CallContext::default()).await.unwrap();
         assert_eq!(
             bench.counted("s0").iter().map(|(_, count)| count).sum::<u64>(),
@@ -209,7 +209,7 @@ async fn a_rejected_body_counts_as_one_failure() {
         assert_eq!((error.kind, error.status), (Outcome::Decode, Some(StatusCode::OK)));
         assert_eq!(bench.counted("s0"), [("decode", refusal)]);
     }
-    assert_eq!(bench.upstream.breaker(0), BreakerState::Open);
+    assert_eq!(bench.upstream.breaker_state(0), BreakerState::Open);
     assert_eq!(value(&bench.registry, "circuit_state{source=\"s0\"}"), "2");
 
     let error = bench.fetch(0).await.unwrap_err();
@@ -226,10 +226,10 @@ async fn a_rejected_body_counts_as_one_failure() {
 
     advance(wait).await;
     let probe = bench.upstream.fetch(0, CallContext::default()).await.unwrap();
-    assert_eq!(bench.upstream.breaker(0), BreakerState::HalfOpen, "until its body is judged");
+    assert_eq!(bench.upstream.breaker_state(0), BreakerState::HalfOpen, "until its body is judged");
     assert_eq!(bench.fetch(0).await.unwrap_err().kind, Outcome::CircuitOpen, "one probe at a time");
     let _ = probe.accept();
-    assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
+    assert_eq!(bench.upstream.breaker_state(0), BreakerState::Closed);
     assert_eq!(value(&bench.registry, "circuit_state{source=\"s0\"}"), "0");
 }
 
@@ -243,7 +243,7 @@ async fn an_open_breaker_ends_the_retries_with_the_last_real_failure() {
         assert_eq!(bench.fetch(0).await.unwrap_err().kind, Outcome::Body, "not circuit_open");
     }
     assert_eq!(bench.counted("s0"), [("ok", 2), ("body", 5)], "three tries, then two");
-    assert_eq!(bench.upstream.breaker(0), BreakerState::Open);
+    assert_eq!(bench.upstream.breaker_state(0), BreakerState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,9 +260,9 @@ async fn a_dropped_probe_does_not_block_the_circuit() {
         "given up while it hangs"
     );
     drop(bench.upstream.fetch(0, CallContext::default()).await.unwrap());
-    assert_eq!(bench.upstream.breaker(0), BreakerState::HalfOpen);
+    assert_eq!(bench.upstream.breaker_state(0), BreakerState::HalfOpen);
     bench.fetch(0).await.unwrap();
-    assert_eq!(bench.upstream.breaker(0), BreakerState::Closed);
+    assert_eq!(bench.upstream.breaker_state(0), BreakerState::Closed);
     let expected = [("ok", 2), ("status", 5), ("circuit_open", 1)];
     assert_eq!(
         bench.counted("s0"),

@@ -141,7 +141,7 @@ impl Site {
                 last_success: body.map(|_| SystemTime::now()),
                 last_attempt: Some(SystemTime::now()),
                 bytes: body.map_or(0, str::len),
-                settled: true,
+                was_attempted: true,
                 next_attempt: Some(Instant::now() + self.config.cache.ttl),
                 ..SourceStatus::new(Arc::clone(&before.name))
             }

@@ -139,7 +139,7 @@ pub(super) fn incident(
         priority: Some(priority.as_str()),
         reason: None,
     };
-    head.event(|out| render::line(out, name, incident.has_type(), view.members(incident)))
+    head.event(|out| render::record_line(out, name, incident.has_type(), view.members(incident)))
 }
 
 /// The event for a new record without an employee.
@@ -151,7 +151,7 @@ pub(super) fn unattributed(view: &View, item: Unattributed) -> Bytes {
         Head { r#type: name, employee_id: None, priority, reason: Some(item.reason.as_str()) };
     head.event(|out| {
         if record.is_object() {
-            render::line(out, name, record.has_type(), &bytes[1..]);
+            render::record_line(out, name, record.has_type(), &bytes[1..]);
         } else {
             out.extend(bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
         }

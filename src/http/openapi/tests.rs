@@ -12,8 +12,8 @@ use crate::http::query::Keys;
 use crate::http::routes::Route;
 use crate::join::Reason;
 use crate::outcome::Outcome;
-use crate::render::BUSIEST;
 use crate::render::Format;
+use crate::render::MAX_TOP_EMPLOYEES;
 use crate::snapshot::{Completeness, Freshness};
 
 fn document() -> Value {
@@ -122,7 +122,7 @@ fn words_are_those_of_the_code() {
     let schemas = &document["components"]["schemas"];
     assert_eq!(
         schemas["Summary"]["properties"]["employees"]["properties"]["top"]["maxItems"],
-        BUSIEST
+        MAX_TOP_EMPLOYEES
     );
     let formats: BTreeSet<&str> = Format::ALL.into_iter().map(Format::content_type).collect();
     let content =

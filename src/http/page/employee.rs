@@ -98,7 +98,7 @@ fn fields(view: &View, incident: &IncidentRef) -> Vec<(String, String)> {
             fields.push((String::new(), "…".to_owned()));
             break;
         }
-        let raw = String::from_utf8_lossy(crate::render::value(member));
+        let raw = String::from_utf8_lossy(crate::render::member_value(member));
         let text = serde_json::from_str::<String>(&raw).unwrap_or_else(|_| raw.into_owned());
         let (name, text) = (truncate(name, room.min(60)), truncate(&text, room));
         room = room.saturating_sub(name.chars().count() + text.chars().count());

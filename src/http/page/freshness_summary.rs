@@ -49,7 +49,7 @@ impl FreshnessSummary {
         };
         let sources = snapshot.sources.iter().map(|source| {
             let (age, state) = (source.age(now), snapshot.freshness(source, now));
-            let is_first = state == Freshness::Missing && !source.settled;
+            let is_first = state == Freshness::Missing && !source.was_attempted;
             let error = source.last_error.as_ref();
             Source {
                 name: source.name.to_string(),

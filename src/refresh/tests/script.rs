@@ -1,4 +1,4 @@
-//! A scripted origin, and a refresh from it.
+//! A scripted fetcher, and a refresh from it.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -56,7 +56,7 @@ impl Script {
     }
 }
 
-impl Origin for Script {
+impl Fetcher for Script {
     fn fetch(
         &self,
         source: SourceId,
@@ -152,8 +152,12 @@ pub(super) fn start_with(answers: [Vec<Answer>; 3], settings: Settings) -> Bench
     let cache = Arc::new(Cache::new(1 << 20, 2));
     let mut registry = crate::metrics::registry();
     let metrics = RefreshMetrics::register(&mut registry);
-    let (refresh, snapshots) =
-        Refresh::new(Arc::clone(&script) as Arc<dyn Origin>, Arc::clone(&cache), metrics, settings);
+    let (refresh, snapshots) = Refresh::new(
+        Arc::clone(&script) as Arc<dyn Fetcher>,
+        Arc::clone(&cache),
+        metrics,
+        settings,
+    );
     tokio::spawn(refresh.run());
     Bench { script, cache, registry, snapshots }
 }

@@ -19,7 +19,7 @@ use incident_gateway::identity::IdentityTable;
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::refresh::{
-    Batch, FetchedBatch, Origin, Refresh, RefreshMetrics, Repeat, Settings,
+    Batch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, Settings,
 };
 use incident_gateway::snapshot::Policy;
 use incident_gateway::sources::SourceId;
@@ -40,7 +40,7 @@ struct Moody {
     in_flight: Arc<[AtomicUsize; GOOD.len()]>,
 }
 
-impl Origin for Moody {
+impl Fetcher for Moody {
     fn fetch(
         &self,
         source: SourceId,

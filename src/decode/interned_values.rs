@@ -7,27 +7,27 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::offset;
 use super::record::Span;
-use super::scanner::Scalar;
+use super::scanner::ValueKind;
 
 /// A distinct value, by the span of its first occurrence.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Token {
+pub(super) struct InternedValue {
     pub(super) span: Span,
-    pub(super) kind: Scalar,
+    pub(super) kind: ValueKind,
 }
 
 /// The distinct values so far, compared by their bytes.
 #[derive(Default)]
-pub(super) struct Tokens {
-    list: Vec<Token>,
+pub(super) struct InternedValues {
+    list: Vec<InternedValue>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
-impl Tokens {
+impl InternedValues {
     /// The index of the value that stands in the body from `start` to `end`; adds it if it is new.
     #[inline]
-    pub(super) fn intern(&mut self, body: &[u8], kind: Scalar, start: usize, end: usize) -> u32 {
+    pub(super) fn intern(&mut self, body: &[u8], kind: ValueKind, start: usize, end: usize) -> u32 {
         let Self { list, index, hasher } = self;
         let bytes_of = |known: u32| list[known as usize].span.of(body);
         let bytes = &body[start..end];
@@ -42,7 +42,7 @@ impl Tokens {
             Entry::Vacant(vacant) => {
                 let new = offset(list.len());
                 vacant.insert(new);
-                list.push(Token {
+                list.push(InternedValue {
                     span: Span { start: offset(start), length: offset(end - start) },
                     kind,
                 });
@@ -52,7 +52,7 @@ impl Tokens {
     }
 
     /// The values, by index.
-    pub(super) fn into_list(self) -> Vec<Token> {
+    pub(super) fn into_list(self) -> Vec<InternedValue> {
         self.list
     }
 }

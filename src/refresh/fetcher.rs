@@ -15,7 +15,7 @@ use crate::sources::{PerSource, SourceId};
 use crate::upstream::{CallContext, Upstream, UpstreamError};
 
 /// Fetches the data of sources.
-pub trait Origin: Send + Sync + 'static {
+pub trait Fetcher: Send + Sync + 'static {
     /// Fetches and decodes a source's whole answer, retries included.
     fn fetch(
         &self,
@@ -34,13 +34,13 @@ pub struct FetchedBatch {
 }
 
 /// Fetches from the upstream, and decodes the bodies on threads for CPU-bound work.
-pub struct UpstreamOrigin {
+pub struct UpstreamFetcher {
     upstream: Arc<Upstream>,
     /// The fields to decode of each incident source; `None` for the identities.
     fields: PerSource<Option<Arc<SourceFields>>>,
 }
 
-impl UpstreamOrigin {
+impl UpstreamFetcher {
     /// Fetches from `upstream`, which must be built from the endpoints of the same configuration.
     #[must_use]
     pub fn new(upstream: Arc<Upstream>, sources: &[config::Source]) -> Self {
@@ -50,7 +50,7 @@ impl UpstreamOrigin {
     }
 }
 
-impl Origin for UpstreamOrigin {
+impl Fetcher for UpstreamFetcher {
     fn fetch(
         &self,
         source: SourceId,

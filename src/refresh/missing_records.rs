@@ -7,7 +7,7 @@ use super::source_state::SourceState;
 use crate::snapshot::SourceStatus;
 
 /// Compares a new batch, which `status` describes, with the one it replaces.
-pub(super) fn report(
+pub(super) fn warn(
     replaced: &SourceState,
     status: &SourceStatus,
     batch: &Batch,
