@@ -52,7 +52,7 @@ fuzz_target!(|body: &[u8]| {
         records,
         "every record once"
     );
-    let [document, unattributed, lines, table] = answers(&view);
+    let [document, unattributed, lines, _] = answers(&view);
     for rendered in [&document, &unattributed] {
         serde_json::from_slice::<IgnoredAny>(rendered).expect("what is rendered is JSON");
     }

@@ -17,8 +17,11 @@ fn table(body: &'static str) -> IdentityTable {
     IdentityTable::decode(Bytes::from_static(body.as_bytes())).unwrap()
 }
 
-/// The employees with, for each priority, their incidents as (source, timestamp).
-fn groups(index: &IncidentIndex) -> Vec<(&str, [Vec<(usize, f64)>; 4])> {
+/// Incidents as (source, timestamp).
+type Group = Vec<(usize, f64)>;
+
+/// The employees with their incidents, by priority.
+fn groups(index: &IncidentIndex) -> Vec<(&str, [Group; 4])> {
     let list = |group: &[IncidentRef]| {
         group.iter().map(|incident| (incident.source(), incident.timestamp)).collect()
     };
