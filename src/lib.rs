@@ -22,7 +22,7 @@
 //! | [`snapshot`] | an immutable result, with the status and freshness of each source |
 //! | [`delta`] | two successive snapshots → the records that were added and dropped |
 //! | [`render`] | a snapshot and a filter → JSON, NDJSON or CSV, compressed |
-//! | [`cache`] | keeps rendered answers within a bound of memory |
+//! | [`cache`] | caches rendered bodies within a memory bound |
 //! | [`refresh`] | drives the fetching, decoding and joining of sources, and publishes snapshots |
 //! | [`http`] | answers requests from snapshots |
 //! | [`app`] | assembles the modules above into a running gateway |

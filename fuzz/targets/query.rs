@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use incident_gateway::decode::{Incidents, SourceFields};
-use incident_gateway::http::{Keys, Problem, Query};
+use incident_gateway::http::{AllowedKeys, Problem, Query};
 use incident_gateway::join::join;
 use incident_gateway::render;
 use incident_gateway::snapshot::View;
@@ -26,7 +26,7 @@ static VIEW: LazyLock<View> = LazyLock::new(|| {
 });
 
 fuzz_target!(|query: &str| {
-    for keys in [Keys::All, Keys::OfEmployee, Keys::Complete] {
+    for keys in [AllowedKeys::All, AllowedKeys::AllButEmployee, AllowedKeys::CompleteOnly] {
         match Query::parse(Some(query), keys, VIEW.names()) {
             Ok(query) => {
                 let document = render::incidents(&VIEW, &query.filter);

@@ -1,4 +1,4 @@
-//! How many bytes of rendered answers the process holds: in the cache, or until they are sent.
+//! Accounts for the memory of rendered bodies, in the cache and while they are being sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// Answers up to this size may fill the account; larger ones leave an eighth of it free, so that
-/// small answers find room while large ones wait.
-pub(super) const SMALL_ANSWER_BYTES: u64 = 128 << 10;
+/// Bodies up to this size may fill the account; larger ones leave an eighth of it free, so that
+/// small responses are still possible while large ones wait for memory.
+pub(super) const SMALL_BODY_BYTES: u64 = 128 << 10;
 
-/// How many bytes are held, and how many may be.
+/// How many bytes are in use, and how many may be.
 #[derive(Debug)]
 pub(super) struct Account {
     max_bytes: u64,
@@ -32,22 +32,18 @@ impl Account {
         self.used_bytes().saturating_sub(self.max_bytes)
     }
 
-    /// How many bytes must be freed before an answer of `bytes` has room; 0 when it has.
+    /// How many bytes must be freed before a body of `bytes` fits; 0 when it fits now.
     pub(super) fn missing_bytes(&self, bytes: u64) -> u64 {
         let used = self.used_bytes();
-        // An answer that is larger than the whole account can still be given, alone.
+        // A body larger than the whole account is allowed while nothing else is in use.
         if used == 0 { 0 } else { (used + bytes).saturating_sub(self.bound(bytes)) }
     }
 
     fn bound(&self, bytes: u64) -> u64 {
-        if bytes <= SMALL_ANSWER_BYTES {
-            self.max_bytes
-        } else {
-            self.max_bytes - self.max_bytes / 8
-        }
+        if bytes <= SMALL_BODY_BYTES { self.max_bytes } else { self.max_bytes - self.max_bytes / 8 }
     }
 
-    /// Counts `bytes` if there is room for them.
+    /// Charges `bytes` to the account if they fit.
     pub(super) fn try_charge(self: &Arc<Self>, bytes: u64) -> Option<Charge> {
         let bound = self.bound(bytes);
         self.used_bytes
@@ -58,19 +54,19 @@ impl Account {
         Some(Charge { account: Arc::clone(self), bytes, is_counted: AtomicBool::new(true) })
     }
 
-    /// A charge that is not counted until [`Charge::count`]: that of a whole document of the
-    /// present data.
+    /// A charge that does not count towards the bound until [`Charge::count`] is called, for the
+    /// whole documents of current views.
     pub(super) fn exempt(self: &Arc<Self>, bytes: u64) -> Charge {
         Charge { account: Arc::clone(self), bytes, is_counted: AtomicBool::new(false) }
     }
 
-    /// Completes when bytes are freed after this call.
+    /// Completes when bytes are freed after this call, even if it is polled later.
     pub(super) fn freed(&self) -> Notified<'_> {
         self.freed.notified()
     }
 }
 
-/// Bytes that are held; they are given back when this is dropped.
+/// Bytes charged to the account. Dropping this gives them back.
 #[derive(Debug)]
 pub(super) struct Charge {
     account: Arc<Account>,
@@ -87,14 +83,14 @@ impl Charge {
         self.is_counted.load(Ordering::Relaxed)
     }
 
-    /// Counts the bytes from now on, whether or not there is room for them.
+    /// Counts the bytes towards the bound from now on, even if that exceeds it.
     pub(super) fn count(&self) {
         if !self.is_counted.swap(true, Ordering::Relaxed) {
             self.account.used_bytes.fetch_add(self.bytes, Ordering::Relaxed);
         }
     }
 
-    /// Corrects an estimate of the bytes.
+    /// Replaces an estimate with the actual number of bytes.
     pub(super) fn set_bytes(&mut self, bytes: u64) {
         if *self.is_counted.get_mut() {
             self.account.used_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -130,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exempt_charge_counts_once_it_is_told_to() {
+    fn an_exempt_charge_is_counted_once_count_is_called() {
         let account = Account::new(1000);
         let document = account.exempt(5000);
         assert_eq!(account.used_bytes(), 0);
@@ -142,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_larger_than_the_account_has_room_alone() {
+    fn a_body_larger_than_the_account_fits_when_nothing_else_is_in_use() {
         let account = Account::new(10);
         let large = account.try_charge(500).unwrap();
         assert!(account.try_charge(1).is_none());
@@ -151,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn large_answers_leave_room_for_small_ones() {
+    fn large_bodies_leave_memory_for_small_ones() {
         let account = Account::new(8 << 20);
         let large = account.try_charge(7 << 20).unwrap();
-        assert!(account.try_charge(SMALL_ANSWER_BYTES + 1).is_none());
-        let small = account.try_charge(SMALL_ANSWER_BYTES).unwrap();
+        assert!(account.try_charge(SMALL_BODY_BYTES + 1).is_none());
+        let small = account.try_charge(SMALL_BODY_BYTES).unwrap();
         drop(large);
         drop(small);
         assert_eq!(account.used_bytes(), 0);

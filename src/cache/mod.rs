@@ -1,19 +1,20 @@
-//! Rendered answers.
+//! The cache of rendered response bodies.
 //!
 //! # Bounds
 //!
-//! Callers choose what is rendered, so that memory and processor time must be bounded here. One
-//! account ([`account`]) counts the bytes of all answers, keys included, that are in the cache or
-//! still being sent. The whole documents of the present data are exempt until that data is
-//! superseded. A render holds a permit ([`queue`]) until its bytes are in the account or dropped.
-//! When an answer has no room, cached answers are dropped first; then the slowest responses are
-//! ended ([`responses`]).
+//! Callers choose what is rendered, so memory and processor time must be bounded here:
+//!
+//! - An [`account`] counts the bytes of all bodies, with their keys, that are cached or being sent.
+//!   The whole documents of current views are exempt until their view is retired.
+//! - A render holds a permit of the [`queue`] until its bytes are charged to the account or dropped.
+//! - When a new body does not fit, cached bodies are evicted first; then the slowest [`responses`]
+//!   are aborted.
 
 mod account;
-mod answer;
 mod demand;
-mod question;
+mod key;
 mod queue;
+mod rendered_body;
 mod responses;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,110 +26,116 @@ use futures::future::Shared;
 use moka::future::Cache as Moka;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-pub use answer::Answer;
-pub use question::Question;
+pub use key::Resource;
+pub use rendered_body::RenderedBody;
 pub use responses::Connection;
 
-use self::account::{Account, Charge, SMALL_ANSWER_BYTES};
+use self::account::{Account, Charge, SMALL_BODY_BYTES};
 use self::demand::Demand;
-use self::question::Key;
+use self::key::Key;
 use self::queue::{RenderQueue, Ticket};
 use self::responses::{RECLAIM_INTERVAL, Responses};
 use crate::background::spawn_cpu_bound;
 use crate::render::compress::{Coding, compress};
 use crate::snapshot::View;
 
-/// Why an answer cannot be given.
+/// Why there is no rendered body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RenderError {
     /// Rendering panicked.
     Panicked,
-    /// There was no permit, or no room for the answer, before the deadline.
+    /// No permit or no memory became available before the deadline.
     Overloaded,
 }
 
-/// A response that is slower than this, in bytes a second, may be ended to make room for another
-/// answer. When superseded documents take more than the bound, any response may be.
-const SLOW_RESPONSE_RATE: f64 = (256 << 10) as f64;
+/// A response slower than this may be aborted to make room for a new body. When the documents of
+/// retired views exceed the bound, any response may be.
+const SLOW_RESPONSE_BYTES_PER_SECOND: f64 = (256 << 10) as f64;
 
 /// The gateway's cache.
 pub struct Cache {
-    answers: Moka<Key, Arc<Answer>>,
+    bodies: Moka<Key, Arc<RenderedBody>>,
     account: Arc<Account>,
     responses: Arc<Responses>,
     queue: Arc<RenderQueue>,
     demand: Demand,
-    documents: Mutex<PresentDocuments>,
-    is_enforcing: AtomicBool,
+    documents: Mutex<CurrentDocuments>,
+    /// Whether a task of [`Cache::enforce_bound`] is running.
+    is_enforcing_bound: AtomicBool,
 }
 
-/// The whole documents of views that are served or about to be.
+/// The whole documents of current views: those that are served, or about to be published.
 #[derive(Default)]
-struct PresentDocuments {
+struct CurrentDocuments {
     /// Views with a smaller id are retired.
     oldest_view: u64,
-    documents: Vec<(u64, Weak<Answer>)>,
+    /// Each with the id of its view.
+    documents: Vec<(u64, Weak<RenderedBody>)>,
 }
 
 impl Cache {
-    /// An empty cache: answers take at most `max_bytes` together, and `max_renders` are made at
-    /// once.
+    /// An empty cache, in which bodies take at most `max_bytes` together and at most `max_renders`
+    /// renders run at once.
     #[must_use]
     pub fn new(max_bytes: u64, max_renders: usize) -> Self {
-        let weight = |_: &Key, answer: &Arc<Answer>| {
-            let charge = answer.charge();
+        let weight = |_: &Key, body: &Arc<RenderedBody>| {
+            let charge = body.charge();
             if charge.is_counted() { u32::try_from(charge.bytes()).unwrap_or(u32::MAX) } else { 0 }
         };
         Self {
-            answers: Moka::builder().weigher(weight).max_capacity(max_bytes).build(),
+            bodies: Moka::builder().weigher(weight).max_capacity(max_bytes).build(),
             account: Account::new(max_bytes),
             responses: Arc::default(),
             queue: RenderQueue::new(max_renders),
             demand: Demand::new(),
             documents: Mutex::default(),
-            is_enforcing: AtomicBool::new(false),
+            is_enforcing_bound: AtomicBool::new(false),
         }
     }
 
-    /// Notes that a caller asks for this. Done before the caller waits for data, it has the answer
-    /// rendered before the snapshot is published that ends the waiting.
-    pub fn record_demand(&self, question: &Question, coding: Coding) {
-        self.demand.record(question, coding);
+    /// Records that a caller requests this. Call it before the caller waits for data: the body is
+    /// then rendered before the snapshot that the caller waits for is published.
+    pub fn record_demand(&self, resource: &Resource, coding: Coding) {
+        self.demand.record(resource, coding);
     }
 
-    /// The bytes that count towards the bound: those of answers in the cache or still being sent,
-    /// with their keys.
+    /// The bytes that count towards the bound: those of bodies that are cached or being sent, with
+    /// their keys.
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.account.used_bytes()
     }
 
-    /// The bytes of an answer to send. The answer stays in the account until they are dropped.
-    /// Without a `connection` the response cannot be ended to make room.
+    /// The bytes of a body, to be sent in a response. They stay charged to the account until they
+    /// are dropped. Without a `connection` the response cannot be aborted to free them.
     #[must_use]
-    pub fn send(&self, answer: &Arc<Answer>, connection: Option<Arc<dyn Connection>>) -> Bytes {
-        self.responses.send(answer, connection)
+    pub fn response_bytes(
+        &self,
+        body: &Arc<RenderedBody>,
+        connection: Option<Arc<dyn Connection>>,
+    ) -> Bytes {
+        self.responses.track(body, connection)
     }
 
-    /// The answer to a question about a view. However many callers ask at once, it is rendered once.
-    /// A render that has begun goes on when its callers leave; one that still waits for a permit is
+    /// The body of a resource, from the cache or rendered. Concurrent callers share one render. A
+    /// render that has begun goes on when its callers leave; one that still waits for a permit is
     /// dropped with the last of them.
     ///
     /// # Errors
     ///
-    /// When rendering panicked, or did not come to its turn before the deadline.
-    pub async fn answer(
+    /// [`RenderError`]
+    pub async fn get_or_render(
         self: &Arc<Self>,
         view: &View,
-        question: Question,
+        resource: Resource,
         coding: Coding,
         deadline: Instant,
         render: impl FnOnce() -> Vec<u8> + Send + 'static,
-    ) -> Result<Arc<Answer>, RenderError> {
-        self.demand.record(&question, coding);
-        let key = Key { view: view.id(), question, coding };
-        if let Some(answer) = self.answers.get(&key).await {
-            return Ok(answer);
+    ) -> Result<Arc<RenderedBody>, RenderError> {
+        self.demand.record(&resource, coding);
+        let key = Key { view: view.id(), resource, coding };
+        if let Some(body) = self.bodies.get(&key).await {
+            return Ok(body);
         }
         let pending = self.queue.join(&key, |ticket| {
             Arc::clone(self).render_in_turn(ticket, key.clone(), render).boxed()
@@ -136,59 +143,59 @@ impl Cache {
         timeout_at(deadline, pending).await.unwrap_or(Err(RenderError::Overloaded))
     }
 
-    /// The answer to a question that takes less time to render than to hand to another thread. It
-    /// needs no permit: the calling thread renders it, so that no more are rendered at once than
-    /// there are threads.
+    /// The same for a resource that takes less time to render than to hand to another thread. It
+    /// needs no permit: it is rendered on the calling thread, so the number of threads bounds how
+    /// many run at once.
     ///
     /// # Errors
     ///
-    /// When there was no room for it before the deadline.
-    pub async fn small_answer(
+    /// [`RenderError::Overloaded`]
+    pub async fn get_or_render_inline(
         &self,
         view: &View,
-        question: Question,
+        resource: Resource,
         coding: Coding,
         deadline: Instant,
         render: impl FnOnce() -> Vec<u8>,
-    ) -> Result<Arc<Answer>, RenderError> {
-        let key = Key { view: view.id(), question, coding };
-        if let Some(answer) = self.answers.get(&key).await {
-            return Ok(answer);
+    ) -> Result<Arc<RenderedBody>, RenderError> {
+        let key = Key { view: view.id(), resource, coding };
+        if let Some(body) = self.bodies.get(&key).await {
+            return Ok(body);
         }
-        // Room comes first, so that no rendered bytes are held while waiting for it.
-        let room = timeout_at(deadline, self.room(SMALL_ANSWER_BYTES, || true)).await;
-        let Ok(Some(mut charge)) = room else { return Err(RenderError::Overloaded) };
+        // The memory is reserved first, so that no uncounted bytes exist while waiting for it.
+        let reserved = timeout_at(deadline, self.reserve(SMALL_BODY_BYTES, || true)).await;
+        let Ok(Some(mut charge)) = reserved else { return Err(RenderError::Overloaded) };
         let bytes = compress(Bytes::from(render()), coding);
         charge.set_bytes(key.weight(bytes.len()));
-        let answer = match self.present_document(&key, &bytes) {
+        let body = match self.current_document(&key, &bytes) {
             Some(document) => document,
-            None => Arc::new(Answer::new(bytes, charge)),
+            None => Arc::new(RenderedBody::new(bytes, charge)),
         };
-        self.insert(key, &answer).await;
-        Ok(answer)
+        self.insert(key, &body).await;
+        Ok(body)
     }
 
-    /// An answer that is not kept, such as a page. It takes a permit and room like others.
+    /// Renders a body that is not cached, such as a page. It needs a permit and memory like others.
     ///
     /// # Errors
     ///
-    /// When rendering panicked, or did not come to its turn before the deadline.
-    pub async fn uncached_answer(
+    /// [`RenderError`]
+    pub async fn render_uncached(
         &self,
         deadline: Instant,
         render: impl FnOnce() -> Bytes + Send + 'static,
-    ) -> Result<Arc<Answer>, RenderError> {
-        let answer = async {
+    ) -> Result<Arc<RenderedBody>, RenderError> {
+        let body = async {
             let permit = self.queue.permit().await;
-            // The work owns the permit, because it goes on when the caller leaves.
-            let work = spawn_cpu_bound(move || (render(), permit)).await;
-            let (bytes, permit) = work.map_err(|_| RenderError::Panicked)?;
-            let charge = self.room(bytes.len() as u64, || true).await;
+            // The render owns the permit, because it goes on when the caller leaves.
+            let rendering = spawn_cpu_bound(move || (render(), permit));
+            let (bytes, permit) = rendering.await.map_err(|_| RenderError::Panicked)?;
+            let charge = self.reserve(bytes.len() as u64, || true).await;
             drop(permit);
             let charge = charge.ok_or(RenderError::Overloaded)?;
-            Ok(Arc::new(Answer::new(bytes, charge)))
+            Ok(Arc::new(RenderedBody::new(bytes, charge)))
         };
-        timeout_at(deadline, answer).await.unwrap_or(Err(RenderError::Overloaded))
+        timeout_at(deadline, body).await.unwrap_or(Err(RenderError::Overloaded))
     }
 
     async fn render_in_turn(
@@ -196,20 +203,20 @@ impl Cache {
         ticket: Ticket,
         key: Key,
         render: impl FnOnce() -> Vec<u8> + Send + 'static,
-    ) -> Result<Arc<Answer>, RenderError> {
+    ) -> Result<Arc<RenderedBody>, RenderError> {
         let permit = ticket.permit().await;
-        if let Some(answer) = self.answers.get(&key).await {
-            return Ok(answer);
+        if let Some(body) = self.bodies.get(&key).await {
+            return Ok(body);
         }
-        // It keeps the pending answer alive, so that later callers join this render although the
+        // This clone keeps the pending render alive, so that later callers can join it after the
         // first ones have left.
-        let pending = ticket.pending_answer();
+        let pending = ticket.pending_render();
         let rendering = tokio::spawn(async move {
-            let waiting = || pending.as_ref().and_then(Shared::strong_count).unwrap_or(0);
-            // One of them is the clone above.
-            let answer = self.render(key, render, || waiting() > 1).await;
+            let clones = || pending.as_ref().and_then(Shared::strong_count).unwrap_or(0);
+            // All clones but the one above belong to callers.
+            let body = self.render(key, render, || clones() > 1).await;
             drop(permit);
-            answer
+            body
         });
         rendering.await.unwrap_or(Err(RenderError::Panicked))
     }
@@ -219,45 +226,45 @@ impl Cache {
         key: Key,
         render: impl FnOnce() -> Vec<u8> + Send + 'static,
         is_awaited: impl Fn() -> bool,
-    ) -> Result<Arc<Answer>, RenderError> {
+    ) -> Result<Arc<RenderedBody>, RenderError> {
         let coding = key.coding;
         let plain = match coding {
             Coding::Identity => None,
             Coding::Gzip | Coding::Zstd => {
-                self.answers.get(&Key { coding: Coding::Identity, ..key.clone() }).await
+                self.bodies.get(&Key { coding: Coding::Identity, ..key.clone() }).await
             }
         };
         let work = move || {
-            let plain = plain.map_or_else(|| Bytes::from(render()), |answer| answer.shared_bytes());
+            let plain = plain.map_or_else(|| Bytes::from(render()), |body| body.shared_bytes());
             compress(plain, coding)
         };
         let bytes = spawn_cpu_bound(work).await.map_err(|_| RenderError::Panicked)?;
-        let answer = match self.present_document(&key, &bytes) {
+        let body = match self.current_document(&key, &bytes) {
             Some(document) => document,
             None => {
-                let charge = self.room(key.weight(bytes.len()), is_awaited).await;
-                Arc::new(Answer::new(bytes, charge.ok_or(RenderError::Overloaded)?))
+                let charge = self.reserve(key.weight(bytes.len()), is_awaited).await;
+                Arc::new(RenderedBody::new(bytes, charge.ok_or(RenderError::Overloaded)?))
             }
         };
-        self.insert(key, &answer).await;
-        // moka evicts in batches; without this, dozens of large answers could gather first.
-        self.answers.run_pending_tasks().await;
-        Ok(answer)
+        self.insert(key, &body).await;
+        // moka evicts in batches; without this call, dozens of large bodies could accumulate first.
+        self.bodies.run_pending_tasks().await;
+        Ok(body)
     }
 
-    /// Renders the documents that callers have asked for lately, before the view is published. They
-    /// need no permit, because they are rendered one after another.
+    /// Renders the recently requested documents of a view that is about to be published. They need
+    /// no permit, because they are rendered one after another.
     pub async fn prerender(&self, view: &Arc<View>) {
         for (document, coding) in self.demand.recent() {
-            let key = Key { view: view.id(), question: Question::Document(document), coding };
+            let key = Key { view: view.id(), resource: Resource::Document(document), coding };
             let view = Arc::clone(view);
-            // After a failure, the next caller has it rendered again and gets the error.
+            // An error is ignored: the next caller renders the document again and gets the error.
             let _ = self.render(key, move || document.render(&view), || false).await;
         }
     }
 
-    fn documents(&self) -> MutexGuard<'_, PresentDocuments> {
-        // Every change is whole before anything can panic.
+    fn documents(&self) -> MutexGuard<'_, CurrentDocuments> {
+        // No change can be interrupted half-way by a panic.
         self.documents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -265,38 +272,38 @@ impl Cache {
         view < self.documents().oldest_view
     }
 
-    /// The answer to a key, exempt from the account, if it is a whole document of present data.
-    fn present_document(&self, key: &Key, bytes: &Bytes) -> Option<Arc<Answer>> {
+    /// The body, exempt from the account, if the key is that of a whole document of a current view.
+    fn current_document(&self, key: &Key, bytes: &Bytes) -> Option<Arc<RenderedBody>> {
         if !key.is_document() {
             return None;
         }
-        let mut present = self.documents();
-        if key.view < present.oldest_view {
+        let mut current = self.documents();
+        if key.view < current.oldest_view {
             return None;
         }
         let charge = self.account.exempt(key.weight(bytes.len()));
-        let answer = Arc::new(Answer::new(bytes.clone(), charge));
-        present.documents.retain(|(_, document)| document.strong_count() > 0);
-        present.documents.push((key.view, Arc::downgrade(&answer)));
-        Some(answer)
+        let body = Arc::new(RenderedBody::new(bytes.clone(), charge));
+        current.documents.retain(|(_, document)| document.strong_count() > 0);
+        current.documents.push((key.view, Arc::downgrade(&body)));
+        Some(body)
     }
 
-    /// Keeps an answer, unless its view has been retired meanwhile.
-    async fn insert(&self, key: Key, answer: &Arc<Answer>) {
+    /// Caches a body, unless its view has been retired.
+    async fn insert(&self, key: Key, body: &Arc<RenderedBody>) {
         if self.is_retired(key.view) {
             return;
         }
-        self.answers.insert(key.clone(), Arc::clone(answer)).await;
-        // It may have been retired between the two.
+        self.bodies.insert(key.clone(), Arc::clone(body)).await;
+        // The view may have been retired between the check and the insertion.
         if self.is_retired(key.view) {
-            self.answers.invalidate(&key).await;
-            self.answers.run_pending_tasks().await;
+            self.bodies.invalidate(&key).await;
+            self.bodies.run_pending_tasks().await;
         }
     }
 
-    /// Waits for room for `bytes` in the account; `None` when there is none and nobody is waiting
-    /// for the answer.
-    async fn room(&self, bytes: u64, is_awaited: impl Fn() -> bool) -> Option<Charge> {
+    /// Charges `bytes` to the account, and waits until they fit. Gives up and returns `None` once
+    /// `is_awaited` says that no caller is left.
+    async fn reserve(&self, bytes: u64, is_awaited: impl Fn() -> bool) -> Option<Charge> {
         loop {
             let freed = self.account.freed();
             if let Some(charge) = self.account.try_charge(bytes) {
@@ -310,61 +317,63 @@ impl Cache {
                 return None;
             }
             let missing = self.account.missing_bytes(bytes);
-            self.responses.abort_slowest(missing, SLOW_RESPONSE_RATE, Instant::now());
-            // With a timeout, because responses must be measured again and callers may have left.
+            let now = Instant::now();
+            self.responses.abort_slowest(missing, SLOW_RESPONSE_BYTES_PER_SECOND, now);
+            // With a timeout, so that rates are measured again and `is_awaited` is checked again.
             let _ = timeout(RECLAIM_INTERVAL, freed).await;
         }
     }
 
-    /// Drops cached answers until about `bytes` are free; those that are being sent free nothing
-    /// yet.
+    /// Evicts cached bodies until about `bytes` are free. A body that is being sent is evicted too,
+    /// but frees its memory only at the end of its responses.
     async fn evict(&self, bytes: u64) {
-        // The cache has one reference, the iterator another.
-        const UNREAD: usize = 2;
+        // The references of the cache and of the iterator.
+        const REFERENCES_WHEN_NOT_SENT: usize = 2;
         let mut freed = 0;
-        for (key, answer) in &self.answers {
+        for (key, body) in &self.bodies {
             if freed >= bytes {
                 break;
             }
-            if !answer.charge().is_counted() {
+            if !body.charge().is_counted() {
                 continue;
             }
-            if Arc::strong_count(&answer) <= UNREAD {
-                freed += answer.charge().bytes();
+            if Arc::strong_count(&body) <= REFERENCES_WHEN_NOT_SENT {
+                freed += body.charge().bytes();
             }
-            self.answers.invalidate(&*key).await;
+            self.bodies.invalidate(&*key).await;
         }
-        // In any case: moka may still hold what it evicted by itself.
-        self.answers.run_pending_tasks().await;
+        // Even if nothing was evicted here: moka may still hold bodies that it evicted itself.
+        self.bodies.run_pending_tasks().await;
     }
 
-    /// Drops all answers of views before this one. Those of their documents that are still being
+    /// Evicts all bodies of views before this one. Those of their documents that are still being
     /// sent count towards the bound from now on.
     pub async fn retire_before(self: &Arc<Self>, view: u64) {
         {
-            let mut present = self.documents();
-            present.oldest_view = view;
-            present.documents.retain(|(of, document)| {
-                if *of < view
+            let mut current = self.documents();
+            current.oldest_view = view;
+            current.documents.retain(|(its_view, document)| {
+                if *its_view < view
                     && let Some(document) = document.upgrade()
                 {
                     document.charge().count();
                 }
-                *of >= view
+                *its_view >= view
             });
         }
         let retired: Vec<_> =
-            self.answers.iter().filter(|(key, _)| key.view < view).map(|(key, _)| key).collect();
+            self.bodies.iter().filter(|(key, _)| key.view < view).map(|(key, _)| key).collect();
         for key in retired {
-            self.answers.invalidate(&*key).await;
+            self.bodies.invalidate(&*key).await;
         }
-        self.answers.run_pending_tasks().await;
+        self.bodies.run_pending_tasks().await;
         self.enforce_bound();
     }
 
-    /// While the bound is exceeded, has a task end the slowest responses.
+    /// Spawns a task that aborts the slowest responses for as long as the bound is exceeded.
     fn enforce_bound(self: &Arc<Self>) {
-        if self.account.excess_bytes() == 0 || self.is_enforcing.swap(true, Ordering::Relaxed) {
+        if self.account.excess_bytes() == 0 || self.is_enforcing_bound.swap(true, Ordering::Relaxed)
+        {
             return;
         }
         let cache = Arc::clone(self);
@@ -375,7 +384,7 @@ impl Cache {
                 cache.responses.abort_slowest(excess, f64::INFINITY, Instant::now());
                 sleep(RECLAIM_INTERVAL).await;
             }
-            cache.is_enforcing.store(false, Ordering::Relaxed);
+            cache.is_enforcing_bound.store(false, Ordering::Relaxed);
         });
     }
 }

@@ -1,5 +1,5 @@
-//! The queue of renders: a bounded number run at once, each question is rendered once, and a render
-//! is not begun when no caller waits for it any more.
+//! The render queue. It bounds how many renders run at once, lets callers of the same key share
+//! one, and drops a queued render when its last caller has left.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,15 +9,15 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::RenderError;
-use super::answer::Answer;
-use super::question::Key;
+use super::key::Key;
+use super::rendered_body::RenderedBody;
 
-/// The future that callers wait for; its clones wait for the same render.
-pub(super) type PendingAnswer = Shared<BoxFuture<'static, Result<Arc<Answer>, RenderError>>>;
+/// The future that callers await. Its clones share one render.
+pub(super) type PendingRender = Shared<BoxFuture<'static, Result<Arc<RenderedBody>, RenderError>>>;
 
-type WeakPendingAnswer = WeakShared<BoxFuture<'static, Result<Arc<Answer>, RenderError>>>;
+type WeakPendingRender = WeakShared<BoxFuture<'static, Result<Arc<RenderedBody>, RenderError>>>;
 
-/// Renders that wait for a permit or are under way.
+/// The renders that wait for a permit or are running.
 pub(super) struct RenderQueue {
     permits: Arc<Semaphore>,
     pending: Mutex<Pending>,
@@ -26,12 +26,12 @@ pub(super) struct RenderQueue {
 #[derive(Default)]
 struct Pending {
     next_id: u64,
-    // Weak: a render that waits for its permit is dropped with the last caller that waits for it.
-    by_key: HashMap<Key, (u64, WeakPendingAnswer)>,
+    // Weak, so that a render that waits for its permit is dropped with its last caller.
+    by_key: HashMap<Key, (u64, WeakPendingRender)>,
 }
 
 impl RenderQueue {
-    /// A queue that lets `max_renders` work at once.
+    /// A queue that runs at most `max_renders` at once.
     pub(super) fn new(max_renders: usize) -> Arc<Self> {
         Arc::new(Self { permits: Arc::new(Semaphore::new(max_renders)), pending: Mutex::default() })
     }
@@ -41,28 +41,28 @@ impl RenderQueue {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A permit to render, to be held until the bytes are in the account or dropped.
+    /// A permit to render. Hold it until the rendered bytes are charged to the account or dropped.
     pub(super) async fn permit(&self) -> OwnedSemaphorePermit {
         Arc::clone(&self.permits).acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// The render of `key` that is pending, or the one that `start` makes.
+    /// The pending render of `key`, or a new one made by `start`.
     pub(super) fn join(
         self: &Arc<Self>,
         key: &Key,
-        start: impl FnOnce(Ticket) -> BoxFuture<'static, Result<Arc<Answer>, RenderError>>,
-    ) -> PendingAnswer {
+        start: impl FnOnce(Ticket) -> BoxFuture<'static, Result<Arc<RenderedBody>, RenderError>>,
+    ) -> PendingRender {
         let mut pending = self.pending();
-        if let Some(answer) = pending.by_key.get(key).and_then(|(_, answer)| answer.upgrade()) {
-            return answer;
+        if let Some(render) = pending.by_key.get(key).and_then(|(_, render)| render.upgrade()) {
+            return render;
         }
         let id = pending.next_id;
         pending.next_id += 1;
         let ticket = Ticket { queue: Arc::clone(self), key: key.clone(), id };
-        let answer = start(ticket).shared();
-        let weak = answer.downgrade().expect("it has not been polled yet");
+        let render = start(ticket).shared();
+        let weak = render.downgrade().expect("it has not been polled yet");
         pending.by_key.insert(key.clone(), (id, weak));
-        answer
+        render
     }
 
     #[cfg(test)]
@@ -71,7 +71,7 @@ impl RenderQueue {
     }
 }
 
-/// A render's place in the queue, which it leaves when this is dropped.
+/// A render's entry in the queue, removed when this is dropped.
 pub(super) struct Ticket {
     queue: Arc<RenderQueue>,
     key: Key,
@@ -83,11 +83,11 @@ impl Ticket {
         self.queue.permit().await
     }
 
-    /// What the callers of this render wait for.
-    pub(super) fn pending_answer(&self) -> Option<PendingAnswer> {
+    /// The future that the callers of this render await.
+    pub(super) fn pending_render(&self) -> Option<PendingRender> {
         let pending = self.queue.pending();
-        let (id, answer) = pending.by_key.get(&self.key)?;
-        if *id == self.id { answer.upgrade() } else { None }
+        let (id, render) = pending.by_key.get(&self.key)?;
+        if *id == self.id { render.upgrade() } else { None }
     }
 }
 

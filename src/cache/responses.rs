@@ -1,4 +1,7 @@
-//! The responses that are being sent, and which of them end when there is no room for others.
+//! The responses that are being sent, and which of them are aborted when memory runs out.
+//!
+//! A client that reads slowly keeps its whole body in memory. When another body needs that memory,
+//! the slowest responses are aborted until enough of it is free.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -7,21 +10,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::answer::Answer;
+use super::rendered_body::RenderedBody;
 
 /// The connection over which a response is sent.
 pub trait Connection: Send + Sync {
     /// The bytes that have been written to the socket since the connection was opened.
     fn bytes_sent(&self) -> u64;
 
-    /// Closes the connection, whatever is still to be sent.
+    /// Closes the connection at once, even in the middle of a response.
     fn abort(&self);
 }
 
-/// Over how long the rate of a response is measured before it is judged.
+/// The interval over which the send rate of a response is measured.
 const RATE_WINDOW: Duration = Duration::from_millis(500);
 
-/// The least time between two looks at all responses.
+/// The least time between two calls of [`Responses::abort_slowest`] that have an effect: each looks
+/// at all open responses.
 pub(super) const RECLAIM_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The responses that are being sent over connections.
@@ -36,55 +40,58 @@ struct Open {
 }
 
 struct Response {
-    answer: Weak<Answer>,
+    body: Weak<RenderedBody>,
     connection: Arc<dyn Connection>,
-    measured_from: Instant,
-    bytes_then: u64,
-    /// In bytes a second; `None` before the first window has passed.
+    window_start: Instant,
+    /// [`Connection::bytes_sent`] at `window_start`.
+    bytes_at_start: u64,
+    /// In bytes per second, over the last window; `None` before the first has passed.
     rate: Option<f64>,
     is_aborted: bool,
 }
 
 impl Response {
     fn measure(&mut self, now: Instant) {
-        let elapsed = now.saturating_duration_since(self.measured_from);
+        let elapsed = now.saturating_duration_since(self.window_start);
         if elapsed >= RATE_WINDOW {
             let sent = self.connection.bytes_sent();
-            self.rate = Some(sent.saturating_sub(self.bytes_then) as f64 / elapsed.as_secs_f64());
-            (self.measured_from, self.bytes_then) = (now, sent);
+            let bytes = sent.saturating_sub(self.bytes_at_start);
+            self.rate = Some(bytes as f64 / elapsed.as_secs_f64());
+            (self.window_start, self.bytes_at_start) = (now, sent);
         }
     }
 }
 
-/// An answer with all responses that send it.
+/// The responses that send one body. Aborting some of them frees nothing: the body stays in memory
+/// until the last of them has ended.
 struct Readers {
     bytes: u64,
-    /// That of the fastest response: the answer is held until the last of them has been sent.
+    /// The rate of the fastest response, in bytes per second.
     rate: f64,
-    ids: Vec<u64>,
+    response_ids: Vec<u64>,
+    /// Whether all of them have been aborted, though some may not have ended yet.
     are_aborted: bool,
 }
 
 impl Responses {
     fn open(&self) -> MutexGuard<'_, Open> {
-        // Nothing that can panic stands between two halves of a change.
+        // No change can be interrupted half-way by a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The bytes of an answer to send over `connection`. They hold the answer, and its place in the
-    /// account, until they are dropped.
-    pub(super) fn send(
+    /// The bytes of a body, to be sent over `connection`. The body, and with it its charge to the
+    /// account, is kept until they are dropped.
+    pub(super) fn track(
         self: &Arc<Self>,
-        answer: &Arc<Answer>,
+        body: &Arc<RenderedBody>,
         connection: Option<Arc<dyn Connection>>,
     ) -> Bytes {
         let id = connection.map(|connection| {
-            let bytes_then = connection.bytes_sent();
             let response = Response {
-                answer: Arc::downgrade(answer),
+                body: Arc::downgrade(body),
+                window_start: Instant::now(),
+                bytes_at_start: connection.bytes_sent(),
                 connection,
-                measured_from: Instant::now(),
-                bytes_then,
                 rate: None,
                 is_aborted: false,
             };
@@ -94,48 +101,49 @@ impl Responses {
             open.by_id.insert(id, response);
             id
         });
-        Bytes::from_owner(Sending { answer: Arc::clone(answer), id, responses: Arc::clone(self) })
+        Bytes::from_owner(TrackedBytes { body: Arc::clone(body), id, responses: Arc::clone(self) })
     }
 
-    /// Ends responses, the slowest first, until at least `bytes` of the account become free, unless
-    /// all that are slower than `below` (in bytes a second) have ended before.
+    /// Aborts responses, the slowest first, until at least `bytes` of the account become free. Those
+    /// that send at `max_rate` (in bytes per second) or faster are spared.
     ///
-    /// It looks at all open responses, at most once in [`RECLAIM_INTERVAL`].
-    pub(super) fn abort_slowest(&self, bytes: u64, below: f64, now: Instant) {
+    /// Does nothing within [`RECLAIM_INTERVAL`] of the last call that had an effect.
+    pub(super) fn abort_slowest(&self, bytes: u64, max_rate: f64, now: Instant) {
         let mut open = self.open();
         if open.last_reclaim.is_some_and(|last| now < last + RECLAIM_INTERVAL) {
             return;
         }
         open.last_reclaim = Some(now);
-        let mut answers: HashMap<*const Answer, Readers> = HashMap::new();
+        let mut by_body: HashMap<*const RenderedBody, Readers> = HashMap::new();
         for (id, response) in &mut open.by_id {
             response.measure(now);
-            let Some(answer) = response.answer.upgrade() else { continue };
-            if !answer.charge().is_counted() {
+            let Some(body) = response.body.upgrade() else { continue };
+            if !body.charge().is_counted() {
                 continue;
             }
-            let readers = answers.entry(Arc::as_ptr(&answer)).or_insert_with(|| Readers {
-                bytes: answer.charge().bytes(),
+            let readers = by_body.entry(Arc::as_ptr(&body)).or_insert_with(|| Readers {
+                bytes: body.charge().bytes(),
                 rate: 0.0,
-                ids: Vec::new(),
+                response_ids: Vec::new(),
                 are_aborted: true,
             });
             readers.rate = readers.rate.max(response.rate.unwrap_or(f64::INFINITY));
             readers.are_aborted &= response.is_aborted;
-            readers.ids.push(*id);
+            readers.response_ids.push(*id);
         }
-        let mut readers: Vec<Readers> = answers.into_values().collect();
-        // Connections take a moment to close: what was aborted before counts first.
+        let mut readers: Vec<Readers> = by_body.into_values().collect();
+        // An aborted connection takes a moment to close. Its memory, which is about to become free,
+        // is counted first, so that no other response is aborted for it.
         readers.sort_by(|a, b| {
             b.are_aborted.cmp(&a.are_aborted).then_with(|| a.rate.total_cmp(&b.rate))
         });
         let mut freed = 0;
         for readers in readers {
-            if freed >= bytes || (!readers.are_aborted && readers.rate >= below) {
+            if freed >= bytes || (!readers.are_aborted && readers.rate >= max_rate) {
                 break;
             }
             freed += readers.bytes;
-            for id in readers.ids {
+            for id in readers.response_ids {
                 if let Some(response) = open.by_id.get_mut(&id)
                     && !std::mem::replace(&mut response.is_aborted, true)
                 {
@@ -146,24 +154,25 @@ impl Responses {
     }
 }
 
-/// The owner of the bytes of one response.
-struct Sending {
-    answer: Arc<Answer>,
+/// The bytes of one response's body, until its connection has sent or dropped them.
+struct TrackedBytes {
+    body: Arc<RenderedBody>,
+    /// `None` for a response that cannot be aborted.
     id: Option<u64>,
     responses: Arc<Responses>,
 }
 
-impl AsRef<[u8]> for Sending {
+impl AsRef<[u8]> for TrackedBytes {
     fn as_ref(&self) -> &[u8] {
-        self.answer.bytes()
+        self.body.bytes()
     }
 }
 
-impl Drop for Sending {
+impl Drop for TrackedBytes {
     fn drop(&mut self) {
         if let Some(id) = self.id {
             let response = self.responses.open().by_id.remove(&id);
-            // After the lock is released: it may be the last that holds the connection.
+            // Dropped after the lock is released: it may hold the last reference to the connection.
             drop(response);
         }
     }
@@ -211,14 +220,17 @@ mod tests {
             }
         }
 
-        fn answer(&self) -> Arc<Answer> {
-            Arc::new(Answer::new(vec![b'x'; 100].into(), self.account.try_charge(100).unwrap()))
+        fn body(&self) -> Arc<RenderedBody> {
+            Arc::new(RenderedBody::new(
+                vec![b'x'; 100].into(),
+                self.account.try_charge(100).unwrap(),
+            ))
         }
 
-        fn send(&mut self, answer: &Arc<Answer>) {
+        fn send(&mut self, body: &Arc<RenderedBody>) {
             let connection = Arc::new(FakeConnection::default());
             self.connections.push(Arc::clone(&connection));
-            self.bodies.push(self.responses.send(answer, Some(connection)));
+            self.bodies.push(self.responses.track(body, Some(connection)));
         }
 
         fn advance(&mut self, rates: &[u64]) {
@@ -236,42 +248,42 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_responses_end_until_enough_is_free() {
+    fn the_slowest_responses_are_aborted_until_enough_memory_is_free() {
         let mut bench = Bench::new();
         for _ in 0..3 {
-            let answer = bench.answer();
-            bench.send(&answer);
+            let body = bench.body();
+            bench.send(&body);
         }
         bench.advance(&[500, 10, 100]);
         bench.responses.abort_slowest(1, f64::INFINITY, bench.now);
         assert_eq!(bench.aborted(), [false, true, false]);
         bench.advance(&[500, 0, 100]);
         bench.responses.abort_slowest(100, f64::INFINITY, bench.now);
-        assert_eq!(bench.aborted(), [false, true, false], "what is ending frees enough");
+        assert_eq!(bench.aborted(), [false, true, false], "the aborted response frees enough");
         bench.advance(&[500, 0, 100]);
         bench.responses.abort_slowest(101, f64::INFINITY, bench.now);
         assert_eq!(bench.aborted(), [false, true, true]);
     }
 
     #[test]
-    fn a_response_is_measured_before_it_is_judged() {
+    fn a_response_is_not_aborted_before_its_rate_is_known() {
         let mut bench = Bench::new();
-        let answer = bench.answer();
-        bench.send(&answer);
+        let body = bench.body();
+        bench.send(&body);
         bench.responses.abort_slowest(100, f64::INFINITY, bench.now);
         assert_eq!(bench.aborted(), [false]);
         bench.advance(&[2000]);
         bench.responses.abort_slowest(100, 1000.0, bench.now);
-        assert_eq!(bench.aborted(), [false], "it is not slower than the bound");
+        assert_eq!(bench.aborted(), [false], "it is not slower than the limit");
     }
 
     #[test]
-    fn an_answer_is_as_fast_as_its_fastest_reader() {
+    fn the_rate_of_a_body_is_that_of_its_fastest_response() {
         let mut bench = Bench::new();
-        let shared = bench.answer();
+        let shared = bench.body();
         bench.send(&shared);
         bench.send(&shared);
-        let other = bench.answer();
+        let other = bench.body();
         bench.send(&other);
         drop((shared, other));
         bench.advance(&[0, 1000, 500]);
@@ -282,9 +294,10 @@ mod tests {
     }
 
     #[test]
-    fn documents_of_the_present_data_are_not_ended() {
+    fn responses_with_documents_of_current_views_are_not_aborted() {
         let mut bench = Bench::new();
-        let document = Arc::new(Answer::new(vec![b'x'; 100].into(), bench.account.exempt(100)));
+        let document =
+            Arc::new(RenderedBody::new(vec![b'x'; 100].into(), bench.account.exempt(100)));
         bench.send(&document);
         bench.advance(&[0]);
         bench.responses.abort_slowest(100, f64::INFINITY, bench.now);

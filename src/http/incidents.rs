@@ -10,31 +10,31 @@ use super::body::Body;
 use super::context::Context;
 use super::negotiate;
 use super::problem::Problem;
-use super::query::Keys;
+use super::query::AllowedKeys;
 use super::rendered_response::RenderRequest;
-use crate::cache::Question;
+use crate::cache::Resource;
 use crate::render::{self, Document, Format};
 
 impl Gateway {
     /// `GET /incidents`
     pub(super) async fn incidents(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.read(request, Keys::All)?;
+            let (query, preferences) = self.read(request, AllowedKeys::All)?;
             let format = negotiate::format(&request.headers).ok_or(Problem::NotAcceptable)?;
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             if query.filter.is_empty() {
-                self.cache.record_demand(&Question::Document(Document::Incidents(format)), coding);
+                self.cache.record_demand(&Resource::Document(Document::Incidents(format)), coding);
             }
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let filter = query.filter.normalized(&view);
-            let question = if filter.is_empty() {
-                Question::Document(Document::Incidents(format))
+            let resource = if filter.is_empty() {
+                Resource::Document(Document::Incidents(format))
             } else {
-                Question::Filtered(format!("/incidents {format:?} {filter:?}").into())
+                Resource::Filtered(format!("/incidents {format:?} {filter:?}").into())
             };
             let render_request = RenderRequest {
-                question,
+                resource,
                 content_type: format.content_type(),
                 vary: "Accept, Accept-Encoding, Prefer",
                 coding,
@@ -54,7 +54,7 @@ impl Gateway {
         context: &Context,
     ) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.read(request, Keys::OfEmployee)?;
+            let (query, preferences) = self.read(request, AllowedKeys::AllButEmployee)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let rank = view.index().rank(id).ok_or(Problem::UnknownEmployee)?;
@@ -62,7 +62,7 @@ impl Gateway {
             let filter = query.filter.normalized(&view);
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
-                question: Question::Filtered(format!("/incidents/{id:?} {filter:?}").into()),
+                resource: Resource::Filtered(format!("/incidents/{id:?} {filter:?}").into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
                 coding,
@@ -77,13 +77,13 @@ impl Gateway {
     /// `GET /unattributed`
     pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (_, preferences) = self.read(request, Keys::Complete)?;
+            let (_, preferences) = self.read(request, AllowedKeys::CompleteOnly)?;
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
-            self.cache.record_demand(&Question::Document(Document::Unattributed), coding);
+            self.cache.record_demand(&Resource::Document(Document::Unattributed), coding);
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let render_request = RenderRequest {
-                question: Question::Document(Document::Unattributed),
+                resource: Resource::Document(Document::Unattributed),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
                 coding,

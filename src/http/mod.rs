@@ -34,7 +34,7 @@ pub use body::Body;
 pub use connection::ConnectionHandle;
 pub use prefer::Preferences;
 pub use problem::Problem;
-pub use query::{Keys, Query};
+pub use query::{AllowedKeys, Query};
 pub use serve::{Phase, Server};
 pub use service::HttpService;
 

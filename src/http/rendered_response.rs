@@ -15,9 +15,9 @@ use super::connection::ConnectionHandle;
 use super::context::Context;
 use super::freshness::{self, CacheResult};
 use super::problem::Problem;
-use super::query::Keys;
+use super::query::AllowedKeys;
 use super::snapshot_selection::{RequestPreferences, SEND_MARGIN, SelectedSnapshot, may_improve};
-use crate::cache::{Connection, Question};
+use crate::cache::{Connection, Resource};
 use crate::render::compress::Coding;
 
 /// As many headers as a response has at the most, about.
@@ -27,7 +27,7 @@ pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-tim
 
 /// What is asked of a view: its name in the cache, and how it is rendered.
 pub(super) struct RenderRequest<R> {
-    pub(super) question: Question,
+    pub(super) resource: Resource,
     pub(super) content_type: &'static str,
     pub(super) vary: &'static str,
     pub(super) coding: Coding,
@@ -63,14 +63,16 @@ impl Gateway {
         request: &Parts,
         context: &Context,
     ) -> Result<(Response<Body>, Instant), Problem> {
-        let RenderRequest { question, content_type, vary, coding, is_small, render } =
+        let RenderRequest { resource, content_type, vary, coding, is_small, render } =
             render_request;
         let view = &selected.snapshot.view;
         let deadline = context.started + self.budget.saturating_sub(SEND_MARGIN);
         let answer = if is_small {
-            self.cache.small_answer(view, question.clone(), coding, deadline, render).await?
+            self.cache
+                .get_or_render_inline(view, resource.clone(), coding, deadline, render)
+                .await?
         } else {
-            self.cache.answer(view, question.clone(), coding, deadline, render).await?
+            self.cache.get_or_render(view, resource.clone(), coding, deadline, render).await?
         };
         let now = Instant::now();
         let mut headers = HeaderMap::with_capacity(HEADER_CAPACITY);
@@ -87,9 +89,9 @@ impl Gateway {
         if matches!(selected.result, CacheResult::Hit | CacheResult::Stale)
             && !may_improve(&selected.snapshot, false)
         {
-            self.response_cache.keep(&question, coding, selected, now, &answer, &headers);
+            self.response_cache.keep(&resource, coding, selected, now, &answer, &headers);
         }
-        let bytes = self.cache.send(&answer, connection(request));
+        let bytes = self.cache.response_bytes(&answer, connection(request));
         let mut response = Response::new(Body::full(bytes));
         *response.headers_mut() = headers;
         Ok((response, now))
@@ -117,7 +119,7 @@ impl Gateway {
             self.freshness_headers.of(&snapshot, now).insert_state(headers);
             headers
                 .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
-            if let Ok((_, preferences)) = self.read(request, Keys::All) {
+            if let Ok((_, preferences)) = self.read(request, AllowedKeys::All) {
                 preferences.prefer.insert_applied(headers);
             }
             response

@@ -20,7 +20,7 @@ use super::negotiate;
 use super::rendered_response::{SERVER_TIMING, connection, server_timing};
 use super::routes::Route;
 use super::snapshot_selection::SelectedSnapshot;
-use crate::cache::{Answer, Question};
+use crate::cache::{RenderedBody, Resource};
 use crate::render::Document;
 use crate::render::compress::Coding;
 use crate::snapshot::Snapshot;
@@ -38,29 +38,29 @@ pub(super) struct ResponseCache(
 struct CachedResponse {
     /// Weak, like the answer, so that neither outlives its being served.
     snapshot: Weak<Snapshot>,
-    answer: Weak<Answer>,
+    answer: Weak<RenderedBody>,
     result: CacheResult,
     at: Instant,
     headers: HeaderMap,
 }
 
 impl ResponseCache {
-    fn slot(&self, question: &Question, coding: Coding) -> Option<&RwLock<Option<CachedResponse>>> {
-        let Question::Document(asked) = question else { return None };
+    fn slot(&self, resource: &Resource, coding: Coding) -> Option<&RwLock<Option<CachedResponse>>> {
+        let Resource::Document(asked) = resource else { return None };
         let document = Document::ALL.iter().position(|document| document == asked)?;
         Some(&self.0[document][coding as usize])
     }
 
-    /// The answer to a question about a snapshot, its headers, and how the cache met the request,
+    /// The answer to a resource about a snapshot, its headers, and how the cache met the request,
     /// if they were kept less than [`HEADERS_TTL`] before `now`.
     pub(super) fn get(
         &self,
-        question: &Question,
+        resource: &Resource,
         coding: Coding,
         snapshot: &Arc<Snapshot>,
         now: Instant,
-    ) -> Option<(Arc<Answer>, HeaderMap, CacheResult)> {
-        let slot = self.slot(question, coding)?.read().unwrap_or_else(PoisonError::into_inner);
+    ) -> Option<(Arc<RenderedBody>, HeaderMap, CacheResult)> {
+        let slot = self.slot(resource, coding)?.read().unwrap_or_else(PoisonError::into_inner);
         let cached = slot.as_ref().filter(|cached| {
             Weak::as_ptr(&cached.snapshot) == Arc::as_ptr(snapshot)
                 && now.saturating_duration_since(cached.at) < HEADERS_TTL
@@ -71,14 +71,14 @@ impl ResponseCache {
     /// Keeps an answer that was just rendered with the headers that all requests share.
     pub(super) fn keep(
         &self,
-        question: &Question,
+        resource: &Resource,
         coding: Coding,
         selected: &SelectedSnapshot,
         now: Instant,
-        answer: &Arc<Answer>,
+        answer: &Arc<RenderedBody>,
         headers: &HeaderMap,
     ) {
-        let Some(slot) = self.slot(question, coding) else { return };
+        let Some(slot) = self.slot(resource, coding) else { return };
         let mut headers = headers.clone();
         // Nothing will be waited for or rendered.
         headers.insert(SERVER_TIMING, server_timing(Duration::ZERO, Duration::ZERO));
@@ -102,12 +102,12 @@ impl Gateway {
         request: &Parts,
         context: &Context,
     ) -> Option<Response<Body>> {
-        let question = match route {
+        let resource = match route {
             Route::Incidents => {
                 let format = negotiate::format(&request.headers)?;
-                Question::Document(Document::Incidents(format))
+                Resource::Document(Document::Incidents(format))
             }
-            Route::Unattributed => Question::Document(Document::Unattributed),
+            Route::Unattributed => Resource::Document(Document::Unattributed),
             _ => return None,
         };
         if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
@@ -115,12 +115,12 @@ impl Gateway {
         }
         let coding = negotiate::coding(&request.headers)?;
         let (answer, headers, result) = self.response_cache.get(
-            &question,
+            &resource,
             coding,
             &self.snapshots.borrow(),
             context.started,
         )?;
-        let bytes = self.cache.send(&answer, connection(request));
+        let bytes = self.cache.response_bytes(&answer, connection(request));
         let mut response = Response::new(Body::full(bytes));
         *response.headers_mut() = headers;
         self.metrics.record_cache(result);

@@ -12,7 +12,7 @@ use super::context::Context;
 use super::freshness::{self, CacheResult};
 use super::prefer::Preferences;
 use super::problem::Problem;
-use super::query::{Keys, Query};
+use super::query::{AllowedKeys, Query};
 use crate::snapshot::{Completeness, Snapshot};
 
 /// What is left of the response budget for scheduling, headers and the socket once an answer is
@@ -42,7 +42,7 @@ impl Gateway {
     pub(super) fn read(
         &self,
         request: &Parts,
-        keys: Keys,
+        keys: AllowedKeys,
     ) -> Result<(Query, RequestPreferences), Problem> {
         self.read_query(request.uri.query(), &request.headers, keys)
     }
@@ -52,7 +52,7 @@ impl Gateway {
         &self,
         query: Option<&str>,
         headers: &HeaderMap,
-        keys: Keys,
+        keys: AllowedKeys,
     ) -> Result<(Query, RequestPreferences), Problem> {
         let query = Query::parse(query, keys, self.snapshots.borrow().view.names())?;
         let mut prefer = Preferences::from_headers(headers);

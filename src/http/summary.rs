@@ -10,9 +10,9 @@ use super::body::Body;
 use super::context::Context;
 use super::negotiate;
 use super::problem::Problem;
-use super::query::Keys;
+use super::query::AllowedKeys;
 use super::rendered_response::RenderRequest;
-use crate::cache::Question;
+use crate::cache::Resource;
 use crate::render;
 use crate::render::Format;
 
@@ -20,13 +20,13 @@ impl Gateway {
     /// `GET /summary`
     pub(super) async fn summary(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.read(request, Keys::All)?;
+            let (query, preferences) = self.read(request, AllowedKeys::All)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let filter = query.filter.normalized(&view);
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
-                question: Question::Filtered(format!("/summary {filter:?}").into()),
+                resource: Resource::Filtered(format!("/summary {filter:?}").into()),
                 content_type: Format::Json.content_type(),
                 vary: "Accept-Encoding, Prefer",
                 coding,

@@ -205,17 +205,19 @@ async fn an_old_view_is_freed_with_the_last_answer_from_it() {
     bench.until("all", complete).await;
     let view = Arc::clone(&bench.snapshot().view);
     let (old, batch) = (Arc::downgrade(&view), Arc::downgrade(view.batches()[0].as_ref().unwrap()));
-    let question = crate::cache::Question::Document(crate::render::Document::Incidents(
+    let resource = crate::cache::Resource::Document(crate::render::Document::Incidents(
         crate::render::Format::Json,
     ));
     let answer = bench
         .cache
-        .answer(&view, question, Coding::Identity, Instant::now() + seconds(1), || vec![b'x'; 64])
+        .get_or_render(&view, resource, Coding::Identity, Instant::now() + seconds(1), || {
+            vec![b'x'; 64]
+        })
         .await;
     drop(view);
     let (body, answer) = {
         let answer = answer.unwrap();
-        (bench.cache.send(&answer, None), Arc::downgrade(&answer))
+        (bench.cache.response_bytes(&answer, None), Arc::downgrade(&answer))
     };
     let id = old.upgrade().unwrap().id();
     bench.until("second", |snapshot| snapshot.view.id() != id).await;
@@ -237,12 +239,14 @@ async fn documents_in_demand_are_rendered_before_publication() {
     let ask = |bench: &Bench, rendered: &'static str| {
         let (cache, view) = (Arc::clone(&bench.cache), Arc::clone(&bench.snapshot().view));
         async move {
-            let question = crate::cache::Question::Document(crate::render::Document::Incidents(
+            let resource = crate::cache::Resource::Document(crate::render::Document::Incidents(
                 crate::render::Format::Json,
             ));
             let coding = Coding::Identity;
             cache
-                .answer(&view, question, coding, Instant::now() + seconds(1), || rendered.into())
+                .get_or_render(&view, resource, coding, Instant::now() + seconds(1), || {
+                    rendered.into()
+                })
                 .await
                 .unwrap()
                 .bytes()

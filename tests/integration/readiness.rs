@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::support::web::Site;
 use http::Method;
-use incident_gateway::cache::Question;
+use incident_gateway::cache::Resource;
 use incident_gateway::http::Phase;
 use incident_gateway::render::compress::Coding;
 use incident_gateway::render::{Document, Format};
@@ -45,8 +45,8 @@ async fn what_a_waiting_caller_asks_for_is_rendered_before_it_is_published() {
     site.cache.prerender(&view).await;
     let ask = |coding| {
         let deadline = Instant::now() + Duration::from_secs(1);
-        let question = Question::Document(Document::Incidents(Format::Json));
-        site.cache.answer(&view, question, coding, deadline, || b"late".to_vec())
+        let resource = Resource::Document(Document::Incidents(Format::Json));
+        site.cache.get_or_render(&view, resource, coding, deadline, || b"late".to_vec())
     };
     let gzip_magic = [0x1f, 0x8b];
     let ready = ask(Coding::Gzip).await.unwrap();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::*;
 use crate::decode::Priority;
 use crate::http::problem::Problem;
-use crate::http::query::Keys;
+use crate::http::query::AllowedKeys;
 use crate::http::routes::Route;
 use crate::join::Reason;
 use crate::outcome::Outcome;
@@ -94,12 +94,15 @@ fn parameters_are_the_keys_of_queries() {
             .map(|p| p["name"].as_str().unwrap())
             .collect()
     };
-    assert_eq!(keys("/incidents"), Keys::All.names());
-    assert_eq!(keys("/summary"), Keys::All.names());
-    assert_eq!(keys("/incidents/{employee_id}"), Keys::OfEmployee.names());
-    assert_eq!(keys("/unattributed"), Keys::Complete.names());
-    assert_eq!(keys("/"), [Keys::All.names(), &["page"]].concat());
-    assert_eq!(keys("/employees/{employee_id}"), [Keys::OfEmployee.names(), &["page"]].concat());
+    assert_eq!(keys("/incidents"), AllowedKeys::All.names());
+    assert_eq!(keys("/summary"), AllowedKeys::All.names());
+    assert_eq!(keys("/incidents/{employee_id}"), AllowedKeys::AllButEmployee.names());
+    assert_eq!(keys("/unattributed"), AllowedKeys::CompleteOnly.names());
+    assert_eq!(keys("/"), [AllowedKeys::All.names(), &["page"]].concat());
+    assert_eq!(
+        keys("/employees/{employee_id}"),
+        [AllowedKeys::AllButEmployee.names(), &["page"]].concat()
+    );
     let types = &document["components"]["parameters"]["type"]["schema"]["items"]["enum"];
     let sources: Vec<String> =
         crate::config::Config::default().sources.into_iter().map(|source| source.name).collect();

@@ -161,7 +161,7 @@ impl Pager {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::{Keys, Query};
+    use crate::http::{AllowedKeys, Query};
 
     #[test]
     fn a_query_asks_for_the_filter_it_was_made_of() {
@@ -174,7 +174,10 @@ mod tests {
             until: Some(1_629_939_475.0),
         };
         let text = query(&filter, &names, 0);
-        assert_eq!(Query::parse(Some(&text[1..]), Keys::All, &names).unwrap().filter, filter);
+        assert_eq!(
+            Query::parse(Some(&text[1..]), AllowedKeys::All, &names).unwrap().filter,
+            filter
+        );
         assert!(!text.contains('<') && text.contains("until=2021-08-26T00%3A57%3A55Z"), "{text}");
         assert_eq!(query(&Filter::default(), &names, 2), "?page=3");
     }

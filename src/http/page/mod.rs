@@ -25,7 +25,7 @@ use super::Gateway;
 use super::body::Body;
 use super::context::Context;
 use super::problem::Problem;
-use super::query::Keys;
+use super::query::AllowedKeys;
 
 #[derive(Template)]
 #[template(path = "waiting.html")]
@@ -49,7 +49,7 @@ impl Gateway {
         let answer = async {
             let query = request.uri.query().unwrap_or_default();
             let PageQuery { preferences, filter, page } =
-                self.read_page_query(query, &request.headers, Keys::All)?;
+                self.read_page_query(query, &request.headers, AllowedKeys::All)?;
             let snapshot = self.present_snapshot(&preferences)?.snapshot;
             let template = {
                 let snapshot = Arc::clone(&snapshot);
@@ -89,7 +89,7 @@ impl Gateway {
         };
         let answer = async {
             let PageQuery { preferences, filter, page } =
-                self.read_page_query(&query, &request.headers, Keys::OfEmployee)?;
+                self.read_page_query(&query, &request.headers, AllowedKeys::AllButEmployee)?;
             let snapshot = self.present_snapshot(&preferences)?.snapshot;
             let rank = snapshot.view.index().rank(&id).ok_or(Problem::UnknownEmployee)?;
             let template = {

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use super::links::EMPLOYEE_KEY;
 use crate::http::Gateway;
 use crate::http::problem::Problem;
-use crate::http::query::Keys;
+use crate::http::query::AllowedKeys;
 use crate::http::snapshot_selection::RequestPreferences;
 use crate::render::Filter;
 
@@ -29,7 +29,7 @@ impl Gateway {
         &self,
         query: &str,
         headers: &HeaderMap,
-        keys: Keys,
+        keys: AllowedKeys,
     ) -> Result<PageQuery, Problem> {
         let (pages, rest): (Vec<&str>, Vec<&str>) = query
             .split('&')

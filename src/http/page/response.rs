@@ -47,8 +47,8 @@ impl Gateway {
             compress(text.into(), coding)
         };
         let deadline = context.started + self.budget.saturating_sub(SEND_MARGIN);
-        let answer = self.cache.uncached_answer(deadline, render).await?;
-        let bytes = self.cache.send(&answer, connection(request));
+        let answer = self.cache.render_uncached(deadline, render).await?;
+        let bytes = self.cache.response_bytes(&answer, connection(request));
         let mut response = Response::new(Body::full(bytes));
         let headers = response.headers_mut();
         if let Some(coding) = coding.as_str() {

@@ -22,23 +22,23 @@ pub struct Query {
 
 /// The keys that a route takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Keys {
+pub enum AllowedKeys {
     /// All of them.
     All,
     /// All but `employee_id`, which is part of the path.
-    OfEmployee,
+    AllButEmployee,
     /// `complete` alone.
-    Complete,
+    CompleteOnly,
 }
 
-impl Keys {
+impl AllowedKeys {
     /// The names of the keys.
     #[must_use]
     pub const fn names(self) -> &'static [&'static str] {
         match self {
             Self::All => &["employee_id", "type", "priority", "since", "until", "complete"],
-            Self::OfEmployee => &["type", "priority", "since", "until", "complete"],
-            Self::Complete => &["complete"],
+            Self::AllButEmployee => &["type", "priority", "since", "until", "complete"],
+            Self::CompleteOnly => &["complete"],
         }
     }
 }
@@ -51,7 +51,11 @@ impl Query {
     /// # Errors
     ///
     /// [`Problem::InvalidQuery`], naming the key or value and what would be right.
-    pub fn parse(query: Option<&str>, keys: Keys, sources: &[Arc<str>]) -> Result<Self, Problem> {
+    pub fn parse(
+        query: Option<&str>,
+        keys: AllowedKeys,
+        sources: &[Arc<str>],
+    ) -> Result<Self, Problem> {
         // Sets, so that a value that is repeated thousands of times takes neither memory nor time.
         let (mut employees, mut types, mut priorities) = (None, None, None);
         let mut parsed = Self::default();
@@ -179,7 +183,7 @@ mod tests {
     use super::*;
 
     fn parse(query: &str) -> Result<Query, Problem> {
-        Query::parse(Some(query), Keys::All, &["denial".into(), "other".into()])
+        Query::parse(Some(query), AllowedKeys::All, &["denial".into(), "other".into()])
     }
 
     #[test]

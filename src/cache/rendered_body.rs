@@ -1,20 +1,21 @@
-//! Answers, rendered and ready to be sent.
+//! Rendered bodies, ready to be sent.
 
 use bytes::Bytes;
 use http::HeaderValue;
 
 use super::account::Charge;
 
-/// The bytes of an answer, with their entity tag and their place in the account.
+/// The bytes of a response's body, with their entity tag and their charge to the memory account.
 #[derive(Debug)]
-pub struct Answer {
-    // Private: whoever held the bytes without the charge would hold memory that nobody counts.
+pub struct RenderedBody {
+    // Private, so that nobody can keep the bytes without the charge: that memory would not be
+    // counted.
     bytes: Bytes,
     etag: HeaderValue,
     charge: Charge,
 }
 
-impl Answer {
+impl RenderedBody {
     pub(super) fn new(bytes: Bytes, charge: Charge) -> Self {
         let etag = format!("\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(&bytes));
         let etag = HeaderValue::try_from(etag).expect("hexadecimal digits make a header value");
