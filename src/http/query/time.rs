@@ -1,5 +1,9 @@
 //! Times in a query: seconds since the epoch, or RFC 3339.
 
+use jiff::civil::{DateTime, date};
+
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
+
 /// Seconds since the epoch, from such seconds (`1629939474.5`, `1.6e9`) or an RFC 3339 time with any
 /// number of fractional digits. `None` for what is neither, infinities and NaN included.
 ///
@@ -41,29 +45,36 @@ fn rfc3339(value: &str) -> Option<f64> {
         }
         None => (&b""[..], rest),
     };
-    let offset = match offset {
-        b"Z" | b"z" => "Z".to_owned(),
-        [sign, h1 @ b'0'..=b'9', h2 @ b'0'..=b'9', b':', m1 @ b'0'..=b'9', m2 @ b'0'..=b'9'] => {
-            let sign = match sign {
-                b'+' | b' ' => '+',
-                b'-' => '-',
+    let offset_minutes = match offset {
+        b"Z" | b"z" => 0,
+        &[sign, h1, h2, b':', m1, m2] => {
+            let minutes = two_digits([h1, h2], 23)? * 60 + two_digits([m1, m2], 59)?;
+            match sign {
+                b'+' | b' ' => minutes,
+                b'-' => -minutes,
                 _ => return None,
-            };
-            let [h1, h2, m1, m2] = [h1, h2, m1, m2].map(|digit| char::from(*digit));
-            format!("{sign}{h1}{h2}:{m1}{m2}")
+            }
         }
         _ => return None,
     };
     let (date, time) = (str::from_utf8(&begin[..10]).ok()?, str::from_utf8(&begin[11..]).ok()?);
-    let whole: jiff::Timestamp = format!("{date}T{time}{offset}").parse().ok()?;
+    // Not as a `jiff::Timestamp`: the last of those is a day before the end of the year 9999.
+    let local: DateTime = format!("{date}T{time}").parse().ok()?;
+    let seconds = local.duration_since(EPOCH).as_secs() - offset_minutes * 60;
     let fraction = format!("0.{}0", str::from_utf8(digits).ok()?);
-    let seconds = whole.as_second();
     if seconds >= 0 {
         // As one number, so that it is rounded as the same number in a record is.
         format!("{seconds}{}", &fraction[1..]).parse().ok()
     } else {
         Some(seconds as f64 + fraction.parse::<f64>().ok()?)
     }
+}
+
+/// The number that two digits spell, at most `max`.
+fn two_digits(digits: [u8; 2], max: i64) -> Option<i64> {
+    let [tens, ones] = digits.map(|digit| digit.is_ascii_digit().then(|| i64::from(digit - b'0')));
+    let number = tens? * 10 + ones?;
+    (number <= max).then_some(number)
 }
 
 #[cfg(test)]
@@ -90,6 +101,9 @@ mod tests {
             ("1970-01-01T00:00:00-00:00", 0.0),
             ("1969-12-31T23:59:58.25Z", -1.75),
             ("2016-12-31T23:59:60Z", 1_483_228_799.0),
+            ("0000-01-01T00:00:00Z", -62_167_219_200.0),
+            ("9999-12-31T23:59:59Z", 253_402_300_799.0),
+            ("9999-12-31T23:59:59-23:59", 253_402_387_139.0),
         ] {
             assert_eq!(parse(value), Some(expected), "{value}");
         }
@@ -117,6 +131,10 @@ mod tests {
             "2021-08-26T00:57:54.Z",
             "2021-08-26T00:57:54+02",
             "2021-08-26T00:57:54+0200",
+            "2021-08-26T00:57:54+24:00",
+            "2021-08-26T00:57:54+02:60",
+            "2021-08-26T00:57:54++2:00",
+            "2021-08-26T00:57:54+02:0é",
             "2021-08-26T00:57:54[UTC]",
             "2021-08-26T00:57:54Z[UTC]",
             "2021-02-30T00:00:00Z",
