@@ -1,7 +1,8 @@
 //! `healthcheck`: asks a gateway whether it is ready. For Docker's `HEALTHCHECK` and exec probes.
 //!
-//! It sends one HTTP/1.0 request over a plain socket: a probe that runs every few seconds should cost
-//! a container next to nothing, and an HTTP/1.0 answer is not chunked and ends with the connection.
+//! It sends one HTTP/1.0 request over a plain socket: a probe that runs every few seconds should
+//! cost a container next to nothing, and an HTTP/1.0 answer is not chunked and ends with the
+//! connection.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -188,8 +189,8 @@ fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
     check_answer(&answer)
 }
 
-/// The result of `work`, or `None` if it takes longer than `limit`. It then goes on in its own thread,
-/// which ends with the process.
+/// The result of `work`, or `None` if it takes longer than `limit`. It then goes on in its own
+/// thread, which ends with the process.
 fn run_within<T: Send + 'static>(
     limit: Duration,
     work: impl FnOnce() -> T + Send + 'static,

@@ -164,8 +164,8 @@ impl Target {
 ///
 /// # Errors
 ///
-/// When the document cannot be written, for example because the disk is full. Writing in place would
-/// then destroy the former file for nothing.
+/// When the document cannot be written, for example because the disk is full. Writing in place
+/// would then destroy the former file for nothing.
 async fn replace(path: &Path, former: &File, document: Bytes) -> io::Result<bool> {
     let temporary = match create_temporary(path, 0o600) {
         Err(error) if is_forbidden(&error) => return Ok(false),

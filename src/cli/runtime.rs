@@ -7,8 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::signals::EndSignals;
 
-/// Runs a one-shot command until it ends or a signal arrives. A signal drops the command's future and
-/// determines the exit code.
+/// Runs a one-shot command until it ends or a signal arrives. A signal drops the command's future
+/// and determines the exit code.
 pub(super) fn run_until_signal(command: impl Future<Output = ExitCode>) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,

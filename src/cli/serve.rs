@@ -64,8 +64,8 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
 /// runtime.
 const RESERVED_FILES: u64 = 128;
 
-/// Raises the soft limit of open files to the hard limit. The usual soft limit of 1024 exists for the
-/// sake of `select`, which is not used here, and is less than the default of
+/// Raises the soft limit of open files to the hard limit. The usual soft limit of 1024 exists for
+/// the sake of `select`, which is not used here, and is less than the default of
 /// `limits.max_connections`.
 fn raise_file_limit(config: &Config) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use super::fields::{Member, MemberRole, SourceFields};
 use super::interned_values::{InternedValue, InternedValues};
 use super::record::{
     HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4,
@@ -14,60 +15,6 @@ use super::scanner::{Number, Scanner, Value, ValueKind};
 use super::timestamp_range::TimestampRange;
 use super::window::Prefix;
 use super::{DecodeError, document, employee_text, offset, swar, unescape};
-
-/// The fields of a source's records that may name the employee, in order of precedence.
-#[derive(Clone, Debug)]
-pub struct SourceFields {
-    identity: Box<[String]>,
-}
-
-impl SourceFields {
-    /// From the configured names, which are compared with those of members after unescaping.
-    #[must_use]
-    pub fn new(identity: &[String]) -> Self {
-        Self { identity: identity.into() }
-    }
-
-    fn role(&self, name: &str) -> MemberRole {
-        let rank = self.identity.iter().position(|field| field == name);
-        MemberRole { fixed: Member::from_name(name), identity_rank: rank }
-    }
-}
-
-/// A member of a record that the gateway reads or writes itself.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Member {
-    /// `priority`
-    Priority,
-    /// `timestamp`
-    Timestamp,
-    /// `type`, which the gateway puts first in every record
-    Type,
-    /// `employee_id`, which the gateway puts second in NDJSON
-    EmployeeId,
-}
-
-impl Member {
-    /// The member of that (unescaped) name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "priority" => Some(Self::Priority),
-            "timestamp" => Some(Self::Timestamp),
-            "type" => Some(Self::Type),
-            "employee_id" => Some(Self::EmployeeId),
-            _ => None,
-        }
-    }
-}
-
-/// What a member of a record is to the gateway; both may hold for one name.
-#[derive(Clone, Copy, Default)]
-struct MemberRole {
-    fixed: Option<Member>,
-    /// Its precedence among the source's identity fields, 0 the first.
-    identity_rank: Option<usize>,
-}
 
 /// An incident source's whole answer: the body, and its records in upstream order.
 #[derive(Debug)]
@@ -80,8 +27,8 @@ pub struct Incidents {
 }
 
 impl Incidents {
-    /// Reads `{"results":[…]}`. Of the document's other members only those are read that may say
-    /// that there are more records: [`Self::is_truncated`].
+    /// Decodes `{"results":[…]}`. Other members of the document are skipped, except for those that
+    /// may say that there are more records; see [`Self::is_truncated`].
     ///
     /// # Errors
     ///
@@ -110,7 +57,7 @@ impl Incidents {
         self.is_truncated
     }
 
-    /// The period of its records.
+    /// The range of the records' timestamps.
     #[must_use]
     pub fn timestamps(&self) -> TimestampRange {
         self.timestamps
@@ -122,7 +69,7 @@ impl Incidents {
         &self.records
     }
 
-    /// A record's bytes, as they came.
+    /// A record's bytes, unchanged.
     #[must_use]
     #[inline]
     pub fn bytes(&self, record: &Record) -> &[u8] {
@@ -135,25 +82,25 @@ impl Incidents {
         &self.body
     }
 
-    /// The distinct identity values that are neither small numbers nor IPv4 addresses, as
-    /// [`super::IdentityValue::Other`] numbers them: a number as spelled, a string unescaped,
-    /// `None` for a string that is no Unicode text.
+    /// The distinct identity values that are neither small numbers nor IPv4 addresses; their
+    /// position is the index in [`super::IdentityValue::Other`]. A number is as spelled, a string
+    /// is unescaped, and `None` is a string that is not Unicode text.
     pub fn other_identities(&self) -> impl ExactSizeIterator<Item = Option<Cow<'_, str>>> {
         self.other_values.iter().map(|value| {
             let bytes = value.span.of(&self.body);
-            // The whole body was checked to be UTF-8, and other_values begin and end at ASCII characters.
+            // The whole body is UTF-8, and values start and end with ASCII characters.
             employee_text(value.kind, std::str::from_utf8(bytes).ok()?)
         })
     }
 }
 
-/// How a record's values are introduced: for each member, all bytes between the previous value (or
-/// the begin of the record) and its own, such as `,"priority": `. Records of one source repeat them
-/// exactly, so that one comparison usually replaces reading and looking up a name.
+/// For each of a record's first members, the bytes before its value, such as `,"priority": `, and
+/// the member's role. The records of a source repeat these bytes exactly, so one comparison usually
+/// replaces parsing a name and looking it up.
 #[derive(Default)]
 struct RecordLayout([Option<(Prefix, MemberRole)>; 8]);
 
-/// Room for so many records is made beyond those that are expected.
+/// How many more records than expected memory is reserved for.
 const SPARE_RECORDS: usize = 64;
 
 struct Reader<'a> {
@@ -163,7 +110,7 @@ struct Reader<'a> {
     timestamps: TimestampRange,
     layout: RecordLayout,
     has_next: bool,
-    /// The document's own count, if it is a number.
+    /// The document's member `count`, if it is a number.
     count: Option<f64>,
 }
 
@@ -171,7 +118,7 @@ impl Reader<'_> {
     fn document(&mut self, scanner: &mut Scanner<'_>) -> Result<(), DecodeError> {
         let mut has_results = false;
         scanner.object("expected an object with `results`", |scanner, name| {
-            // Of members with the same name the last counts, but for `results`.
+            // The last of several members with the same name counts; a second `results` is a fault.
             match unescape(name).as_deref() {
                 Some("results") => {
                     if std::mem::replace(&mut has_results, true) {
@@ -204,7 +151,7 @@ impl Reader<'_> {
         self.has_next || self.count.is_some_and(|count| count > self.records.len() as f64)
     }
 
-    /// Reads the array of records. The scanner is passed by value, so that its position stays in a
+    /// Reads the array of records. The scanner is passed by value so that its position stays in a
     /// register.
     fn results<'a>(&mut self, mut scanner: Scanner<'a>) -> Result<Scanner<'a>, DecodeError> {
         scanner.expect(b'[', "`results` is no array")?;
@@ -216,7 +163,7 @@ impl Reader<'_> {
             let record = self.record(&mut scanner)?;
             self.timestamps.include(record.timestamp);
             if self.records.len() == self.records.capacity() {
-                self.make_room(scanner.position(), scanner.bytes().len());
+                self.reserve_records(scanner.position(), scanner.bytes().len());
             }
             self.records.push(record);
             scanner.skip_whitespace();
@@ -228,14 +175,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Makes room for the records to come, supposing that they are as long as those before.
+    /// Reserves memory for the remaining records, assuming the average length of those so far.
     #[cold]
-    fn make_room(&mut self, read: usize, all: usize) {
-        let expected = self.records.len() as f64 * (all - read) as f64 / read as f64;
+    fn reserve_records(&mut self, read_bytes: usize, body_bytes: usize) {
+        let remaining_bytes = (body_bytes - read_bytes) as f64;
+        let expected = self.records.len() as f64 * remaining_bytes / read_bytes as f64;
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "an estimate, less than the body's bytes"
+            reason = "an estimate that is less than the body's length"
         )]
         self.records.reserve_exact((expected * 1.02) as usize + SPARE_RECORDS);
     }
@@ -270,16 +218,16 @@ impl Reader<'_> {
         let mut identity_rank = usize::MAX;
         for index in 0.. {
             let role = match self.layout.0.get(index) {
-                Some(Some((lead, role))) if scanner.accept_prefix(lead) => *role,
+                Some(Some((prefix, role))) if scanner.accept_prefix(prefix) => *role,
                 _ if index > 0 && scanner.accept(b'}') => return Ok(()),
-                _ => match scanner.apart(|scanner| self.lead(scanner, index))? {
+                _ => match scanner.on_copy(|scanner| self.next_member(scanner, index))? {
                     Some(role) => role,
                     None => return Ok(()),
                 },
             };
-            // More whitespace than in the record whose layout is remembered.
+            // There may be more whitespace than in the record whose layout is remembered.
             scanner.skip_whitespace();
-            // Of members with the same name the last counts, as in most JSON readers.
+            // The last of several members with the same name counts, as in most JSON parsers.
             let value = match role.fixed {
                 Some(Member::Priority) => priority(scanner, record)?,
                 Some(Member::Timestamp) => timestamp(scanner, record)?,
@@ -303,10 +251,10 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads up to the value of a record's next member, and remembers the bytes before it for the
-    /// records to come; `None` when the record ends.
+    /// Reads up to the value of a record's next member, and remembers the bytes before the value in
+    /// the layout; `None` when the record ends.
     #[cold]
-    fn lead(
+    fn next_member(
         &mut self,
         scanner: &mut Scanner<'_>,
         index: usize,
@@ -329,9 +277,9 @@ impl Reader<'_> {
         let name = scanner.name()?;
         scanner.skip_whitespace();
         let role = unescape(name).map_or(MemberRole::default(), |name| self.fields.role(&name));
-        if let Some(known) = self.layout.0.get_mut(index) {
-            let lead = Prefix::new(&scanner.bytes()[start..scanner.position()]);
-            *known = lead.map(|lead| (lead, role));
+        if let Some(remembered) = self.layout.0.get_mut(index) {
+            let prefix = Prefix::new(&scanner.bytes()[start..scanner.position()]);
+            *remembered = prefix.map(|prefix| (prefix, role));
         }
         Ok(Some(role))
     }
@@ -361,10 +309,10 @@ impl Reader<'_> {
     }
 }
 
-/// Whether the text of an identity value has at most [`MAX_ID_BYTES`], though its spelling has more.
+/// Whether an identity value whose spelling is longer than [`MAX_ID_BYTES`] is not when unescaped.
 #[cold]
 fn is_short_when_unescaped(body: &[u8], value: Value) -> bool {
-    // An escape of six bytes, `\u0061`, stands for one byte at the least.
+    // The longest escape of a one-byte character, such as `\u0061`, has six bytes.
     const MAX_SPELLED_BYTES: usize = 6 * MAX_ID_BYTES;
     let spelled = value.start + 1..value.end - 1;
     value.kind == ValueKind::String
@@ -375,25 +323,25 @@ fn is_short_when_unescaped(body: &[u8], value: Value) -> bool {
             .is_some_and(|text| text.len() <= MAX_ID_BYTES)
 }
 
-/// Reads a member's value, and the priority that it names.
+/// Reads the value of `priority`.
 #[inline(always)]
 fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
-    const SPELLED: [Prefix; 4] = [
+    const SPELLINGS: [Prefix; 4] = [
         Prefix::new(b"\"low\"").unwrap(),
         Prefix::new(b"\"medium\"").unwrap(),
         Prefix::new(b"\"high\"").unwrap(),
         Prefix::new(b"\"critical\"").unwrap(),
     ];
     let start = scanner.position();
-    // The names differ in three bits of their first letter, so that one comparison is enough instead
-    // of four that no processor can predict.
+    // The low three bits of the first letter tell the names apart, so one comparison replaces four
+    // that branch prediction cannot help with.
     let likely = match scanner.bytes().get(start + 1).copied().unwrap_or_default() & 7 {
         0 => Priority::High,
         3 => Priority::Critical,
         4 => Priority::Low,
         _ => Priority::Medium,
     };
-    if scanner.accept_prefix(&SPELLED[likely as usize]) {
+    if scanner.accept_prefix(&SPELLINGS[likely as usize]) {
         record.priority = likely as u8;
         return Ok(Value { kind: ValueKind::String, start, end: scanner.position() });
     }
@@ -408,15 +356,19 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
     Ok(value)
 }
 
-/// Reads a member's value, and the time that it states.
+/// Reads the value of `timestamp`.
 #[inline(always)]
 fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
     if !matches!(scanner.peek(), b'-' | b'0'..=b'9') {
         record.timestamp = f64::NAN;
         return scanner.value(3);
     }
-    let Number { start, whole, places, end, plain } = scanner.number()?;
-    let seconds = if plain { swar::decimal(scanner.bytes(), start, whole, places) } else { None };
+    let Number { start, integer_digits, fraction_digits, end, is_plain } = scanner.number()?;
+    let seconds = if is_plain {
+        swar::decimal(scanner.bytes(), start, integer_digits, fraction_digits)
+    } else {
+        None
+    };
     let seconds = match seconds {
         Some(seconds) => seconds,
         None => scanner.text(start, end)?.parse().unwrap_or(f64::NAN),

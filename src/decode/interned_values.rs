@@ -9,14 +9,14 @@ use super::offset;
 use super::record::Span;
 use super::scanner::ValueKind;
 
-/// A distinct value, by the span of its first occurrence.
+/// A distinct value: the span of its first occurrence.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InternedValue {
     pub(super) span: Span,
     pub(super) kind: ValueKind,
 }
 
-/// The distinct values so far, compared by their bytes.
+/// The distinct values so far. Values are the same if their bytes are.
 #[derive(Default)]
 pub(super) struct InternedValues {
     list: Vec<InternedValue>,
@@ -25,7 +25,7 @@ pub(super) struct InternedValues {
 }
 
 impl InternedValues {
-    /// The index of the value that stands in the body from `start` to `end`; adds it if it is new.
+    /// The index of the value between `start` and `end` of the body; adds the value if it is new.
     #[inline]
     pub(super) fn intern(&mut self, body: &[u8], kind: ValueKind, start: usize, end: usize) -> u32 {
         let Self { list, index, hasher } = self;

@@ -1,10 +1,12 @@
-//! Bytes → records: spans of the body, and the three values that the join needs.
+//! Decodes bodies into records: spans of the body, and the three values that the join needs.
 //!
 //! A body is accepted whole or not at all: it must be valid UTF-8 and one strict JSON document
 //! (RFC 8259) of bounded depth and of the expected shape. Nothing of it is copied.
 
+mod fields;
 mod incidents;
 mod interned_values;
+mod members;
 mod record;
 mod scanner;
 mod swar;
@@ -14,19 +16,21 @@ mod window;
 use std::borrow::Cow;
 use std::fmt;
 
-pub use incidents::{Incidents, Member, SourceFields};
+pub use fields::{Member, SourceFields};
+pub use incidents::Incidents;
+pub use members::{members, unescape};
 pub use record::{IdentityValue, MAX_ID_BYTES, Priority, Record, RecordFault, Span};
 use scanner::Scanner;
-pub use scanner::{MAX_DEPTH, ValueKind, members, unescape};
+pub use scanner::{MAX_DEPTH, ValueKind};
 pub(crate) use swar::small_number;
 pub use timestamp_range::TimestampRange;
 
-/// Why a body was refused. It quotes nothing of the body.
+/// Why a body was refused. It quotes nothing from the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct DecodeError {
-    /// The byte at which the fault was seen.
+    /// The offset of the byte at which the fault was detected.
     pub offset: usize,
-    /// What was wrong there.
+    /// What is wrong there.
     pub fault: &'static str,
 }
 
@@ -38,10 +42,11 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// A byte order mark, which a parser may ignore at the begin of a JSON text (RFC 8259, section 8.1).
+/// A byte order mark, which a parser may ignore at the start of a JSON text (RFC 8259, section
+/// 8.1).
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// Reads a body as one strict JSON document, whose shape `read` knows.
+/// Decodes a body that is one strict JSON document; `read` reads the document's value.
 fn document<T>(
     body: &[u8],
     read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>,
@@ -54,20 +59,20 @@ fn document<T>(
     scanner.accept_bytes(BYTE_ORDER_MARK);
     scanner.skip_whitespace();
     let read = read(&mut scanner).and_then(|read| scanner.end().map(|()| read));
-    // Most bodies are all ASCII, and need no pass of its own to see that they are UTF-8.
+    // ASCII is UTF-8, so most bodies need no second pass.
     if read.is_err() || !scanner.is_ascii() {
         utf8(body)?;
     }
     read
 }
 
-/// Reads a body as one JSON object, and gives each member to `member`: the raw name between the
-/// quotes, and the value's kind and text.
+/// Decodes a body that is one JSON object, and calls `member` with each member's name (as spelled
+/// between the quotes), the kind of its value, and the value's text.
 ///
 /// # Errors
 ///
-/// When the body is not UTF-8, not one JSON document of at most [`MAX_DEPTH`] levels, or no object;
-/// `expected` says what it should be.
+/// When the body is not UTF-8, not one JSON document of at most [`MAX_DEPTH`] levels, or not an
+/// object; `expected` is the fault in the last case.
 pub(crate) fn read_object(
     body: &[u8],
     expected: &'static str,
@@ -82,7 +87,7 @@ pub(crate) fn read_object(
     })
 }
 
-/// A position as 32 bits; [`document`] refuses bodies in which one would not fit.
+/// A position or index in 32 bits; [`document`] refuses bodies in which one would not fit.
 #[inline]
 pub(crate) fn offset(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
@@ -95,9 +100,8 @@ fn utf8(body: &[u8]) -> Result<(), DecodeError> {
     }
 }
 
-/// The text of a scalar that can name an employee: a number as it is spelled, or a string
-/// unescaped. `None` for other scalars, and for strings that are no Unicode text (a lone
-/// surrogate).
+/// The text of a value that can name an employee: a number as spelled, or a string unescaped.
+/// `None` for values of other kinds, and for strings that are not Unicode text (a lone surrogate).
 pub(crate) fn employee_text(kind: ValueKind, raw: &str) -> Option<Cow<'_, str>> {
     match kind {
         ValueKind::Number => Some(Cow::Borrowed(raw)),

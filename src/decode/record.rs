@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-/// An employee id has at most so many bytes (UTF-8, unescaped). A longer value is no identity, since
+/// The longest employee id, in bytes (UTF-8, unescaped). A longer value names nobody, because
 /// answers repeat the id with every record of the employee.
 pub const MAX_ID_BYTES: usize = 256;
 
@@ -34,35 +34,36 @@ impl Priority {
         }
     }
 
-    /// The priority of that name; names are exact.
+    /// The priority with this name; names are case-sensitive.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|priority| priority.as_str() == name)
     }
 }
 
-/// Why a record cannot be attributed to an employee, as far as the record alone tells.
+/// Why a record cannot be attributed to an employee, apart from an address that is not in the
+/// table.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum RecordFault {
-    /// It is no JSON object.
+    /// It is not a JSON object.
     NotAnObject,
-    /// None of the source's identity fields is present, or the first that is holds no number or
-    /// string, or one that is longer than [`MAX_ID_BYTES`].
+    /// None of the source's identity fields is present, or the first that is present is neither a
+    /// number nor a string, or is longer than [`MAX_ID_BYTES`].
     MissingIdentity,
     /// `priority` is absent or none of the four.
     InvalidPriority,
-    /// `timestamp` is absent, no number, or not finite.
+    /// `timestamp` is absent, not a number, or not finite.
     InvalidTimestamp,
 }
 
-/// One element of `results`: where it stands, and what the join needs of it.
+/// One element of `results`: its position in the body, and the values that the join needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     /// Seconds since the epoch; NaN when invalid.
     pub(super) timestamp: f64,
     pub(super) start: u32,
     pub(super) length: u32,
-    /// The number, the address, or the index among the batch's other values, as `flags` say.
+    /// The number, the address, or the index among the batch's other values; `flags` say which.
     pub(super) identity: u32,
     /// 0–3, or [`NO_PRIORITY`].
     pub(super) priority: u8,
@@ -84,7 +85,7 @@ pub(super) const IDENTITY_OTHER: u8 = 8 | 16;
 pub enum IdentityValue {
     /// A whole number of up to eight digits without leading zeros, as number or as string.
     Number(u32),
-    /// A string that spells an IPv4 address.
+    /// A string that is an IPv4 address.
     V4(Ipv4Addr),
     /// Any other value, by its index in [`super::Incidents::other_identities`].
     Other(usize),
@@ -133,7 +134,7 @@ impl Record {
         self.flags & HAS_EMPLOYEE_ID != 0
     }
 
-    /// Its fault before identities are looked up, the identity's before the values'.
+    /// Why its identity cannot be looked up. This fault has precedence over [`Self::value_fault`].
     #[must_use]
     pub fn identity_fault(&self) -> Option<RecordFault> {
         if !self.is_object() {
@@ -145,7 +146,7 @@ impl Record {
         }
     }
 
-    /// Its fault in the values by which incidents are grouped and ordered.
+    /// What is wrong with its priority or timestamp, by which incidents are grouped and ordered.
     #[must_use]
     pub fn value_fault(&self) -> Option<RecordFault> {
         if self.priority == NO_PRIORITY {
@@ -157,15 +158,15 @@ impl Record {
         }
     }
 
-    /// Where its text stands in the batch's body.
+    /// Its position in the batch's body.
     #[must_use]
     #[inline]
     pub fn span(&self) -> Span {
         Span { start: self.start, length: self.length }
     }
 
-    /// Where its members stand in the batch's body: all that follows the opening brace of an object,
-    /// the closing brace included.
+    /// The position of its members in the batch's body: everything after the opening brace of the
+    /// object, the closing brace included.
     #[must_use]
     #[inline]
     pub fn members_span(&self) -> Span {
@@ -183,7 +184,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// Its bytes of the body.
+    /// The bytes of `body` in this span.
     #[must_use]
     #[inline]
     pub fn of(self, body: &[u8]) -> &[u8] {

@@ -1,12 +1,10 @@
-//! A strict JSON scanner (RFC 8259) that finds where values begin and end without building them.
+//! A strict JSON scanner (RFC 8259), which finds where values begin and end without building them.
 //!
-//! It does not recurse, so that depth is bounded by [`MAX_DEPTH`] and not by the stack.
+//! It does not recurse, so [`MAX_DEPTH`] bounds the nesting and the stack does not.
 #![expect(
     clippy::inline_always,
     reason = "called for every record; without inlining they cost a tenth of the throughput"
 )]
-
-use std::borrow::Cow;
 
 use wide::u8x16;
 
@@ -23,7 +21,7 @@ pub enum ValueKind {
     Number,
     /// A string; its span includes the quotes.
     String,
-    /// Null, a boolean, an array or an object: nothing the gateway reads a meaning into.
+    /// Null, a boolean, an array or an object; the gateway does not interpret these.
     Other,
 }
 
@@ -35,34 +33,34 @@ pub(super) struct Value {
     pub(super) end: usize,
 }
 
-/// A number's bounds in the body, and what its digits are.
+/// A number's bounds in the body, and the lengths of its parts.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Number {
     pub(super) start: usize,
-    /// How many digits stand before the point.
-    pub(super) whole: usize,
-    /// How many digits stand after it.
-    pub(super) places: usize,
+    /// How many digits are before the decimal point.
+    pub(super) integer_digits: usize,
+    /// How many digits are after it.
+    pub(super) fraction_digits: usize,
     pub(super) end: usize,
     /// Whether it has neither sign nor exponent.
-    pub(super) plain: bool,
+    pub(super) is_plain: bool,
 }
 
 /// A position in a body.
 ///
 /// The methods that every record needs are inlined, and rare ones work on a copy
-/// ([`Scanner::apart`]). So the compiler can keep the position in a register.
+/// ([`Scanner::on_copy`]), so that the compiler can keep the position in a register.
 #[derive(Clone, Copy)]
 pub(super) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
-    /// The bitwise OR of all bytes of strings: ASCII exactly if all of them are.
-    seen: u8x16,
+    /// The bitwise OR of all windows in which strings were read; ASCII if every byte in them is.
+    string_bytes: u8x16,
 }
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, position: 0, seen: u8x16::ZERO }
+        Self { bytes, position: 0, string_bytes: u8x16::ZERO }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -73,16 +71,16 @@ impl<'a> Scanner<'a> {
         self.bytes
     }
 
-    /// The text between two bounds of values; a fault where it is not UTF-8.
+    /// The text between two positions; a fault if it is not UTF-8.
     #[inline(always)]
     pub(super) fn text(&self, start: usize, end: usize) -> Result<&'a str, DecodeError> {
         std::str::from_utf8(&self.bytes[start..end])
             .map_err(|_| DecodeError { offset: start, fault: "invalid UTF-8" })
     }
 
-    /// Whether all strings are known to be ASCII; they may be even when this is false.
+    /// Whether all strings are known to be ASCII. May be false although they are.
     pub(super) fn is_ascii(&self) -> bool {
-        self.seen.to_array().is_ascii()
+        self.string_bytes.to_array().is_ascii()
     }
 
     #[inline(always)]
@@ -92,19 +90,19 @@ impl<'a> Scanner<'a> {
         Err(DecodeError { offset: self.position, fault })
     }
 
-    /// Runs a rare step on a copy of the scanner.
+    /// Runs a rare step on a copy of the scanner, and adopts the copy if the step succeeds.
     #[inline(always)]
-    pub(super) fn apart<T>(
+    pub(super) fn on_copy<T>(
         &mut self,
         step: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
         let mut copy = *self;
-        let taken = step(&mut copy)?;
+        let result = step(&mut copy)?;
         *self = copy;
-        Ok(taken)
+        Ok(result)
     }
 
-    /// The next byte; 0, which no rule accepts, at the end.
+    /// The next byte; at the end 0, which is not valid anywhere in JSON.
     #[inline(always)]
     pub(super) fn peek(&self) -> u8 {
         self.bytes.get(self.position).copied().unwrap_or(0)
@@ -117,7 +115,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Consumes `byte` when it is next.
+    /// Consumes `byte` if it is next.
     #[inline(always)]
     pub(super) fn accept(&mut self, byte: u8) -> bool {
         let found = self.peek() == byte;
@@ -125,7 +123,7 @@ impl<'a> Scanner<'a> {
         found
     }
 
-    /// Consumes `bytes` when they are next.
+    /// Consumes `bytes` if they are next.
     pub(super) fn accept_bytes(&mut self, bytes: &[u8]) {
         if self.bytes[self.position..].starts_with(bytes) {
             self.position += bytes.len();
@@ -137,7 +135,7 @@ impl<'a> Scanner<'a> {
         if self.accept(byte) { Ok(()) } else { self.fault(fault) }
     }
 
-    /// A fault when anything but whitespace follows the document.
+    /// A fault if anything but whitespace is left.
     pub(super) fn end(&mut self) -> Result<(), DecodeError> {
         self.skip_whitespace();
         if self.position == self.bytes.len() {
@@ -147,8 +145,9 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An object, from its opening brace on. `member` is given the raw name of each member, and must
-    /// read its value. `expected` is the fault when there is no object.
+    /// Reads an object from its opening brace on. `member` is called with each member's name as
+    /// spelled, and must read its value. `expected` is the fault if the next value is not an
+    /// object.
     pub(super) fn object(
         &mut self,
         expected: &'static str,
@@ -172,7 +171,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A member's name and the colon after it: the raw text between the quotes.
+    /// Reads a member's name and the colon after it; returns the name as spelled between the
+    /// quotes.
     #[inline]
     pub(super) fn name(&mut self) -> Result<&'a str, DecodeError> {
         if self.peek() != b'"' {
@@ -191,7 +191,7 @@ impl<'a> Scanner<'a> {
         Window::of(self.bytes, self.position)
     }
 
-    /// Consumes the prefix when it is next.
+    /// Consumes the prefix if it is next.
     #[inline(always)]
     pub(super) fn accept_prefix(&mut self, prefix: &Prefix) -> bool {
         let length = prefix.matches(self.bytes, self.position);
@@ -213,7 +213,7 @@ impl<'a> Scanner<'a> {
                 ValueKind::Number
             }
             _ => {
-                self.apart(|scanner| scanner.other(depth))?;
+                self.on_copy(|scanner| scanner.other(depth))?;
                 ValueKind::Other
             }
         };
@@ -226,7 +226,7 @@ impl<'a> Scanner<'a> {
         self.position += 1;
         loop {
             let window = self.window();
-            self.seen |= window.bytes();
+            self.string_bytes |= window.bytes();
             let run = window.plain_run();
             self.position += run;
             if run == WIDTH {
@@ -237,7 +237,7 @@ impl<'a> Scanner<'a> {
                     self.position += 1;
                     return Ok(());
                 }
-                b'\\' => self.apart(Self::escape)?,
+                b'\\' => self.on_copy(Self::escape)?,
                 _ => return self.fault("a control character in a string"),
             }
         }
@@ -281,22 +281,22 @@ impl<'a> Scanner<'a> {
     #[inline(always)]
     pub(super) fn number(&mut self) -> Result<Number, DecodeError> {
         let start = self.position;
-        let mut plain = !self.accept(b'-');
-        let leading_zero = self.peek() == b'0';
-        let whole = self.digits()?;
-        if leading_zero && whole > 1 {
+        let mut is_plain = !self.accept(b'-');
+        let has_leading_zero = self.peek() == b'0';
+        let integer_digits = self.digits()?;
+        if has_leading_zero && integer_digits > 1 {
             return self.fault("an invalid number");
         }
-        let places = if self.accept(b'.') { self.digits()? } else { 0 };
+        let fraction_digits = if self.accept(b'.') { self.digits()? } else { 0 };
         if matches!(self.peek(), b'e' | b'E') {
-            plain = false;
+            is_plain = false;
             self.position += 1;
             if matches!(self.peek(), b'+' | b'-') {
                 self.position += 1;
             }
             self.digits()?;
         }
-        Ok(Number { start, whole, places, end: self.position, plain })
+        Ok(Number { start, integer_digits, fraction_digits, end: self.position, is_plain })
     }
 
     fn literal(&mut self, literal: &'static str) -> Result<(), DecodeError> {
@@ -319,8 +319,8 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads an array or an object with everything in it. What is open is kept as a stack of bits: 1
-    /// for an object, 0 for an array.
+    /// Reads an array or an object with everything in it. A stack of bits holds the containers that
+    /// are open: 1 for an object, 0 for an array.
     fn container(&mut self, depth: usize) -> Result<(), DecodeError> {
         let mut objects = [0_u64; MAX_DEPTH / 64];
         let mut open = 0;
@@ -331,9 +331,9 @@ impl<'a> Scanner<'a> {
                     if depth + open >= MAX_DEPTH {
                         return self.fault("arrays and objects nest too deep");
                     }
-                    let object = opening == b'{';
+                    let is_object = opening == b'{';
                     let (word, bit) = (open / 64, 1 << (open % 64));
-                    if object {
+                    if is_object {
                         objects[word] |= bit;
                     } else {
                         objects[word] &= !bit;
@@ -341,8 +341,8 @@ impl<'a> Scanner<'a> {
                     open += 1;
                     self.position += 1;
                     self.skip_whitespace();
-                    if self.peek() != if object { b'}' } else { b']' } {
-                        if object {
+                    if self.peek() != if is_object { b'}' } else { b']' } {
+                        if is_object {
                             self.name()?;
                             self.skip_whitespace();
                         }
@@ -353,21 +353,21 @@ impl<'a> Scanner<'a> {
                 b'-' | b'0'..=b'9' => drop(self.number()?),
                 _ => self.other(depth)?,
             }
-            // A value or an empty container ends here. Close containers until a comma introduces the
-            // next value.
+            // A value or an empty container ends here. Close containers until a comma introduces
+            // the next value.
             loop {
-                let object = objects[(open - 1) / 64] & (1 << ((open - 1) % 64)) != 0;
+                let is_object = objects[(open - 1) / 64] & (1 << ((open - 1) % 64)) != 0;
                 self.skip_whitespace();
                 if self.accept(b',') {
                     self.skip_whitespace();
-                    if object {
+                    if is_object {
                         self.name()?;
                         self.skip_whitespace();
                     }
                     break;
                 }
                 self.expect(
-                    if object { b'}' } else { b']' },
+                    if is_object { b'}' } else { b']' },
                     "expected a comma or a closing bracket",
                 )?;
                 open -= 1;
@@ -377,36 +377,4 @@ impl<'a> Scanner<'a> {
             }
         }
     }
-}
-
-/// The text that a JSON string stands for, given what is between its quotes; `None` when it has a
-/// lone surrogate.
-#[must_use]
-pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
-    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(raw));
-    }
-    // The scanner accepted the string, so a lone surrogate is the only possible failure.
-    serde_json::from_str::<String>(&format!("\"{raw}\"")).ok().map(Cow::Owned)
-}
-
-/// The members of an object that the decoder accepted; `record` is all that follows its opening
-/// brace. Each has its name, unescaped (`None` for a name that is not Unicode text), and the bytes
-/// from the name's opening quote to the end of the value.
-pub fn members(record: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u8])> {
-    let mut scanner = Scanner::new(record);
-    let mut more = true;
-    std::iter::from_fn(move || {
-        scanner.skip_whitespace();
-        if !more || scanner.peek() == b'}' {
-            return None;
-        }
-        let start = scanner.position();
-        let name = scanner.name().ok()?;
-        scanner.skip_whitespace();
-        let value = scanner.value(1).ok()?;
-        scanner.skip_whitespace();
-        more = scanner.accept(b',');
-        Some((unescape(name), &record[start..value.end]))
-    })
 }

@@ -1,7 +1,7 @@
-//! Parsing short texts eight or sixteen bytes at a time (SIMD within a register): small numbers and
-//! IPv4 addresses.
+//! Parses small numbers, decimals and IPv4 addresses eight or sixteen bytes at a time (SIMD within
+//! a register).
 //!
-//! The functions on a body read a window that begins at the text and may reach beyond it.
+//! Functions that take a body read a window of fixed size, which may reach beyond the text's end.
 
 use super::window::Window;
 
@@ -12,20 +12,21 @@ fn window<const N: usize>(body: &[u8], start: usize) -> Option<[u8; N]> {
     body.get(start..start + N)?.try_into().ok()
 }
 
-/// The values of the first `count` (1–8) bytes as digits, moved to the end, with zeros before them.
+/// The first `count` (1–8) bytes as digit values, right-aligned, with zeros before them.
 #[inline]
 fn digits(bytes: [u8; 8], count: usize) -> u64 {
     (u64::from_le_bytes(bytes) ^ (LOW * 0x30)) << (64 - 8 * count)
 }
 
-/// Whether all eight values are digits.
+/// Whether all eight values are at most 9.
 #[inline]
 fn are_digits(digits: u64) -> bool {
     // Adding 0x76 to a value above 9 sets its high bit, unless that is set already.
     (digits.wrapping_add(LOW * 0x76) | digits) & HIGH == 0
 }
 
-/// The number that eight digits spell, the first in the lowest byte: by pairs, by fours, then all.
+/// The number that eight digit values make, the first in the lowest byte. Combines pairs of digits,
+/// then pairs of pairs, then the two halves.
 #[inline]
 fn combine(digits: u64) -> u64 {
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
@@ -33,7 +34,7 @@ fn combine(digits: u64) -> u64 {
     fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
 }
 
-/// The number that 1–16 digits at `start` make.
+/// The number that the `count` (1–16) digits at `start` make.
 #[inline]
 fn number(body: &[u8], start: usize, count: usize) -> Option<u64> {
     let short = |start, count| Some(combine(digits(window(body, start)?, count)));
@@ -44,8 +45,8 @@ fn number(body: &[u8], start: usize, count: usize) -> Option<u64> {
     }
 }
 
-/// The number that a text of up to eight digits spells, without leading zeros: `first` are its bytes
-/// and what follows them.
+/// The number of a text of `count` bytes, if these are one to eight digits without leading zeros.
+/// `first` are the text's bytes and those that follow.
 #[inline]
 fn small_number_of(first: [u8; 8], count: usize) -> Option<u32> {
     if !(1..=8).contains(&count) || (first[0] == b'0' && count > 1) {
@@ -55,8 +56,7 @@ fn small_number_of(first: [u8; 8], count: usize) -> Option<u32> {
     if are_digits(digits) { u32::try_from(combine(digits)).ok() } else { None }
 }
 
-/// The number that an id is, if it is a small one: digits without sign or leading zeros, eight at
-/// the most.
+/// The number of a text, if this is one to eight digits without leading zeros.
 #[must_use]
 pub(crate) fn small_number(text: &[u8]) -> Option<u32> {
     let mut first = [0; 8];
@@ -64,7 +64,7 @@ pub(crate) fn small_number(text: &[u8]) -> Option<u32> {
     small_number_of(first, text.len())
 }
 
-/// The same, of a text within a body.
+/// [`small_number`] of a text within a body.
 #[inline]
 pub(super) fn small_number_at(body: &[u8], start: usize, end: usize) -> Option<u32> {
     match window(body, start) {
@@ -74,32 +74,32 @@ pub(super) fn small_number_at(body: &[u8], start: usize, end: usize) -> Option<u
 }
 
 /// An IPv4 address in strict dotted decimal form (RFC 6943, section 3.1.1), as 32 bits. `None` for
-/// other texts, and near the body's end, where there is no whole window.
+/// other texts, and within 19 bytes of the body's end, where the window would not fit.
 #[inline]
 pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     let length = end - start;
     if !(7..=15).contains(&length) {
         return None;
     }
-    // Four bytes are read of each octet, which begins among the text's first sixteen.
+    // Four bytes are read from the start of each octet, which is among the first sixteen.
     let text: [u8; 19] = window(body, start)?;
     let window = Window::of(&text, 0);
     let within = (1 << length) - 1;
     let (digits, dots) = (window.digits() & within, window.positions(b'.') & within);
-    // A leading zero would make an octet octal to some readers: one at the beginning or after a
-    // dot, before a digit.
+    // Some parsers read an octet with a leading zero as octal. A leading zero is at the start or
+    // after a dot, and before another digit.
     let leading_zeros = window.positions(b'0') & (dots << 1 | 1) & digits >> 1;
     if digits | dots != within || leading_zeros != 0 || dots.count_ones() != 3 {
         return None;
     }
-    // A dot is supposed at the text's end, so that all four octets end with one.
+    // As if a dot followed the text, so that all four octets end with one.
     let (mut ends, mut begin, mut address, mut valid) = (dots | 1 << length, 0, 0, true);
     for _ in 0..4 {
         let end = ends.trailing_zeros();
         ends &= ends - 1;
         let count = end - begin;
         valid &= (1..=3).contains(&count);
-        // The octet's digits, moved to the end, with zeros before them.
+        // The octet's digit values, right-aligned, with zeros before them.
         let first = begin as usize % 16;
         let octet =
             u32::from_le_bytes([text[first], text[first + 1], text[first + 2], text[first + 3]]);
@@ -112,17 +112,23 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     valid.then_some(address)
 }
 
-/// The nearest `f64` to a decimal such as `1629939474.1346128` that has neither sign nor exponent:
-/// `whole` (up to 15) digits before the point, which make no less than the power of ten of the
-/// `places` after it.
+/// The nearest `f64` to a decimal such as `1629939474.1346128`, which has neither sign nor
+/// exponent. `None` unless it has at most 15 digits before the point, and the integer part is at
+/// least 10^`fraction_digits`.
 ///
-/// The sum rounds as the decimal would, though the quotient may be off by 2^-54: with 2^e the
-/// greatest power of two in the decimal, what is half-way between two floats is a multiple of
-/// 2^(e-53), from which the decimal, a multiple of 10^-places, differs by at least 10^-places ×
-/// 2^(e-53), or not at all, and then the quotient is exact. That is more than 2^-54, since
-/// 10^places is less than 2^(e+1).
+/// The result is integer + fraction / 10^f, with f = `fraction_digits`. The quotient may be off by
+/// 2^-54, and yet the sum rounds as the exact decimal would. Let 2^e be the greatest power of two
+/// that is not above the decimal. Midpoints between two floats are then multiples of 2^(e-53), and
+/// the decimal is a multiple of 10^-f. If the decimal is such a midpoint, the quotient is exact.
+/// Otherwise it differs from the midpoint by at least 10^-f × 2^(e-53), which is more than 2^-54,
+/// since 10^f is less than 2^(e+1).
 #[inline]
-pub(super) fn decimal(body: &[u8], start: usize, whole: usize, places: usize) -> Option<f64> {
+pub(super) fn decimal(
+    body: &[u8],
+    start: usize,
+    integer_digits: usize,
+    fraction_digits: usize,
+) -> Option<f64> {
     const POWERS: [u64; 15] = {
         let mut powers = [1; 15];
         let mut index = 1;
@@ -132,15 +138,19 @@ pub(super) fn decimal(body: &[u8], start: usize, whole: usize, places: usize) ->
         }
         powers
     };
-    if whole > 15 {
+    if integer_digits > 15 {
         return None;
     }
-    let seconds = number(body, start, whole)?;
-    let power = *POWERS.get(places)?;
+    let seconds = number(body, start, integer_digits)?;
+    let power = *POWERS.get(fraction_digits)?;
     if seconds < power {
         return None;
     }
-    let fraction = if places > 0 { number(body, start + whole + 1, places)? } else { 0 };
+    let fraction = if fraction_digits > 0 {
+        number(body, start + integer_digits + 1, fraction_digits)?
+    } else {
+        0
+    };
     #[allow(clippy::cast_precision_loss, reason = "all of them are less than 2^53")]
     Some(seconds as f64 + fraction as f64 / power as f64)
 }
@@ -153,7 +163,7 @@ mod tests {
 
     use super::*;
 
-    /// The same, of a text whose point has to be found first.
+    /// `super::decimal` of a text whose decimal point has to be found first.
     fn decimal(body: &[u8], start: usize, end: usize) -> Option<f64> {
         let text = &body[start..end];
         let whole = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
@@ -164,8 +174,8 @@ mod tests {
         if plain { super::decimal(body, start, whole, places) } else { None }
     }
 
-    /// The text in the middle of a body, so that there is a window.
-    fn with<T>(text: &str, read: impl Fn(&[u8], usize, usize) -> Option<T>) -> Option<T> {
+    /// Parses the text in the middle of a body, so that the window fits.
+    fn parse_in_body<T>(text: &str, read: impl Fn(&[u8], usize, usize) -> Option<T>) -> Option<T> {
         let body = format!("\"{text}\",\"0123456789.123456789\"");
         read(body.as_bytes(), 1, 1 + text.len())
     }
@@ -177,21 +187,21 @@ mod tests {
         fn addresses_are_read_as_the_standard_library_does(
             text in "[0-9]{1,3}(\\.[0-9]{1,3}){3}|[0-9]{1,4}(\\.[0-9]{1,4}){2,4}|[0-9.]{0,16}|[0-9a-f.:/]{2,9}",
         ) {
-            prop_assert_eq!(with(&text, v4).map(Ipv4Addr::from_bits), text.parse().ok(), "{}", text);
+            prop_assert_eq!(parse_in_body(&text, v4).map(Ipv4Addr::from_bits), text.parse().ok(), "{}", text);
         }
 
         #[test]
         fn a_small_number_is_the_same_wherever_it_stands(text in "[0-9]{0,10}|-?[0-9a:/]{1,5}") {
             let number: Option<u32> = text.parse().ok().filter(|number: &u32| number.to_string() == text);
             let number = number.filter(|number| *number < 100_000_000);
-            prop_assert_eq!(with(&text, small_number_at), number);
+            prop_assert_eq!(parse_in_body(&text, small_number_at), number);
             prop_assert_eq!(small_number(text.as_bytes()), number);
             prop_assert_eq!(small_number_at(text.as_bytes(), 0, text.len()), number);
         }
 
         #[test]
         fn decimals_are_the_nearest_floats(text in "[1-9][0-9]{0,15}(\\.[0-9]{1,9})?|[0-9]{1,10}\\.[0-9]{7}|[1-9]{1,6}\\.[05]{1,13}") {
-            if let Some(seconds) = with(&text, decimal) {
+            if let Some(seconds) = parse_in_body(&text, decimal) {
                 prop_assert_eq!(seconds.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
             }
         }
@@ -202,7 +212,7 @@ mod tests {
             let middle = f64::midpoint(low, high);
             let rounded = (0..15).map(|places| format!("{middle:.places$}"));
             for text in rounded.chain([low, middle, high].map(|exact| exact.to_string())) {
-                if let Some(seconds) = with(&text, decimal) {
+                if let Some(seconds) = parse_in_body(&text, decimal) {
                     prop_assert_eq!(seconds.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
                 }
             }
@@ -210,8 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn what_could_be_rounded_twice_is_left_to_the_usual_way() {
-        // Among them some that lie half-way between two floats.
+    fn a_decimal_that_could_be_rounded_twice_is_not_parsed_here() {
+        // Some of these are half-way between two floats.
         for text in [
             "1629939474.1346128",
             "10.5",
@@ -222,7 +232,7 @@ mod tests {
             "562949953421312.1875",
             "33554432.0000001",
         ] {
-            assert_eq!(with(text, decimal), Some(text.parse().unwrap()), "{text}");
+            assert_eq!(parse_in_body(text, decimal), Some(text.parse().unwrap()), "{text}");
         }
         for text in [
             "9.25",
@@ -235,7 +245,7 @@ mod tests {
             "4503599627370497.5",
             ".5",
         ] {
-            assert_eq!(with(text, decimal), None, "{text}");
+            assert_eq!(parse_in_body(text, decimal), None, "{text}");
         }
     }
 }

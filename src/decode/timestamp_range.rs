@@ -1,11 +1,11 @@
-//! The period of a batch's records.
+//! The range of a batch's timestamps.
 
 /// The earliest and the latest valid timestamp of a batch, in seconds since the epoch.
 #[derive(Clone, Copy, Debug)]
 pub struct TimestampRange {
-    /// The earliest; infinity where there is none.
+    /// The earliest; infinity if there is none.
     pub earliest: f64,
-    /// The latest; negative infinity where there is none.
+    /// The latest; negative infinity if there is none.
     pub latest: f64,
 }
 

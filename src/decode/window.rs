@@ -1,13 +1,12 @@
-//! Sixteen bytes of a body at once (SIMD): how long a run of one kind of byte is, and whether known
-//! bytes come next.
+//! Classifies and compares sixteen bytes of a body at once (SIMD).
 #![expect(clippy::inline_always, reason = "a few instructions each, needed for every record")]
 
 use wide::u8x16;
 
-/// How many bytes a window has.
+/// The bytes of a window.
 pub(super) const WIDTH: usize = 16;
 
-/// Sixteen bytes of a body; beyond the body's end they are zero, which JSON text never contains.
+/// Sixteen bytes of a body. Those beyond the body's end are zero, which JSON text never contains.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window(u8x16);
 
@@ -20,7 +19,7 @@ impl Window {
         }
     }
 
-    /// Returns a number and not a window, since a window would be returned in memory.
+    /// Returns a number, which fits into registers; a window would be returned in memory.
     #[cold]
     fn at_end(body: &[u8], start: usize) -> u128 {
         let mut bytes = [0; WIDTH];
@@ -34,7 +33,7 @@ impl Window {
         self.0
     }
 
-    /// How many bytes come before the first quote, backslash or control character.
+    /// The number of bytes before the first quote, backslash or control character.
     #[inline(always)]
     pub(super) fn plain_run(self) -> usize {
         let bytes = self.0;
@@ -44,32 +43,31 @@ impl Window {
         (stops.to_bitmask() | 1 << WIDTH).trailing_zeros() as usize
     }
 
-    /// How many digits it begins with.
+    /// The number of digits before the first other byte.
     #[inline(always)]
     pub(super) fn digit_run(self) -> usize {
         (!self.digits()).trailing_zeros() as usize
     }
 
-    /// A bit for each byte that is a digit, the lowest for the first one.
+    /// A mask of the bytes that are digits; the lowest bit is the first byte's.
     #[inline(always)]
     pub(super) fn digits(self) -> u32 {
         let values = self.0 - u8x16::splat(b'0');
         values.simd_eq(values.min(u8x16::splat(9))).to_bitmask()
     }
 
-    /// A bit for each byte that equals `byte`, the lowest for the first one.
+    /// A mask of the bytes that equal `byte`; the lowest bit is the first byte's.
     #[inline(always)]
     pub(super) fn positions(self, byte: u8) -> u32 {
         self.0.simd_eq(u8x16::splat(byte)).to_bitmask()
     }
 }
 
-/// A text of at most 32 bytes, prepared so that comparing it takes a few instructions whatever its
-/// length.
+/// A text of at most 32 bytes, prepared so that a comparison takes a few instructions.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prefix {
     halves: [u8x16; 2],
-    /// A bit for each byte beyond the text.
+    /// Masks of the bytes beyond the text's end.
     beyond: [u32; 2],
     length: usize,
 }
@@ -93,7 +91,7 @@ impl Prefix {
         Some(Self { halves: [u8x16::new(first), u8x16::new(second)], beyond, length: text.len() })
     }
 
-    /// The text's length, if it stands in the body at `start`.
+    /// The text's length, if the body has the text at `start`.
     #[inline(always)]
     pub(super) fn matches(&self, body: &[u8], start: usize) -> Option<usize> {
         let half = |half: usize| {
