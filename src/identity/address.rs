@@ -1,13 +1,13 @@
-//! IP addresses as logs and inventories spell them.
+//! Parses IP addresses as logs and inventories write them.
 
 use std::net::IpAddr;
 
-/// The IP address that a text spells, canonical: an IPv4-mapped IPv6 address is the IPv4 address
-/// (RFC 4291, section 2.5.5.2).
+/// Parses an IP address. The result is canonical: an IPv4-mapped IPv6 address becomes the IPv4
+/// address (RFC 4291, section 2.5.5.2).
 ///
-/// Around the address there may be blanks, brackets (`[2001:db8::1]`; RFC 3986, section 3.2.2), a
-/// port (`17.1.2.3:443`, `[2001:db8::1]:443`) and a zone (`fe80::1%eth0`; RFC 4007, section 11).
-/// They are dropped: they say nothing about whose machine it is.
+/// The address may have whitespace, brackets (`[2001:db8::1]`; RFC 3986, section 3.2.2), a
+/// port (`17.1.2.3:443`, `[2001:db8::1]:443`) and a zone (`fe80::1%eth0`; RFC 4007, section 11)
+/// around it. They are ignored, because they do not identify the machine.
 #[must_use]
 pub fn parse_address(text: &str) -> Option<IpAddr> {
     // Every address has a dot or a colon; most ids have neither.
@@ -36,7 +36,7 @@ fn parse_without_port(text: &str) -> Option<IpAddr> {
     address.trim().parse().ok()
 }
 
-/// Whether a text is a port. An empty one is allowed after the colon (RFC 3986, section 3.2.3).
+/// Whether a text is a port. RFC 3986, section 3.2.3 allows an empty one after the colon.
 fn is_port(text: &str) -> bool {
     let digits = text.trim();
     digits.is_empty()

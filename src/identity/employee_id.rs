@@ -1,4 +1,4 @@
-//! Employee ids, interned: each is stored once and known by its index.
+//! Interned employee ids: each is stored once and referred to by its index.
 
 use std::fmt;
 use std::hash::BuildHasher as _;
@@ -13,7 +13,7 @@ use crate::decode::{offset, small_number};
 pub enum EmployeeId {
     /// A whole number of up to eight digits without leading zeros, as number or as string.
     Number(u32),
-    /// Any other.
+    /// Any other id.
     Text(Box<str>),
 }
 
@@ -26,7 +26,7 @@ impl fmt::Display for EmployeeId {
     }
 }
 
-/// Employee ids, each once, in the order of their first mention.
+/// Distinct employee ids, in the order of their first occurrence.
 #[derive(Debug, Default)]
 pub struct EmployeeIds {
     list: Vec<EmployeeId>,
@@ -49,7 +49,7 @@ impl EmployeeIds {
         self.list.is_empty()
     }
 
-    /// All of them, by index.
+    /// All ids; their position is their index.
     #[must_use]
     pub fn list(&self) -> &[EmployeeId] {
         &self.list

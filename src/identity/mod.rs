@@ -1,8 +1,8 @@
-//! Identity tables: which employee an identity value of a record names.
+//! Resolves the identity values of records to employees.
 //!
-//! An address is looked up in the table; any other value is the employee's id itself. Values are
-//! cleaned on both sides of the look-up by [`parse_address`]: a table may spell its addresses as
-//! freely as the records do.
+//! An address is looked up in the identity table; any other value is an employee id itself.
+//! [`parse_address`] reads the addresses of tables and of records alike, so that the same address
+//! matches however it is written.
 
 mod address;
 mod employee_id;

@@ -1,4 +1,4 @@
-//! The employees that identity values name.
+//! Resolves identity values to the employees that they name.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -14,12 +14,12 @@ pub enum UnresolvedIdentity {
     UnknownIp,
     /// It is an address, and there is no table.
     TableUnavailable,
-    /// It is no identity: not Unicode text.
+    /// It is not Unicode text, and so no identity.
     NotAnIdentity,
 }
 
-/// Numbers the employees that a table and identity values name, each once: first those of the
-/// table, in its order, then others as they occur.
+/// Gives each employee an index: first those of the table, in its order, then others in the order
+/// in which identity values name them.
 pub struct Resolver<'a> {
     table: Option<&'a IdentityTable>,
     /// How many employees the table names.
@@ -27,7 +27,7 @@ pub struct Resolver<'a> {
     others: EmployeeIds,
 }
 
-/// The join needs four 32-bit slots for each employee.
+/// The join numbers groups with 32 bits, and has four groups for each employee.
 const MAX_EMPLOYEES: u32 = u32::MAX / 4;
 
 impl<'a> Resolver<'a> {
@@ -44,13 +44,13 @@ impl<'a> Resolver<'a> {
         Self { table, table_len, others: EmployeeIds::default() }
     }
 
-    /// How many employees have been named so far.
+    /// How many employees have an index so far.
     #[must_use]
     pub fn employee_count(&self) -> usize {
         self.table_len as usize + self.others.len()
     }
 
-    /// The employee whose id is a small number.
+    /// The index of the employee whose id is this number.
     #[inline]
     pub fn by_number(&mut self, number: u32) -> u32 {
         let known = self.table.and_then(|table| table.ids().find_number(number));
@@ -74,7 +74,7 @@ impl<'a> Resolver<'a> {
         employee
     }
 
-    /// The employee that a canonical address belongs to.
+    /// The index of the employee that a canonical address belongs to.
     ///
     /// # Errors
     ///
@@ -85,12 +85,12 @@ impl<'a> Resolver<'a> {
         table.employee(address).ok_or(UnresolvedIdentity::UnknownIp)
     }
 
-    /// The employee that a value names: an IP address is looked up, anything else is the employee's
-    /// id itself. `None` stands for a string that is not Unicode text.
+    /// The index of the employee that a value names: an IP address is looked up, anything else is
+    /// the employee's id itself. `None` stands for a string that is not Unicode text.
     ///
     /// # Errors
     ///
-    /// When the value is `None`, or an address that cannot be found.
+    /// When the value is `None`, or an address that is not in the table.
     pub fn resolve(&mut self, value: Option<Cow<'_, str>>) -> Result<u32, UnresolvedIdentity> {
         let value = value.ok_or(UnresolvedIdentity::NotAnIdentity)?;
         match parse_address(&value) {
@@ -99,16 +99,16 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The ids of all employees, by their numbers.
+    /// The ids of all employees, in the order of their indices.
     pub fn ids(&self) -> impl Iterator<Item = &EmployeeId> {
         self.table.map_or(&[][..], |table| table.ids().list()).iter().chain(self.others.list())
     }
 
-    /// The id of the employee of a number.
+    /// The id of the employee with this index.
     ///
     /// # Panics
     ///
-    /// When no employee has that number.
+    /// When there is no such employee.
     #[must_use]
     pub fn employee_id(&self, employee: u32) -> &EmployeeId {
         match (self.table, employee.checked_sub(self.table_len)) {

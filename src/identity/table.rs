@@ -1,4 +1,4 @@
-//! The answer of the identities endpoint: one JSON object that maps addresses to employees.
+//! Decodes the answer of the identities endpoint: one JSON object that maps addresses to employees.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,11 +11,11 @@ use crate::decode::{
     DecodeError, MAX_ID_BYTES, ValueKind, employee_text, read_object, small_number, unescape,
 };
 
-/// Which employee an address belongs to.
+/// Maps addresses to employees.
 ///
-/// Names and ids are read as [`parse_address`] says. An entry maps nothing when its name is no
-/// address, or when its value is neither a number nor a string, is itself an address, or is longer
-/// than [`MAX_ID_BYTES`]. Of entries for the same address the last counts.
+/// [`parse_address`] reads the names. An entry is ignored when its name is not an address, or when
+/// its value is neither a number nor a string, is itself an address, or is longer than
+/// [`MAX_ID_BYTES`]. The last of several entries for the same address counts.
 #[derive(Debug)]
 pub struct IdentityTable {
     body: Bytes,
@@ -28,12 +28,12 @@ struct Entries {
     v4: HashMap<Ipv4Addr, u32>,
     v6: HashMap<Ipv6Addr, u32>,
     ids: EmployeeIds,
-    /// How many entries have an id that is too long.
-    oversized: usize,
+    /// How many entries are ignored because their id is too long.
+    oversized_ids: usize,
 }
 
 impl Entries {
-    /// Adds an entry; whether its name is an address.
+    /// Adds an entry; returns whether its name is an address.
     fn insert(&mut self, name: &str, kind: ValueKind, value: &str) -> bool {
         let Some(address) = parse_address(name) else { return false };
         match (address, self.employee(kind, value)) {
@@ -45,14 +45,14 @@ impl Entries {
         true
     }
 
-    /// The index of the employee whom a value names, unless it is no id.
+    /// The index of the employee that a value names; `None` if it is not a valid id.
     fn employee(&mut self, kind: ValueKind, value: &str) -> Option<u32> {
         let id = employee_text(kind, value)?;
         if let Some(number) = small_number(id.as_bytes()) {
             return Some(self.ids.intern_number(number));
         }
         if id.len() > MAX_ID_BYTES {
-            self.oversized += 1;
+            self.oversized_ids += 1;
             return None;
         }
         if parse_address(&id).is_some() {
@@ -63,13 +63,13 @@ impl Entries {
 }
 
 impl IdentityTable {
-    /// Reads one flat object.
+    /// Decodes one object of addresses and employee ids.
     ///
     /// # Errors
     ///
     /// When the body is not UTF-8, not one JSON document of at most
-    /// [`MAX_DEPTH`](crate::decode::MAX_DEPTH) levels, no object, or an object that has members but
-    /// none named by an address: that is some other document, such as an error's.
+    /// [`MAX_DEPTH`](crate::decode::MAX_DEPTH) levels, not an object, or an object that has members
+    /// but none named by an address: such a document is not a table but, say, an error message.
     pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
         let mut entries = Entries::default();
         let (mut has_members, mut has_addresses) = (false, false);
@@ -97,11 +97,11 @@ impl IdentityTable {
         self.len() == 0
     }
 
-    /// The number of entries that map nothing because their id is longer than [`MAX_ID_BYTES`].
-    /// Records of their addresses are unattributed, with the reason `unknown_ip`.
+    /// The number of entries that are ignored because their id is longer than [`MAX_ID_BYTES`].
+    /// Records with their addresses are unattributed, with the reason `unknown_ip`.
     #[must_use]
     pub fn oversized_ids(&self) -> usize {
-        self.entries.oversized
+        self.entries.oversized_ids
     }
 
     /// The whole body.

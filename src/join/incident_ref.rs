@@ -1,11 +1,11 @@
-//! A reference to a record that has an employee.
+//! A reference to an incident: a record that has an employee.
 
 use std::cmp::Ordering;
 
 use crate::decode::{Record, Span};
 
-/// An incident in an employee's group: a record of a source's body. There are as many as records,
-/// so it is kept to 24 bytes.
+/// An incident in an employee's group: a reference to a record in a source's body. Nearly every
+/// record has one, so it is kept to 24 bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IncidentRef {
     /// Seconds since the epoch, finite.
@@ -37,7 +37,7 @@ impl IncidentRef {
             .then_with(|| position(self).cmp(&position(other)))
     }
 
-    /// Where the record's members stand in its source's body ([`Record::members_span`]).
+    /// The position of the record's members in its source's body ([`Record::members_span`]).
     #[must_use]
     #[inline]
     pub fn members_span(&self) -> Span {

@@ -5,16 +5,16 @@ use std::hash::BuildHasher as _;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::time_index::TimeIndex;
-use super::{IncidentRef, Unattributed, narrow};
+use super::{GROUPS_PER_EMPLOYEE, IncidentRef, Unattributed, narrow};
 
-/// An employee with their incidents.
+/// An employee and their incidents.
 #[derive(Clone, Copy, Debug)]
 pub struct Employee<'a> {
     /// The employee's id.
     pub id: &'a str,
     /// A list for each priority, in the order of [`Priority::ALL`](crate::decode::Priority::ALL);
     /// each ascends by timestamp, ties in the order of the sources, then upstream order.
-    pub groups: [&'a [IncidentRef]; 4],
+    pub groups: [&'a [IncidentRef]; GROUPS_PER_EMPLOYEE],
 }
 
 impl Employee<'_> {
@@ -27,12 +27,12 @@ impl Employee<'_> {
 
 /// The employees with at least one incident, in the order of the document, and their incidents.
 ///
-/// An employee's index in this order is their rank.
+/// An employee's position in this order is called the rank.
 #[derive(Debug)]
 pub struct IncidentIndex {
     pub(super) groups: Groups,
     unattributed: Vec<Unattributed>,
-    counts: Vec<[usize; 4]>,
+    counts: Vec<[usize; GROUPS_PER_EMPLOYEE]>,
     /// Ranks, by the hash of the employees' ids.
     ranks: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -45,22 +45,22 @@ pub struct IncidentIndex {
 pub(super) struct Groups {
     /// The ids of all employees, concatenated.
     pub(super) ids: String,
-    /// Where each employee's id ends in `ids`.
+    /// The end of each employee's id in `ids`, by rank.
     pub(super) id_ends: Vec<u32>,
-    /// Where each group ends in `incidents`; four groups an employee.
+    /// The end of each group in `incidents`; an employee has [`GROUPS_PER_EMPLOYEE`] groups.
     pub(super) group_ends: Vec<u32>,
     pub(super) incidents: Vec<IncidentRef>,
 }
 
 impl Groups {
     fn id(&self, rank: usize) -> &str {
-        let begin = rank.checked_sub(1).map_or(0, |before| self.id_ends[before]);
-        &self.ids[begin as usize..self.id_ends[rank] as usize]
+        let start = rank.checked_sub(1).map_or(0, |before| self.id_ends[before]);
+        &self.ids[start as usize..self.id_ends[rank] as usize]
     }
 
     fn group(&self, group: usize) -> &[IncidentRef] {
-        let begin = group.checked_sub(1).map_or(0, |before| self.group_ends[before]);
-        &self.incidents[begin as usize..self.group_ends[group] as usize]
+        let start = group.checked_sub(1).map_or(0, |before| self.group_ends[before]);
+        &self.incidents[start as usize..self.group_ends[group] as usize]
     }
 
     fn time_range(&self) -> Option<(f64, f64)> {
@@ -76,7 +76,7 @@ impl IncidentIndex {
     pub(super) fn new(
         groups: Groups,
         unattributed: Vec<Unattributed>,
-        counts: Vec<[usize; 4]>,
+        counts: Vec<[usize; GROUPS_PER_EMPLOYEE]>,
     ) -> Self {
         let hasher = DefaultHashBuilder::default();
         let hash = |rank: u32| hasher.hash_one(groups.id(rank as usize));
@@ -107,14 +107,14 @@ impl IncidentIndex {
         &self.groups.incidents
     }
 
-    /// The employee of a rank.
+    /// The employee with this rank.
     ///
     /// # Panics
     ///
     /// When `rank` is not below [`Self::employee_count`].
     #[must_use]
     pub fn employee_at(&self, rank: usize) -> Employee<'_> {
-        let group = |priority: usize| self.groups.group(rank * 4 + priority);
+        let group = |priority: usize| self.groups.group(rank * GROUPS_PER_EMPLOYEE + priority);
         Employee { id: self.groups.id(rank), groups: [group(0), group(1), group(2), group(3)] }
     }
 
@@ -124,13 +124,13 @@ impl IncidentIndex {
         (0..self.employee_count()).map(|rank| self.employee_at(rank))
     }
 
-    /// The employee of an id.
+    /// The employee with this id.
     #[must_use]
     pub fn employee(&self, id: &str) -> Option<Employee<'_>> {
         self.rank(id).map(|rank| self.employee_at(rank))
     }
 
-    /// The rank of the employee of an id.
+    /// The rank of the employee with this id.
     #[must_use]
     pub fn rank(&self, id: &str) -> Option<usize> {
         let hash = self.hasher.hash_one(id);
@@ -138,9 +138,9 @@ impl IncidentIndex {
         Some(*rank as usize)
     }
 
-    /// The ranks, ascending, of all employees with incidents from `since` on and before `until`,
-    /// and perhaps of a few others; `None` when these are so many that it is as well to go through
-    /// all employees.
+    /// The ranks, ascending, of all employees with incidents from `since` (inclusive) to `until`
+    /// (exclusive), and perhaps of a few others. `None` if there are so many that a scan of all
+    /// employees is as fast.
     #[must_use]
     pub fn ranks_between(&self, since: Option<f64>, until: Option<f64>) -> Option<Vec<usize>> {
         self.time_index.ranks(since, until, self.employee_count())
@@ -161,7 +161,7 @@ impl IncidentIndex {
     /// For each source, how many of its incidents have an employee, by priority
     /// ([`Priority::ALL`](crate::decode::Priority::ALL)).
     #[must_use]
-    pub fn counts(&self) -> &[[usize; 4]] {
+    pub fn counts(&self) -> &[[usize; GROUPS_PER_EMPLOYEE]] {
         &self.counts
     }
 }

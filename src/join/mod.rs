@@ -1,7 +1,7 @@
-//! The join: records and identities → incidents grouped by employee and priority.
+//! Joins records and identities into incidents, grouped by employee and priority.
 //!
-//! Every record of every source ends in exactly one place: a group of an employee, or the
-//! unattributed with the reason. The join is a pure function.
+//! Each record of each source is in exactly one place of the result: in a group of an employee, or
+//! among the unattributed records, with a reason. The join is a pure function.
 
 mod incident_ref;
 mod index;
@@ -38,28 +38,31 @@ pub fn join(
     IncidentIndex::new(groups, unattributed, counts)
 }
 
-/// A group before employees are in their order: the employee's number times four, plus the
-/// priority.
+/// Identifies a group before the employees are sorted: the employee's index in the [`Resolver`]
+/// times [`GROUPS_PER_EMPLOYEE`], plus the priority.
 type Slot = u32;
+
+/// An employee has a group for each priority.
+const GROUPS_PER_EMPLOYEE: usize = Priority::ALL.len();
 
 /// The slot of a record without an employee.
 const UNATTRIBUTED: Slot = Slot::MAX;
 
-/// The slot of each record, and what is counted on the way.
+/// The slot of each record, and counts.
 struct Assignment {
     /// For each source, a slot for each record.
     slots: Vec<Vec<Slot>>,
     /// How many records each slot has.
     group_sizes: Vec<u32>,
     /// For each source, how many records have an employee, by priority.
-    counts: Vec<[usize; 4]>,
+    counts: Vec<[usize; GROUPS_PER_EMPLOYEE]>,
     unattributed: Vec<Unattributed>,
 }
 
 fn assign(sources: &[Option<Arc<Incidents>>], resolver: &mut Resolver<'_>) -> Assignment {
     let mut slots = Vec::with_capacity(sources.len());
-    let mut group_sizes = vec![0; resolver.employee_count() * 4];
-    let mut counts = vec![[0; 4]; sources.len()];
+    let mut group_sizes = vec![0; resolver.employee_count() * GROUPS_PER_EMPLOYEE];
+    let mut counts = vec![[0; GROUPS_PER_EMPLOYEE]; sources.len()];
     let mut unattributed = Vec::new();
     for (source, batch) in sources.iter().enumerate() {
         let Some(batch) = batch else {
@@ -72,9 +75,9 @@ fn assign(sources: &[Option<Arc<Incidents>>], resolver: &mut Resolver<'_>) -> As
         for (index, record) in batch.records().iter().enumerate() {
             match attribute(record, resolver, &other_employees) {
                 Ok((employee, priority)) => {
-                    let slot = employee * 4 + priority as Slot;
+                    let slot = employee * GROUPS_PER_EMPLOYEE as Slot + priority as Slot;
                     if slot as usize >= group_sizes.len() {
-                        group_sizes.resize(resolver.employee_count() * 4, 0);
+                        group_sizes.resize(resolver.employee_count() * GROUPS_PER_EMPLOYEE, 0);
                     }
                     group_sizes[slot as usize] += 1;
                     counts[source][priority as usize] += 1;
@@ -89,12 +92,12 @@ fn assign(sources: &[Option<Arc<Incidents>>], resolver: &mut Resolver<'_>) -> As
         }
         slots.push(slots_of_source);
     }
-    group_sizes.resize(resolver.employee_count() * 4, 0);
+    group_sizes.resize(resolver.employee_count() * GROUPS_PER_EMPLOYEE, 0);
     Assignment { slots, group_sizes, counts, unattributed }
 }
 
-/// The employee and priority of a record, or why it is unattributed. `other_employees` are those of
-/// [`Incidents::other_identities`].
+/// The employee and priority of a record, or why it is unattributed. `other_employees` has the
+/// employees that the values of [`Incidents::other_identities`] name.
 #[inline]
 fn attribute(
     record: &Record,
@@ -116,7 +119,7 @@ fn attribute(
     }
 }
 
-/// Puts the employees into the order of the document, and their incidents into groups.
+/// Sorts the employees into the order of the document, and their incidents into groups.
 fn group(
     sources: &[Option<Arc<Incidents>>],
     resolver: &Resolver<'_>,
@@ -126,8 +129,8 @@ fn group(
     let ranked = order::document_order(resolver.ids(), &group_sizes);
     let mut groups = Groups::default();
     groups.id_ends.reserve_exact(ranked.len());
-    groups.group_ends.reserve_exact(ranked.len() * 4);
-    // By slot, where the group's next incident goes.
+    groups.group_ends.reserve_exact(ranked.len() * GROUPS_PER_EMPLOYEE);
+    // For each slot, the position of its group's next incident.
     let mut next = group_sizes;
     let mut end = 0;
     for &employee in &ranked {
@@ -136,11 +139,11 @@ fn group(
             EmployeeId::Text(text) => groups.ids.push_str(text),
         }
         groups.id_ends.push(narrow(groups.ids.len()));
-        for size in &mut next[employee as usize * 4..][..4] {
-            let begin = end;
+        for size in &mut next[employee as usize * GROUPS_PER_EMPLOYEE..][..GROUPS_PER_EMPLOYEE] {
+            let start = end;
             end += *size;
             groups.group_ends.push(end);
-            *size = begin;
+            *size = start;
         }
     }
     groups.incidents = vec![IncidentRef::default(); end as usize];
@@ -152,17 +155,16 @@ fn group(
             *next += 1;
         }
     });
-    let mut begin = 0;
+    let mut start = 0;
     for &end in &groups.group_ends {
-        groups.incidents[begin as usize..end as usize].sort_by(IncidentRef::cmp_in_group);
-        begin = end;
+        groups.incidents[start as usize..end as usize].sort_by(IncidentRef::cmp_in_group);
+        start = end;
     }
     groups
 }
 
-/// An index as 32 bits. A body has less than 2^32 bytes, so what is counted in one fits; the sum
-/// over all sources can exceed it only in absurd cases, which end here rather than in a wrong
-/// document.
+/// An index in 32 bits. A body has less than 2^32 bytes, so the records of one source fit. Should
+/// the sum over all sources not fit, a panic is better than a wrong document.
 #[inline]
 fn narrow(index: usize) -> u32 {
     u32::try_from(index).expect("fewer than 2^32 records")

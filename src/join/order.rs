@@ -2,15 +2,16 @@
 
 use std::cmp::Ordering;
 
+use super::GROUPS_PER_EMPLOYEE;
 use crate::identity::EmployeeId;
 
-/// An employee id as a sort key: numeric ids (an optional minus sign and digits) first
-/// and by value, then the others by code point; equal values (`7`, `007`) by their text.
+/// An employee id as a sort key. Numeric ids (an optional minus sign and digits) come first, by
+/// value, and by text if their values are equal (`7`, `007`). The others follow, by code point.
 #[derive(Debug, Eq, PartialEq)]
 pub struct OrderKey<'a> {
     text: &'a str,
-    /// Clamped to 128 bits, which decides nearly every comparison; `None` for ids that are no
-    /// number.
+    /// The value, clamped to 128 bits, which decides nearly every comparison; `None` for ids that
+    /// are not numeric.
     value: Option<i128>,
 }
 
@@ -62,16 +63,16 @@ impl PartialOrd for OrderKey<'_> {
     }
 }
 
-/// The numbers of the employees with at least one incident, in the order of the document. `ids` are
-/// in the order of their numbers; `group_sizes` has four sizes for each.
+/// The indices of the employees with at least one incident, in the order of the document. `ids` are
+/// in the order of the indices; `group_sizes` has the sizes of each employee's groups.
 pub(super) fn document_order<'a>(
     ids: impl Iterator<Item = &'a EmployeeId>,
     group_sizes: &[u32],
 ) -> Vec<u32> {
     let (mut numbers, mut texts) = (Vec::new(), Vec::new());
-    for ((id, employee), sizes) in ids.zip(0..).zip(group_sizes.chunks_exact(4)) {
+    for ((id, employee), sizes) in ids.zip(0..).zip(group_sizes.chunks_exact(GROUPS_PER_EMPLOYEE)) {
         match id {
-            _ if sizes == [0; 4] => {}
+            _ if sizes == [0; GROUPS_PER_EMPLOYEE] => {}
             EmployeeId::Number(number) => numbers.push((*number, employee)),
             EmployeeId::Text(text) => texts.push((OrderKey::new(text), employee)),
         }
@@ -81,7 +82,7 @@ pub(super) fn document_order<'a>(
     let mut ranked = Vec::with_capacity(numbers.len() + texts.len());
     let mut texts = texts.into_iter().peekable();
     for (number, employee) in numbers {
-        // Most data has no text ids, and needs no text of its numbers.
+        // Without ids left that are no small numbers, the numbers need not be formatted.
         if texts.peek().is_some() {
             let mut buffer = itoa::Buffer::new();
             let number = OrderKey::new(buffer.format(number));

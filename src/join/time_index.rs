@@ -1,43 +1,44 @@
-//! An index of employees by the time of their incidents, so that a query for a short period does
-//! not go through all incidents.
+//! An index of employees by the times of their incidents, so that a query for a short period need
+//! not scan all incidents.
 
-use super::IncidentRef;
+use super::{GROUPS_PER_EMPLOYEE, IncidentRef};
 
-/// About how many incidents a bucket holds.
+/// The average number of incidents in a bucket.
 const INCIDENTS_PER_BUCKET: usize = 32;
 
-/// How many incidents are sampled to find the period in which most of them lie.
+/// How many incidents are sampled to find the period in which most of them are.
 const SAMPLES: usize = 1024;
 
-/// From every so many samples one at each end is taken for an outlier.
+/// One in this many samples counts as an outlier at each end of the period.
 const SAMPLES_PER_OUTLIER: usize = 64;
 
-/// When the incidents of a period are more than this part of the employees, going through all
-/// employees costs less than to collect and sort those of the period.
-const MAX_SHARE_OF_EMPLOYEES: usize = 4;
+/// The index is used only if the period has at most one incident for this many employees. With
+/// more, a scan of all employees costs less than collecting and sorting those of the period.
+const MIN_EMPLOYEES_PER_INCIDENT: usize = 4;
 
-/// Buckets of time, each with the ranks of the employees of its incidents.
+/// Buckets of time, each with the ranks of the employees that have incidents in it.
 #[derive(Debug)]
 pub(super) struct TimeIndex {
-    /// The begin of the first bucket. That bucket also holds all earlier incidents, and the last
-    /// bucket all later ones.
-    begin: f64,
+    /// The start of the first bucket, in seconds since the epoch. That bucket also holds all
+    /// earlier incidents, and the last bucket all later ones.
+    start: f64,
     buckets_per_second: f64,
-    /// Where each bucket ends in `ranks`.
+    /// The end of each bucket in `ranks`.
     bucket_ends: Vec<u32>,
-    /// The rank of each incident's employee, bucket after bucket.
+    /// The rank of each incident's employee, sorted by bucket.
     ranks: Vec<u32>,
 }
 
 impl TimeIndex {
-    /// Indexes the incidents of employees in the order of their ranks, four groups each.
+    /// Indexes incidents, which are in the order of their employees' ranks. `group_ends` has the
+    /// ends of the groups of each employee.
     pub(super) fn new(incidents: &[IncidentRef], group_ends: &[u32]) -> Self {
         let (earliest, latest) = usual_period(incidents);
         let margin = (latest - earliest) / 8.0;
         let buckets = incidents.len() / INCIDENTS_PER_BUCKET + 1;
         let buckets_per_second = buckets as f64 / (latest - earliest + 2.0 * margin);
         let mut index = Self {
-            begin: earliest - margin,
+            start: earliest - margin,
             buckets_per_second: if buckets_per_second.is_finite() {
                 buckets_per_second
             } else {
@@ -50,37 +51,38 @@ impl TimeIndex {
             let bucket = index.bucket(incident.timestamp);
             index.bucket_ends[bucket] += 1;
         }
-        // Each size becomes the begin of its bucket, which the next loop advances to its end.
-        let mut begin = 0;
+        // Turns each bucket's size into its start, which the next loop advances to its end.
+        let mut start = 0;
         for end in &mut index.bucket_ends {
-            begin += std::mem::replace(end, begin);
+            start += std::mem::replace(end, start);
         }
-        let mut begin = 0;
-        for (rank, ends) in (0..).zip(group_ends.chunks_exact(4)) {
-            for incident in &incidents[begin..ends[3] as usize] {
+        let mut start = 0;
+        for (rank, ends) in (0..).zip(group_ends.chunks_exact(GROUPS_PER_EMPLOYEE)) {
+            let end = ends[GROUPS_PER_EMPLOYEE - 1] as usize;
+            for incident in &incidents[start..end] {
                 let bucket = index.bucket(incident.timestamp);
                 index.ranks[index.bucket_ends[bucket] as usize] = rank;
                 index.bucket_ends[bucket] += 1;
             }
-            begin = ends[3] as usize;
+            start = end;
         }
         index
     }
 
-    /// The bucket of a time. Of two times the later one is never in the earlier bucket.
+    /// The bucket of a time. It never decreases as the time increases.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "times outside all buckets go to the first or the last"
     )]
     fn bucket(&self, time: f64) -> usize {
-        let bucket = ((time - self.begin) * self.buckets_per_second) as usize;
+        let bucket = ((time - self.start) * self.buckets_per_second) as usize;
         bucket.min(self.bucket_ends.len() - 1)
     }
 
-    /// The ranks, ascending, of all employees with incidents from `since` on and before `until`,
-    /// and of some others whose incidents share a bucket with those; `None` when it is as well to
-    /// go through all `employees`.
+    /// The ranks, ascending, of all employees with incidents from `since` (inclusive) to `until`
+    /// (exclusive), and of some others with incidents in the same buckets. `None` if a scan of all
+    /// `employees` is as fast.
     pub(super) fn ranks(
         &self,
         since: Option<f64>,
@@ -89,9 +91,9 @@ impl TimeIndex {
     ) -> Option<Vec<usize>> {
         let first = since.map_or(0, |since| self.bucket(since));
         let last = until.map_or(self.bucket_ends.len() - 1, |until| self.bucket(until));
-        let begin = first.checked_sub(1).map_or(0, |before| self.bucket_ends[before]) as usize;
-        let ranks = self.ranks.get(begin..self.bucket_ends[last] as usize).unwrap_or(&[]);
-        if ranks.len() > employees / MAX_SHARE_OF_EMPLOYEES {
+        let start = first.checked_sub(1).map_or(0, |before| self.bucket_ends[before]) as usize;
+        let ranks = self.ranks.get(start..self.bucket_ends[last] as usize).unwrap_or(&[]);
+        if ranks.len() > employees / MIN_EMPLOYEES_PER_INCIDENT {
             return None;
         }
         let mut ranks: Vec<usize> = ranks.iter().map(|rank| *rank as usize).collect();
@@ -101,8 +103,8 @@ impl TimeIndex {
     }
 }
 
-/// The period of nearly all incidents. Outliers are left out: one timestamp of 0 must not put all
-/// others into one bucket.
+/// The period of nearly all incidents. Outliers are left out, so that one timestamp of 0 does not
+/// put all others into one bucket.
 fn usual_period(incidents: &[IncidentRef]) -> (f64, f64) {
     let step = incidents.len() / SAMPLES + 1;
     let mut sample: Vec<f64> =
@@ -129,7 +131,8 @@ mod tests {
 
     const MONTH: f64 = 2_600_000.0;
 
-    /// So many records of a month, about 25 an employee, and some from other times.
+    /// An index of `records` random records in a month, about 25 for each employee, and of records
+    /// at the times `others`.
     fn index(records: usize, others: &[f64]) -> IncidentIndex {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut body = String::from("{\"results\":[");
@@ -149,13 +152,18 @@ mod tests {
         join(None, &[Some(Arc::new(incidents))])
     }
 
-    /// Whose incidents lie in the time, found by a look at every one.
+    /// The ranks of the employees with incidents in a period, found by a full scan.
     fn exact(index: &IncidentIndex, since: Option<f64>, until: Option<f64>) -> Vec<usize> {
-        let lies = |time: f64| {
+        let is_within = |time: f64| {
             since.is_none_or(|since| time >= since) && until.is_none_or(|until| time < until)
         };
         let has = |rank: &usize| {
-            index.employee_at(*rank).groups.concat().iter().any(|incident| lies(incident.timestamp))
+            index
+                .employee_at(*rank)
+                .groups
+                .concat()
+                .iter()
+                .any(|incident| is_within(incident.timestamp))
         };
         (0..index.employee_count()).filter(has).collect()
     }

@@ -1,19 +1,20 @@
-//! Visiting the records of all sources in nearly chronological order.
+//! Visits the records of all sources in nearly chronological order.
 
 use std::sync::Arc;
 
 use crate::decode::{Incidents, Record};
 
-/// About how many records a slice of time holds: so few that two incidents of the same group are
-/// seldom in one.
+/// The average number of records in a slice of time: so few that two incidents of the same group
+/// are seldom in one slice.
 const RECORDS_PER_SLICE: usize = 128;
 
-/// Calls `visit` once for each record, with the index of its source and its own: one slice of time
-/// after another; within a slice one source after another, and each in upstream order.
+/// Calls `visit` once for each record, with the index of its source, its index there, and the
+/// record. Visits one slice of time after another, within a slice one source after another, and the
+/// records of a source in upstream order.
 ///
-/// Where a source's records are sorted by time, as they usually are, groups that are filled in this
-/// order are very nearly sorted, and sorting them costs little. A record that is out of order in
-/// its source is visited out of order too.
+/// If each source's records are sorted by time, as they usually are, groups that are filled in this
+/// order are nearly sorted, and sorting them costs little. A record that is out of order in its
+/// source is visited out of order too.
 pub(super) fn for_each_by_time_slice<'a>(
     sources: &'a [Option<Arc<Incidents>>],
     mut visit: impl FnMut(usize, usize, &'a Record),

@@ -14,9 +14,9 @@ pub enum Reason {
     MissingIdentity,
     /// Its priority is absent or none of the four.
     InvalidPriority,
-    /// Its timestamp is absent, no number, or not finite.
+    /// Its timestamp is absent, not a number, or not finite.
     InvalidTimestamp,
-    /// It is no JSON object.
+    /// It is not a JSON object.
     NotAnObject,
 }
 
@@ -71,7 +71,7 @@ impl From<UnresolvedIdentity> for Reason {
 pub struct Unattributed {
     pub(super) record: u32,
     pub(super) source: u16,
-    /// Why.
+    /// Why it has none.
     pub reason: Reason,
 }
 
