@@ -28,8 +28,8 @@ impl Coding {
     }
 }
 
-/// Encodes the bytes at the fastest level: on these documents higher levels take several times as
-/// long for a few per cent of size, and for zstd bring nothing (see docs/PERFORMANCE.md).
+/// Encodes the bytes at the fastest level. On these documents higher levels take several times as
+/// long to save a few per cent with gzip, and nothing with zstd (see docs/PERFORMANCE.md).
 #[must_use]
 pub fn compress(bytes: Bytes, coding: Coding) -> Bytes {
     match coding {
@@ -38,7 +38,8 @@ pub fn compress(bytes: Bytes, coding: Coding) -> Bytes {
         Coding::Zstd => {
             // The window stays below the 8 MiB that RFC 9659 allows: level 1 uses 512 KiB.
             Bytes::from(
-                zstd::bulk::compress(&bytes, 1).expect("the output buffer is of the bound's size"),
+                zstd::bulk::compress(&bytes, 1)
+                    .expect("the output buffer has the maximum compressed size"),
             )
         }
     }
@@ -50,7 +51,7 @@ fn gzip(bytes: &[u8]) -> Bytes {
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
     let length = compressor
         .gzip_compress(bytes, &mut out)
-        .expect("the output buffer is of the bound's size");
+        .expect("the output buffer has the maximum compressed size");
     out.truncate(length);
     out.shrink_to_fit();
     Bytes::from(out)

@@ -1,4 +1,4 @@
-//! Incidents as a table (RFC 4180) that spreadsheets can open without running anything.
+//! Renders CSV (RFC 4180) in which spreadsheets find no formulas to run.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,33 +12,35 @@ use crate::decode::{Member, members, unescape};
 use crate::join::{Employee, IncidentRef};
 use crate::snapshot::View;
 
-/// The columns before the sources' own fields.
-const FIRST: [&str; 4] = ["type", "employee_id", "priority", "timestamp"];
+/// The columns before those of the sources' own fields.
+const FIXED_COLUMNS: [&str; 4] = ["type", "employee_id", "priority", "timestamp"];
 
-/// The last column: what a record has beside the columns, as one JSON object.
-const REST: &str = "other";
+/// The last column: the members of a record that have no column, as one JSON object.
+const OTHER_COLUMN: &str = "other";
 
-/// A header, and a row for each incident that meets the filter, in the order of the document.
+/// Renders a header, and a row for each incident that meets the filter, in the order of the
+/// document.
 ///
 /// The columns are `type`, `employee_id`, `priority`, `timestamp`, the view's known fields, and
-/// `other`: the rest of the record's members as one JSON object, empty when there are none. Numbers
-/// are as spelled, strings unescaped, null is empty, arrays and objects are JSON. Of members with
-/// the same name the last fills the column; the earlier ones are among the rest, as is the record's
-/// own `employee_id` where it says something else than the joined one. A cell that a spreadsheet
-/// would take for a formula gets a single quote before it.
+/// `other`: the record's other members as one JSON object, empty if there are none. Numbers are as
+/// spelled, strings unescaped, null is empty, arrays and objects are JSON. The last of several
+/// members with the same name fills the column, and the earlier ones are in `other`; so is the
+/// record's own `employee_id` if it differs from the joined one. A cell that a spreadsheet would
+/// take for a formula is prefixed with a single quote.
 #[must_use]
 pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
-    let known = |name: &&Arc<str>| !FIRST.contains(&&***name) && &***name != REST;
+    let known = |name: &&Arc<str>| !FIXED_COLUMNS.contains(&&***name) && &***name != OTHER_COLUMN;
     let fields: Vec<&str> = view.fields().iter().filter(known).map(|name| &**name).collect();
     let mut table = Table {
         view,
         cells: vec![None; fields.len() + 2],
         fields,
-        rest: Vec::new(),
+        other: Vec::new(),
         out: Vec::new(),
     };
     if filter.is_empty() {
-        // Without the names of members, with quotes and empty cells: about what the sources sent.
+        // The names of members are missing and quotes are added, so the size is about that of the
+        // sources' bodies.
         table.out.reserve(view.size());
     }
     table.header();
@@ -56,27 +58,32 @@ pub fn csv(view: &View, filter: &Filter) -> Vec<u8> {
 struct Table<'a> {
     view: &'a View,
     fields: Vec<&'a str>,
-    /// The members that fill the columns of the row: priority, timestamp, the known fields.
+    /// The members in the row's columns: priority, timestamp, and the known fields.
     cells: Vec<Option<&'a [u8]>>,
-    /// The row's members that have no column.
-    rest: Vec<&'a [u8]>,
+    /// The row's members that have no column of their own.
+    other: Vec<&'a [u8]>,
     out: Vec<u8>,
 }
 
-/// Where a member of a record goes.
+/// The column of a member of a record.
 enum Column {
+    /// A column of its own, by its index in [`Table::cells`].
     Cell(usize),
-    /// Nowhere: the source's name replaces it.
+    /// None: the source's name replaces the record's own `type`.
     Replaced,
-    /// To the rest, unless it only repeats the employee's id.
+    /// `other`, unless the member only repeats the employee's id.
     OwnId,
-    Rest,
+    /// `other`
+    Other,
 }
 
 impl<'a> Table<'a> {
     fn header(&mut self) {
-        for (index, name) in
-            FIRST.into_iter().chain(self.fields.iter().copied()).chain([REST]).enumerate()
+        for (index, name) in FIXED_COLUMNS
+            .into_iter()
+            .chain(self.fields.iter().copied())
+            .chain([OTHER_COLUMN])
+            .enumerate()
         {
             if index > 0 {
                 self.out.push(b',');
@@ -88,7 +95,7 @@ impl<'a> Table<'a> {
 
     fn row(&mut self, employee: &Employee<'_>, incident: &IncidentRef, scratch: &mut Vec<u8>) {
         let view = self.view;
-        self.sort(view.members(incident), employee.id);
+        self.fill_columns(view.members(incident), employee.id);
         self.out.extend_from_slice(view.names()[incident.source()].as_bytes());
         self.out.push(b',');
         write_text(&mut self.out, employee.id);
@@ -99,9 +106,9 @@ impl<'a> Table<'a> {
             }
         }
         self.out.push(b',');
-        if !self.rest.is_empty() {
+        if !self.other.is_empty() {
             scratch.clear();
-            for (index, member) in self.rest.iter().enumerate() {
+            for (index, member) in self.other.iter().enumerate() {
                 scratch.push(if index == 0 { b'{' } else { b',' });
                 scratch.extend_from_slice(member);
             }
@@ -113,14 +120,14 @@ impl<'a> Table<'a> {
     }
 
     /// Puts each member of a record into its column.
-    fn sort(&mut self, record: &'a [u8], id: &str) {
+    fn fill_columns(&mut self, record: &'a [u8], id: &str) {
         self.cells.fill(None);
-        self.rest.clear();
+        self.other.clear();
         for (name, member) in members(record) {
-            match name.map_or(Column::Rest, |name| self.column(&name)) {
-                Column::Cell(index) => self.rest.extend(self.cells[index].replace(member)),
+            match name.map_or(Column::Other, |name| self.column(&name)) {
+                Column::Cell(index) => self.other.extend(self.cells[index].replace(member)),
                 Column::OwnId if text(member_value(member)).is_some_and(|own| own == id) => {}
-                Column::OwnId | Column::Rest => self.rest.push(member),
+                Column::OwnId | Column::Other => self.other.push(member),
                 Column::Replaced => {}
             }
         }
@@ -134,7 +141,7 @@ impl<'a> Table<'a> {
             Some(Member::Timestamp) => Column::Cell(1),
             None => {
                 let field = self.fields.iter().position(|field| *field == name);
-                field.map_or(Column::Rest, |field| Column::Cell(field + 2))
+                field.map_or(Column::Other, |field| Column::Cell(field + 2))
             }
         }
     }
@@ -151,14 +158,14 @@ fn text(value: &[u8]) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A cell of a JSON value.
+/// Writes a JSON value as a cell.
 fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
     match (value.first(), text(value)) {
         (_, Some(text)) => write_text(out, &text),
         (Some(b'n'), _) => {}
         (Some(b't' | b'f'), _) => out.extend_from_slice(value),
-        // An array, an object, or a string that is no Unicode text (a lone surrogate), which stays
-        // as it is spelled.
+        // An array, an object, or a string that is not Unicode text (a lone surrogate), which is
+        // kept as spelled.
         _ => {
             scratch.clear();
             scratch.extend_from_slice(value);
@@ -168,20 +175,19 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
     }
 }
 
-/// A cell of text: with a single quote before it where it would be a formula, and quoted where a
-/// separator, a quote or a line break needs it.
+/// Writes text as a cell: prefixed with a single quote if it would be a formula, and in double
+/// quotes if it contains a separator, a quote or a line break.
 fn write_text(out: &mut Vec<u8>, text: &str) {
-    // The wide forms are typed in East Asian text, and some spreadsheets take them for the narrow
-    // ones.
-    let formula = matches!(
+    // Some spreadsheets also accept the full-width forms that East Asian input methods produce.
+    let is_formula = matches!(
         text.trim_start_matches(' ').chars().next(),
         Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r' | '\n')
     ) && !is_number(text);
-    // Semicolons and tabs separate cells where a spreadsheet is set so: unquoted, what follows one
-    // would be a cell of its own, and could be a formula.
-    let quoted =
+    // Some spreadsheets split cells at semicolons or tabs. Text after an unquoted one would be a
+    // cell of its own, and could be a formula.
+    let needs_quotes =
         text.bytes().any(|byte| matches!(byte, b'"' | b',' | b';' | b'\t' | b'\n' | b'\r'));
-    match (formula, quoted) {
+    match (is_formula, needs_quotes) {
         (false, false) => out.extend_from_slice(text.as_bytes()),
         (false, true) => write_quoted(out, text.as_bytes()),
         (true, false) => {

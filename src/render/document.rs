@@ -1,14 +1,14 @@
-//! The formats in which incidents are given out, and the documents that need no filter.
+//! The formats of incidents, and the documents that cover a whole view.
 
 use super::Filter;
 use crate::snapshot::View;
 
-/// A format in which incidents are given out.
+/// A format of incidents.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Format {
     /// One JSON document, grouped by employee and priority.
     Json,
-    /// A JSON object a line, one for each incident.
+    /// A line for each incident, each a JSON object.
     Ndjson,
     /// A table (RFC 4180) with a row for each incident.
     Csv,
@@ -39,7 +39,7 @@ impl Format {
     }
 }
 
-/// A document that covers a whole view. There are few, so they can be rendered before anybody asks.
+/// A document that covers a whole view. There are few, so they can be rendered ahead of requests.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Document {
     /// All incidents, in one of the formats.

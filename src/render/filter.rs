@@ -1,14 +1,14 @@
-//! The conditions of a query.
+//! The conditions that incidents of an answer must meet.
 
 use crate::decode::Priority;
 use crate::join::{Employee, IncidentIndex, IncidentRef};
 use crate::snapshot::View;
 
-/// Up to so many incidents, and bytes of them, are rendered in some ten microseconds.
+/// Up to this many incidents and bytes, rendering takes only tens of microseconds.
 const MAX_SMALL_INCIDENTS: usize = 256;
 const MAX_SMALL_BYTES: usize = 64 << 10;
 
-/// Whether rendering these employees' incidents costs less than handing it to another thread.
+/// Whether rendering these employees' incidents costs less than moving the work to another thread.
 #[must_use]
 pub fn is_small<'a>(view: &View, employees: impl Iterator<Item = Employee<'a>>) -> bool {
     let (mut incidents, mut bytes) = (0, 0);
@@ -49,9 +49,9 @@ impl Filter {
         *self == Self::default()
     }
 
-    /// The filter without what changes nothing about this view: employees it does not have, lists
-    /// that name everything, times that all incidents meet. Filters that differ only in these give
-    /// the same bytes, and their answers are rendered and kept once.
+    /// The filter without the conditions that make no difference for this view: unknown employees,
+    /// lists that name everything, times that all incidents meet. Filters that differ only in these
+    /// give the same bytes, so that their answer is rendered and cached once.
     #[must_use]
     pub fn normalized(&self, view: &View) -> Self {
         let index = view.index();
@@ -74,22 +74,22 @@ impl Filter {
         if self.priorities.as_ref().is_some_and(|priorities| !priorities.contains(&priority)) {
             return &[];
         }
-        let begin = self
+        let start = self
             .since
             .map_or(0, |since| group.partition_point(|incident| incident.timestamp < since));
         let end = self.until.map_or(group.len(), |until| {
             group.partition_point(|incident| incident.timestamp < until)
         });
-        group.get(begin..end).unwrap_or(&[])
+        group.get(start..end).unwrap_or(&[])
     }
 
-    /// The employees who may have incidents that meet the filter, in the order of the document.
-    /// They are found without a scan when ids are given, or a short period is.
+    /// The employees who may have incidents that meet the filter, in the order of the document. Ids
+    /// or a short period are looked up; otherwise these are all employees.
     pub fn employees<'a>(
         &self,
         index: &'a IncidentIndex,
     ) -> impl ExactSizeIterator<Item = Employee<'a>> + use<'a> {
-        let named = match (&self.employees, self.since.or(self.until)) {
+        let ranks = match (&self.employees, self.since.or(self.until)) {
             (Some(ids), _) => {
                 let mut ranks: Vec<usize> = ids.iter().filter_map(|id| index.rank(id)).collect();
                 ranks.sort_unstable();
@@ -98,13 +98,14 @@ impl Filter {
             (None, Some(_)) => index.ranks_between(self.since, self.until),
             (None, None) => None,
         };
-        let count = named.as_ref().map_or_else(|| index.employee_count(), Vec::len);
+        let count = ranks.as_ref().map_or_else(|| index.employee_count(), Vec::len);
         (0..count).map(move |position| {
-            index.employee_at(named.as_ref().map_or(position, |ranks| ranks[position]))
+            index.employee_at(ranks.as_ref().map_or(position, |ranks| ranks[position]))
         })
     }
 
-    /// Whether rendering what may meet the filter costs less than handing it to another thread.
+    /// Whether rendering what may meet the filter costs less than moving the work to another
+    /// thread.
     #[must_use]
     pub fn is_small(&self, view: &View) -> bool {
         let index = view.index();

@@ -1,14 +1,14 @@
-//! The documents: employees with their groups, and the unattributed.
+//! Renders JSON: employees with their groups, and the unattributed records.
 
 use super::Filter;
-use super::member::{drop_line_breaks, splice, splice_any, splice_whole};
+use super::member::{drop_line_breaks, splice_maybe_empty, splice_replacing, splice_unchanged};
 use super::prefetch::Prefetcher;
 use crate::decode::{Member, Priority};
 use crate::join::{Employee, IncidentRef};
 use crate::snapshot::View;
 
-/// What an employee takes beside the id and the incidents, at most: four groups with names, counts
-/// and brackets.
+/// The most bytes of an employee beside the id and the incidents: the names, counts and brackets of
+/// four groups.
 const EMPLOYEE_FRAME_BYTES: usize = 192;
 
 /// The document of `/incidents`: employee → priority → count and incidents.
@@ -26,8 +26,8 @@ pub fn incidents(view: &View, filter: &Filter) -> Vec<u8> {
     out
 }
 
-/// An upper bound of the whole document's size, unless ids need many escapes. Memory that is
-/// reserved and not written to takes nothing.
+/// An upper bound of the whole document's size, unless ids need many escapes. Reserved memory that
+/// is never written to costs nothing.
 fn max_document_size(view: &View) -> usize {
     let prefix = prefixes(view).iter().map(Vec::len).max().unwrap_or_default();
     let employees =
@@ -35,8 +35,8 @@ fn max_document_size(view: &View) -> usize {
     view.size() + view.index().incident_count() * (prefix + 1) + employees.sum::<usize>()
 }
 
-/// The document of `/incidents/{employee_id}`: that employee's four groups, as far as they meet the
-/// filter.
+/// The document of `/incidents/{employee_id}`: the employee's incidents that meet the filter, in
+/// four groups.
 #[must_use]
 pub fn employee(view: &View, employee: &Employee<'_>, filter: &Filter) -> Vec<u8> {
     let mut out = Vec::new();
@@ -74,8 +74,8 @@ pub fn unattributed(view: &View) -> Vec<u8> {
     out
 }
 
-/// What the records of each source begin with. The configuration allows only names that need no
-/// escapes.
+/// For each source, the start of its records. The configuration allows only source names that need
+/// no escapes.
 fn prefixes(view: &View) -> Vec<Vec<u8>> {
     view.names().iter().map(|name| prefix(name)).collect()
 }
@@ -84,17 +84,17 @@ fn prefix(name: &str) -> Vec<u8> {
     format!("{{\"type\":\"{name}\",").into_bytes()
 }
 
-/// A record that may have no members.
+/// Writes a record, which may have no members.
 fn write_record(out: &mut Vec<u8>, prefix: &[u8], has_type: bool, record: &[u8]) {
     if has_type {
-        splice(out, prefix, record, &[Member::Type]);
+        splice_replacing(out, prefix, record, &[Member::Type]);
     } else {
-        splice_any(out, prefix, record);
+        splice_maybe_empty(out, prefix, record);
     }
 }
 
-/// A record as the documents have it, without line breaks. `record` is all that follows its opening
-/// brace, `name` its source.
+/// Writes a record on a single line. `record` is everything after its opening brace, `name` the
+/// name of its source.
 pub(crate) fn record_line(out: &mut Vec<u8>, name: &str, has_type: bool, record: &[u8]) {
     let begin = out.len();
     write_record(out, &prefix(name), has_type, record);
@@ -119,8 +119,8 @@ impl<'a> Writer<'a> {
         Self { out, view, filter, prefixes: prefixes(view), prefetcher }
     }
 
-    /// The member `"<id>":{groups}`, or nothing if no incident of the employee meets the filter.
-    /// `first` is where the first member begins.
+    /// Writes the member `"<id>":{groups}`, or nothing if no incident of the employee meets the
+    /// filter. `first` is the position of the first member in `out`.
     fn member(&mut self, employee: &Employee<'_>, first: usize) {
         let begin = self.out.len();
         if begin > first {
@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The four groups; returns how many incidents they have.
+    /// Writes the four groups; returns the number of their incidents.
     fn groups(&mut self, employee: &Employee<'_>) -> usize {
         let mut total = 0;
         for (priority, group) in Priority::ALL.into_iter().zip(employee.groups) {
@@ -145,6 +145,7 @@ impl<'a> Writer<'a> {
         total
     }
 
+    /// Writes the count and the incidents of a group; returns the count.
     #[inline]
     fn list(&mut self, group: &[IncidentRef]) -> usize {
         let Self { out, view, filter, prefixes, prefetcher } = self;
@@ -166,9 +167,9 @@ impl<'a> Writer<'a> {
             }
             let prefix = &prefixes[incident.source()];
             if incident.has_type() {
-                splice(out, prefix, view.members(incident), &[Member::Type]);
+                splice_replacing(out, prefix, view.members(incident), &[Member::Type]);
             } else {
-                splice_whole(out, prefix, view.members(incident));
+                splice_unchanged(out, prefix, view.members(incident));
             }
             prefetcher.advance();
         }
@@ -177,7 +178,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// A JSON string, with the escapes that RFC 8259 demands and no others.
+/// Writes a JSON string, with the escapes that RFC 8259 demands and no others.
 pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("writing to memory does not fail");
 }

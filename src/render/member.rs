@@ -1,12 +1,17 @@
-//! Writing a record: the gateway's own members first, then the record's, byte for byte.
+//! Writes a record: the gateway's own members first, then the record's, byte for byte.
 
 use crate::decode::{Member, members};
 
-/// Appends an object: `prefix` (such as `{"type":"denial",`), then the record's members, each byte
-/// for byte, without those that the prefix replaces.
+/// Appends an object: `prefix` (such as `{"type":"denial",`), then the record's members byte for
+/// byte, except for those that the prefix replaces.
 ///
-/// `record` is all that follows the opening brace of a JSON object that the decoder accepted.
-pub(super) fn splice(out: &mut Vec<u8>, prefix: &[u8], record: &[u8], replaced: &[Member]) {
+/// `record` is everything after the opening brace of a JSON object that the decoder has accepted.
+pub(super) fn splice_replacing(
+    out: &mut Vec<u8>,
+    prefix: &[u8],
+    record: &[u8],
+    replaced: &[Member],
+) {
     out.extend_from_slice(without_comma(prefix));
     for (name, member) in members(record) {
         let known = name.and_then(|name| Member::from_name(&name));
@@ -18,30 +23,31 @@ pub(super) fn splice(out: &mut Vec<u8>, prefix: &[u8], record: &[u8], replaced: 
     out.push(b'}');
 }
 
-/// The same for a record without members that the prefix replaces: one copy. The record has at
-/// least one member; one that has an employee has a priority.
+/// Appends an object like [`splice_replacing`], for a record that has at least one member and none
+/// that the prefix replaces. A record that has an employee always has a priority.
 #[inline]
-pub(super) fn splice_whole(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
+pub(super) fn splice_unchanged(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
     out.extend_from_slice(prefix);
     out.extend_from_slice(record);
 }
 
-/// The same for a record that may be an empty object, as an unattributed one may.
-pub(super) fn splice_any(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
+/// Appends an object like [`splice_unchanged`], for a record that may be an empty object, as an
+/// unattributed one may.
+pub(super) fn splice_maybe_empty(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
     if record.trim_ascii_start() == b"}" {
         out.extend_from_slice(without_comma(prefix));
         out.extend_from_slice(record);
     } else {
-        splice_whole(out, prefix, record);
+        splice_unchanged(out, prefix, record);
     }
 }
 
-/// A prefix that no member follows.
+/// The prefix of an object without further members.
 fn without_comma(prefix: &[u8]) -> &[u8] {
     prefix.strip_suffix(b",").unwrap_or(prefix)
 }
 
-/// The value's text within a member's text, which is what [`members`] gives.
+/// The value of a member that [`members`] yields, as spelled.
 pub(crate) fn member_value(member: &[u8]) -> &[u8] {
     let mut end = 1;
     // The decoder accepted it, so the name is a string and a colon follows.
@@ -52,12 +58,12 @@ pub(crate) fn member_value(member: &[u8]) -> &[u8] {
     member[end + colon + 1..].trim_ascii_start()
 }
 
-/// Removes the line breaks from JSON text, which begins at `begin`. Line breaks in strings are
+/// Removes the line breaks from the JSON text that starts at `start`. Line breaks in strings are
 /// escaped, so only whitespace between values is removed.
 #[inline]
-pub(super) fn drop_line_breaks(out: &mut Vec<u8>, begin: usize) {
-    let Some(first) = memchr::memchr2(b'\n', b'\r', &out[begin..]) else { return };
-    let first = begin + first;
+pub(super) fn drop_line_breaks(out: &mut Vec<u8>, start: usize) {
+    let Some(first) = memchr::memchr2(b'\n', b'\r', &out[start..]) else { return };
+    let first = start + first;
     let mut kept = first;
     for index in first..out.len() {
         let byte = out[index];
@@ -85,21 +91,24 @@ mod tests {
     fn replaced_members_give_way_in_every_spelling() {
         let record = br#" "a" : 1.0 ,"ty\u0070e":[2], "type" :"x","b":"\ud800" }"#;
         assert_eq!(
-            spliced(|out| splice(out, PREFIX, record, &[Member::Type])),
+            spliced(|out| splice_replacing(out, PREFIX, record, &[Member::Type])),
             r#"{"type":"denial","a" : 1.0,"b":"\ud800"}"#
         );
         let only = br#""type":1}"#;
         assert_eq!(
-            spliced(|out| splice(out, PREFIX, only, &[Member::Type])),
+            spliced(|out| splice_replacing(out, PREFIX, only, &[Member::Type])),
             r#"{"type":"denial"}"#
         );
     }
 
     #[test]
     fn an_empty_record_needs_no_comma() {
-        assert_eq!(spliced(|out| splice_any(out, PREFIX, b" }")), r#"{"type":"denial" }"#);
+        assert_eq!(spliced(|out| splice_maybe_empty(out, PREFIX, b" }")), r#"{"type":"denial" }"#);
         let record = br#""a":1}"#;
-        assert_eq!(spliced(|out| splice_any(out, PREFIX, record)), r#"{"type":"denial","a":1}"#);
+        assert_eq!(
+            spliced(|out| splice_maybe_empty(out, PREFIX, record)),
+            r#"{"type":"denial","a":1}"#
+        );
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A view and a filter → a document: JSON, NDJSON or CSV.
+//! Renders the incidents of a view that meet a filter, as JSON, NDJSON or CSV.
 
 pub mod compress;
 mod csv;

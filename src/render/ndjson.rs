@@ -1,13 +1,13 @@
-//! NDJSON: a line for each incident, each one JSON object.
+//! Renders NDJSON: a line for each incident, each a JSON object.
 
 use super::Filter;
 use super::json::write_string;
-use super::member::{drop_line_breaks, splice, splice_whole};
+use super::member::{drop_line_breaks, splice_replacing, splice_unchanged};
 use super::prefetch::Prefetcher;
 use crate::decode::Member;
 use crate::snapshot::View;
 
-/// A line for each incident that meets the filter, in the order of the document: `type` and
+/// Renders a line for each incident that meets the filter, in the order of the document: `type` and
 /// `employee_id` (a string), then the record's other members byte for byte.
 #[must_use]
 pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
@@ -29,9 +29,9 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
             out.extend_from_slice(&prefixes[incident.source()]);
             let begin = out.len();
             if incident.has_type() || incident.has_employee_id() {
-                splice(&mut out, &id, members, &[Member::Type, Member::EmployeeId]);
+                splice_replacing(&mut out, &id, members, &[Member::Type, Member::EmployeeId]);
             } else {
-                splice_whole(&mut out, &id, members);
+                splice_unchanged(&mut out, &id, members);
             }
             drop_line_breaks(&mut out, begin);
             out.push(b'\n');
@@ -41,8 +41,8 @@ pub fn ndjson(view: &View, filter: &Filter) -> Vec<u8> {
     out
 }
 
-/// About the size of all lines; the buffer grows where ids are longer. No id's length is multiplied
-/// here, since it is the upstream's choice.
+/// About the size of all lines; the buffer grows if ids are longer. The actual lengths are not
+/// used, because the upstream chooses them and one long id would be multiplied by all incidents.
 fn expected_size(view: &View, prefixes: &[Vec<u8>]) -> usize {
     const EXPECTED_ID_BYTES: usize = 16;
     let prefix = prefixes.iter().map(Vec::len).max().unwrap_or_default();

@@ -1,8 +1,7 @@
-//! Prefetching records into the processor's caches before they are written.
+//! Prefetches records into the processor's caches before they are written.
 //!
-//! The records of an employee are scattered over the sources' bodies, so that writing each would
-//! wait for memory: without prefetching, documents of 70,000 records and more take three times as
-//! long to write.
+//! The records of an employee are scattered over the sources' bodies, so writing each would wait
+//! for memory. Without prefetching, documents of 70,000 records and more take three times as long.
 
 use crate::join::IncidentRef;
 use crate::snapshot::View;
@@ -12,9 +11,9 @@ const RECORDS_AHEAD: usize = 32;
 
 const CACHE_LINE_BYTES: usize = 64;
 
-/// How many cache lines of a record are prefetched beside its last; the processor itself prefetches
-/// the others of a longer one.
-const MAX_LINES: usize = 4;
+/// How many cache lines of a record are prefetched in addition to its last. The processor
+/// prefetches the others of a longer record by itself.
+const MAX_CACHE_LINES: usize = 4;
 
 /// Prefetches records in the order in which they will be written.
 pub(super) struct Prefetcher<'a> {
@@ -23,8 +22,8 @@ pub(super) struct Prefetcher<'a> {
 }
 
 impl<'a> Prefetcher<'a> {
-    /// For a document of all incidents. A filtered one, whose records are not known ahead, has an
-    /// `is_whole` of false and prefetches nothing.
+    /// `is_whole`: whether the document has all incidents. Otherwise it is not known which records
+    /// will be written, and nothing is prefetched.
     pub(super) fn new(view: &'a View, is_whole: bool) -> Self {
         let incidents = if is_whole { view.index().incidents() } else { &[] };
         let mut prefetcher = Self { view, rest: incidents.iter() };
@@ -34,12 +33,12 @@ impl<'a> Prefetcher<'a> {
         prefetcher
     }
 
-    /// To be called for each record that is written.
+    /// Prefetches one more record. Must be called for each record that is written.
     #[inline]
     pub(super) fn advance(&mut self) {
         let Some(incident) = self.rest.next() else { return };
         let record = self.view.members(incident);
-        let lines = record.iter().step_by(CACHE_LINE_BYTES).take(MAX_LINES);
+        let lines = record.iter().step_by(CACHE_LINE_BYTES).take(MAX_CACHE_LINES);
         lines.chain(record.last()).for_each(prefetch);
     }
 }

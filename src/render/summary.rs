@@ -1,4 +1,5 @@
-//! The document of `/summary`: counts and periods of incidents, and the busiest employees.
+//! Renders the document of `/summary`: counts and periods of incidents, and the employees with
+//! most.
 
 use std::cmp::Reverse;
 
@@ -8,19 +9,22 @@ use super::Filter;
 use crate::decode::Priority;
 use crate::snapshot::View;
 
-/// How many employees the summary names, the busiest first.
+/// How many employees the summary lists, those with most incidents first.
 pub const MAX_TOP_EMPLOYEES: usize = 20;
 
-/// The document of `/summary`, over the incidents that meet the filter.
+/// How many candidates are kept before they are reduced to [`MAX_TOP_EMPLOYEES`]; bounds memory.
+const MAX_TOP_CANDIDATES: usize = 32 * MAX_TOP_EMPLOYEES;
+
+/// Renders the document of `/summary` for the incidents that meet the filter.
 ///
-/// `unattributed` counts all records that have no employee, whatever the filter: it says how much
-/// the rest leaves out.
+/// `unattributed` counts all records without an employee, whatever the filter: it tells how many
+/// records the other figures leave out.
 #[must_use]
 pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     let mut cells = vec![[Tally::default(); 4]; view.names().len()];
     let mut employees = EmployeeTotals { count: 0, top: Vec::new() };
     for employee in filter.employees(view.index()) {
-        let mut busy = EmployeeTotal {
+        let mut total = EmployeeTotal {
             employee_id: employee.id,
             count: 0,
             priorities: [0; 4],
@@ -28,23 +32,23 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
         };
         for (priority, incident) in filter.incidents(&employee) {
             cells[incident.source()][priority as usize].add(incident.timestamp);
-            busy.count += 1;
-            busy.priorities[priority as usize] += 1;
-            busy.latest = busy.latest.max(incident.timestamp);
+            total.count += 1;
+            total.priorities[priority as usize] += 1;
+            total.latest = total.latest.max(incident.timestamp);
         }
-        if busy.count > 0 {
-            employees.add(busy);
+        if total.count > 0 {
+            employees.add(total);
         }
     }
-    employees.keep_busiest();
-    let all = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.merged(cell));
-    let by_type: Vec<Tally> = cells.iter().map(|cells| all(cells)).collect();
+    employees.keep_top();
+    let sum = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.merged(cell));
+    let by_type: Vec<Tally> = cells.iter().map(|cells| sum(cells)).collect();
     let of_priority = |priority: usize| {
         cells.iter().fold(Tally::default(), |sum, cells| sum.merged(&cells[priority]))
     };
     let names = || view.names().iter().map(|name| &**name);
     let document = Document {
-        total: all(&by_type),
+        total: sum(&by_type),
         unattributed: view.index().unattributed().len(),
         by_type: OrderedObject(names().zip(by_type.iter().copied()).collect()),
         by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
@@ -79,7 +83,7 @@ fn by_priority<T>(values: [T; 4]) -> OrderedObject<'static, T> {
     OrderedObject(Priority::ALL.into_iter().map(Priority::as_str).zip(values).collect())
 }
 
-/// How many incidents, and between which times (seconds since the epoch).
+/// A number of incidents and their period (seconds since the epoch).
 #[derive(Clone, Copy, Default, Serialize)]
 struct Tally {
     count: usize,
@@ -107,7 +111,7 @@ impl Tally {
     }
 }
 
-/// How many employees there are, and those with most incidents.
+/// The number of employees, and those with most incidents.
 #[derive(Serialize)]
 struct EmployeeTotals<'a> {
     count: usize,
@@ -136,19 +140,20 @@ impl Serialize for EmployeeTotal<'_> {
 }
 
 impl<'a> EmployeeTotals<'a> {
-    /// To be called in the order of the document.
-    fn add(&mut self, busy: EmployeeTotal<'a>) {
+    /// Must be called in the order of the document.
+    fn add(&mut self, total: EmployeeTotal<'a>) {
         self.count += 1;
-        self.top.push(busy);
-        if self.top.len() == 32 * MAX_TOP_EMPLOYEES {
-            self.keep_busiest();
+        self.top.push(total);
+        if self.top.len() == MAX_TOP_CANDIDATES {
+            self.keep_top();
         }
     }
 
-    /// Keeps the busiest. The sort is stable, so that equals stay in the order of the document.
-    fn keep_busiest(&mut self) {
-        self.top.sort_by_key(|busy| {
-            Reverse((busy.count, busy.priorities[Priority::Critical as usize]))
+    /// Keeps the employees with most incidents. The sort is stable, so equals stay in the order of
+    /// the document.
+    fn keep_top(&mut self) {
+        self.top.sort_by_key(|total| {
+            Reverse((total.count, total.priorities[Priority::Critical as usize]))
         });
         self.top.truncate(MAX_TOP_EMPLOYEES);
     }

@@ -1,5 +1,5 @@
-//! How fresh and complete an answer is: the one definition of fresh, stale and missing sources, and
-//! of complete, stale and partial answers.
+//! The only definition of fresh, stale and missing sources, and of complete, stale and partial
+//! answers.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::clock::FetchTime;
 /// How fresh the data of a source is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Freshness {
-    /// It is of the last refresh.
+    /// The last refresh succeeded, and is recent enough.
     Fresh,
-    /// It is the last good data, because refreshing it failed or is overdue.
+    /// The last good data is used, because its refresh failed or is overdue.
     Stale,
-    /// There is none, or it is older than `cache.stale_for`.
+    /// There is no data, or it is older than `cache.stale_for`.
     Missing,
 }
 
@@ -30,14 +30,14 @@ impl Freshness {
     }
 }
 
-/// How complete an answer is that is made of all sources.
+/// How complete an answer from all sources is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Completeness {
     /// Every source is fresh.
     Complete,
     /// No source is missing, but at least one has older data.
     Stale,
-    /// At least one is missing.
+    /// At least one source is missing.
     Partial,
 }
 
@@ -70,7 +70,7 @@ pub struct Policy {
     /// How much longer it counts as fresh while a refresh is under way: the deadline of one call
     /// (`upstream.timeout`).
     pub grace: Duration,
-    /// How old data may be at all (`cache.stale_for`).
+    /// How old served data may be (`cache.stale_for`).
     pub stale_for: Duration,
 }
 
@@ -103,7 +103,7 @@ mod tests {
     use crate::clock::WallClock;
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_is_fresh_until_its_refresh_fails_and_stands_in_until_stale_for() {
+    async fn a_source_is_fresh_until_its_refresh_fails_and_stale_until_stale_for() {
         let policy = Policy {
             ttl: Duration::from_secs(30),
             grace: Duration::from_secs(10),

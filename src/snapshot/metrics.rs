@@ -1,4 +1,4 @@
-//! What is measured of the snapshot that is served: read off it at each scrape.
+//! Metrics of the served snapshot, computed at each scrape.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::Snapshot;
 use crate::decode::Priority;
 use crate::join::Reason;
 
-/// Registers the families that describe the present snapshot.
+/// Registers the metrics of the newest snapshot that `snapshots` holds.
 pub fn register(registry: &mut Registry, snapshots: watch::Receiver<Arc<Snapshot>>) {
     registry.register_collector(Box::new(SnapshotCollector { snapshots }));
 }

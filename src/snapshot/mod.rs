@@ -17,7 +17,7 @@ use crate::join::{IncidentIndex, IncidentRef, Unattributed};
 use crate::outcome::Outcome;
 use crate::sources::PerSource;
 
-/// The joined records of all sources, with the bodies they stand in.
+/// The joined records of all sources, with the bodies that contain them.
 #[derive(Debug)]
 pub struct View {
     id: u64,
@@ -25,13 +25,13 @@ pub struct View {
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     index: IncidentIndex,
-    /// For each source, the body its records stand in; empty without a batch.
+    /// For each source, the body of its batch; empty without a batch.
     bodies: Box<[Bytes]>,
 }
 
 impl View {
     /// A view of `batches` and the `index` that [`join`](crate::join::join) made of them. `names`
-    /// are those of the batches' sources; `id` tells this view from every other of the process.
+    /// are those of the batches' sources; `id` is unique within the process.
     #[must_use]
     pub fn new(
         id: u64,
@@ -46,14 +46,14 @@ impl View {
         Self { id, names, fields: Arc::default(), batches, index, bodies }
     }
 
-    /// The same view, with the fields that the records of its sources are known to have. A table
-    /// has a column for each.
+    /// Sets the fields that the records of its sources are known to have. CSV has a column for
+    /// each.
     #[must_use]
     pub fn with_fields(self, fields: Arc<[Arc<str>]>) -> Self {
         Self { fields, ..self }
     }
 
-    /// The id that tells this view from every other of the process.
+    /// The id, which is unique within the process.
     #[must_use]
     pub fn id(&self) -> u64 {
         self.id
@@ -83,13 +83,13 @@ impl View {
         &self.batches
     }
 
-    /// How many bytes the sources' bodies have together.
+    /// The total size of the sources' bodies, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bodies.iter().map(Bytes::len).sum()
     }
 
-    /// The members of an incident's record, byte for byte: all that follows the opening brace, the
+    /// The members of an incident's record, byte for byte: everything after the opening brace, the
     /// closing brace included.
     ///
     /// # Panics
@@ -125,7 +125,7 @@ pub struct SourceStatus {
     pub fetched_at: Option<FetchTime>,
     /// When an attempt last succeeded; kept when the data has grown too old.
     pub last_success: Option<SystemTime>,
-    /// When the last attempt began, whether it succeeded or not.
+    /// When the last attempt started, whether it succeeded or not.
     pub last_attempt: Option<SystemTime>,
     /// How long the last finished attempt took.
     pub last_duration: Option<Duration>,
@@ -139,7 +139,7 @@ pub struct SourceStatus {
     pub bytes: usize,
     /// Whether the source said that there are more records than it sent.
     pub truncated: bool,
-    /// Whether an attempt has ended since the start, in success or failure.
+    /// Whether an attempt has ended since the start, successfully or not.
     pub was_attempted: bool,
     /// When the next attempt is due; `None` while one is under way.
     pub next_attempt: Option<Instant>,
@@ -150,7 +150,7 @@ pub struct SourceStatus {
 pub struct SourceError {
     /// The kind of failure.
     pub kind: Outcome,
-    /// A sentence for people; no secret, nothing the upstream sent.
+    /// A sentence for people. Contains no secret, and nothing that the upstream sent.
     pub detail: String,
 }
 
@@ -217,16 +217,16 @@ impl Snapshot {
         self.view.batches().iter().any(Option::is_some)
     }
 
-    /// Whether there has been incident data since the start. It stays so when all of it has grown
-    /// too old: a replica that has nothing to serve says so in its answers, and taking every
-    /// replica out at once would help nobody.
+    /// Whether there has been incident data since the start, even if it is too old by now.
+    /// Readiness depends on this: answers say that data is missing, and taking every replica out of
+    /// service at once would help nobody.
     #[must_use]
     pub fn has_had_data(&self) -> bool {
         self.has_data()
             || self.sources.incidents().iter().any(|source| source.last_success.is_some())
     }
 
-    /// Whether the first attempt at some source has not ended: waiting may bring its data.
+    /// Whether the first attempt at some source has not ended, so that it is worth waiting for.
     #[must_use]
     pub fn is_loading(&self) -> bool {
         self.sources.iter().any(|source| !source.was_attempted)
