@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 /// The body of a response: bytes in memory, or a stream of them.
 pub struct Body {
     content: Content,
-    /// The permit of a request that is in flight until this body is taken over or dropped.
+    /// The permit of the request, which counts as in flight until its body is dropped.
     _permit: Option<OwnedSemaphorePermit>,
 }
 
@@ -28,7 +28,7 @@ impl Body {
         Self::full(Bytes::new())
     }
 
-    /// A body of these bytes.
+    /// A body with these bytes.
     #[must_use]
     pub fn full(bytes: impl Into<Bytes>) -> Self {
         Self { content: Content::Full(bytes.into()), _permit: None }

@@ -11,7 +11,7 @@ use super::body::Body;
 use super::context::Context;
 use super::problem::Problem;
 
-/// What the conditions of a request demand.
+/// The result of evaluating a request's conditions.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Outcome {
     Send,
@@ -34,7 +34,7 @@ fn evaluate(request: &HeaderMap, etag: &[u8]) -> Outcome {
     }
 }
 
-/// Whether the field is `*`, or one of its entity tags matches. What is no entity tag matches none.
+/// Whether the field is `*` or contains an entity tag that matches. Malformed tags match nothing.
 fn any_tag(headers: &HeaderMap, name: HeaderName, matches: impl Fn(&[u8]) -> bool) -> bool {
     headers.get_all(name).iter().any(|line| {
         let line = line.as_bytes().trim_ascii();
@@ -42,7 +42,7 @@ fn any_tag(headers: &HeaderMap, name: HeaderName, matches: impl Fn(&[u8]) -> boo
     })
 }
 
-/// The entity tags of a list. A comma may stand within a tag's quotes.
+/// The entity tags of a comma-separated list. A tag may itself contain commas.
 fn entity_tags(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         loop {
@@ -64,12 +64,16 @@ fn is_strong_match(tag: &[u8], etag: &[u8]) -> bool {
 }
 
 fn is_weak_match(tag: &[u8], etag: &[u8]) -> bool {
-    let opaque = |tag: &'_ [u8]| -> usize { if tag.starts_with(b"W/") { 2 } else { 0 } };
-    tag[opaque(tag)..] == etag[opaque(etag)..]
+    opaque_tag(tag) == opaque_tag(etag)
 }
 
-/// The response, unless the request's conditions demand 304 or 412 in its place. Only successful
-/// responses with an entity tag are subject to conditions (section 13.2.1).
+/// The tag without its weakness indicator.
+fn opaque_tag(tag: &[u8]) -> &[u8] {
+    tag.strip_prefix(b"W/").unwrap_or(tag)
+}
+
+/// Replaces the response by 304 or 412 if the request's conditions say so. They apply only to
+/// successful responses with an entity tag (section 13.2.1).
 pub(super) fn apply(
     mut response: Response<Body>,
     request: &Parts,

@@ -1,4 +1,4 @@
-//! What goes with a request from its headers to its response: its id, trace, route and start.
+//! The context of a request: its id, trace, route and start.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::trace_context::{TRACE_ID, TraceContext};
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest request id that is taken over from a caller.
+/// The longest `X-Request-Id` that is accepted from a caller.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// A request's context. [`ContextLayer`](super::layers::ContextLayer) puts it into the request's
@@ -27,15 +27,15 @@ pub(super) struct Context {
     pub trace: TraceContext,
     /// This request's span in the trace.
     pub span: u64,
-    /// Trace and span, as they are passed on.
+    /// The value of `traceparent` for the response.
     pub traceparent: HeaderValue,
     /// When the headers were read.
     pub started: Instant,
 }
 
 impl Context {
-    /// Takes over the caller's id and trace. An id that is too long, or has other characters than
-    /// visible ASCII, is replaced: it goes into logs and headers.
+    /// Adopts the caller's id and trace. An id that is too long or has characters other than visible
+    /// ASCII is replaced, since it goes into logs and headers.
     pub(super) fn new(headers: &HeaderMap, route: Route) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| {
             (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())

@@ -19,7 +19,7 @@ impl Gateway {
     /// `GET /incidents`
     pub(super) async fn incidents(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.read(request, AllowedKeys::All)?;
+            let (query, preferences) = self.parse_request(request, AllowedKeys::All)?;
             let format = negotiate::format(&request.headers).ok_or(Problem::NotAcceptable)?;
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             if query.filter.is_empty() {
@@ -43,7 +43,7 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.response_from(answer.await, request, context)
+        self.response_or_problem(answer.await, request, context)
     }
 
     /// `GET /incidents/{employee_id}`
@@ -54,7 +54,7 @@ impl Gateway {
         context: &Context,
     ) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.read(request, AllowedKeys::AllButEmployee)?;
+            let (query, preferences) = self.parse_request(request, AllowedKeys::AllButEmployee)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let rank = view.index().rank(id).ok_or(Problem::UnknownEmployee)?;
@@ -71,13 +71,13 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.response_from(answer.await, request, context)
+        self.response_or_problem(answer.await, request, context)
     }
 
     /// `GET /unattributed`
     pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (_, preferences) = self.read(request, AllowedKeys::CompleteOnly)?;
+            let (_, preferences) = self.parse_request(request, AllowedKeys::CompleteOnly)?;
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             self.cache.record_demand(&Resource::Document(Document::Unattributed), coding);
             let selected = self.select_snapshot(&preferences, context).await?;
@@ -92,6 +92,6 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.response_from(answer.await, request, context)
+        self.response_or_problem(answer.await, request, context)
     }
 }

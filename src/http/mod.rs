@@ -1,4 +1,8 @@
-//! Requests → answers: what is served on the public and on the admin listener.
+//! The HTTP server: what is served on the public and on the admin listener.
+//!
+//! A request passes through [`serve`] (connections), [`layers`] (concerns shared by all routes) and
+//! [`service`] (routing) to the file of its resource. Resources made of incident data go through
+//! [`snapshot_selection`] and [`rendered_response`].
 
 mod body;
 mod conditions;
@@ -47,7 +51,7 @@ use crate::metrics::Registry;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstream;
 
-/// Everything that answering takes, shared by all requests.
+/// What all requests share.
 pub struct Gateway {
     budget: Duration,
     snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -64,7 +68,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Answers from `snapshots` as `config` says, and with what `registry` holds at `/metrics`.
+    /// A gateway that serves `snapshots`, and the metrics of `registry` at `/metrics`.
     #[must_use]
     pub fn new(
         config: &Config,
@@ -91,7 +95,7 @@ impl Gateway {
         }
     }
 
-    /// The snapshot that is served now.
+    /// The current snapshot.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())

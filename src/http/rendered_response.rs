@@ -16,7 +16,9 @@ use super::context::Context;
 use super::freshness::{self, CacheResult};
 use super::problem::Problem;
 use super::query::AllowedKeys;
-use super::snapshot_selection::{RequestPreferences, SEND_MARGIN, SelectedSnapshot, may_improve};
+use super::snapshot_selection::{
+    RequestPreferences, SEND_MARGIN, SelectedSnapshot, is_worth_waiting,
+};
 use crate::cache::{Connection, Resource};
 use crate::render::compress::Coding;
 
@@ -87,7 +89,7 @@ impl Gateway {
             .insert_all(&mut headers, selected.result);
         // Only where requests that come later would not wait either.
         if matches!(selected.result, CacheResult::Hit | CacheResult::Stale)
-            && !may_improve(&selected.snapshot, false)
+            && !is_worth_waiting(&selected.snapshot, false)
         {
             self.response_cache.keep(&resource, coding, selected, now, &answer, &headers);
         }
@@ -98,7 +100,7 @@ impl Gateway {
     }
 
     /// The response, or the problem as one; a problem of the data names the sources behind it.
-    pub(super) fn response_from(
+    pub(super) fn response_or_problem(
         &self,
         answer: Result<Response<Body>, Problem>,
         request: &Parts,
@@ -119,7 +121,7 @@ impl Gateway {
             self.freshness_headers.of(&snapshot, now).insert_state(headers);
             headers
                 .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
-            if let Ok((_, preferences)) = self.read(request, AllowedKeys::All) {
+            if let Ok((_, preferences)) = self.parse_request(request, AllowedKeys::All) {
                 preferences.prefer.insert_applied(headers);
             }
             response

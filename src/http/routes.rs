@@ -1,4 +1,4 @@
-//! The routes: which path leads to which resource.
+//! The routes: maps paths to resources.
 
 use percent_encoding::percent_decode_str;
 
@@ -31,16 +31,16 @@ impl Route {
             "/events" => Self::Events,
             "/openapi.json" => Self::OpenApi,
             "/" => Self::Page,
-            // The query names the employee.
+            // The id of the employee is in the query.
             "/employees/" => Self::EmployeePage(String::new()),
             "/healthz" => Self::Healthz,
             "/readyz" => Self::Readyz,
-            _ => Self::named(path).unwrap_or(Self::Unknown),
+            _ => Self::with_parameter(path).unwrap_or(Self::Unknown),
         }
     }
 
-    /// The route with a parameter, a non-empty segment, that the path leads to.
-    fn named(path: &str) -> Option<Self> {
+    /// The route of a path whose last segment is a parameter, which must not be empty.
+    fn with_parameter(path: &str) -> Option<Self> {
         let segment = |prefix: &str| {
             let segment =
                 path.strip_prefix(prefix).filter(|name| !name.is_empty() && !name.contains('/'))?;
@@ -100,7 +100,7 @@ impl Route {
             Self::Readyz,
         ];
         for route in &routes {
-            // The compiler points here when a route is added; the list above needs it too.
+            // Fails to compile when a route is added, as a reminder to add it to the list above.
             match route {
                 Self::Incidents
                 | Self::Employee(_)
@@ -121,8 +121,8 @@ impl Route {
         routes.iter().map(Self::label).collect()
     }
 
-    /// Whether monitoring asks for the route: it is answered whatever the load and the `Host`, and
-    /// not logged when it succeeds.
+    /// Whether the route is for monitoring: it is exempt from limits and the check of `Host`, and
+    /// successful requests are not logged.
     pub(super) const fn is_probe(&self) -> bool {
         matches!(self, Self::Healthz | Self::Readyz | Self::Metrics)
     }

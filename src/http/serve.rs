@@ -1,4 +1,4 @@
-//! The listener: accepts connections, bounds how many there are, and ends them in order.
+//! The listener: accepts connections, bounds their number, and shuts down gracefully.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -25,41 +25,40 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-/// The most bytes of a request's line and headers together.
+/// The largest request line and headers together.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// The most header fields of a request: as many of 10 bytes as [`MAX_HEADER_BYTES`] hold. hyper
-/// allocates 64 bytes for each while it parses a request, which costs 0.1 µs: it touches only as
-/// many as there are, and the allocator keeps the memory (see `memory.rs`).
+/// The most header fields of a request: as many fields of 10 bytes as fit into [`MAX_HEADER_BYTES`].
+/// hyper allocates 64 bytes for each while it parses a request. This costs about 0.1 µs: it writes
+/// only as many as the request has, and the allocator reuses the memory (see `memory.rs`).
 const MAX_HEADER_FIELDS: usize = MAX_HEADER_BYTES / 10;
 
-/// How much of a response the kernel takes at once, about (`SO_SNDBUF`; Linux grants twice that, up
-/// to twice `net.core.wmem_max`). Left to itself it grows to several megabytes, and large responses
-/// leave more slowly: see docs/PERFORMANCE.md.
+/// The send buffer of a connection (`SO_SNDBUF`; Linux grants twice that, up to twice
+/// `net.core.wmem_max`). With the kernel's automatic tuning it grows to several megabytes, and
+/// large responses are slower: see docs/PERFORMANCE.md.
 const SEND_BUFFER_BYTES: usize = 512 << 10;
 
 /// For how long a client may read less of a response than `limits.min_send_rate` asks for.
 const MIN_SEND_RATE_GRACE: Duration = Duration::from_secs(30);
 
-/// How long a kept-alive connection may still bring a request once the listener has closed. Its
-/// response says `Connection: close`; closing the connection at once could lose a request that is
-/// on its way.
+/// How long kept-alive connections stay open after the listener has closed. Closing them at once
+/// could lose a request that is already on its way. Its response says `Connection: close`.
 const CLOSE_DELAY: Duration = Duration::from_millis(500);
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// How long to wait after a connection could not be accepted: mostly, the process has no file
-/// descriptor left for it.
+/// The delay after an accept has failed. The usual cause is that the process has no file descriptor
+/// left, so an immediate retry would fail too.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The least number of connections beyond `limits.max_connections` that are accepted, so that
 /// probes are answered over them and all other requests get a 503.
 const MIN_EXTRA_CONNECTIONS: usize = 64;
 
-/// How long a connection beyond `limits.max_connections` may idle before its request comes.
+/// The idle timeout of a connection beyond `limits.max_connections`.
 const EXTRA_CONNECTION_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The phases of a server's life, in their order.
+/// The phases of a server, in the order in which it enters them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Phase {
     /// Requests are served.
@@ -79,7 +78,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that is about to accept on `listener`.
+    /// A server that will accept connections from `listener`.
     #[must_use]
     pub fn new(listener: TcpListener, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
         Self { listener, limits, phase }
@@ -111,7 +110,7 @@ impl Server {
                 }
             }
         }
-        // Clients whose connection the kernel has already established get their response too.
+        // Connections that the kernel has already established are served too.
         while let Some(Ok(accepted)) = permits.accept(&listener).now_or_never() {
             spawn(&mut connections, accepted);
         }
@@ -120,9 +119,9 @@ impl Server {
     }
 }
 
-/// Is ready once the phase is [`Phase::Closing`].
+/// Completes once the phase is [`Phase::Closing`].
 async fn closing(mut phase: watch::Receiver<Phase>) {
-    // An error means that nobody is left to change the phase: the process is ending.
+    // An error means that the sender is gone: the process is exiting.
     let _ = phase.wait_for(|phase| *phase == Phase::Closing).await;
 }
 
@@ -144,16 +143,17 @@ async fn serve_connection<T: Transport>(
     let min_send_rate =
         MinSendRate { bytes_per_second: limits.min_send_rate, grace: MIN_SEND_RATE_GRACE };
     let io = ConnectionIo::new(stream, handle.clone(), limits.header_timeout, min_send_rate);
-    // One for the whole connection: a clone of a receiver for each request would be counted in
-    // what all connections share.
+    // One receiver for the connection: cloning one for each request would make all connections
+    // contend for the channel's reference count.
     let shared_phase = Arc::new(phase.clone());
-    // hyper calls a service by `&self`, and one request after the other.
+    // hyper calls a service by `&self`, but never concurrently for one connection.
     let service = RefCell::new(service);
     let service = service_fn(move |mut request: Request<Incoming>| {
         handle.begin_exchange();
         request.extensions_mut().insert(handle.clone());
         let handle = handle.clone();
-        // The service is always ready: it refuses with a response what is too much.
+        // `poll_ready` is not needed: the service is always ready, and refuses excess requests with
+        // a response.
         let response = service.borrow_mut().call(request);
         let phase = Arc::clone(&shared_phase);
         async move {
@@ -174,8 +174,7 @@ async fn serve_connection<T: Transport>(
         .serve_connection(TokioIo::new(io), service);
     let serving = async {
         let mut connection = pin!(connection);
-        // How a connection ends is the client's affair: resets, timeouts and malformed requests
-        // are no fault of the gateway's.
+        // Errors are ignored: resets, timeouts and malformed requests are the client's doing.
         tokio::select! {
             biased;
             _ = connection.as_mut() => return,
@@ -199,15 +198,15 @@ struct Accepted<T = TcpStream> {
     permit: ConnectionPermit,
 }
 
-/// Permits for connections: those within `limits.max_connections`, and extra ones, over which
-/// probes are answered and everybody else is told of the overload. With all of these taken too,
-/// connections wait in the kernel's queue.
+/// Permits for connections: `limits.max_connections`, and some extra ones on which probes are
+/// answered and all other requests get a 503. When the extra permits are taken too, connections
+/// wait in the kernel's accept queue.
 struct ConnectionPermits {
     within_limit: Arc<Semaphore>,
     all: Arc<Semaphore>,
 }
 
-/// What an open connection holds.
+/// The permits of an open connection.
 struct ConnectionPermit {
     /// `None` for a connection beyond the limit.
     within_limit: Option<OwnedSemaphorePermit>,

@@ -18,7 +18,7 @@ use super::problem::Problem;
 use super::routes::Route;
 use crate::metrics::{self, OPENMETRICS_CONTENT_TYPE};
 
-/// A service that answers every request; its errors are responses too. Clones serve the same.
+/// An HTTP service that never fails: errors are responses. Its clones share all state.
 pub trait HttpService<B>:
     Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>
     + Clone
@@ -47,8 +47,8 @@ impl Gateway {
             .service(service_fn(move |request| Arc::clone(&gateway).respond(request)))
     }
 
-    /// The service of the admin listener. It has no limits, waits for nothing, and neither logs nor
-    /// counts what monitoring asks every few seconds.
+    /// The service of the admin listener. It has no limits, so that monitoring works under overload,
+    /// and neither logs nor counts requests, which come every few seconds.
     pub fn admin_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> {
         let gateway = Arc::clone(self);
         ServiceBuilder::new()
@@ -64,7 +64,7 @@ impl Gateway {
         response
     }
 
-    /// Routing: the response of the resource that the path leads to.
+    /// Routes a request to its resource.
     fn respond<B>(
         self: Arc<Self>,
         request: Request<B>,
@@ -72,16 +72,16 @@ impl Gateway {
         let context = Context::of(&request);
         let (request, _body) = request.into_parts();
         async move {
-            if let Some(response) = self.response_at_once(&request, &context) {
+            if let Some(response) = self.immediate_response(&request, &context) {
                 return Ok(response);
             }
-            // Boxed, because it is large and each layer moves it.
-            Ok(Box::pin(self.resource(&request, &context)).await)
+            // Boxed, because the future is large and each layer moves it.
+            Ok(Box::pin(self.resource_response(&request, &context)).await)
         }
     }
 
-    /// The response to a request that is refused, or whose response is there already.
-    fn response_at_once(&self, request: &Parts, context: &Context) -> Option<Response<Body>> {
+    /// The response, if it needs no waiting or rendering: an error or a cached response.
+    fn immediate_response(&self, request: &Parts, context: &Context) -> Option<Response<Body>> {
         let route = &context.route;
         if *route == Route::Unknown {
             Some(Problem::NotFound.response(context.id(), &[]))
@@ -92,7 +92,7 @@ impl Gateway {
         }
     }
 
-    async fn resource(&self, request: &Parts, context: &Context) -> Response<Body> {
+    async fn resource_response(&self, request: &Parts, context: &Context) -> Response<Body> {
         match &context.route {
             Route::Incidents => self.incidents(request, context).await,
             Route::Employee(id) => self.employee(id, request, context).await,

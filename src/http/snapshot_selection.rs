@@ -39,16 +39,16 @@ pub(super) struct RequestPreferences {
 
 impl Gateway {
     /// The request's query and preferences. The query's `complete` overrules `Prefer: handling`.
-    pub(super) fn read(
+    pub(super) fn parse_request(
         &self,
         request: &Parts,
         keys: AllowedKeys,
     ) -> Result<(Query, RequestPreferences), Problem> {
-        self.read_query(request.uri.query(), &request.headers, keys)
+        self.parse_query(request.uri.query(), &request.headers, keys)
     }
 
     /// The same for a query that is only a part of the request's.
-    pub(super) fn read_query(
+    pub(super) fn parse_query(
         &self,
         query: Option<&str>,
         headers: &HeaderMap,
@@ -71,21 +71,21 @@ impl Gateway {
     ) -> Result<SelectedSnapshot, Problem> {
         let mut snapshot = self.snapshot();
         let mut waited = false;
-        if may_improve(&snapshot, preferences.strict) {
+        if is_worth_waiting(&snapshot, preferences.strict) {
             (snapshot, waited) = self.wait_for_data(preferences, context).await;
         }
-        self.accept_snapshot(snapshot, waited, preferences)
+        self.check_snapshot(snapshot, waited, preferences)
     }
 
     /// The present snapshot to answer from, without waiting for a better one.
-    pub(super) fn present_snapshot(
+    pub(super) fn current_snapshot(
         &self,
         preferences: &RequestPreferences,
     ) -> Result<SelectedSnapshot, Problem> {
-        self.accept_snapshot(self.snapshot(), false, preferences)
+        self.check_snapshot(self.snapshot(), false, preferences)
     }
 
-    fn accept_snapshot(
+    fn check_snapshot(
         &self,
         snapshot: Arc<Snapshot>,
         waited: bool,
@@ -113,7 +113,7 @@ impl Gateway {
         let mut snapshot = Arc::clone(&snapshots.borrow_and_update());
         let longest = preferences.prefer.wait.map_or(self.budget, |wait| wait.min(self.budget));
         let mut waited = false;
-        while may_improve(&snapshot, preferences.strict) {
+        while is_worth_waiting(&snapshot, preferences.strict) {
             // What has come must still be rendered within the budget.
             let bytes: usize = snapshot.sources.iter().map(|source| source.bytes).sum();
             let render = Duration::from_nanos(bytes as u64 * RENDER_NANOS_PER_BYTE);
@@ -135,7 +135,7 @@ impl Gateway {
 }
 
 /// Whether waiting may bring what the request asks for: a source that has no data is being fetched.
-pub(super) fn may_improve(snapshot: &Snapshot, strict: bool) -> bool {
+pub(super) fn is_worth_waiting(snapshot: &Snapshot, strict: bool) -> bool {
     let is_lacking = if strict {
         snapshot.completeness(Instant::now()) != Completeness::Complete
     } else {

@@ -20,7 +20,7 @@ impl Gateway {
     /// `GET /summary`
     pub(super) async fn summary(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.read(request, AllowedKeys::All)?;
+            let (query, preferences) = self.parse_request(request, AllowedKeys::All)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let filter = query.filter.normalized(&view);
@@ -35,6 +35,6 @@ impl Gateway {
             };
             self.respond_rendered(render_request, selected, &preferences, request, context).await
         };
-        self.response_from(answer.await, request, context)
+        self.response_or_problem(answer.await, request, context)
     }
 }

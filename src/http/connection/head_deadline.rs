@@ -1,8 +1,8 @@
-//! The deadline for a request's headers, against clients that send them drop by drop (slowloris).
+//! The deadline for a request's headers, against clients that send them very slowly (slowloris).
 //!
-//! hyper's own timer runs from the end of the last response to the end of the next headers, so it
-//! has to be as long as a kept-alive connection may idle. This one runs only from a request's first
-//! byte on.
+//! hyper's `header_read_timeout` runs from the end of the last response to the end of the next
+//! request's headers, so it must be as long as the idle timeout. This deadline runs from the first
+//! byte of a request.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -14,30 +14,30 @@ use tokio::time::{Sleep, sleep};
 #[derive(Debug)]
 pub(super) struct HeadDeadline {
     timeout: Duration,
-    /// Whether bytes of a request have been read whose headers are not complete.
+    /// Whether some but not all bytes of a request's headers have been read.
     is_partial: bool,
-    /// Set at the first read that finds nothing more of incomplete headers. Until then a pipelined
-    /// request may be waiting for the response before it, which is not the client's delay.
+    /// Set when a read of incomplete headers first finds no data. Earlier, a pipelined request may
+    /// be waiting for the response before it, which is not the client's delay.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl HeadDeadline {
-    /// Gives each request's headers `timeout` from their first byte on.
+    /// Allows each request's headers `timeout` from their first byte.
     pub(super) fn new(timeout: Duration) -> Self {
         Self { timeout, is_partial: false, deadline: None }
     }
 
-    /// Headers are complete; what is read from now on belongs to the next request.
+    /// Call when a request's headers are complete: later bytes belong to the next request.
     pub(super) fn headers_complete(&mut self) {
         (self.is_partial, self.deadline) = (false, None);
     }
 
-    /// Bytes of a request were read.
+    /// Call when bytes have been read.
     pub(super) fn received(&mut self) {
         self.is_partial = true;
     }
 
-    /// Is ready when the headers that the connection waits for are overdue.
+    /// Is ready once the deadline has passed. Call when a read finds no data.
     pub(super) fn poll_expired(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if !self.is_partial {
             return Poll::Pending;

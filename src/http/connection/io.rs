@@ -1,4 +1,4 @@
-//! The I/O wrapper beneath hyper.
+//! The I/O wrapper between hyper and the socket.
 
 use std::io;
 use std::pin::Pin;
@@ -14,35 +14,35 @@ use super::peer_probe::PeerProbe;
 use super::send_rate::{MinSendRate, SendRate};
 use super::{ConnectionHandle, Exchange};
 
-/// What a connection's bytes go over: TCP, or a protocol above it such as TLS.
+/// The stream of a connection: TCP, or a protocol above it such as TLS.
 pub(in crate::http) trait Transport:
     AsyncRead + AsyncWrite + Send + Unpin + 'static
 {
-    /// Lets the connection be reset when it is dropped, so that a client that does not read learns
-    /// of the end at once, and the kernel drops what it holds for it.
+    /// Makes dropping the stream reset the connection, so that the kernel discards unsent data at
+    /// once and the client learns of the end.
     fn reset_on_drop(&self);
 }
 
 impl Transport for TcpStream {
     fn reset_on_drop(&self) {
-        // It fails only for sockets that are closed already.
+        // This fails only if the socket is already closed.
         let _ = self.set_zero_linger();
     }
 }
 
-/// A connection's stream with its deadlines. It also keeps the end of the client's sending side
-/// from hyper while a request is being answered: hyper would take it for the end of the connection.
+/// A connection's stream with its deadlines. It also hides a half-close (the client's FIN) from
+/// hyper until the response is sent: hyper would take it for the end of the connection.
 #[derive(Debug)]
 pub(in crate::http) struct ConnectionIo<T: Transport> {
     stream: T,
     handle: ConnectionHandle,
     head: HeadDeadline,
     send_rate: SendRate,
-    /// [`ConnectionHandle`]'s count of requests when this last looked.
+    /// The handle's count of requests at the last read.
     requests: u64,
     is_half_closed: bool,
     probe: PeerProbe,
-    /// Who waits to be told of the half-close, once the response is sent.
+    /// Wakes hyper's read once the response is sent, so that it sees the half-close.
     reader: Option<Waker>,
 }
 
@@ -65,7 +65,7 @@ impl<T: Transport> ConnectionIo<T> {
         }
     }
 
-    /// Takes note of what a write did, and ends the connection when the client reads too slowly.
+    /// Records the result of a write, and ends the connection when the client reads too slowly.
     fn after_write(
         &mut self,
         written: Poll<io::Result<usize>>,
@@ -78,7 +78,7 @@ impl<T: Transport> ConnectionIo<T> {
                 if self.handle.is_in(Exchange::Waiting) {
                     self.handle.enter(Exchange::Writing);
                 }
-                self.probe.finished();
+                self.probe.stop();
                 written
             }
             Poll::Ready(Err(_)) => written,
@@ -112,7 +112,7 @@ impl<T: Transport> AsyncRead for ConnectionIo<T> {
             match Pin::new(&mut this.stream).poll_read(context, buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().len() == before => {
                     this.is_half_closed = true;
-                    // It is set only here, and only once.
+                    // It cannot be set already: this branch runs once.
                     let _ = this.handle.0.half_closed.set(());
                 }
                 Poll::Ready(Ok(())) => {

@@ -1,5 +1,5 @@
-//! One client connection: what requests may know and do about it ([`ConnectionHandle`]), and the
-//! I/O wrapper beneath hyper that enforces its deadlines ([`ConnectionIo`]).
+//! One client connection: the handle that requests have on it ([`ConnectionHandle`]), and the I/O
+//! wrapper between hyper and the socket that enforces its deadlines ([`ConnectionIo`]).
 
 mod head_deadline;
 mod io;
@@ -42,8 +42,7 @@ struct Shared {
     half_closed: SetOnce<()>,
 }
 
-/// Where the connection is between a request and the end of its response. Only the connection's
-/// task changes it.
+/// The state of the current request and its response. Only the connection's task changes it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[repr(u8)]
 enum Exchange {
@@ -58,7 +57,7 @@ enum Exchange {
 }
 
 impl ConnectionHandle {
-    /// A handle, and the registration by which the connection's task learns of [`Self::abort`].
+    /// A handle, and the registration that makes [`Self::abort`] end the connection's task.
     pub(super) fn new(peer: SocketAddr, is_beyond_limit: bool) -> (Self, AbortRegistration) {
         let (abort, registration) = AbortHandle::new_pair();
         let shared = Shared {
@@ -80,21 +79,21 @@ impl ConnectionHandle {
         self.0.peer
     }
 
-    /// The client's address, an IPv4 address as such also when it came over an IPv6 socket.
+    /// The client's address. An IPv4-mapped IPv6 address is converted to IPv4.
     #[must_use]
     pub fn peer_ip(&self) -> IpAddr {
         self.0.peer.ip().to_canonical()
     }
 
-    /// How many bytes the socket has taken over the connection's whole life: headers and bodies of
-    /// all its responses.
+    /// How many bytes have been written to the socket since the connection was opened, headers
+    /// included.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.0.bytes_sent.load(Ordering::Relaxed)
     }
 
-    /// Resets the connection, also while it waits for the client to read. The response's body, and
-    /// all that it holds, is dropped as soon as the connection's task runs.
+    /// Resets the connection, even while it waits for the client to read. The response's body is
+    /// dropped as soon as the connection's task runs.
     pub fn abort(&self) {
         self.0.abort.abort();
     }
@@ -105,34 +104,34 @@ impl ConnectionHandle {
         self.0.abort.is_aborted()
     }
 
-    /// Whether the connection is one beyond `limits.max_connections`, over which only probes are
-    /// answered, and no second request.
+    /// Whether the connection exceeds `limits.max_connections`. Such a connection serves a single
+    /// request, which gets a 503 unless it is a probe.
     #[must_use]
     pub fn is_beyond_limit(&self) -> bool {
         self.0.is_beyond_limit
     }
 
-    /// Exempts the response to the present request from `limits.min_send_rate`.
+    /// Exempts the response to the current request from `limits.min_send_rate`.
     pub fn exempt_from_min_send_rate(&self) {
         self.0.is_exempt_from_min_send_rate.store(true, Ordering::Relaxed);
     }
 
-    /// Waits until the client has shut down its sending side. Either it reads on (`nc -N`), or it
-    /// has closed the connection: only writing tells which.
+    /// Completes once the client has shut down its sending side. It may still be reading (`nc -N`),
+    /// or have closed the connection: only a write can tell which.
     pub async fn half_closed(&self) {
         self.0.half_closed.wait().await;
     }
 
-    /// Notes that a request's headers have been read.
+    /// Records that a request's headers have been read.
     pub(super) fn begin_exchange(&self) {
         self.0.is_exempt_from_min_send_rate.store(false, Ordering::Relaxed);
-        // While the response before it is not written, nothing can be said of this one's.
+        // With pipelining, the bytes that are being written may belong to the response before.
         let next = if self.is_in(Exchange::Idle) { Exchange::Waiting } else { Exchange::Writing };
         self.enter(next);
         self.0.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The response's body, which notes its own end.
+    /// Wraps the response's body to learn when hyper has taken all of it.
     pub(super) fn track_body<B>(&self, body: B) -> TrackedBody<B> {
         TrackedBody { body, _end: EndOfBody(self.clone()) }
     }
@@ -156,7 +155,7 @@ impl Connection for ConnectionHandle {
     }
 }
 
-/// Notes, when dropped, that hyper has taken the whole body of a response.
+/// Records, when dropped, that hyper has taken the whole body of a response.
 #[derive(Debug)]
 struct EndOfBody(ConnectionHandle);
 
@@ -166,7 +165,7 @@ impl Drop for EndOfBody {
     }
 }
 
-/// A response's body that notes its end in the connection's state.
+/// A response's body that records its end in the connection's state.
 #[derive(Debug)]
 pub(super) struct TrackedBody<B> {
     body: B,

@@ -1,9 +1,13 @@
-//! Finds out, while a response is awaited, whether a half-closed connection still has a client.
+//! Detects, while a request waits for its response, that the client of a half-closed connection is
+//! gone, so that its request can be dropped.
 //!
-//! A client that shuts down its sending side and one that closes the connection look alike: both
-//! send a FIN. Only data tells them apart, which a closed socket answers with a reset. So the first
-//! bytes of the response, which are the same for every response, are sent ahead one by one, and
-//! left out when the response is written.
+//! A client that shuts down its sending side and one that closes the connection both send a FIN.
+//! Only a write tells them apart: a closed socket replies to data with a reset. The probe therefore
+//! sends the first bytes of the response, which are the same for every response, one at a time ahead
+//! of the rest, and [`ConnectionIo`](super::ConnectionIo) skips them when it writes the response.
+//!
+//! With the default `response_budget` no request waits for as long as [`FIRST_PROBE_DELAY`]. The
+//! probe matters where the budget is longer.
 
 use std::future::Future as _;
 use std::io;
@@ -14,23 +18,24 @@ use std::time::Duration;
 use tokio::io::AsyncWrite;
 use tokio::time::{Sleep, sleep};
 
-/// What every HTTP/1 response begins with.
+/// The common beginning of all HTTP/1 responses.
 const PREFIX: &[u8] = b"HTTP/1.";
 
-/// Longer than a response usually takes, so that it is usually sent in one piece.
+/// Longer than a response usually takes, so that it is usually not split.
 const FIRST_PROBE_DELAY: Duration = Duration::from_secs(2);
 
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct PeerProbe {
-    /// How many bytes of [`PREFIX`] were sent ahead of the response.
+    /// How many bytes of [`PREFIX`] have been sent ahead of the response.
     bytes_ahead: usize,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl PeerProbe {
-    /// Sends the next byte when it is due; is ready with an error when the client is gone.
+    /// Sends the next byte when it is due. Is ready, with the error of the write, once the client is
+    /// gone.
     pub(super) fn poll_gone<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,
@@ -51,13 +56,13 @@ impl PeerProbe {
         Poll::Pending
     }
 
-    /// How many of the response's first bytes are already sent.
+    /// How many of the response's first bytes have already been sent.
     pub(super) fn bytes_ahead(&self) -> usize {
         self.bytes_ahead
     }
 
-    /// The response is being written.
-    pub(super) fn finished(&mut self) {
+    /// Ends probing. Call when the response is being written.
+    pub(super) fn stop(&mut self) {
         (self.bytes_ahead, self.timer) = (0, None);
     }
 }

@@ -1,9 +1,10 @@
-//! The least rate at which a client must read a response.
+//! The minimum rate at which a client must read a response.
 //!
-//! An allowance of time is spent while the connection waits for the client to read, and earned by
-//! the bytes that it takes, at the least rate; it is never more than the grace it begins with. So a
-//! client that reads at least at that rate is never ended, whatever the sizes of the buffers in
-//! between, and one that stops is ended when the grace is over.
+//! This is a token bucket whose tokens are time. It starts full, with the grace period. Waiting for
+//! the client to read spends the time waited; bytes that the client takes earn the time that they
+//! would take at the minimum rate, up to the grace period. A client that reads at the minimum rate
+//! or faster is therefore never disconnected, whatever the buffer sizes in between, and one that
+//! stops reading is disconnected after the grace period.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -12,12 +13,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// How slowly a client may read.
+/// The minimum rate and its grace period.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct MinSendRate {
-    /// Zero means that there is no least rate.
+    /// Zero disables the check.
     pub bytes_per_second: u64,
-    /// For how long a client may read nothing at all.
+    /// How long a client may read nothing at all.
     pub grace: Duration,
 }
 
@@ -25,7 +26,7 @@ pub(in crate::http) struct MinSendRate {
 pub(super) struct SendRate {
     limit: MinSendRate,
     allowance: Duration,
-    /// Since when writing has been waiting for the client.
+    /// When the pending write began to wait for the client.
     blocked_since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -35,9 +36,9 @@ impl SendRate {
         Self { limit, allowance: limit.grace, blocked_since: None, timer: None }
     }
 
-    /// The socket took `bytes` bytes.
+    /// Call when the socket has taken bytes.
     pub(super) fn sent(&mut self, bytes: usize) {
-        // A client that reads as fast as the gateway writes costs no look at the clock.
+        // The clock is not read unless a write had to wait.
         let Some(since) = self.blocked_since.take() else { return };
         self.timer = None;
         let earned = bytes as f64 / self.limit.bytes_per_second as f64;
@@ -48,13 +49,13 @@ impl SendRate {
             .min(self.limit.grace);
     }
 
-    /// The whole response was sent; the next one has the whole grace again.
+    /// Call when the whole response has been sent. The next one starts with the whole grace period.
     pub(super) fn finished(&mut self) {
         (self.blocked_since, self.timer) = (None, None);
         self.allowance = self.limit.grace;
     }
 
-    /// A write waits for the client; is ready when it has waited too long.
+    /// Call when a write is pending. Is ready once the client has been too slow.
     pub(super) fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.limit.bytes_per_second == 0 {
             return Poll::Pending;
@@ -76,8 +77,9 @@ mod tests {
     const LIMIT: MinSendRate =
         MinSendRate { bytes_per_second: 1000, grace: Duration::from_secs(30) };
 
-    /// How long a client lasts that takes `bytes` every `every`, if it is ended within an hour.
-    async fn ended_after(bytes: usize, every: Duration) -> Option<Duration> {
+    /// After how long a client that reads `bytes` every `every` is disconnected, if it is within an
+    /// hour.
+    async fn disconnected_after(bytes: usize, every: Duration) -> Option<Duration> {
         let mut rate = SendRate::new(LIMIT);
         let start = Instant::now();
         while start.elapsed() < Duration::from_hours(1) {
@@ -90,27 +92,31 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_nothing_is_ended_after_the_grace() {
-        assert_eq!(ended_after(0, Duration::from_secs(1)).await.unwrap().as_secs(), 30);
+    async fn a_client_that_reads_nothing_is_disconnected_after_the_grace_period() {
+        assert_eq!(disconnected_after(0, Duration::from_secs(1)).await.unwrap().as_secs(), 30);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_fast_enough_is_never_ended() {
+    async fn a_client_that_reads_fast_enough_is_never_disconnected() {
         for (bytes, seconds) in [(1_000, 1), (25_000, 25), (1_000_000, 29)] {
-            assert_eq!(ended_after(bytes, Duration::from_secs(seconds)).await, None, "{seconds} s");
+            assert_eq!(
+                disconnected_after(bytes, Duration::from_secs(seconds)).await,
+                None,
+                "{seconds} s"
+            );
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_a_little_now_and_then_is_ended() {
-        let took = ended_after(100, Duration::from_secs(20)).await.unwrap();
+    async fn a_client_that_reads_a_little_now_and_then_is_disconnected() {
+        let took = disconnected_after(100, Duration::from_secs(20)).await.unwrap();
         assert!((30..=31).contains(&took.as_secs()), "{took:?}");
-        let took = ended_after(900, Duration::from_secs(1)).await.unwrap();
+        let took = disconnected_after(900, Duration::from_secs(1)).await.unwrap();
         assert!((290..=300).contains(&took.as_secs()), "{took:?}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_read_fast_before_does_not_pay_for_a_stall() {
+    async fn reading_fast_earns_no_more_than_the_grace_period() {
         let mut rate = SendRate::new(LIMIT);
         let too_slow = async |rate: &mut SendRate| {
             timeout(Duration::from_secs(29), poll_fn(|context| rate.poll_too_slow(context))).await
@@ -122,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_response_has_the_whole_grace() {
+    async fn each_response_starts_with_the_whole_grace_period() {
         let mut rate = SendRate::new(LIMIT);
         for _ in 0..10 {
             advance(Duration::from_mins(1)).await;
@@ -133,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_rate_of_zero_ends_nobody() {
+    async fn a_rate_of_zero_disables_the_check() {
         let mut rate = SendRate::new(MinSendRate { bytes_per_second: 0, ..LIMIT });
         let too_slow = poll_fn(|context| rate.poll_too_slow(context));
         assert!(timeout(Duration::from_hours(1), too_slow).await.is_err());

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::event::{self, Reset};
 use super::ring::{MAX_BURST_BYTES, MAX_BURST_EVENTS, Ring};
-use super::streams::{NoStream, StreamPermit, Streams};
+use super::streams::{StreamPermit, StreamRefused, Streams};
 use crate::background::spawn_cpu_bound;
 use crate::delta::{Baseline, SourceDelta};
 use crate::render::Filter;
@@ -74,7 +74,7 @@ impl Feed {
         &self,
         last: Option<&str>,
         peer: Option<IpAddr>,
-    ) -> Result<Subscription, NoStream> {
+    ) -> Result<Subscription, StreamRefused> {
         let permit = self.streams.permit(peer)?;
         let changed = self.changed.subscribe();
         let ring = self.ring();

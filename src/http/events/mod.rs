@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep_until};
 pub(super) use feed::Feed;
 
 use self::feed::Subscription;
-use self::streams::{NoStream, StreamPermit};
+use self::streams::{StreamPermit, StreamRefused};
 use super::Gateway;
 use super::body::Body;
 use super::connection::ConnectionHandle;
@@ -69,8 +69,10 @@ impl Gateway {
             let peer = connection.as_ref().map(ConnectionHandle::peer_ip);
             let subscription = match self.events.subscribe(last, peer) {
                 Ok(subscription) => subscription,
-                Err(NoStream::AllOpen) => return Problem::Overloaded.response(context.id(), &[]),
-                Err(NoStream::AddressShareOpen) => {
+                Err(StreamRefused::AllInUse) => {
+                    return Problem::Overloaded.response(context.id(), &[]);
+                }
+                Err(StreamRefused::AddressShareInUse) => {
                     return Problem::TooManyStreams.response(context.id(), &[]);
                 }
             };

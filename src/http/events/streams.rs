@@ -22,11 +22,11 @@ struct Open {
 
 /// Why no stream can be opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NoStream {
+pub(super) enum StreamRefused {
     /// All of them are open.
-    AllOpen,
+    AllInUse,
     /// The address has its share open.
-    AddressShareOpen,
+    AddressShareInUse,
 }
 
 /// The permit for one stream, given back when it is dropped.
@@ -47,16 +47,19 @@ impl Streams {
     }
 
     /// A permit for a stream to this address, if that is known.
-    pub(super) fn permit(self: &Arc<Self>, peer: Option<IpAddr>) -> Result<StreamPermit, NoStream> {
+    pub(super) fn permit(
+        self: &Arc<Self>,
+        peer: Option<IpAddr>,
+    ) -> Result<StreamPermit, StreamRefused> {
         let network = peer.map(network);
         let mut open = self.open();
         if open.total >= self.max {
-            return Err(NoStream::AllOpen);
+            return Err(StreamRefused::AllInUse);
         }
         if let Some(network) = network {
             let of_network = open.by_network.entry(network).or_default();
             if *of_network >= (self.max / ADDRESS_SHARE).max(1) {
-                return Err(NoStream::AddressShareOpen);
+                return Err(StreamRefused::AddressShareInUse);
             }
             *of_network += 1;
         }
@@ -93,7 +96,7 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn permit_for(streams: &Arc<Streams>, address: &str) -> Result<StreamPermit, NoStream> {
+    fn permit_for(streams: &Arc<Streams>, address: &str) -> Result<StreamPermit, StreamRefused> {
         streams.permit(Some(address.parse().unwrap()))
     }
 
@@ -102,7 +105,7 @@ mod tests {
         let streams = Streams::new(16);
         let first = permit_for(&streams, "10.0.0.1").unwrap();
         let _second = permit_for(&streams, "::ffff:10.0.0.1").unwrap();
-        assert_eq!(permit_for(&streams, "10.0.0.1").unwrap_err(), NoStream::AddressShareOpen);
+        assert_eq!(permit_for(&streams, "10.0.0.1").unwrap_err(), StreamRefused::AddressShareInUse);
         assert!(permit_for(&streams, "10.0.0.2").is_ok());
         drop(first);
         assert!(permit_for(&streams, "10.0.0.1").is_ok());
@@ -112,7 +115,10 @@ mod tests {
     fn addresses_of_one_ipv6_network_share() {
         let streams = Streams::new(8);
         let _first = permit_for(&streams, "2001:db8::1").unwrap();
-        assert_eq!(permit_for(&streams, "2001:db8::2").unwrap_err(), NoStream::AddressShareOpen);
+        assert_eq!(
+            permit_for(&streams, "2001:db8::2").unwrap_err(),
+            StreamRefused::AddressShareInUse
+        );
         assert!(permit_for(&streams, "2001:db8:0:1::1").is_ok());
     }
 
@@ -121,8 +127,8 @@ mod tests {
         let streams = Streams::new(2);
         let permits: Vec<_> =
             ["10.0.0.1", "10.0.0.2"].map(|address| permit_for(&streams, address)).into();
-        assert_eq!(permit_for(&streams, "10.0.0.3").unwrap_err(), NoStream::AllOpen);
-        assert_eq!(streams.permit(None).unwrap_err(), NoStream::AllOpen);
+        assert_eq!(permit_for(&streams, "10.0.0.3").unwrap_err(), StreamRefused::AllInUse);
+        assert_eq!(streams.permit(None).unwrap_err(), StreamRefused::AllInUse);
         drop(permits);
         assert!(streams.permit(None).is_ok());
         assert!(streams.open().by_network.is_empty());

@@ -49,8 +49,8 @@ impl Gateway {
         let answer = async {
             let query = request.uri.query().unwrap_or_default();
             let PageQuery { preferences, filter, page } =
-                self.read_page_query(query, &request.headers, AllowedKeys::All)?;
-            let snapshot = self.present_snapshot(&preferences)?.snapshot;
+                self.parse_page_query(query, &request.headers, AllowedKeys::All)?;
+            let snapshot = self.current_snapshot(&preferences)?.snapshot;
             let template = {
                 let snapshot = Arc::clone(&snapshot);
                 move || overview::Page::new(&snapshot, &filter, page)
@@ -89,8 +89,8 @@ impl Gateway {
         };
         let answer = async {
             let PageQuery { preferences, filter, page } =
-                self.read_page_query(&query, &request.headers, AllowedKeys::AllButEmployee)?;
-            let snapshot = self.present_snapshot(&preferences)?.snapshot;
+                self.parse_page_query(&query, &request.headers, AllowedKeys::AllButEmployee)?;
+            let snapshot = self.current_snapshot(&preferences)?.snapshot;
             let rank = snapshot.view.index().rank(&id).ok_or(Problem::UnknownEmployee)?;
             let template = {
                 let snapshot = Arc::clone(&snapshot);

@@ -25,7 +25,7 @@ pub(super) struct PageQuery {
 }
 
 impl Gateway {
-    pub(super) fn read_page_query(
+    pub(super) fn parse_page_query(
         &self,
         query: &str,
         headers: &HeaderMap,
@@ -46,7 +46,7 @@ impl Gateway {
                 })?,
             _ => return Err(Problem::InvalidQuery("`page` is given more than once".to_owned())),
         };
-        let (query, preferences) = self.read_query(Some(&rest.join("&")), headers, keys)?;
+        let (query, preferences) = self.parse_query(Some(&rest.join("&")), headers, keys)?;
         Ok(PageQuery { preferences, filter: query.filter, page: page - 1 })
     }
 }

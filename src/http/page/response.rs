@@ -76,7 +76,7 @@ impl Gateway {
         request: &Parts,
         context: &Context,
     ) -> Response<Body> {
-        let mut response = self.response_from(Err(problem.clone()), request, context);
+        let mut response = self.response_or_problem(Err(problem.clone()), request, context);
         response.headers_mut().insert(header::VARY, VARY);
         let snapshot = self.snapshot();
         let is_waiting = match problem {
