@@ -1,4 +1,4 @@
-//! The headers that say how complete and how fresh an answer is, computed from the snapshot.
+//! The headers that state how complete and how fresh a response is, computed from its snapshot.
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -10,21 +10,21 @@ use tokio::time::Instant;
 use super::problem::ProblemSource;
 use crate::snapshot::{Completeness, Freshness, Policy, Snapshot};
 
-/// How the cache met a request, as `Cache-Status` and the metrics say it.
+/// How a request was served from cached data, as reported by `Cache-Status` and the metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum CacheResult {
-    /// By data within its `ttl`.
+    /// With data within its `ttl`.
     Hit,
-    /// By data that is older than its `ttl`; a refresh is under way.
+    /// With data older than its `ttl`, while a refresh is in progress.
     Stale,
     /// There was no data.
     Miss,
-    /// The request waited on a refresh that was under way.
+    /// The request waited for a refresh that was in progress.
     Collapsed,
 }
 
 impl CacheResult {
-    /// Every result, in the order of the discriminants.
+    /// All results, ordered by discriminant.
     pub(super) const ALL: [Self; 4] = [Self::Hit, Self::Stale, Self::Miss, Self::Collapsed];
 
     /// The `result` label of `incident_gateway_cache_requests_total`.
@@ -39,26 +39,25 @@ impl CacheResult {
     }
 }
 
-/// How many seconds are left of the `ttl` of the oldest data in the snapshot; negative once it is
-/// past.
-fn remaining(snapshot: &Snapshot, now: Instant) -> i64 {
+/// The seconds until the oldest data of the snapshot exceeds its `ttl`; negative after that.
+fn remaining_ttl_seconds(snapshot: &Snapshot, now: Instant) -> i64 {
     let (age, ttl) = (snapshot.age(now).unwrap_or_default(), snapshot.policy.ttl);
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
     match ttl.checked_sub(age) {
         Some(left) => seconds(left),
-        // Rounded away from zero, so that data past its ttl never looks as if it were just within.
+        // Rounded away from zero, so that expired data never has a remaining ttl of 0.
         None => -seconds(age.saturating_sub(ttl) + Duration::from_nanos(999_999_999)),
     }
 }
 
-/// How the cache met a request that was given this snapshot.
+/// The cache result of a request that is served from this snapshot.
 #[must_use]
 pub(super) fn cache_result(snapshot: &Snapshot, waited: bool, now: Instant) -> CacheResult {
     if waited {
         CacheResult::Collapsed
     } else if !snapshot.has_data() {
         CacheResult::Miss
-    } else if remaining(snapshot, now) < 0 {
+    } else if remaining_ttl_seconds(snapshot, now) < 0 {
         CacheResult::Stale
     } else {
         CacheResult::Hit
@@ -72,9 +71,8 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// `Cache-Control` for data that is `age` seconds old and has `remaining` seconds of its `ttl` left.
 ///
-/// A cache counts `Age` against `max-age` (RFC 9111, section 4.2), so that `max-age` has to include
-/// it. The windows of RFC 5861 begin where `max-age` ends, and no cache may give out data that is
-/// older than `stale_for`.
+/// Clients subtract `Age` from `max-age` (RFC 9111, section 4.2), so `max-age` includes it. The
+/// windows of RFC 5861 begin where `max-age` ends, and together must not exceed `stale_for`.
 fn cache_control(policy: &Policy, age: u64, remaining: i64) -> String {
     let max_age = age + u64::try_from(remaining).unwrap_or(0);
     let stale_if_error = policy.stale_for.as_secs().saturating_sub(max_age);
@@ -85,7 +83,7 @@ fn cache_control(policy: &Policy, age: u64, remaining: i64) -> String {
     )
 }
 
-/// The values of the headers that every answer from one snapshot has at one time.
+/// The freshness headers of all responses made from one snapshot at one time.
 #[derive(Debug)]
 pub(super) struct FreshnessHeaders {
     completeness: HeaderValue,
@@ -102,10 +100,10 @@ impl FreshnessHeaders {
             HeaderValue::try_from(text).expect("words and numbers make a header value")
         };
         let completeness = snapshot.completeness(now);
-        let remaining = remaining(snapshot, now);
+        let remaining = remaining_ttl_seconds(snapshot, now);
         let age = snapshot.age(now).unwrap_or_default().as_secs();
         let cache_control = if completeness == Completeness::Partial {
-            // Not even for a while: a shared or private cache would pass it on as if it were whole.
+            // A cache that stored a partial response would serve it as if it were complete.
             "private, max-age=0".to_owned()
         } else {
             cache_control(&snapshot.policy, age, remaining)
@@ -120,14 +118,14 @@ impl FreshnessHeaders {
         }
     }
 
-    /// Inserts what every response has, errors included: how complete the data is.
+    /// Inserts the headers of every response, errors included: how complete the data is.
     pub(super) fn insert_state(&self, headers: &mut HeaderMap) {
         headers.insert(COMPLETENESS, self.completeness.clone());
         headers.insert(SOURCES, self.sources.clone());
         headers.insert(UNATTRIBUTED, self.unattributed.clone());
     }
 
-    /// Inserts what a successful response has: completeness, age and caching.
+    /// Inserts the headers of a successful response: completeness, age and caching.
     pub(super) fn insert_all(&self, headers: &mut HeaderMap, result: CacheResult) {
         self.insert_state(headers);
         headers.insert(header::AGE, self.age.clone());
@@ -143,28 +141,32 @@ impl FreshnessHeaders {
     }
 }
 
-/// For how long computed headers are used again. Their values are in whole seconds.
+/// How long computed headers are reused. Their values change only with whole seconds.
 pub(super) const HEADERS_TTL: Duration = Duration::from_millis(50);
 
-/// The headers that were computed last, for the many requests within [`HEADERS_TTL`].
+/// The last computed headers, shared by the many requests within [`HEADERS_TTL`].
 #[derive(Debug, Default)]
 pub(super) struct FreshnessHeadersCache(RwLock<Option<CachedHeaders>>);
 
 #[derive(Clone, Debug)]
 struct CachedHeaders {
-    /// Weak, so that a snapshot goes when it is served no longer.
+    /// Weak, so that a superseded snapshot is not kept in memory.
     snapshot: Weak<Snapshot>,
-    at: Instant,
+    computed_at: Instant,
     headers: Arc<FreshnessHeaders>,
 }
 
 impl FreshnessHeadersCache {
-    /// The headers for a snapshot at `now`.
-    pub(super) fn of(&self, snapshot: &Arc<Snapshot>, now: Instant) -> Arc<FreshnessHeaders> {
+    /// The headers for a snapshot at `now`, computed unless they are cached.
+    pub(super) fn get_or_compute(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        now: Instant,
+    ) -> Arc<FreshnessHeaders> {
         let last = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = &*last
             && Weak::as_ptr(&last.snapshot) == Arc::as_ptr(snapshot)
-            && now.saturating_duration_since(last.at) < HEADERS_TTL
+            && now.saturating_duration_since(last.computed_at) < HEADERS_TTL
         {
             return Arc::clone(&last.headers);
         }
@@ -172,7 +174,7 @@ impl FreshnessHeadersCache {
         let headers = Arc::new(FreshnessHeaders::new(snapshot, now));
         let cached = CachedHeaders {
             snapshot: Arc::downgrade(snapshot),
-            at: now,
+            computed_at: now,
             headers: Arc::clone(&headers),
         };
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
@@ -180,11 +182,11 @@ impl FreshnessHeadersCache {
     }
 }
 
-/// `Incident-Sources`: a structured-field list (RFC 9651) with an item a source.
+/// `Incident-Sources`: a structured-field list (RFC 9651) with one item for each source.
 fn sources_field(snapshot: &Snapshot, now: Instant) -> String {
     let mut list = ListSerializer::new();
     for source in snapshot.sources.iter() {
-        // Configuration allows only names that are tokens.
+        // Cannot fail: configuration allows only names that are tokens.
         let Ok(name) = TokenRef::from_str(&source.name) else { continue };
         let state = snapshot.freshness(source, now);
         let mut item = list.bare_item(name).parameter(key_ref("state"), token(state.as_str()));
@@ -202,14 +204,14 @@ fn sources_field(snapshot: &Snapshot, now: Instant) -> String {
 }
 
 fn token(word: &'static str) -> &'static TokenRef {
-    TokenRef::from_str(word).expect("our own words are tokens")
+    TokenRef::from_str(word).expect("names of states and errors are tokens")
 }
 
 fn integer(number: impl TryInto<i64>) -> Integer {
     number.try_into().ok().and_then(|number| Integer::try_from(number).ok()).unwrap_or(Integer::MAX)
 }
 
-/// The sources that are not fresh, for a problem.
+/// The sources that are not fresh, as members of a problem document.
 #[must_use]
 pub(super) fn problem_sources(snapshot: &Snapshot, now: Instant) -> Vec<ProblemSource> {
     let states = snapshot.sources.iter().map(|source| (source, snapshot.freshness(source, now)));
@@ -223,14 +225,14 @@ pub(super) fn problem_sources(snapshot: &Snapshot, now: Instant) -> Vec<ProblemS
         .collect()
 }
 
-/// When asking again may find more: at the next attempt at a source that is not fresh.
+/// The time until a retry may succeed: until the next attempt to fetch a source that is not fresh.
 #[must_use]
 pub(super) fn retry_after(snapshot: &Snapshot, now: Instant) -> Duration {
-    let waiting = snapshot
+    let not_fresh = snapshot
         .sources
         .iter()
         .filter(|source| snapshot.freshness(source, now) != Freshness::Fresh);
-    let next = waiting.map(|source| {
+    let next = not_fresh.map(|source| {
         source.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
     });
     next.min().unwrap_or_default().max(Duration::from_secs(1))
@@ -253,7 +255,7 @@ mod tests {
         stale_for: Duration::from_hours(1),
     };
 
-    /// A snapshot whose sources were fetched so many seconds ago; `None` for those never.
+    /// A snapshot whose sources were fetched this many seconds ago, or never (`None`).
     fn snapshot(identities: Option<f64>, incidents: &[Option<f64>]) -> Snapshot {
         let now = SystemTime::now();
         let clock = WallClock::new(move || now);
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_partial_answer_is_not_to_be_kept() {
+    async fn a_partial_response_may_not_be_stored() {
         let headers = headers(&snapshot(Some(3.0), &[None]), CacheResult::Collapsed);
         assert_eq!(headers["cache-control"], "private, max-age=0");
         assert_eq!(headers["incident-completeness"], "partial");
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn cache_status_says_how_the_answer_was_come_by() {
+    async fn cache_status_states_the_cache_result() {
         for (age, result, expected) in [
             (9.0, CacheResult::Hit, "incident-gateway; hit; ttl=21"),
             (44.0, CacheResult::Stale, "incident-gateway; hit; ttl=-14"),
@@ -318,20 +320,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn headers_are_reused_for_a_moment_and_never_for_another_snapshot() {
+    async fn headers_are_reused_within_their_ttl_and_never_for_another_snapshot() {
         let now = Instant::now();
         let cache = FreshnessHeadersCache::default();
         let snapshot = |age| Arc::new(snapshot(Some(age), &[]));
         let (first, second) = (snapshot(1.0), snapshot(2.0));
-        let headers = cache.of(&first, now);
+        let headers = cache.get_or_compute(&first, now);
         let soon = now + HEADERS_TTL / 2;
-        assert!(Arc::ptr_eq(&headers, &cache.of(&first, soon)));
-        assert!(!Arc::ptr_eq(&headers, &cache.of(&first, now + HEADERS_TTL)));
-        assert_eq!(cache.of(&second, soon).age, "2");
+        assert!(Arc::ptr_eq(&headers, &cache.get_or_compute(&first, soon)));
+        assert!(!Arc::ptr_eq(&headers, &cache.get_or_compute(&first, now + HEADERS_TTL)));
+        assert_eq!(cache.get_or_compute(&second, soon).age, "2");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn callers_are_told_to_come_back_at_the_next_attempt() {
+    async fn retry_after_is_the_time_of_the_next_attempt() {
         let now = Instant::now();
         let mut snapshot = snapshot(Some(1.0), &[None, None]);
         let mut sources = PerSource::clone(&snapshot.sources);
@@ -339,6 +341,10 @@ mod tests {
             source.next_attempt = Some(now + Duration::from_secs(seconds));
         }
         snapshot.sources = Arc::new(sources);
-        assert_eq!(retry_after(&snapshot, now), Duration::from_secs(5), "fresh sources aside");
+        assert_eq!(
+            retry_after(&snapshot, now),
+            Duration::from_secs(5),
+            "fresh sources do not count"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured of the requests to the public listener.
+//! The metrics of requests to the public listener.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 
 use super::freshness::CacheResult;
 
-/// From a cached answer (tens of microseconds) to just past the response budget, where the bounds
-/// are dense.
+/// From the time of a cached response (tens of microseconds) to just beyond the default response
+/// budget, around which the bounds are dense.
 const REQUEST_BUCKETS_SECONDS: [f64; 14] =
     [0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 1.5, 1.9, 2.5];
 
@@ -37,7 +37,7 @@ struct ResultLabels {
 pub(super) struct HttpMetrics {
     requests: Family<RequestLabels, Counter>,
     duration: Family<RouteLabels, Histogram, fn() -> Histogram>,
-    /// By result, at its discriminant.
+    /// Indexed by [`CacheResult`].
     cache_requests: [Counter; CacheResult::ALL.len()],
 }
 
@@ -55,23 +55,23 @@ impl HttpMetrics {
         };
         registry.register(
             "http_requests",
-            "Requests answered on the public listener",
+            "Requests to the public listener",
             metrics.requests.clone(),
         );
         registry.register(
             "http_request_duration_seconds",
-            "Time from a request's headers to its answer's headers",
+            "Time from a request's headers to its response's headers",
             metrics.duration.clone(),
         );
         registry.register(
             "cache_requests",
-            "Requests for incidents by how the cache met them",
+            "Requests for incidents by cache result",
             cache_requests,
         );
         metrics
     }
 
-    /// A request was answered.
+    /// Counts a response.
     pub(super) fn record_request(
         &self,
         route: &'static str,
@@ -83,7 +83,7 @@ impl HttpMetrics {
         self.duration.get_or_create_owned(&RouteLabels { route }).observe(duration.as_secs_f64());
     }
 
-    /// A request for incidents was met by the cache.
+    /// Counts a request for incidents.
     pub(super) fn record_cache(&self, result: CacheResult) {
         self.cache_requests[result as usize].inc();
     }

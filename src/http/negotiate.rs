@@ -1,4 +1,4 @@
-//! Content codings and formats by what the caller accepts (RFC 9110, section 12.5).
+//! Content negotiation: selects the content coding and format (RFC 9110, section 12.5).
 
 use http::header::{self, HeaderMap, HeaderName};
 
@@ -12,7 +12,7 @@ struct Item<'a> {
     quality: f32,
 }
 
-/// The members of a field, over all its lines. Those whose `q` is no quality are passed over.
+/// The members of a field, from all its lines. Those with an invalid `q` are skipped.
 fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Item<'_>> {
     let lines = headers.get_all(name).iter();
     lines.flat_map(|line| split_unquoted(line.as_bytes(), b',')).filter_map(|item| {
@@ -31,7 +31,7 @@ fn items(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = Item<'_>
     })
 }
 
-/// The parts between separators that do not stand in a quoted string.
+/// Splits at separators outside quoted strings.
 fn split_unquoted(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     bytes.split(move |&byte| {
@@ -45,15 +45,15 @@ fn split_unquoted(bytes: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// A weight from 0 to 1, in digits.
+/// Parses a weight from 0 to 1.
 fn read_quality(bytes: &[u8]) -> Option<f32> {
     let is_decimal = bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
     let quality = str::from_utf8(bytes).ok().filter(|_| is_decimal)?.parse().ok()?;
     (0.0..=1.0).contains(&quality).then_some(quality)
 }
 
-/// The coding that the caller likes best of those there are: of equals zstd, which is the smallest
-/// and cheapest, then gzip. `None` when it excludes all of them, identity too.
+/// The supported coding that the caller prefers. Among equals, zstd is chosen first, because it is
+/// the smallest and cheapest, then gzip. `None` if the caller excludes all of them.
 #[must_use]
 pub fn coding(headers: &HeaderMap) -> Option<Coding> {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
@@ -69,8 +69,8 @@ pub fn coding(headers: &HeaderMap) -> Option<Coding> {
         };
         *slot = Some(quality);
     }
-    // A coding that is neither named nor covered by `*` is not acceptable, except for identity: that
-    // is, but is never preferred to a coding that the caller named.
+    // A coding that is neither named nor covered by `*` is not acceptable. Identity is an exception:
+    // it is acceptable, but never preferred to a coding that the caller named.
     let zstd = zstd.or(any).unwrap_or(0.0);
     let gzip = gzip.or(any).unwrap_or(0.0);
     let identity_quality = identity.unwrap_or(0.0);
@@ -83,7 +83,8 @@ pub fn coding(headers: &HeaderMap) -> Option<Coding> {
     }
 }
 
-/// How closely a media range describes a media type: 0 `*/*`, 1 the type, 2 type and subtype.
+/// How specific a media range that matches the media type is: 0 for `*/*`, 1 for `type/*`, 2 for
+/// `type/subtype`. `None` if it does not match.
 fn specificity(range: &[u8], media_type: &str) -> Option<u8> {
     let essence = media_type.split(';').next().unwrap_or_default();
     let kind = essence.split('/').next().unwrap_or_default();
@@ -92,17 +93,18 @@ fn specificity(range: &[u8], media_type: &str) -> Option<u8> {
     } else if range.strip_suffix(b"/*").is_some_and(|r| r.eq_ignore_ascii_case(kind.as_bytes())) {
         Some(1)
     } else {
-        // `*` alone is what old Java clients send.
+        // Old Java clients send a single `*`.
         matches!(range, b"*/*" | b"*").then_some(0)
     }
 }
 
-/// The format that the caller likes best; of formats with equal qualities the one that is named
-/// most closely, then the one that is named first, then JSON. The most specific range decides the
-/// quality of a format; other parameters than `q` are ignored.
+/// The format that the caller prefers. The most specific range that matches a format decides its
+/// quality; parameters other than `q` are ignored. Among formats of equal quality, the one with the
+/// most specific range is chosen, then the one whose range comes first, then JSON.
 ///
-/// When the caller names none of the formats it gets one that it does not exclude, JSON if that is
-/// possible (RFC 9110, section 12.4.1, allows it); `None` when it excludes all of them.
+/// If no range matches a format with a quality above 0, the result is the first format that the
+/// caller does not exclude, beginning with JSON (allowed by RFC 9110, section 12.4.1); `None` if it
+/// excludes all of them.
 #[must_use]
 pub fn format(headers: &HeaderMap) -> Option<Format> {
     let mut best: Option<(f32, u8, std::cmp::Reverse<usize>, Format)> = None;
@@ -128,15 +130,15 @@ pub fn format(headers: &HeaderMap) -> Option<Format> {
     best.map(|(.., format)| format).or(unnamed)
 }
 
-/// Whether the caller names HTML among what it accepts, as browsers do.
+/// Whether `Accept` names HTML explicitly, as browsers do.
 #[must_use]
 pub fn accepts_html(headers: &HeaderMap) -> bool {
     items(headers, header::ACCEPT)
         .any(|item| item.value.eq_ignore_ascii_case(b"text/html") && item.quality > 0.0)
 }
 
-/// Whether HTML is acceptable to the caller: by the most specific range that covers it, or because
-/// it states no preference.
+/// Whether HTML is acceptable to the caller: because the most specific matching range says so, or
+/// because there is no `Accept`.
 #[must_use]
 pub fn allows_html(headers: &HeaderMap) -> bool {
     let matching = items(headers, header::ACCEPT)

@@ -1,4 +1,4 @@
-//! `/openapi.json`: the description of the interface.
+//! `/openapi.json`: the description of the API.
 
 use http::Response;
 use http::request::Parts;
@@ -7,7 +7,7 @@ use super::body::Body;
 use super::context::Context;
 use super::static_content;
 
-/// The `OpenAPI` 3.1 document. Tests hold it to the code.
+/// The `OpenAPI` 3.1 document. Tests compare it with the code.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 /// `GET /openapi.json`

@@ -4,18 +4,18 @@ use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderValue};
 
-/// The preferences that are known here.
+/// The supported preferences.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Preferences {
-    /// `handling`: whether only a complete answer will do.
+    /// `handling`: whether to refuse an answer that is not complete.
     pub strict: Option<bool>,
-    /// `wait`: how long the caller would wait.
+    /// `wait`: how long the caller is willing to wait.
     pub wait: Option<Duration>,
 }
 
 impl Preferences {
-    /// Reads the header's lines; what is unknown or malformed is ignored, as RFC 7240 asks, and of
-    /// repeated preferences the first counts.
+    /// Parses the header. As RFC 7240 demands, unknown and malformed preferences are ignored, and
+    /// the first of repeated ones counts.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Self {
         let mut preferences = Self::default();
@@ -38,8 +38,8 @@ impl Preferences {
         preferences
     }
 
-    /// The value of `Preference-Applied`: all of them are honoured, since an answer within the
-    /// budget comes within any longer wait too.
+    /// The value of `Preference-Applied`. It has every preference: a response within the budget
+    /// honours any longer `wait` too.
     #[must_use]
     pub fn applied(&self) -> Option<String> {
         let handling = self
@@ -50,7 +50,7 @@ impl Preferences {
         (!applied.is_empty()).then(|| applied.join(", "))
     }
 
-    /// Puts `Preference-Applied` on an answer, where there is something to say.
+    /// Inserts `Preference-Applied`, unless there are no preferences.
     pub fn insert_applied(&self, headers: &mut HeaderMap) {
         if let Some(applied) = self.applied() {
             let applied =
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn preferences_are_read_as_rfc_7240_says() {
+    fn preferences_are_parsed_as_rfc_7240_demands() {
         let read = |values: &[&'static str]| Preferences::from_headers(&headers(values));
         let wait = |seconds| Some(Duration::from_secs(seconds));
         assert_eq!(read(&["handling=strict"]), Preferences { strict: Some(true), wait: None });

@@ -1,4 +1,4 @@
-//! Errors as callers see them: problem details (RFC 9457). Only this file maps errors to statuses.
+//! The errors that callers see: problem details (RFC 9457). Only this file maps errors to statuses.
 
 use std::time::Duration;
 
@@ -8,39 +8,39 @@ use serde::Serialize;
 use super::body::Body;
 use crate::cache::RenderError;
 
-/// Why a request cannot be answered as asked.
+/// Why a request cannot be served.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
     /// `Host` is missing, repeated or not a valid host.
     InvalidHost,
-    /// Nothing is served at the path.
+    /// There is no resource at the path.
     NotFound,
     /// The method is neither GET nor HEAD.
     MethodNotAllowed,
-    /// The query has an unknown key or a bad value; the text names it and says what would be right.
+    /// The query has an unknown key or an invalid value. The text names it and says what is valid.
     InvalidQuery(String),
-    /// The caller excludes every format or content coding that there is.
+    /// The caller excludes every supported format or content coding.
     NotAcceptable,
-    /// `If-Match` names no entity tag that the answer has.
+    /// `If-Match` does not contain the entity tag of the response.
     PreconditionFailed,
-    /// The caller's address has its share of the event streams open.
+    /// The caller's address has as many event streams open as one address may.
     TooManyStreams,
-    /// No incident is known of that employee.
+    /// No incident of the employee is known.
     UnknownEmployee,
     /// No source has answered yet.
     NoData {
-        /// When to ask again.
+        /// After how long to retry.
         retry_after: Duration,
     },
-    /// A complete answer was asked for, and not every source is fresh.
+    /// The caller requires a complete answer, but not every source is fresh.
     Incomplete {
-        /// When to ask again.
+        /// After how long to retry.
         retry_after: Duration,
     },
-    /// There are more requests, connections or streams than the limits allow, or the answer could not
+    /// There are more requests, connections or streams than the limits allow, or the body could not
     /// be rendered within the budget.
     Overloaded,
-    /// The process has no data to serve yet.
+    /// The process has had no data yet.
     NotReady,
     /// The process is stopping.
     Draining,
@@ -140,32 +140,34 @@ impl Problem {
         }
     }
 
-    /// What happened, and what to do about it.
+    /// What happened, and what the caller can do about it.
     #[must_use]
     pub fn detail(&self) -> &str {
         match self {
             Self::InvalidHost => {
-                "send `Host` once, with a name or an address and perhaps a port; HTTP/1.1 demands it (RFC 9112, section 3.2)"
+                "send `Host` once, with a name or an address and an optional port; HTTP/1.1 requires it (RFC 9112, section 3.2)"
             }
-            Self::NotFound => "nothing is served at this path; see /openapi.json for what is",
-            Self::MethodNotAllowed => "every resource here is read with GET or HEAD",
+            Self::NotFound => {
+                "there is no resource at this path; /openapi.json lists those there are"
+            }
+            Self::MethodNotAllowed => "resources support only GET and HEAD",
             Self::InvalidQuery(detail) => detail,
             Self::NotAcceptable => {
-                "`Accept` or `Accept-Encoding` excludes everything there is; formats are application/json, application/x-ndjson and text/csv, codings gzip, zstd and identity"
+                "`Accept` or `Accept-Encoding` excludes every supported value; the formats are application/json, application/x-ndjson and text/csv, the codings gzip, zstd and identity"
             }
-            Self::PreconditionFailed => "the answer has another entity tag than `If-Match` names",
+            Self::PreconditionFailed => "`If-Match` does not contain the current entity tag",
             Self::TooManyStreams => {
-                "this address has its share of the event streams open; close one, or raise limits.max_events"
+                "this address has as many event streams open as one address may; close one, or raise limits.max_events"
             }
-            Self::UnknownEmployee => "no incident in the present data names this employee",
+            Self::UnknownEmployee => "the current data has no incident of this employee",
             Self::NoData { .. } => "no source has answered yet; see /sources for why",
             Self::Incomplete { .. } => {
-                "a complete answer was asked for, and not every source is fresh; see `sources`"
+                "a complete answer is required, but not every source is fresh; see `sources`"
             }
-            Self::Overloaded => "the server has more to do than it can at once; try again shortly",
+            Self::Overloaded => "the server is at one of its limits; retry shortly",
             Self::NotReady => "no source has answered yet",
             Self::Draining => "the process has been asked to stop",
-            Self::Internal => "the gateway failed to answer; its log has the request id",
+            Self::Internal => "the gateway failed; search its log for the request id",
         }
     }
 
@@ -201,7 +203,7 @@ impl Problem {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
         if let Some(retry_after) = self.retry_after() {
-            // Rounded up to whole seconds, so that clients do not come back too early.
+            // Rounded up to whole seconds, so that clients do not retry too early.
             let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }

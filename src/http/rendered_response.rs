@@ -1,4 +1,5 @@
-//! From a selected snapshot to a response: rendered or found in the cache, with its headers.
+//! Builds the response of a resource from a selected snapshot: the body, rendered or from the
+//! cache, and its headers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,24 +23,25 @@ use super::snapshot_selection::{
 use crate::cache::{Connection, Resource};
 use crate::render::compress::Coding;
 
-/// As many headers as a response has at the most, about.
+/// The capacity of a response's header map, so that it need not grow.
 const HEADER_CAPACITY: usize = 24;
 
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
-/// What is asked of a view: its name in the cache, and how it is rendered.
+/// A resource to be rendered from a view.
 pub(super) struct RenderRequest<R> {
     pub(super) resource: Resource,
     pub(super) content_type: &'static str,
     pub(super) vary: &'static str,
     pub(super) coding: Coding,
-    /// Whether to render it takes less than to have another thread do it.
+    /// Whether rendering takes less time than handing it to another thread.
     pub(super) is_small: bool,
     pub(super) render: R,
 }
 
 impl Gateway {
-    /// The response to a request: the answer, rendered or from the cache, with all its headers.
+    /// The complete response: body and all headers, or 304 or 412 if the request's conditions say
+    /// so.
     pub(super) async fn respond_rendered(
         &self,
         render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
@@ -56,8 +58,8 @@ impl Gateway {
         Ok(conditions::apply(response, request, context))
     }
 
-    /// The response with all headers but those that only this request has, and when it was
-    /// rendered.
+    /// The response without the headers that differ between requests, and the time at which the body
+    /// was ready.
     async fn render(
         &self,
         render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
@@ -85,13 +87,13 @@ impl Gateway {
         headers.insert(header::ETAG, answer.etag().clone());
         headers.insert(header::VARY, HeaderValue::from_static(vary));
         self.freshness_headers
-            .of(&selected.snapshot, now)
+            .get_or_compute(&selected.snapshot, now)
             .insert_all(&mut headers, selected.result);
-        // Only where requests that come later would not wait either.
+        // Only if later requests, which would get this response, would not wait for data.
         if matches!(selected.result, CacheResult::Hit | CacheResult::Stale)
             && !is_worth_waiting(&selected.snapshot, false)
         {
-            self.response_cache.keep(&resource, coding, selected, now, &answer, &headers);
+            self.response_cache.insert(&resource, coding, selected, now, &answer, &headers);
         }
         let bytes = self.cache.response_bytes(&answer, connection(request));
         let mut response = Response::new(Body::full(bytes));
@@ -99,26 +101,27 @@ impl Gateway {
         Ok((response, now))
     }
 
-    /// The response, or the problem as one; a problem of the data names the sources behind it.
+    /// The response, or that of the problem. A problem caused by missing data lists the sources that
+    /// are not fresh.
     pub(super) fn response_or_problem(
         &self,
-        answer: Result<Response<Body>, Problem>,
+        result: Result<Response<Body>, Problem>,
         request: &Parts,
         context: &Context,
     ) -> Response<Body> {
-        answer.unwrap_or_else(|problem| {
+        result.unwrap_or_else(|problem| {
             let (snapshot, now) = (self.snapshot(), Instant::now());
-            let of_data = matches!(
+            let is_about_data = matches!(
                 problem,
                 Problem::NoData { .. } | Problem::Incomplete { .. } | Problem::UnknownEmployee
             );
-            if !of_data {
+            if !is_about_data {
                 return problem.response(context.id(), &[]);
             }
             let mut response =
                 problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
             let headers = response.headers_mut();
-            self.freshness_headers.of(&snapshot, now).insert_state(headers);
+            self.freshness_headers.get_or_compute(&snapshot, now).insert_state(headers);
             headers
                 .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
             if let Ok((_, preferences)) = self.parse_request(request, AllowedKeys::All) {
@@ -129,8 +132,8 @@ impl Gateway {
     }
 }
 
-/// The value of `Server-Timing`: milliseconds to the microsecond, without the cost of formatting
-/// floats.
+/// The value of `Server-Timing`: milliseconds with three decimals, written as integers because
+/// formatting floats is slower.
 pub(super) fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
     let mut text = String::with_capacity(64);
     let rendered = total.saturating_sub(waited);
@@ -141,13 +144,13 @@ pub(super) fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
         text.push_str(name);
         text.push_str(itoa::Buffer::new().format(micros / 1000));
         text.push('.');
-        // The thousand keeps the zeros in front of what is left.
+        // Adding 1000 and dropping the first digit keeps leading zeros.
         text.push_str(&itoa::Buffer::new().format(1000 + micros % 1000)[1..]);
     }
     HeaderValue::try_from(text).expect("words and numbers make a header value")
 }
 
-/// The connection that a request came over, if it came over one.
+/// The connection of a request; `None` in tests that call the service directly.
 pub(super) fn connection(request: &Parts) -> Option<Arc<dyn Connection>> {
     let handle = request.extensions.get::<ConnectionHandle>()?;
     Some(Arc::new(handle.clone()))

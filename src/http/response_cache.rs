@@ -1,7 +1,8 @@
-//! Responses for whole documents, kept with their headers for a few milliseconds.
+//! Caches the responses of whole documents, headers included, for a few milliseconds.
 //!
-//! Nearly all requests ask for a whole document. A response that was just made is good for all of
-//! them; the layers put on it what differs from request to request.
+//! Most requests are for a whole document, and under load many of them arrive within the time in
+//! which the headers do not change. They share one response, to which the layers add the headers
+//! that differ between requests.
 
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::trace_context::TRACEPARENT;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// The last answer of each document in each coding.
+/// The last response of each document in each content coding.
 #[derive(Debug, Default)]
 pub(super) struct ResponseCache(
     [[RwLock<Option<CachedResponse>>; Coding::ALL.len()]; Document::ALL.len()],
@@ -36,11 +37,11 @@ pub(super) struct ResponseCache(
 
 #[derive(Debug)]
 struct CachedResponse {
-    /// Weak, like the answer, so that neither outlives its being served.
+    /// Weak, like the body, so that superseded data is not kept in memory.
     snapshot: Weak<Snapshot>,
-    answer: Weak<RenderedBody>,
+    body: Weak<RenderedBody>,
     result: CacheResult,
-    at: Instant,
+    created_at: Instant,
     headers: HeaderMap,
 }
 
@@ -51,8 +52,8 @@ impl ResponseCache {
         Some(&self.0[document][coding as usize])
     }
 
-    /// The answer to a resource about a snapshot, its headers, and how the cache met the request,
-    /// if they were kept less than [`HEADERS_TTL`] before `now`.
+    /// The body, headers and cache result of a resource of a snapshot, if they were cached less than
+    /// [`HEADERS_TTL`] before `now`.
     pub(super) fn get(
         &self,
         resource: &Resource,
@@ -63,39 +64,43 @@ impl ResponseCache {
         let slot = self.slot(resource, coding)?.read().unwrap_or_else(PoisonError::into_inner);
         let cached = slot.as_ref().filter(|cached| {
             Weak::as_ptr(&cached.snapshot) == Arc::as_ptr(snapshot)
-                && now.saturating_duration_since(cached.at) < HEADERS_TTL
+                && now.saturating_duration_since(cached.created_at) < HEADERS_TTL
         })?;
-        Some((cached.answer.upgrade()?, cached.headers.clone(), cached.result))
+        Some((cached.body.upgrade()?, cached.headers.clone(), cached.result))
     }
 
-    /// Keeps an answer that was just rendered with the headers that all requests share.
-    pub(super) fn keep(
+    /// Caches a body that was just rendered, with the headers that all requests share.
+    pub(super) fn insert(
         &self,
         resource: &Resource,
         coding: Coding,
         selected: &SelectedSnapshot,
         now: Instant,
-        answer: &Arc<RenderedBody>,
+        body: &Arc<RenderedBody>,
         headers: &HeaderMap,
     ) {
         let Some(slot) = self.slot(resource, coding) else { return };
         let mut headers = headers.clone();
-        // Nothing will be waited for or rendered.
+        // Requests served from here neither wait nor render.
         headers.insert(SERVER_TIMING, server_timing(Duration::ZERO, Duration::ZERO));
-        // Entries for what the layers insert: without them, the table of each copy would grow.
+        // Placeholders for the headers that the layers insert, so that no copy of the map must grow.
         for name in [REQUEST_ID, TRACEPARENT] {
             headers.insert(name, HeaderValue::from_static(""));
         }
-        let (snapshot, answer) = (Arc::downgrade(&selected.snapshot), Arc::downgrade(answer));
-        let cached = CachedResponse { snapshot, answer, result: selected.result, at: now, headers };
+        let cached = CachedResponse {
+            snapshot: Arc::downgrade(&selected.snapshot),
+            body: Arc::downgrade(body),
+            result: selected.result,
+            created_at: now,
+            headers,
+        };
         *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
     }
 }
 
 impl Gateway {
-    /// The response to a request for a whole document without a query or preferences, if one was
-    /// made within [`HEADERS_TTL`]. Waiting for data and recording demand are left to the requests
-    /// that find none.
+    /// The cached response to a request for a whole document without a query or preferences, if
+    /// there is one. Requests that find none wait for data and record demand.
     pub(super) fn cached_response(
         &self,
         route: &Route,

@@ -1,4 +1,4 @@
-//! Which snapshot a request is answered from, and how long it waits for one.
+//! Selects the snapshot that a request is served from, and bounds how long it waits for one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,22 +15,23 @@ use super::problem::Problem;
 use super::query::{AllowedKeys, Query};
 use crate::snapshot::{Completeness, Snapshot};
 
-/// What is left of the response budget for scheduling, headers and the socket once an answer is
-/// rendered.
+/// The part of the response budget that is reserved for scheduling, headers and the socket after a
+/// body has been rendered.
 pub(super) const SEND_MARGIN: Duration = Duration::from_millis(50);
 
-/// What rendering and compressing takes for each byte of upstream data, on a slow day.
+/// A cautious estimate of the time that rendering and compressing takes for each byte of upstream
+/// data.
 const RENDER_NANOS_PER_BYTE: u64 = 4;
 
-/// The snapshot that an answer is made from, and how the request came by it.
+/// The snapshot that a request is served from.
 pub(super) struct SelectedSnapshot {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) result: CacheResult,
-    /// When it was selected.
+    /// When it was selected, at the end of any waiting.
     pub(super) at: Instant,
 }
 
-/// How a request wants to be answered.
+/// The caller's preferences, from `Prefer` and the query.
 pub(super) struct RequestPreferences {
     pub(super) prefer: Preferences,
     /// Whether only a complete answer will do.
@@ -38,7 +39,8 @@ pub(super) struct RequestPreferences {
 }
 
 impl Gateway {
-    /// The request's query and preferences. The query's `complete` overrules `Prefer: handling`.
+    /// Parses the request's query and preferences. The query's `complete` takes precedence over
+    /// `Prefer: handling`.
     pub(super) fn parse_request(
         &self,
         request: &Parts,
@@ -47,7 +49,7 @@ impl Gateway {
         self.parse_query(request.uri.query(), &request.headers, keys)
     }
 
-    /// The same for a query that is only a part of the request's.
+    /// The same for a query that is only part of the request's.
     pub(super) fn parse_query(
         &self,
         query: Option<&str>,
@@ -57,13 +59,13 @@ impl Gateway {
         let query = Query::parse(query, keys, self.snapshots.borrow().view.names())?;
         let mut prefer = Preferences::from_headers(headers);
         let strict = query.complete.or(prefer.strict).unwrap_or(false);
-        // What the query overrules is not honoured, and must not be said to be.
+        // A preference that the query overrides must not appear in `Preference-Applied`.
         prefer.strict = prefer.strict.filter(|preferred| *preferred == strict);
         Ok((query, RequestPreferences { prefer, strict }))
     }
 
-    /// The snapshot to answer from: the present one, or a later one where sources are still being
-    /// fetched for the first time and may come within the budget.
+    /// The snapshot to serve: the current one, or, while sources are fetched for the first time, a
+    /// later one that arrives within the budget.
     pub(super) async fn select_snapshot(
         &self,
         preferences: &RequestPreferences,
@@ -77,7 +79,7 @@ impl Gateway {
         self.check_snapshot(snapshot, waited, preferences)
     }
 
-    /// The present snapshot to answer from, without waiting for a better one.
+    /// The current snapshot, without waiting for a better one.
     pub(super) fn current_snapshot(
         &self,
         preferences: &RequestPreferences,
@@ -103,7 +105,7 @@ impl Gateway {
         Ok(SelectedSnapshot { snapshot, result, at })
     }
 
-    /// Waits while a better snapshot may come, and says whether it waited.
+    /// Waits while a better snapshot may arrive. Returns the last one, and whether it waited.
     async fn wait_for_data(
         &self,
         preferences: &RequestPreferences,
@@ -114,16 +116,16 @@ impl Gateway {
         let longest = preferences.prefer.wait.map_or(self.budget, |wait| wait.min(self.budget));
         let mut waited = false;
         while is_worth_waiting(&snapshot, preferences.strict) {
-            // What has come must still be rendered within the budget.
+            // The data received so far must still be rendered within the budget.
             let bytes: usize = snapshot.sources.iter().map(|source| source.bytes).sum();
             let render = Duration::from_nanos(bytes as u64 * RENDER_NANOS_PER_BYTE);
-            let until =
+            let deadline =
                 context.started + longest.min(self.budget.saturating_sub(2 * SEND_MARGIN + render));
-            match timeout_at(until, snapshots.changed()).await {
+            match timeout_at(deadline, snapshots.changed()).await {
                 Ok(Ok(())) => snapshot = Arc::clone(&snapshots.borrow_and_update()),
-                // The budget is spent, or the refresh has ended with the process.
+                // The deadline has passed, or the refresh has ended because the process is exiting.
                 Ok(Err(_)) | Err(_) => {
-                    // `wait=0` asks for no wait, and there was none.
+                    // With `wait=0` nothing was waited for.
                     waited |= !longest.is_zero();
                     break;
                 }
@@ -134,7 +136,8 @@ impl Gateway {
     }
 }
 
-/// Whether waiting may bring what the request asks for: a source that has no data is being fetched.
+/// Whether a later snapshot may be better for the request: because sources are still being fetched
+/// for the first time, or because one without data is being fetched and the request needs it.
 pub(super) fn is_worth_waiting(snapshot: &Snapshot, strict: bool) -> bool {
     let is_lacking = if strict {
         snapshot.completeness(Instant::now()) != Completeness::Complete

@@ -31,7 +31,7 @@ struct Source<'a> {
     age_seconds: Option<f64>,
     records: usize,
     bytes: usize,
-    /// Absent for the identity table, which is no list.
+    /// Absent for the identity table, which has no pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     truncated: Option<bool>,
     last_success: Option<String>,

@@ -1,4 +1,4 @@
-//! Content that is part of the binary and changes only with it.
+//! Responses with content that is embedded in the binary.
 
 use http::Response;
 use http::header::{self, HeaderValue};
@@ -8,10 +8,9 @@ use super::body::Body;
 use super::conditions;
 use super::context::Context;
 
-/// How long clients may use it without asking again.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=3600");
 
-/// The answer to a request for it.
+/// The response to a request for such content.
 pub(super) fn response(
     text: &'static str,
     content_type: &'static str,

@@ -1,4 +1,4 @@
-//! `/summary`: how many incidents there are, of what kind, when, and whose.
+//! `/summary`: incident counts by priority, source and employee, and their range of times.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Events as they are sent (WHATWG HTML, section 9.2), and their ids.
+//! The events of the stream in their wire format (WHATWG HTML, section 9.2), and their ids.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,18 +8,18 @@ use crate::join::{IncidentRef, Unattributed};
 use crate::render;
 use crate::snapshot::{Completeness, Freshness, SourceStatus, View};
 
-/// Why a client must read the documents again.
+/// Why a client must reload the documents: the reason of a `reset` event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Reset {
-    /// The event with its `Last-Event-ID` is no longer kept.
+    /// Events after the client's `Last-Event-ID` have been dropped from the ring.
     Gone,
-    /// Its `Last-Event-ID` is that of another process, or no event id at all.
+    /// The client's `Last-Event-ID` is from another process, or is not an event id.
     Unknown,
-    /// One refresh added more records, or larger ones, than are sent one by one.
+    /// One refresh added too many records, or too large ones, to send them as events.
     TooMany,
-    /// Making the events of a refresh failed.
+    /// The gateway failed to make the events of a refresh.
     Lost,
-    /// The client has fallen behind the events that are kept; the stream ends with this.
+    /// Events that the client had not read yet were dropped from the ring. The stream ends.
     TooSlow,
 }
 
@@ -40,26 +40,26 @@ impl Reset {
     }
 }
 
-/// What is sent when nothing has happened, so that both ends see that the connection is alive.
+/// A comment that keeps idle connections alive and shows both ends that they are.
 pub(super) const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 
-/// How long a client shall wait before it comes back.
+/// The reconnection time of clients.
 const RETRY_MILLIS: u32 = 3000;
 
-/// The id of an event.
+/// The id of an event: the generation of its feed and its number.
 pub(super) fn id(generation: u64, number: u64) -> String {
     format!("{generation:016x}-{number}")
 }
 
-/// The generation and number in an id.
-pub(super) fn read_id(id: &str) -> Option<(u64, u64)> {
+/// The generation and number of an id.
+pub(super) fn parse_id(id: &str) -> Option<(u64, u64)> {
     let (generation, number) = id.split_once('-')?;
     Some((u64::from_str_radix(generation, 16).ok()?, number.parse().ok()?))
 }
 
-/// The opening of every stream: the reconnection time, and the id from which a client goes on that
-/// loses its connection before the first event. It is an event with data, because some clients
-/// ignore the id of a block without.
+/// The first event of every stream: the reconnection time, and an id from which a client resumes
+/// that loses its connection before any other event. It has data, because some clients ignore the
+/// id of an event without.
 pub(super) fn opening(generation: u64, number: u64) -> String {
     let id = id(generation, number);
     format!("retry: {RETRY_MILLIS}\nid: {id}\nevent: connected\ndata: {{}}\n\n")
@@ -72,7 +72,7 @@ pub(super) fn with_id(generation: u64, number: u64, event: &[u8]) -> Bytes {
     out.into()
 }
 
-/// An event without its id. `data` must have no line break.
+/// An event without its id. `data` must not contain line breaks.
 fn named(name: &str, data: Vec<u8>) -> Bytes {
     let mut out = format!("event: {name}\ndata: ").into_bytes();
     out.extend(data);

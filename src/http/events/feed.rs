@@ -1,4 +1,5 @@
-//! The task that turns successive snapshots into events, and what its clients share.
+//! The feed: a task that turns successive snapshots into events, and the state that it shares with
+//! its clients.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -17,38 +18,38 @@ use crate::delta::{Baseline, SourceDelta};
 use crate::render::Filter;
 use crate::snapshot::{Freshness, Snapshot, View};
 
-/// How often the states of the sources are compared apart from publications: data becomes stale
-/// without one.
+/// How often the states of the sources are compared in addition to each publication: data becomes
+/// stale without one.
 const STATES_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The largest event; a refresh that adds a larger one is sent as one `reset`.
+/// The largest event. A refresh with a larger one is sent as a single `reset`.
 const MAX_EVENT_BYTES: usize = 256 << 10;
 
-/// The events and the subscriptions to them. Events are made whether or not anybody is subscribed,
-/// so that clients can resume for as long as the ring reaches back.
+/// The recent events and the streams that read them. Events are made even if no stream is open, so
+/// that clients can resume as long as the ring still has their position.
 pub(in crate::http) struct Feed {
     streams: Arc<Streams>,
-    /// Tells this process's event ids from those of every other process.
+    /// A random number that distinguishes the event ids of this process from those of others.
     generation: u64,
     ring: Mutex<Ring>,
     /// Notified when there are new events.
     changed: watch::Sender<()>,
 }
 
-/// What a client reads from.
+/// A client's access to the feed.
 pub(super) struct Subscription {
     pub(super) permit: StreamPermit,
     pub(super) changed: watch::Receiver<()>,
     pub(super) generation: u64,
-    /// The number of the event after which the client goes on.
+    /// The number of the event after which the client starts.
     pub(super) number: u64,
-    /// Why the client must read the documents again first.
+    /// Why the client must reload the documents first, if it must.
     pub(super) reset: Option<Reset>,
 }
 
 impl Feed {
-    /// Starts the task that makes events of `snapshots`; it ends with their sender. At most
-    /// `max_streams` clients read at once.
+    /// Starts the task that makes events from `snapshots`; it ends when their sender is dropped. At
+    /// most `max_streams` clients can subscribe at once.
     pub(in crate::http) fn start(
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
         max_streams: usize,
@@ -65,21 +66,22 @@ impl Feed {
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        // Every change of the ring is whole before anything can panic.
+        // No change can be interrupted half-way by a panic.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A subscription from the event with the id `last` on, or from the newest.
+    /// Subscribes a client at `peer` to the events after the one with the id `last_id`, or after the
+    /// newest.
     pub(super) fn subscribe(
         &self,
-        last: Option<&str>,
+        last_id: Option<&str>,
         peer: Option<IpAddr>,
     ) -> Result<Subscription, StreamRefused> {
         let permit = self.streams.permit(peer)?;
         let changed = self.changed.subscribe();
         let ring = self.ring();
         let newest = ring.newest();
-        let (number, reset) = match last.map(event::read_id) {
+        let (number, reset) = match last_id.map(event::parse_id) {
             None => (newest, None),
             Some(Some((generation, number))) if generation == self.generation => {
                 if ring.reaches_back_to(number) {
@@ -93,10 +95,9 @@ impl Feed {
         Ok(Subscription { permit, changed, generation: self.generation, number, reset })
     }
 
-    /// Events after `number`, about `bytes` of them, and the number of the last; `None` when some
-    /// are gone.
-    pub(super) fn after(&self, number: u64, bytes: usize) -> Option<(Vec<u8>, u64)> {
-        self.ring().after(number, bytes)
+    /// See [`Ring::after`].
+    pub(super) fn after(&self, number: u64, target_bytes: usize) -> Option<(Vec<u8>, u64)> {
+        self.ring().after(number, target_bytes)
     }
 
     /// The number of the newest event.
@@ -132,7 +133,8 @@ impl Feed {
                     last_seen.records = records;
                     events
                 }
-                // It panicked and would do so again, so that this view becomes the baseline.
+                // It panicked, and would panic again. With an empty baseline, the next comparison
+                // makes no events and takes the batches of its view as the new baseline.
                 Err(_) => {
                     last_seen.records = Baseline::new(last_seen.records.sources());
                     Err(Reset::Lost)
@@ -155,7 +157,7 @@ impl Feed {
     }
 }
 
-/// What was known when the last events were made.
+/// The state of the data when the last events were made.
 struct LastSeen {
     records: Baseline,
     /// The state of each source, identities first.
@@ -182,8 +184,8 @@ impl LastSeen {
     }
 }
 
-/// The events of all records that were added, in the order of the sources, then upstream order. A
-/// source's first batch has none.
+/// The events of all added records, ordered by source, then as in the source's batch. A source's
+/// first batch produces none.
 fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Bytes>, Reset> {
     let deltas = deltas.iter().filter(|delta| !delta.is_first);
     let added: HashSet<(usize, usize)> =
@@ -191,7 +193,7 @@ fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Bytes>, Re
     if added.len() > MAX_BURST_EVENTS {
         return Err(Reset::TooMany);
     }
-    // The joined view knows an employee's records by where they stand in the body.
+    // The joined view identifies an employee's records by their position in the body.
     let mut by_start: HashMap<(usize, u32), usize> = HashMap::with_capacity(added.len());
     for &(source, record) in &added {
         if let Some(batch) = &view.batches()[source] {
@@ -222,6 +224,6 @@ fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Bytes>, Re
             }
         }
     }
-    events.sort_by_key(|(place, _)| *place);
+    events.sort_by_key(|(position, _)| *position);
     Ok(events.into_iter().map(|(_, event)| event).collect())
 }

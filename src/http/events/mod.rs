@@ -1,8 +1,8 @@
 //! `/events`: new incidents and changed sources as Server-Sent Events.
 //!
-//! A record is new when its source's batch has it and the source's batch before had not, by its
-//! bytes; a source's first batch adds nothing, and neither does a record's moving between employees
-//! because identities came or changed. Records without an employee are told too, with their reason.
+//! A record is new if the source's previous batch had no record with the same bytes. A source's
+//! first batch produces no events, and neither does a record that moves to another employee because
+//! the identities have changed. Records without an employee produce events too, with the reason.
 
 mod event;
 mod feed;
@@ -32,42 +32,46 @@ use super::context::Context;
 use super::problem::Problem;
 use super::serve::Phase;
 
-/// The longest time in which nothing is sent.
-const HEARTBEAT: Duration = Duration::from_secs(15);
+/// The interval after which a heartbeat is sent if no event was.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The same once the client has shut down its sending side: if it has in truth closed the
-/// connection, the second write after that shows it.
-const HALF_CLOSED_HEARTBEAT: Duration = Duration::from_secs(2);
+/// The same once the client has shut down its sending side. If it has in fact closed the
+/// connection, the second write fails.
+const HALF_CLOSED_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
-/// About how many bytes are sent at once.
+/// The target size of a chunk of events; the last event may exceed it.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A client that reads the feed at the pace of its connection. Nothing is queued for it.
+/// A client's position in the feed. It reads at the pace of its connection, and nothing is queued
+/// for it.
 struct Client {
     feed: Arc<Feed>,
     connection: Option<ConnectionHandle>,
-    heartbeat: Duration,
+    heartbeat_interval: Duration,
     _permit: StreamPermit,
     changed: watch::Receiver<()>,
     phase: watch::Receiver<Phase>,
     generation: u64,
-    /// The number of the last event that was sent to it.
-    number: u64,
+    /// The number of the last event that was sent.
+    last_number: u64,
+    /// The first chunk, until it is sent.
     opening: Option<Bytes>,
-    sent: Instant,
+    last_sent_at: Instant,
+    /// Whether the last chunk was the final `reset`.
     has_ended: bool,
 }
 
 impl Gateway {
     /// `GET /events`
     pub(super) fn events(&self, request: &Parts, context: &Context) -> Response<Body> {
-        let last = request.headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+        let last_id =
+            request.headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
         let body = if request.method == Method::HEAD {
             Body::empty()
         } else {
             let connection = request.extensions.get::<ConnectionHandle>().cloned();
             let peer = connection.as_ref().map(ConnectionHandle::peer_ip);
-            let subscription = match self.events.subscribe(last, peer) {
+            let subscription = match self.events.subscribe(last_id, peer) {
                 Ok(subscription) => subscription,
                 Err(StreamRefused::AllInUse) => {
                     return Problem::Overloaded.response(context.id(), &[]);
@@ -82,55 +86,56 @@ impl Gateway {
                 opening.extend_from_slice(&event::with_id(generation, number, &reset.event()));
             }
             if let Some(connection) = &connection {
-                // A stream is silent for as long as nothing happens, and its backlog is bounded.
+                // An event stream may be idle for long, and the ring bounds its backlog.
                 connection.exempt_from_min_send_rate();
             }
             let client = Client {
                 feed: Arc::clone(&self.events),
                 connection,
-                heartbeat: HEARTBEAT,
+                heartbeat_interval: HEARTBEAT_INTERVAL,
                 _permit: permit,
                 changed,
                 phase: self.phase.clone(),
                 generation,
-                number,
+                last_number: number,
                 opening: Some(opening.into()),
-                sent: Instant::now(),
+                last_sent_at: Instant::now(),
                 has_ended: false,
             };
-            Body::stream(stream::unfold(client, Client::next).boxed())
+            Body::stream(stream::unfold(client, Client::next_chunk).boxed())
         };
         let mut response = Response::new(body);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store, no-transform"));
-        // Tells nginx and others not to buffer the stream.
+        // Tells nginx and other proxies not to buffer the stream.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         response
     }
 }
 
 impl Client {
-    /// The next piece, and the client that waits for the one after; `None` at the end.
-    async fn next(mut self) -> Option<(Bytes, Self)> {
+    /// The next chunk of the stream, and the client's state after it; `None` at the end.
+    async fn next_chunk(mut self) -> Option<(Bytes, Self)> {
         if self.has_ended || *self.phase.borrow() == Phase::Closing {
             return None;
         }
-        let piece = match self.opening.take() {
+        let chunk = match self.opening.take() {
             Some(opening) => opening,
-            None => self.wait().await?,
+            None => self.wait_for_chunk().await?,
         };
-        self.sent = Instant::now();
-        Some((piece, self))
+        self.last_sent_at = Instant::now();
+        Some((chunk, self))
     }
 
-    async fn wait(&mut self) -> Option<Bytes> {
+    /// Waits for events or the time of a heartbeat; `None` when the server closes.
+    async fn wait_for_chunk(&mut self) -> Option<Bytes> {
         loop {
             self.changed.borrow_and_update();
-            match self.feed.after(self.number, CHUNK_BYTES) {
-                Some((piece, last)) if !piece.is_empty() => {
-                    self.number = last;
-                    return Some(piece.into());
+            match self.feed.after(self.last_number, CHUNK_BYTES) {
+                Some((events, last_number)) if !events.is_empty() => {
+                    self.last_number = last_number;
+                    return Some(events.into());
                 }
                 Some(_) => {}
                 None => {
@@ -142,11 +147,15 @@ impl Client {
             }
             tokio::select! {
                 changed = self.changed.changed() => changed.ok()?,
-                // An error means that nobody is left to change the phase: the process is ending.
+                // An error means that the sender is gone: the process is exiting.
                 _ = self.phase.wait_for(|phase| *phase == Phase::Closing) => return None,
-                () = sleep_until(self.sent + self.heartbeat) => return Some(Bytes::from_static(event::HEARTBEAT)),
-                () = half_closed(self.connection.as_ref()), if self.heartbeat == HEARTBEAT => {
-                    self.heartbeat = HALF_CLOSED_HEARTBEAT;
+                () = sleep_until(self.last_sent_at + self.heartbeat_interval) => {
+                    return Some(Bytes::from_static(event::HEARTBEAT));
+                }
+                () = half_closed(self.connection.as_ref()),
+                    if self.heartbeat_interval == HEARTBEAT_INTERVAL =>
+                {
+                    self.heartbeat_interval = HALF_CLOSED_HEARTBEAT_INTERVAL;
                     return Some(Bytes::from_static(event::HEARTBEAT));
                 }
             }
@@ -154,7 +163,7 @@ impl Client {
     }
 }
 
-/// Waits until the client has shut down its sending side.
+/// Completes once the client has shut down its sending side.
 async fn half_closed(connection: Option<&ConnectionHandle>) {
     match connection {
         Some(connection) => connection.half_closed().await,

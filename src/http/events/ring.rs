@@ -1,29 +1,30 @@
-//! The latest events, bounded by count and bytes. Every client reads them at its own pace.
+//! A ring buffer of the latest events, bounded by count and bytes. Each client reads it at its own
+//! pace.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// The most events that are kept.
+/// The capacity in events.
 const MAX_EVENTS: usize = 16_384;
 
-/// The most bytes of events that are kept.
+/// The capacity in bytes.
 const MAX_BYTES: usize = 8 << 20;
 
-/// The most events that one refresh may add; a larger change is sent as one `reset`.
+/// The most events that one refresh may add. A larger change is sent as a single `reset`.
 pub(super) const MAX_BURST_EVENTS: usize = 10_000;
 
-/// The most bytes of events that one refresh may add. Two bursts fit into the ring, so that a
-/// client that reads what there is between two refreshes never falls behind.
+/// The most bytes of events that one refresh may add. Two bursts fit into the ring, so a client that
+/// reads all events between two refreshes never falls behind.
 pub(super) const MAX_BURST_BYTES: usize = MAX_BYTES / 2;
 
-/// Events by number; the oldest go first.
+/// Numbered events, of which the oldest are dropped first.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    /// Each as it is sent.
+    /// In wire format.
     events: VecDeque<Bytes>,
     bytes: usize,
-    /// The number of the event that comes next; the first ever is 1.
+    /// The number of the next event. The first event has the number 1.
     next: u64,
 }
 
@@ -37,7 +38,7 @@ impl Ring {
         self.next - 1
     }
 
-    /// Whether every event after this number is still kept.
+    /// Whether no event after this number has been dropped.
     pub(super) fn reaches_back_to(&self, number: u64) -> bool {
         number <= self.newest() && self.newest() - number <= self.events.len() as u64
     }
@@ -53,23 +54,23 @@ impl Ring {
         }
     }
 
-    /// The events after `number`, up to the one that brings them to `bytes`, concatenated, and the
-    /// number of the last. `None` when some of them are no longer kept.
-    pub(super) fn after(&self, number: u64, bytes: usize) -> Option<(Vec<u8>, u64)> {
+    /// The events after `number`, concatenated until they reach `target_bytes`, and the number of
+    /// the last of them. `None` if some have been dropped.
+    pub(super) fn after(&self, number: u64, target_bytes: usize) -> Option<(Vec<u8>, u64)> {
         if !self.reaches_back_to(number) {
             return None;
         }
-        let mut piece = Vec::new();
+        let mut events = Vec::new();
         let mut last = number;
         let behind = usize::try_from(self.newest() - number).ok()?;
         for event in self.events.range(self.events.len() - behind..) {
-            piece.extend_from_slice(event);
+            events.extend_from_slice(event);
             last += 1;
-            if piece.len() >= bytes {
+            if events.len() >= target_bytes {
                 break;
             }
         }
-        Some((piece, last))
+        Some((events, last))
     }
 }
 
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_from_any_number_that_is_kept() {
+    fn events_are_read_from_any_number_that_was_not_dropped() {
         let mut ring = Ring::new();
         assert_eq!(ring.after(0, 1), Some((Vec::new(), 0)));
         for _ in 0..3 {
@@ -95,7 +96,7 @@ mod tests {
         assert_eq!(ring.after(0, 3), Some((b" 1 2".to_vec(), 2)));
         assert_eq!(ring.after(2, 1), Some((b" 3".to_vec(), 3)));
         assert_eq!(ring.after(3, 1), Some((Vec::new(), 3)));
-        assert_eq!(ring.after(4, 1), None, "a number of the future is of another process");
+        assert_eq!(ring.after(4, 1), None, "a number that was not given out yet is invalid");
     }
 
     #[test]

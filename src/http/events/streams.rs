@@ -1,11 +1,11 @@
-//! How many event streams may be open, of all clients and of one address.
+//! Limits how many event streams may be open, in total and for each client address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One address may have this part of all streams.
-const ADDRESS_SHARE: usize = 8;
+/// One address may have at most one in this many of all streams.
+const ADDRESS_SHARE_DIVISOR: usize = 8;
 
 /// The open streams.
 #[derive(Debug)]
@@ -20,16 +20,16 @@ struct Open {
     by_network: HashMap<IpAddr, usize>,
 }
 
-/// Why no stream can be opened.
+/// Why a stream cannot be opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum StreamRefused {
-    /// All of them are open.
+    /// The maximum of all clients is reached.
     AllInUse,
-    /// The address has its share open.
+    /// The maximum of the client's address is reached.
     AddressShareInUse,
 }
 
-/// The permit for one stream, given back when it is dropped.
+/// The permit for one stream, returned on drop.
 #[derive(Debug)]
 pub(super) struct StreamPermit {
     streams: Arc<Streams>,
@@ -42,11 +42,11 @@ impl Streams {
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        // The counts change together, without anything between that can panic.
+        // No change can be interrupted half-way by a panic.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A permit for a stream to this address, if that is known.
+    /// A permit for a stream to a client, whose address may be unknown.
     pub(super) fn permit(
         self: &Arc<Self>,
         peer: Option<IpAddr>,
@@ -58,7 +58,7 @@ impl Streams {
         }
         if let Some(network) = network {
             let of_network = open.by_network.entry(network).or_default();
-            if *of_network >= (self.max / ADDRESS_SHARE).max(1) {
+            if *of_network >= (self.max / ADDRESS_SHARE_DIVISOR).max(1) {
                 return Err(StreamRefused::AddressShareInUse);
             }
             *of_network += 1;
@@ -83,7 +83,8 @@ impl Drop for StreamPermit {
     }
 }
 
-/// What counts as one address: an IPv6 client usually has a whole /64 to choose from.
+/// The network whose addresses share a limit: for IPv6 the /64, from which a client can usually
+/// choose any address.
 fn network(address: IpAddr) -> IpAddr {
     const NETWORK_BITS: u128 = !(u64::MAX as u128);
     match address.to_canonical() {

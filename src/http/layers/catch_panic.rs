@@ -1,7 +1,7 @@
-//! Answers a panic with 500 `internal`, so that it ends its own request alone.
+//! Turns a panic into a 500 `internal` response, so that it affects no other request.
 //!
-//! What requests share is never left half-changed by a panic: snapshots are immutable, and each
-//! operation of the cache and the metrics is complete or has not happened.
+//! Catching panics is sound because shared state stays consistent: snapshots are immutable, and no
+//! operation of the cache or the metrics can be interrupted half-way by a panic.
 
 use std::convert::Infallible;
 use std::future::Future;

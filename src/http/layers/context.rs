@@ -1,4 +1,4 @@
-//! Gives each request its [`Context`], and says on the response which request and trace it is of.
+//! Gives each request its [`Context`], and adds `X-Request-Id` and `traceparent` to the response.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,7 +24,7 @@ pub(in crate::http) struct ContextLayer {
 }
 
 impl ContextLayer {
-    /// `route` tells the route of a path.
+    /// `route` maps a path to its route.
     pub(in crate::http) fn new(route: fn(&str) -> Route) -> Self {
         Self { route }
     }
@@ -66,7 +66,7 @@ where
     }
 }
 
-/// The request's span, where spans are exported.
+/// The request's span; a disabled one if spans are not exported.
 fn span(context: &Context) -> Span {
     if !logging::is_exporting() {
         return Span::none();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_callers_ids_are_taken_over() {
+    async fn the_callers_ids_are_adopted() {
         const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let (headers, context) = ask(&[("x-request-id", "the-one"), ("traceparent", TRACE)]).await;
         assert_eq!((context.id(), &headers[REQUEST_ID]), ("the-one", &"the-one".parse().unwrap()));

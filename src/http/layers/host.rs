@@ -1,8 +1,8 @@
 //! Refuses requests without a valid `Host`.
 //!
-//! Nothing here depends on the host, but HTTP demands the header (RFC 9112, section 3.2): requests
-//! are smuggled past a proxy where it and the server behind it understand `Host` differently.
-//! Probes are exempt: load balancers send any host, or none.
+//! No resource depends on the host, but HTTP requires the check (RFC 9112, section 3.2): a proxy and
+//! a server that interpret `Host` differently make request smuggling possible. Probes are exempt,
+//! since load balancers send arbitrary hosts, or none.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
@@ -56,8 +56,8 @@ where
     }
 }
 
-/// Whether `Host` is there as often as the version demands, and valid: once in HTTP/1.1; at most
-/// once in HTTP/1.0, and in HTTP/2, which has `:authority`.
+/// Whether `Host` is valid and present as often as the version requires: exactly once in HTTP/1.1,
+/// at most once in HTTP/1.0 and in HTTP/2, which has `:authority`.
 fn is_valid(version: Version, headers: &HeaderMap) -> bool {
     let mut lines = headers.get_all(header::HOST).iter();
     match (lines.next(), lines.next()) {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn probes_are_answered_whatever_the_host() {
+    async fn probes_are_served_with_any_host() {
         let service = HostLayer.layer(service_fn(async |_: Request<()>| {
             Ok::<_, Infallible>(Response::new(Body::empty()))
         }));

@@ -1,5 +1,6 @@
-//! Refuses requests beyond `limits.max_requests`, and those over connections beyond
-//! `limits.max_connections`. Probes are answered always, so that overload is not taken for failure.
+//! Refuses requests beyond `limits.max_requests`, and requests on connections beyond
+//! `limits.max_connections`. Probes are always served, so that an orchestrator does not restart a
+//! process that is merely overloaded.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -24,9 +25,9 @@ pub(in crate::http) struct LimitsLayer {
 }
 
 impl LimitsLayer {
-    /// At most as many requests are in flight at once as `permits` holds. A request is in flight
-    /// until its connection has taken the whole response over. How long a client then takes to
-    /// read it is bounded by `limits.min_send_rate`.
+    /// `permits` bounds how many requests are in flight at once. A request is in flight until its
+    /// connection has taken the whole response; `limits.min_send_rate` bounds how long a client may
+    /// take to read it after that.
     pub(in crate::http) fn new(permits: Arc<Semaphore>) -> Self {
         Self { permits }
     }
@@ -57,7 +58,7 @@ impl<S> Limits<S> {
         if connection.is_some_and(ConnectionHandle::is_beyond_limit) {
             return Err(Problem::Overloaded);
         }
-        // Streams last, so they have a limit of their own.
+        // Event streams are long-lived, so they have a limit of their own.
         if *route == Route::Events {
             return Ok(None);
         }
@@ -118,7 +119,7 @@ where
                 }))
             }
             LimitsFutureProjection::Refused { response } => {
-                Poll::Ready(Ok(response.take().expect("a future is not polled after its end")))
+                Poll::Ready(Ok(response.take().expect("not polled after completion")))
             }
         }
     }
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_probes_are_answered_over_a_connection_beyond_the_limit() {
+    async fn only_probes_are_served_on_a_connection_beyond_the_limit() {
         let service = limited(9);
         let peer = ([127, 0, 0, 1], 1).into();
         for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/events", 503), ("/", 503)] {

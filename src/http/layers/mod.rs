@@ -1,8 +1,7 @@
-//! The concerns that all routes share, each a tower layer around [routing](super::service).
+//! The concerns that all routes share, each a tower layer around [routing](super::service), from the
+//! outermost to the innermost:
 //!
-//! From the outside in:
-//!
-//! | layer | does |
+//! | layer | purpose |
 //! |---|---|
 //! | [`ContextLayer`] | gives the request its id, trace, route and span |
 //! | [`RequestLogLayer`] | logs and counts the response |
@@ -10,9 +9,9 @@
 //! | [`HostLayer`] | refuses an invalid `Host` |
 //! | [`LimitsLayer`] | refuses requests beyond the limits |
 //!
-//! A layer that decides by who asks stands between the last two: it puts what it found into the
-//! request's extensions. All services here are always ready: what is too much is refused by a
-//! response, so that its sender hears of it.
+//! Access control belongs between the last two: it would put the caller's identity into the
+//! request's extensions. All services here are always ready: excess requests are refused with a
+//! response instead of backpressure, so that callers are told.
 
 mod catch_panic;
 mod context;

@@ -1,4 +1,4 @@
-//! One line in the log and one count in the metrics for each response.
+//! Logs each response and counts it in the metrics.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -84,10 +84,10 @@ where
         let (route, status, took) = (&context.route, response.status(), context.started.elapsed());
         let method = method_label(this.method);
         this.metrics.record_request(route.label(), method, status.as_u16(), took);
-        // Probes come every few seconds, and say nothing new as long as they succeed.
+        // Probes come every few seconds; while they succeed, their lines would only be noise.
         if !(route.is_probe() && status == StatusCode::OK) {
             tracing::info!(
-                // A field that is text already costs less than a message to be formatted.
+                // A field costs less than a message, which is formatted.
                 message = "request",
                 request_id = context.id(),
                 trace_id = context.trace_id(),
@@ -102,8 +102,8 @@ where
     }
 }
 
-/// A method's label in the metrics. Those that no standard defines share one, so that callers
-/// cannot create series without end.
+/// A method's label in the metrics. Non-standard methods share one, so that callers cannot create
+/// an unbounded number of series.
 fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",

@@ -1,4 +1,4 @@
-//! Parses the query of a request for incidents into a [`Filter`].
+//! Parses the query string of a request for incidents.
 
 mod time;
 
@@ -14,20 +14,20 @@ use crate::render::Filter;
 /// A parsed query.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Query {
-    /// Which incidents.
+    /// Which incidents to return.
     pub filter: Filter,
-    /// `complete`: whether only a complete answer will do.
+    /// `complete`: whether to refuse an answer that is not complete.
     pub complete: Option<bool>,
 }
 
-/// The keys that a route takes.
+/// The query keys that a route accepts.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AllowedKeys {
-    /// All of them.
+    /// All keys.
     All,
     /// All but `employee_id`, which is part of the path.
     AllButEmployee,
-    /// `complete` alone.
+    /// Only `complete`.
     CompleteOnly,
 }
 
@@ -44,19 +44,20 @@ impl AllowedKeys {
 }
 
 impl Query {
-    /// Reads a query; `sources` are the names that `type` may take.
+    /// Parses a query string; `sources` are the valid values of `type`.
     ///
-    /// A key may be repeated, or its values separated by commas, unless it takes one value only.
+    /// `employee_id`, `type` and `priority` take several values, separated by commas or by repeating
+    /// the key.
     ///
     /// # Errors
     ///
-    /// [`Problem::InvalidQuery`], naming the key or value and what would be right.
+    /// [`Problem::InvalidQuery`], which names the key or value and what is valid.
     pub fn parse(
         query: Option<&str>,
         keys: AllowedKeys,
         sources: &[Arc<str>],
     ) -> Result<Self, Problem> {
-        // Sets, so that a value that is repeated thousands of times takes neither memory nor time.
+        // Sets, so that a value that is repeated thousands of times is stored once.
         let (mut employees, mut types, mut priorities) = (None, None, None);
         let mut parsed = Self::default();
         for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
@@ -65,7 +66,7 @@ impl Query {
             if !keys.names().contains(&key.as_str()) {
                 return refuse(format!(
                     "unknown key `{}`; there are {}",
-                    brief(&key),
+                    excerpt(&key),
                     keys.names().join(", ")
                 ));
             }
@@ -76,7 +77,7 @@ impl Query {
                     sources.iter().position(|source| **source == *name).ok_or_else(|| {
                         invalid(format!(
                             "unknown type `{}`; there are {}",
-                            brief(name),
+                            excerpt(name),
                             sources.join(", ")
                         ))
                     })
@@ -85,7 +86,7 @@ impl Query {
                     Priority::from_name(name).ok_or_else(|| {
                         invalid(format!(
                             "unknown priority `{}`; there are low, medium, high, critical",
-                            brief(name)
+                            excerpt(name)
                         ))
                     })
                 })?,
@@ -109,13 +110,14 @@ fn refuse<T>(detail: String) -> Result<T, Problem> {
     Err(invalid(detail))
 }
 
-/// The beginning of a caller's text, to quote in an error.
-fn brief(text: &str) -> String {
-    let mut brief: String = text.chars().take(40).collect();
-    if brief.len() < text.len() {
-        brief.push('…');
+/// The beginning of a caller's text, for quoting in an error.
+fn excerpt(text: &str) -> String {
+    const MAX_CHARS: usize = 40;
+    let mut excerpt: String = text.chars().take(MAX_CHARS).collect();
+    if excerpt.len() < text.len() {
+        excerpt.push('…');
     }
-    brief
+    excerpt
 }
 
 /// Decodes a key or value as HTML forms encode it (`+` is a space).
@@ -165,7 +167,7 @@ fn boolean(value: &str) -> Result<bool, Problem> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => refuse(format!("`complete` is `{}`; it takes true or false", brief(other))),
+        other => refuse(format!("`complete` is `{}`; it takes true or false", excerpt(other))),
     }
 }
 
@@ -173,7 +175,7 @@ fn time(key: &str, value: &str) -> Result<f64, Problem> {
     time::parse(value).ok_or_else(|| {
         invalid(format!(
             "`{key}` is `{}`; it takes seconds since the epoch (1629939474.5) or an RFC 3339 time (2021-08-26T00:57:54Z)",
-            brief(value)
+            excerpt(value)
         ))
     })
 }
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_read_whole() {
+    fn all_keys_of_a_query_are_parsed() {
         let query = parse(
             "type=other&type=denial,other&priority=critical%2Clow&employee_id=b,a&since=1.5e3&until=1970-01-01T01:00:00+00:00&complete=true",
         );
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_the_invalid_key_or_value() {
         let cases = [
             ("employe_id=1", "unknown key `employe_id`"),
             ("=1", "unknown key ``"),

@@ -4,10 +4,12 @@ use jiff::civil::{DateTime, date};
 
 const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
 
-/// Seconds since the epoch, from such seconds (`1629939474.5`, `1.6e9`) or an RFC 3339 time with any
-/// number of fractional digits. `None` for what is neither, infinities and NaN included.
+/// Parses seconds since the epoch (`1629939474.5`, `1.6e9`) or an RFC 3339 time with any number of
+/// fractional digits, to seconds since the epoch. `None` for anything else, infinities and NaN
+/// included.
 ///
-/// A `+` that was not percent-encoded has become a space; it is read as a `+` where one may stand.
+/// A `+` that the caller did not percent-encode arrives as a space, so a space is accepted in its
+/// place.
 pub(super) fn parse(value: &str) -> Option<f64> {
     epoch_seconds(value).or_else(|| rfc3339(value))
 }
@@ -63,7 +65,7 @@ fn rfc3339(value: &str) -> Option<f64> {
     let seconds = local.duration_since(EPOCH).as_secs() - offset_minutes * 60;
     let fraction = format!("0.{}0", str::from_utf8(digits).ok()?);
     if seconds >= 0 {
-        // As one number, so that it is rounded as the same number in a record is.
+        // Parsed as one number, so that it is rounded like the same number in a record.
         format!("{seconds}{}", &fraction[1..]).parse().ok()
     } else {
         Some(seconds as f64 + fraction.parse::<f64>().ok()?)
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn other_values_are_refused() {
         for value in [
             "",
             " ",
