@@ -74,12 +74,18 @@ fn connection(error: &reqwest::Error) -> Option<SocketAddr> {
     extensions.get::<HttpInfo>().map(HttpInfo::local_addr)
 }
 
-/// Whether the upstream said that it did not process the request. h2 fails a stream with a remote
-/// `GOAWAY` only if its id is above the last processed one.
+/// Whether the upstream did not process the request: it said so, or the request was never sent.
 fn is_unprocessed(error: &reqwest::Error) -> bool {
-    classify::chain(error).filter_map(|cause| cause.downcast_ref::<h2::Error>()).any(|error| {
-        error.is_remote()
-            && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    classify::chain(error).any(|cause| {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            // h2 fails a stream with a remote `GOAWAY` only if its id is above the last processed
+            // one.
+            return error.is_remote()
+                && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
+        }
+        // Of the errors that hyper puts down to its user, a GET without a body can meet only one:
+        // the connection shut down while the request waited for a stream.
+        cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user)
     })
 }
 

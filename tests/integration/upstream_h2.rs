@@ -29,11 +29,16 @@ struct Site {
 impl Site {
     /// A gateway that has all sources, and asks for them again and again.
     async fn start(retries: &str) -> Self {
+        Self::with_max_concurrent_streams(retries, 100).await
+    }
+
+    async fn with_max_concurrent_streams(retries: &str, max_concurrent_streams: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let trusted = folder.path().join("trusted.pem");
         let authority = Authority::new("one");
         std::fs::write(&trusted, authority.pem()).unwrap();
-        let server = H2Upstream::start(authority.server(b"h2", &["127.0.0.1"], |_| {})).await;
+        let tls = authority.server(b"h2", &["127.0.0.1"], |_| {});
+        let server = H2Upstream::start(tls, max_concurrent_streams).await;
         for (source, (_, body)) in GOOD.iter().enumerate() {
             server.script(&path(source), [Act::Answer(body)]);
         }
@@ -191,6 +196,21 @@ async fn a_connection_that_goes_away_is_replaced() {
         site.until_complete(name).await;
         connection = site.connection();
         assert_eq!(site.calls(SOURCE, "body").await, 0, "{name}: the request is sent again unseen");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_wait_for_a_stream_are_sent_again_when_the_connection_goes_away() {
+    let site = Site::with_max_concurrent_streams("0", 1).await;
+    for (source, (_, body)) in GOOD.iter().enumerate() {
+        site.server.script(&path(source), [Act::AnswerAndGoAway(body)]);
+    }
+    let seen = site.server.seen().len();
+    site.until("refreshed", async || site.server.seen().len() >= seen + 6 * GOOD.len()).await;
+    for (source, (name, _)) in GOOD.iter().enumerate() {
+        for outcome in ["body", "connect", "timeout", "circuit_open"] {
+            assert_eq!(site.calls(source, outcome).await, 0, "{name}: {outcome}");
+        }
     }
 }
 

@@ -65,11 +65,13 @@ impl Drop for H2Upstream {
 }
 
 impl H2Upstream {
-    pub async fn start(tls: Arc<rustls::ServerConfig>) -> Self {
+    /// Each connection takes `max_concurrent_streams` at once.
+    pub async fn start(tls: Arc<rustls::ServerConfig>, max_concurrent_streams: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
-        let serving = tokio::spawn(accept(listener, tls.into(), Arc::clone(&shared)));
+        let serving =
+            tokio::spawn(accept(listener, tls.into(), max_concurrent_streams, Arc::clone(&shared)));
         Self { address, shared, serving }
     }
 
@@ -88,18 +90,37 @@ impl H2Upstream {
     }
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    max_concurrent_streams: u32,
+    shared: Arc<Shared>,
+) {
     let mut connections = JoinSet::new();
     for number in 0.. {
         let (stream, _) = listener.accept().await.unwrap();
-        connections.spawn(serve(stream, tls.clone(), number, Arc::clone(&shared)));
+        connections.spawn(serve(
+            stream,
+            tls.clone(),
+            max_concurrent_streams,
+            number,
+            Arc::clone(&shared),
+        ));
     }
 }
 
-async fn serve(stream: TcpStream, tls: TlsAcceptor, number: usize, shared: Arc<Shared>) {
+async fn serve(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    max_concurrent_streams: u32,
+    number: usize,
+    shared: Arc<Shared>,
+) {
     // Clients come and go as the tests please; what they make of it is for the tests to see.
     let Ok(stream) = tls.accept(stream).await else { return };
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    let mut builder = h2::server::Builder::new();
+    builder.max_concurrent_streams(max_concurrent_streams);
+    let Ok(mut connection) = builder.handshake(stream).await else { return };
     let (ends, mut ended) = mpsc::unbounded_channel();
     let mut streams = JoinSet::new();
     let mut unanswered = Vec::new();
