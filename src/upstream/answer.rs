@@ -12,8 +12,8 @@ use crate::outcome::Outcome;
 
 /// A complete body whose content the caller has to verify.
 ///
-/// Until then the call counts neither for the breaker nor in the metrics. If this is dropped, the
-/// call counts as `ok` in the metrics, and not for the breaker.
+/// Until it is accepted or rejected, the call counts neither for the breaker nor in the metrics. If
+/// it is dropped, the call counts as `ok` in the metrics, and not for the breaker.
 #[derive(Debug)]
 #[must_use = "accept or reject it, so that the breaker and the metrics learn how the call ended"]
 pub struct UnverifiedAnswer {
@@ -29,27 +29,27 @@ impl UnverifiedAnswer {
         &self.body
     }
 
-    /// How long the last attempt took, body included; not the attempts before it, nor the wait for
-    /// a turn.
+    /// How long the last attempt took, body included. Excludes earlier attempts and the wait for a
+    /// permit.
     #[must_use]
     pub const fn duration(&self) -> Duration {
         self.record.duration()
     }
 
-    /// How many attempts it took; at least 1.
+    /// How many attempts were made; at least 1.
     #[must_use]
     pub const fn attempts(&self) -> usize {
         self.record.attempts()
     }
 
-    /// The body is what it should be.
+    /// Records the call as successful, and returns the body.
     pub fn accept(self) -> Bytes {
         self.permit.succeed();
         self.record.succeed();
         self.body
     }
 
-    /// The body is not what it should be: the call failed with [`Outcome::Decode`]. `detail` is for
+    /// Records the call as failed with [`Outcome::Decode`], and returns that error. `detail` is for
     /// people, and must quote nothing from the body.
     pub fn reject(self, detail: impl Into<String>) -> UpstreamError {
         self.permit.fail();

@@ -15,14 +15,14 @@ use super::content_coding::{ContentCoding, decoded};
 use super::{UpstreamError, classify};
 use crate::outcome::Outcome;
 
-/// The most bytes that are reserved because of `Content-Length` alone. The rest is reserved once
-/// that many bytes have come, because the header may be false.
+/// The most bytes that are reserved because of `Content-Length` alone. The header may be false, so
+/// the rest is reserved only after this many bytes were received.
 const MAX_RESERVED_BYTES: usize = 1 << 20;
 
-/// The least by which the buffer grows.
+/// The smallest growth of the buffer.
 const MIN_GROWTH_BYTES: usize = 16 << 10;
 
-/// Reads the decoded body, of at most `max_body` bytes, into little more memory than that.
+/// Reads and decodes a body of at most `max_body` bytes, and uses little more memory than it has.
 pub(super) async fn read(response: Response, max_body: u64) -> Result<Bytes, UpstreamError> {
     let Some(codings) = ContentCoding::from_headers(response.headers()) else {
         let detail = "the body is compressed in a way that was not asked for";
@@ -35,16 +35,16 @@ pub(super) async fn read(response: Response, max_body: u64) -> Result<Bytes, Ups
         .map_err(|error| classify_read(&error, max_body))
 }
 
-/// Joins and decodes the chunks of a body. `announced` is the encoded length that the upstream
-/// claims. A body that is too large fails with [`io::ErrorKind::FileTooLarge`].
+/// Concatenates and decodes the chunks of a body. `announced` is its `Content-Length`. A body that
+/// is too large fails with [`io::ErrorKind::FileTooLarge`].
 async fn decode(
     chunks: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     announced: Option<u64>,
     codings: &[ContentCoding],
     max_body: u64,
 ) -> io::Result<Bytes> {
-    // Encoded bytes are not kept, but cost time. Even a poor encoder adds less than this to a body
-    // that cannot be compressed.
+    // Encoded bytes are not kept, but take time to decode. Even a poor encoder adds less than this
+    // to a body that cannot be compressed.
     let max_encoded = max_body.saturating_mul(2).saturating_add(64 << 10);
     let max_announced = if codings.is_empty() { max_body } else { max_encoded };
     if announced.is_some_and(|announced| announced > max_announced) {
@@ -63,7 +63,7 @@ async fn decode(
     // The length of an encoded body says nothing about the decoded length.
     let expected = announced.filter(|_| codings.is_empty());
     let expected = expected.and_then(|expected| usize::try_from(expected).ok()).unwrap_or_default();
-    // One byte more than expected, so that the end is seen without growing.
+    // One byte more than expected, so that the buffer need not grow for the end to be detected.
     let mut body = Vec::with_capacity((expected + 1).min(MAX_RESERVED_BYTES));
     loop {
         if body.len() == body.capacity() {
@@ -80,7 +80,7 @@ async fn decode(
         if body.len() > max {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        // Decoding does not wait until a chunk is used up: other tasks must get their turn.
+        // Decoding a large chunk never returns `Pending`, so other tasks would not run meanwhile.
         yield_now().await;
     }
     if body.capacity() - body.len() > body.len() / 8 {

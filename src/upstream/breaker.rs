@@ -1,8 +1,7 @@
-//! A circuit breaker: after several consecutive failures of a source, calls are refused for a
-//! while.
+//! A circuit breaker: refuses the calls to a source for a while after several consecutive failures.
 //!
-//! Consecutive failures count, not a failure rate: at one call every half minute, a rate would take
-//! an hour to mean anything.
+//! It counts consecutive failures rather than a failure rate, because at one call every half minute
+//! a rate would take an hour to be meaningful.
 
 mod service;
 
@@ -14,16 +13,17 @@ use tokio::time::Instant;
 use super::lock;
 use super::metrics::SourceMetrics;
 
-/// How many failures in a row open the circuit.
+/// How many consecutive failures open the circuit.
 const FAILURES_TO_OPEN: u32 = 5;
 
 /// How long the circuit stays open at first; each failed probe doubles it.
 const FIRST_OPEN_TIME: Duration = Duration::from_secs(5);
 
-/// How long it stays open at most. The contract promises a try within 30 s; jitter only shortens.
+/// How long the circuit stays open at most. The contract promises a probe within 30 s, so jitter
+/// only shortens this.
 const MAX_OPEN_TIME: Duration = Duration::from_secs(30);
 
-/// What a refused call is told to wait while the probe of a half-open circuit is under way.
+/// How long a call that is refused during a probe is told to wait.
 const PROBE_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 pub(super) use self::service::BreakerService;
@@ -63,16 +63,16 @@ impl BreakerState {
 #[derive(Debug)]
 enum Circuit {
     Closed { failures: u32 },
-    Open { until: Instant, openings: u32 },
-    HalfOpen { probing: bool, openings: u32 },
+    Open { until: Instant, failed_probes: u32 },
+    HalfOpen { is_probing: bool, failed_probes: u32 },
 }
 
 impl Circuit {
-    /// How long calls are refused from now on; `None` when the next one is admitted.
+    /// How long calls are refused from now on; `None` if the next one is admitted.
     fn refuses_for(&self) -> Option<Duration> {
         match *self {
-            Self::Closed { .. } | Self::HalfOpen { probing: false, .. } => None,
-            Self::HalfOpen { probing: true, .. } => Some(PROBE_RETRY_AFTER),
+            Self::Closed { .. } | Self::HalfOpen { is_probing: false, .. } => None,
+            Self::HalfOpen { is_probing: true, .. } => Some(PROBE_RETRY_AFTER),
             Self::Open { until, .. } => {
                 Some(until.duration_since(Instant::now())).filter(|left| !left.is_zero())
             }
@@ -120,32 +120,32 @@ impl Breaker {
         }
         let is_probe = match inner.circuit {
             Circuit::Closed { .. } => false,
-            Circuit::Open { openings, .. } | Circuit::HalfOpen { openings, .. } => {
-                self.enter(&mut inner, Circuit::HalfOpen { probing: true, openings });
+            Circuit::Open { failed_probes, .. } | Circuit::HalfOpen { failed_probes, .. } => {
+                self.enter(&mut inner, Circuit::HalfOpen { is_probing: true, failed_probes });
                 true
             }
         };
-        Ok(BreakerPermit { breaker: Arc::clone(self), is_probe, is_used: false })
+        Ok(BreakerPermit { breaker: Arc::clone(self), is_probe, is_reported: false })
     }
 
-    /// Opens it, as failures would.
+    /// Opens the circuit, as failures would.
     #[cfg(test)]
     pub(super) fn trip(&self) {
-        (0..FAILURES_TO_OPEN).for_each(|_| self.failed(false));
+        (0..FAILURES_TO_OPEN).for_each(|_| self.record_failure(false));
     }
 
-    fn succeeded(&self, probe: bool) {
+    fn record_success(&self, is_probe: bool) {
         let mut inner = lock(&self.inner);
-        // A call from before the circuit opened says nothing of how the source is now: only the
-        // probe closes it.
-        if probe || matches!(inner.circuit, Circuit::Closed { .. }) {
+        // A call that started before the circuit opened does not show the present state of the
+        // source, so only the probe closes the circuit.
+        if is_probe || matches!(inner.circuit, Circuit::Closed { .. }) {
             self.enter(&mut inner, Circuit::Closed { failures: 0 });
         }
     }
 
-    fn failed(&self, probe: bool) {
+    fn record_failure(&self, is_probe: bool) {
         let mut inner = lock(&self.inner);
-        let openings = match &mut inner.circuit {
+        let failed_probes = match &mut inner.circuit {
             Circuit::Closed { failures } => {
                 *failures += 1;
                 if *failures < FAILURES_TO_OPEN {
@@ -153,19 +153,19 @@ impl Breaker {
                 }
                 0
             }
-            Circuit::HalfOpen { openings, .. } if probe => openings.saturating_add(1),
+            Circuit::HalfOpen { failed_probes, .. } if is_probe => failed_probes.saturating_add(1),
             Circuit::HalfOpen { .. } | Circuit::Open { .. } => return,
         };
-        let most =
-            FIRST_OPEN_TIME.saturating_mul(2_u32.saturating_pow(openings)).min(MAX_OPEN_TIME);
-        let open = most.mul_f64(0.5 + 0.5 * inner.jitter.f64());
-        self.enter(&mut inner, Circuit::Open { until: Instant::now() + open, openings });
+        let max_open_time =
+            FIRST_OPEN_TIME.saturating_mul(2_u32.saturating_pow(failed_probes)).min(MAX_OPEN_TIME);
+        let open_time = max_open_time.mul_f64(0.5 + 0.5 * inner.jitter.f64());
+        self.enter(&mut inner, Circuit::Open { until: Instant::now() + open_time, failed_probes });
     }
 
-    /// The probe was dropped before its outcome was known: the next call is a probe again.
-    fn abandoned(&self) {
-        if let Circuit::HalfOpen { probing, .. } = &mut lock(&self.inner).circuit {
-            *probing = false;
+    /// Makes the next call a probe again, because the present one was dropped before it ended.
+    fn abandon_probe(&self) {
+        if let Circuit::HalfOpen { is_probing, .. } = &mut lock(&self.inner).circuit {
+            *is_probing = false;
         }
     }
 
@@ -208,30 +208,30 @@ impl Breaker {
     }
 }
 
-/// The permission to make one call, whose outcome must be reported.
+/// The permission for one call, whose outcome must be reported.
 #[derive(Debug)]
 pub(super) struct BreakerPermit {
     breaker: Arc<Breaker>,
     is_probe: bool,
-    is_used: bool,
+    is_reported: bool,
 }
 
 impl BreakerPermit {
     pub(super) fn succeed(mut self) {
-        self.is_used = true;
-        self.breaker.succeeded(self.is_probe);
+        self.is_reported = true;
+        self.breaker.record_success(self.is_probe);
     }
 
     pub(super) fn fail(mut self) {
-        self.is_used = true;
-        self.breaker.failed(self.is_probe);
+        self.is_reported = true;
+        self.breaker.record_failure(self.is_probe);
     }
 }
 
 impl Drop for BreakerPermit {
     fn drop(&mut self) {
-        if self.is_probe && !self.is_used {
-            self.breaker.abandoned();
+        if self.is_probe && !self.is_reported {
+            self.breaker.abandon_probe();
         }
     }
 }

@@ -18,23 +18,23 @@ use crate::logging::join_trace;
 use crate::outcome::Outcome;
 use crate::trace_context::TraceContext;
 
-/// What a call belongs to.
+/// The circumstances of a call.
 #[derive(Clone, Debug, Default)]
 pub struct CallContext {
-    /// The trace that is passed on in `traceparent`; without one, each attempt starts a new trace.
+    /// The trace to continue in `traceparent`; without one, each attempt starts a new trace.
     pub trace: Option<TraceContext>,
-    /// Called with each failure after which the call is made again.
+    /// Called with each failure that is retried.
     pub on_retry: OnRetry,
 }
 
-/// A function that is called with a failure, or nothing.
+/// An optional function that is called with failures.
 #[derive(Clone, Default)]
 pub struct OnRetry(Option<Arc<Listener>>);
 
 type Listener = dyn Fn(&UpstreamError) + Send + Sync;
 
 impl OnRetry {
-    /// Calls `listener`.
+    /// Calls `listener` with each failure.
     pub fn new(listener: impl Fn(&UpstreamError) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(listener)))
     }
@@ -53,16 +53,16 @@ impl fmt::Debug for OnRetry {
     }
 }
 
-/// One attempt at one endpoint; what travels down the stack.
+/// One attempt to call an endpoint: the request type of the stack's services.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// Which endpoint, by its place in the list that the stack was built from.
+    /// The endpoint's index in the list that the client was built from.
     pub endpoint: usize,
     /// 1 for the first attempt.
     pub number: usize,
     /// Whether it is the probe of a half-open circuit.
     pub is_probe: bool,
-    /// What the call belongs to.
+    /// The circumstances of the call.
     pub context: CallContext,
     /// The attempt's span id, new for each attempt and never zero.
     pub span_id: u64,
@@ -75,7 +75,7 @@ impl Attempt {
     }
 }
 
-/// A complete body, and the record of its call, which is not written yet.
+/// A complete body, and the record of its call, which is still to be written.
 #[derive(Debug)]
 pub(super) struct RecordedBody {
     pub(super) body: Bytes,
@@ -124,7 +124,7 @@ where
                     let detail = format!("no whole answer came within {deadline}");
                     Err(UpstreamError::new(Outcome::Timeout, detail))
                 });
-            // Created only now, because a cancelled call counts nowhere.
+            // Created only here, because a cancelled call must not be recorded.
             let record = CallRecord {
                 source,
                 metrics,
@@ -145,8 +145,8 @@ where
 
 /// The log event and metrics of one call; written exactly once.
 ///
-/// A body that came whole may still not decode, so the record of such a call waits for that
-/// verdict.
+/// A complete body may still fail to decode, so its call is recorded only when the caller has
+/// accepted or rejected the body.
 #[derive(Debug)]
 pub(super) struct CallRecord {
     source: Arc<str>,
@@ -207,7 +207,7 @@ impl CallRecord {
 }
 
 impl Drop for CallRecord {
-    /// Without a verdict on the body, what is known is that it came whole.
+    /// Records a call whose complete body was neither accepted nor rejected as successful.
     fn drop(&mut self) {
         if !self.is_written {
             self.write(None);

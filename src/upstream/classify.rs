@@ -1,8 +1,7 @@
-//! Classifies failures by reqwest's errors and the answer's head. No other file knows the statuses
-//! of upstreams.
+//! Classifies failures by reqwest's errors and the answer's head. No other file interprets the
+//! statuses of upstreams, except for `retry`.
 //!
-//! Details are our own sentences: nothing that the upstream sent is quoted, and no URL, which might
-//! hold a secret.
+//! Details quote nothing that the upstream sent, and no URL, which might contain a secret.
 
 use std::error::Error as StdError;
 use std::io;
@@ -16,14 +15,14 @@ use rustls::{CertificateError, Error as TlsError};
 use super::UpstreamError;
 use crate::outcome::Outcome;
 
-/// A longer `Retry-After` is cut to this, so that a mistake of the upstream does not silence a
-/// source for years.
+/// The longest accepted `Retry-After`; a longer one is reduced to this, so that a mistake of the
+/// upstream does not disable a source for years.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// The most redirects within the origin of the base URL that are followed.
 pub(super) const MAX_REDIRECTS: usize = 5;
 
-/// Classifies a request without an answer, or with an incomplete one.
+/// Classifies a request that got no answer, or an incomplete one.
 pub(super) fn transport(error: &reqwest::Error) -> UpstreamError {
     if error.is_timeout() {
         let detail = if error.is_connect() {
@@ -137,9 +136,8 @@ pub(super) fn answer(response: &Response, base: &Url) -> Result<(), UpstreamErro
         .with_retry_after(retry_after))
 }
 
-const NOT_FOLLOWED: &str = "not followed (check upstream.base_url)";
-
 fn redirection(response: &Response, base: &Url) -> String {
+    const NOT_FOLLOWED: &str = "not followed (check upstream.base_url)";
     let location =
         response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
     let to = location.and_then(|location| response.url().join(location).ok());
@@ -156,7 +154,8 @@ fn redirection(response: &Response, base: &Url) -> String {
     format!("{what} ({})", response.status().as_u16())
 }
 
-/// How long the upstream asks to be left alone (RFC 9110, section 10.2.3): seconds or a date.
+/// How long the upstream asks clients to wait (RFC 9110, section 10.2.3), in seconds or until a
+/// date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?;
     let wait = if let Some(seconds) = value.to_str().ok().and_then(|text| text.trim().parse().ok())
@@ -164,7 +163,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         Duration::from_secs(seconds)
     } else {
         let until = SystemTime::from(Expires::decode(&mut std::iter::once(value)).ok()?);
-        // Relative to the upstream's clock, if it sends `Date`: ours may differ.
+        // Relative to the upstream's clock if it sends `Date`, since the clocks may differ.
         let date = headers
             .get(header::DATE)
             .and_then(|date| Date::decode(&mut std::iter::once(date)).ok());

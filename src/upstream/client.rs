@@ -22,8 +22,7 @@ use super::{Endpoint, UpstreamError, body, classify};
 use crate::config;
 use crate::trace_context::TRACEPARENT;
 
-/// An HTTP/2 connection carries several calls: a dead one would fail them all until the kernel
-/// notices.
+/// Pings detect a dead HTTP/2 connection, on which all calls would fail until the kernel notices.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -37,16 +36,16 @@ const MAX_HEADER_BYTES: u32 = 400 << 10;
 /// Why no client could be built.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SetupError {
-    /// The endpoint's path makes no address below `upstream.base_url`.
+    /// The endpoint's path gives no URL below `upstream.base_url`.
     Path {
         /// The source's name.
         source: String,
         /// The path as configured.
         path: String,
     },
-    /// `https`, and no certificate authority to trust.
+    /// The base URL is `https`, and no CA certificates were found.
     NoTrustRoots,
-    /// Anything else; the text is reqwest's.
+    /// Any other error, with reqwest's message.
     Client(String),
 }
 
@@ -75,7 +74,7 @@ pub(super) struct HttpTransport {
     pooled: Client,
     /// Opens a new connection for each request.
     unpooled: Client,
-    answered: Arc<AnsweredConnections>,
+    answered_connections: Arc<AnsweredConnections>,
     base: Url,
     targets: Arc<[Url]>,
     max_body: u64,
@@ -86,37 +85,40 @@ impl HttpTransport {
         settings: &config::Upstream,
         endpoints: &[Endpoint],
     ) -> Result<Self, SetupError> {
-        warn_of_clear_credentials(settings);
+        warn_of_unencrypted_credentials(settings);
         let base = settings.base_url.clone();
-        let targets =
-            endpoints.iter().map(|endpoint| join(&base, endpoint)).collect::<Result<_, _>>()?;
-        // It fails if one is installed already, by a test or an embedding program, which is fine.
+        let targets = endpoints
+            .iter()
+            .map(|endpoint| endpoint_url(&base, endpoint))
+            .collect::<Result<_, _>>()?;
+        // This only fails if a provider is installed already, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let build =
             |builder: ClientBuilder| builder.build().map_err(|error| classify_setup(&error));
         Ok(Self {
-            pooled: build(client(settings))?,
-            unpooled: build(client(settings).pool_max_idle_per_host(0))?,
-            answered: Arc::default(),
+            pooled: build(client_builder(settings))?,
+            unpooled: build(client_builder(settings).pool_max_idle_per_host(0))?,
+            answered_connections: Arc::default(),
             base,
             targets,
             max_body: settings.max_body,
         })
     }
 
-    /// Sends a GET and waits for the head of its answer. The request is sent again if the upstream
-    /// did not process it.
+    /// Sends a GET request and waits for the head of the answer. Sends the request again if the
+    /// upstream did not process it.
     async fn send(&self, url: Url, headers: HeaderMap) -> reqwest::Result<Response> {
         let (mut resends, mut client) = (0, &self.pooled);
         loop {
             let error = match client.get(url.clone()).headers(headers.clone()).send().await {
                 Ok(response) => {
-                    self.answered.note(&response);
+                    self.answered_connections.note(&response);
                     return Ok(response);
                 }
                 Err(error) => error,
             };
-            let Some(resend) = self.answered.resend(&error).filter(|_| resends < MAX_RESENDS)
+            let Some(resend) =
+                self.answered_connections.resend(&error).filter(|_| resends < MAX_RESENDS)
             else {
                 return Err(error);
             };
@@ -129,8 +131,8 @@ impl HttpTransport {
     }
 }
 
-/// Warns if the credentials cross a network unencrypted.
-fn warn_of_clear_credentials(settings: &config::Upstream) {
+/// Warns if the credentials are sent over a network unencrypted.
+fn warn_of_unencrypted_credentials(settings: &config::Upstream) {
     if settings.username.is_some() && !is_encrypted_or_local(&settings.base_url) {
         tracing::warn!(
             "`upstream.base_url` is http://, so the upstream's username and password cross the \
@@ -152,13 +154,13 @@ fn is_encrypted_or_local(base_url: &Url) -> bool {
     is_local || base_url.scheme() == "https"
 }
 
-fn client(settings: &config::Upstream) -> ClientBuilder {
+fn client_builder(settings: &config::Upstream) -> ClientBuilder {
     let origin = settings.base_url.origin();
     let builder = Client::builder()
         .user_agent(concat!("incident-gateway/", env!("CARGO_PKG_VERSION")))
         .default_headers(default_headers(settings))
         .connect_timeout(settings.connect_timeout)
-        // Credentials must go to no other origin than the base URL's.
+        // Credentials must not be sent to any other origin than the base URL's.
         .redirect(Policy::custom(move |redirect| {
             if redirect.url().origin() == origin
                 && redirect.previous().len() <= classify::MAX_REDIRECTS
@@ -170,7 +172,7 @@ fn client(settings: &config::Upstream) -> ClientBuilder {
         }))
         .referer(false)
         .no_proxy()
-        // The retry layer alone makes failed calls again, within its budget.
+        // Only the retry layer repeats failed calls, within its budget.
         .retry(retry::never())
         .http1_max_headers(MAX_HEADER_FIELDS)
         .http2_max_header_list_size(MAX_HEADER_BYTES)
@@ -183,13 +185,13 @@ fn client(settings: &config::Upstream) -> ClientBuilder {
     if settings.base_url.scheme() == "https" {
         builder.https_only(true)
     } else {
-        // Without TLS, missing certificates must not matter.
+        // Without TLS no CA certificates are needed, and the system may have none.
         builder.tls_certs_only([])
     }
 }
 
 impl fmt::Debug for HttpTransport {
-    /// Without the client, whose default headers hold the credentials.
+    /// Omits the clients, whose default headers contain the credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpTransport").field("base", &self.base.as_str()).finish_non_exhaustive()
     }
@@ -229,25 +231,25 @@ fn default_headers(settings: &config::Upstream) -> HeaderMap {
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED));
     if let Some(username) = &settings.username {
         let password = settings.password.as_ref().map_or("", |password| password.expose_secret());
-        // Marks its value as sensitive, so that no Debug shows it.
+        // This marks the value as sensitive, so that `Debug` does not show it.
         headers.typed_insert(Authorization::basic(username, password));
     }
     headers
 }
 
-/// The endpoint's address: its path behind the base URL's own, if that has one.
-fn join(base: &Url, endpoint: &Endpoint) -> Result<Url, SetupError> {
-    let wrong =
+/// The endpoint's URL: the base URL, including its path, followed by the endpoint's path.
+fn endpoint_url(base: &Url, endpoint: &Endpoint) -> Result<Url, SetupError> {
+    let invalid_path =
         || SetupError::Path { source: endpoint.name.to_string(), path: endpoint.path.clone() };
     if !endpoint.path.starts_with('/') {
-        return Err(wrong());
+        return Err(invalid_path());
     }
     let joined = Url::parse(&format!("{}{}", base.as_str().trim_end_matches('/'), endpoint.path));
-    joined.ok().filter(|url| url.origin() == base.origin()).ok_or_else(wrong)
+    joined.ok().filter(|url| url.origin() == base.origin()).ok_or_else(invalid_path)
 }
 
 fn classify_setup(error: &reqwest::Error) -> SetupError {
-    // reqwest and the verifier give this no type of its own.
+    // Neither reqwest nor the certificate verifier has an error type for this.
     let text = classify::chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if text.contains("No CA certificates") {
         SetupError::NoTrustRoots

@@ -1,5 +1,5 @@
-//! Content codings (RFC 9110, section 8.4): which are accepted, which a body has, and how it is
-//! decoded.
+//! Content codings (RFC 9110, section 8.4) of upstream bodies: which are accepted, and their
+//! decoding.
 
 use std::io;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};
 /// The value of `Accept-Encoding`.
 pub(super) const ACCEPTED: &str = "gzip, zstd, br";
 
-/// More stacked codings are refused: each multiplies the bytes that the next has to decode.
+/// The most codings of one body. Each may multiply the bytes that the next has to decode.
 const MAX_CODINGS: usize = 2;
 
 /// The largest window, as a power of two, that RFC 9659 lets a server use for `zstd`: 8 MB.
@@ -54,7 +54,8 @@ pub(super) type DecodedBody = Pin<Box<dyn AsyncRead + Send>>;
 /// A body that a decoder reads from.
 type EncodedBody = Pin<Box<dyn AsyncBufRead + Send>>;
 
-/// Decodes `codings`, the last applied first. Between two codings at most `max_bytes` may pass.
+/// Decodes `codings`, the last applied first. Fails if more than `max_bytes` pass between two
+/// codings.
 pub(super) fn decoded(
     body: impl AsyncBufRead + Send + 'static,
     codings: &[ContentCoding],
@@ -69,7 +70,7 @@ pub(super) fn decoded(
     decoder(encoded, *first_applied)
 }
 
-/// Decodes one coding: all members or frames of the body. A truncated one is an error.
+/// Decodes all members or frames of one coding. A truncated one is an error.
 fn decoder(body: EncodedBody, coding: ContentCoding) -> DecodedBody {
     match coding {
         ContentCoding::Gzip => {
@@ -83,7 +84,7 @@ fn decoder(body: EncodedBody, coding: ContentCoding) -> DecodedBody {
             decoder.multiple_members(true);
             Box::pin(Exhaustive { decoder, is_decoded: false })
         }
-        // Brotli has no members.
+        // A Brotli stream has no members.
         ContentCoding::Brotli => {
             Box::pin(Exhaustive { decoder: BrotliDecoder::new(body), is_decoded: false })
         }

@@ -1,4 +1,4 @@
-//! The addresses that a configuration has the upstream asked at.
+//! The upstream's endpoints, one for each configured source.
 
 use std::sync::Arc;
 

@@ -10,13 +10,13 @@ use crate::outcome::Outcome;
 /// A failed call. Its text names no secret and quotes nothing that the upstream sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UpstreamError {
-    /// What kind of failure; never [`Outcome::Ok`].
+    /// The kind of failure; never [`Outcome::Ok`].
     pub kind: Outcome,
-    /// The status of the answer, where its headers came.
+    /// The status of the answer, if its head was received.
     pub status: Option<StatusCode>,
     /// One sentence for people: what happened and, if there is one, the remedy.
     pub detail: String,
-    /// How long the upstream (`Retry-After`) or the open circuit asks to wait.
+    /// How long to wait, as asked by the upstream (`Retry-After`) or the open circuit.
     pub retry_after: Option<Duration>,
 }
 
@@ -27,13 +27,13 @@ impl UpstreamError {
         Self { kind, status: None, detail: detail.into(), retry_after: None }
     }
 
-    /// The same failure, of an answer with this status.
+    /// Sets the status of the answer.
     #[must_use]
     pub fn with_status(self, status: StatusCode) -> Self {
         Self { status: Some(status), ..self }
     }
 
-    /// The same failure, of an upstream or circuit that asks to wait this long.
+    /// Sets how long to wait before the next call.
     #[must_use]
     pub fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
         Self { retry_after, ..self }

@@ -1,8 +1,8 @@
-//! A limit on the concurrent calls to an upstream, shared by all its sources: fixed, or adaptive.
+//! A fixed or adaptive limit on the concurrent calls to an upstream, shared by all its sources.
 //!
-//! This file keeps the limit and collects measurements: the calls in flight, their average number
-//! while a call ran, and the failures that are signs of overload. [`search`] decides from these
-//! which limit to try next.
+//! This file enforces the limit and collects measurements: how many calls were in flight on average
+//! while a call ran, and which failures are signs of overload. [`search`] decides from these which
+//! limit to try next.
 
 mod search;
 
@@ -23,11 +23,12 @@ use super::{UpstreamError, lock};
 use crate::config::Concurrency;
 use crate::outcome::Outcome;
 
-/// The limit that [`Concurrency::Auto`] starts with: low, because concurrent calls slow each other.
+/// The limit that [`Concurrency::Auto`] starts with. It is low because concurrent calls slow each
+/// other down.
 const INITIAL_LIMIT: usize = 3;
 
-/// A window of measurements ends when no call is in flight (a refresh is over), or after so many
-/// calls.
+/// A window of measurements ends after this many calls, or when no call is in flight because a
+/// refresh has ended.
 const MAX_WINDOW_CALLS: usize = 64;
 
 /// How many calls are in flight, and how many may be.
@@ -35,12 +36,11 @@ const MAX_WINDOW_CALLS: usize = 64;
 pub struct Load {
     /// Calls in flight.
     pub in_flight: usize,
-    /// Calls that may be in flight at once. After the limit was lowered, more may be until they
-    /// end.
+    /// The most calls in flight. When the limit is lowered, calls beyond it may still run.
     pub limit: usize,
 }
 
-/// What the end of a call says about the load.
+/// What the result of a call tells about the load.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Signal {
     /// It was answered: its latency is a measurement.
@@ -49,7 +49,7 @@ enum Signal {
     PushedBack,
     /// It was not answered in time.
     TimedOut,
-    /// It failed in a way that says nothing about the load, or was dropped.
+    /// It failed in a way that tells nothing about the load, or was dropped.
     Uninformative,
 }
 
@@ -60,7 +60,7 @@ impl Signal {
         match result {
             Ok(_) => Self::Answered,
             Err(error) if error.kind == Outcome::Timeout => Self::TimedOut,
-            // A source with an open circuit has a fault of its own, so a failed probe says nothing
+            // A source with an open circuit has a fault of its own, so a failed probe tells nothing
             // about the load.
             Err(error) if BUSY.contains(&error.status) && !is_probe => Self::PushedBack,
             Err(_) => Self::Uninformative,
@@ -71,7 +71,8 @@ impl Signal {
 #[derive(Debug)]
 struct State {
     limit: usize,
-    /// Permits beyond the limit, which was lowered while they were in use; each ends with its call.
+    /// Permits beyond the limit, which was lowered while they were in use. Each is removed when its
+    /// call ends.
     excess_permits: usize,
     in_flight: usize,
     /// The integral of `in_flight` over time in seconds, up to `updated_at`.
@@ -79,14 +80,15 @@ struct State {
     updated_at: Instant,
     /// When the limit was last reached.
     limit_reached_at: Option<Instant>,
-    /// Counts the changes of the limit: a call that spans a change measures neither limit.
+    /// Counts the changes of the limit. A call that spans a change is no measurement of either
+    /// limit.
     limit_version: u64,
     /// Calls that ended in this window.
     ended_calls: usize,
     /// Whether a call had to wait for a permit in this window.
     has_waited: bool,
-    /// Whether the limit was lowered in this window: it falls once a window, so that the effect
-    /// shows before it falls again.
+    /// Whether the limit was lowered in this window. It is lowered once in a window, so that the
+    /// effect is measured before it is lowered again.
     has_backed_off: bool,
     /// The sources that were answered, pushed back or timed out in this window under this limit.
     answered: BTreeSet<usize>,
@@ -113,7 +115,7 @@ impl State {
         }
     }
 
-    /// Records the end of a call during which `in_flight` calls ran on average, itself included.
+    /// Records the result of a call during which `in_flight` calls ran on average, itself included.
     fn record(&mut self, permit: &Permit, in_flight: f64, latency: f64) {
         #[expect(clippy::cast_precision_loss, reason = "limits are small")]
         let limit = self.limit as f64;
@@ -153,9 +155,9 @@ impl State {
 
     /// Whether the failures of this window are a sign of overload rather than of faulty sources.
     ///
-    /// Pushback is explicit, so two sources are enough. A timeout is not: where most sources
-    /// answer, those that time out have a fault of their own, and a lower limit would only make the
-    /// others wait behind them.
+    /// Pushback is explicit, so two sources are enough. A timeout is not: if most sources answer,
+    /// those that time out have a fault of their own, and a lower limit would only make the others
+    /// wait behind them.
     fn is_overload(&self) -> bool {
         self.pushed_back.len() >= 2
             || (self.timed_out.len() >= 2 && self.timed_out.len() >= self.answered.len())
@@ -210,7 +212,7 @@ impl Limiter {
     }
 
     async fn acquire(self: &Arc<Self>, source: usize) -> Permit {
-        let slot = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        let semaphore_permit = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permit
         } else {
             lock(&self.state).has_waited = true;
@@ -224,7 +226,7 @@ impl Limiter {
         self.metrics.set(state.in_flight, state.limit);
         Permit {
             limiter: Arc::clone(self),
-            slot: Some(slot),
+            semaphore_permit: Some(semaphore_permit),
             source,
             started,
             in_flight_seconds: state.in_flight_seconds,
@@ -240,9 +242,9 @@ impl Limiter {
         state.ended_calls += 1;
         if state.excess_permits > 0 {
             state.excess_permits -= 1;
-            permit.slot.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+            permit.semaphore_permit.take().into_iter().for_each(OwnedSemaphorePermit::forget);
         } else {
-            permit.slot = None;
+            permit.semaphore_permit = None;
         }
         let latency = now.duration_since(permit.started).as_secs_f64();
         if permit.limit_version == state.limit_version && latency > 0.0 {
@@ -264,7 +266,7 @@ impl Limiter {
         self.metrics.set(state.in_flight, state.limit);
     }
 
-    /// Adopts the limit that the search wants.
+    /// Adopts the limit that the search has chosen.
     fn apply_search(&self, state: &mut State) {
         let Some(limit) =
             state.search.as_ref().map(Search::limit).filter(|limit| *limit != state.limit)
@@ -290,10 +292,11 @@ impl Limiter {
 #[derive(Debug)]
 struct Permit {
     limiter: Arc<Limiter>,
-    /// `None` once it was returned to, or taken off, the semaphore.
-    slot: Option<OwnedSemaphorePermit>,
+    /// `None` once it was returned to the semaphore, or removed from it.
+    semaphore_permit: Option<OwnedSemaphorePermit>,
     source: usize,
     started: Instant,
+    /// The values of [`State`] at the start of the call.
     in_flight_seconds: f64,
     limit_version: u64,
     signal: Signal,

@@ -1,4 +1,4 @@
-//! What is measured of the calls to upstreams.
+//! Metrics of the calls to upstreams.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,8 @@ use prometheus_client::registry::Registry;
 
 use crate::outcome::Outcome;
 
-/// Around the second and a half of a lone call, up to the usual deadline.
+/// From well below the 1.5 s that a single call usually takes, to above the default deadline of 10
+/// s.
 const CALL_BUCKETS_SECONDS: [f64; 12] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0];
 
@@ -32,7 +33,7 @@ struct UpstreamLabels {
     upstream: Arc<str>,
 }
 
-/// The families of all upstreams. Clones share them.
+/// The metric families of all upstreams. Clones share them.
 #[derive(Clone, Debug)]
 pub struct UpstreamMetrics {
     requests: Family<OutcomeLabels, Counter>,
@@ -89,7 +90,7 @@ impl UpstreamMetrics {
         metrics
     }
 
-    /// The series of one source. They exist from now on, at zero, so that rates start right.
+    /// The series of one source. Creating them at zero makes rates correct from the first event on.
     pub(super) fn source(&self, name: &Arc<str>) -> SourceMetrics {
         let labels = SourceLabels { source: Arc::clone(name) };
         SourceMetrics {
@@ -118,7 +119,7 @@ impl UpstreamMetrics {
 /// The series of one source.
 #[derive(Clone, Debug)]
 pub(super) struct SourceMetrics {
-    /// By outcome, at its discriminant.
+    /// Indexed by the outcome's discriminant.
     requests: [Counter; Outcome::ALL.len()],
     duration: Histogram,
     retries: Counter,
@@ -126,23 +127,23 @@ pub(super) struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    /// A call ended this long after it was made.
+    /// Counts a call that has ended, and its duration.
     pub(super) fn record_call(&self, outcome: Outcome, duration: Duration) {
         self.requests[outcome as usize].inc();
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// The circuit breaker refused a call, so that none was made.
+    /// Counts a call that the circuit breaker refused and that was therefore not made.
     pub(super) fn record_refusal(&self) {
         self.requests[Outcome::CircuitOpen as usize].inc();
     }
 
-    /// A call is about to be made again.
+    /// Counts a retry.
     pub(super) fn record_retry(&self) {
         self.retries.inc();
     }
 
-    /// The circuit breaker entered the state of this code.
+    /// Sets the state of the circuit breaker, as its code.
     pub(super) fn set_circuit_state(&self, code: i64) {
         self.circuit_state.set(code);
     }

@@ -1,4 +1,4 @@
-//! Fetches the whole answer of a source: its bytes, or a typed error.
+//! Fetches a source: the bytes of its whole answer, or a typed error.
 //!
 //! Each source has a stack of tower services, outermost first:
 //!
@@ -59,7 +59,7 @@ struct Source {
     breaker: Arc<Breaker>,
 }
 
-/// A client of all endpoints of one upstream. Share it behind an [`Arc`].
+/// A client for all endpoints of one upstream. Share it behind an [`Arc`].
 pub struct Upstream {
     sources: Vec<Source>,
     limiter: Arc<Limiter>,
@@ -67,12 +67,12 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// A client over HTTP. `seed` determines the jitter, trace ids and span ids.
+    /// Creates a client over HTTP. `seed` determines the jitter, trace ids and span ids.
     ///
     /// # Errors
     ///
-    /// When a path makes no address below the base URL, or TLS cannot be set up (no CA
-    /// certificates, say).
+    /// When a path gives no URL below the base URL, or TLS cannot be set up, for example because
+    /// there are no CA certificates.
     pub fn new(
         settings: &config::Upstream,
         endpoints: &[Endpoint],
@@ -83,8 +83,8 @@ impl Upstream {
         Ok(Self::with_transport(settings, endpoints, &transport, metrics, seed))
     }
 
-    /// The same stack over another transport than HTTP, such as a simulated upstream on paused
-    /// time.
+    /// Creates a client with the same stack over another transport than HTTP, such as a simulated
+    /// upstream on paused time.
     pub fn with_transport<T>(
         settings: &config::Upstream,
         endpoints: &[Endpoint],
@@ -136,11 +136,12 @@ impl Upstream {
         Self { sources, limiter, budget }
     }
 
-    /// Calls the endpoint at this place in the list that the upstream was built from, with retries.
-    /// The caller then verifies the body, and calls [`UnverifiedAnswer::accept`] or
+    /// Calls an endpoint, with retries; `endpoint` is its index in the list that the client was
+    /// built from. The caller then verifies the body, and calls [`UnverifiedAnswer::accept`] or
     /// [`UnverifiedAnswer::reject`].
     ///
-    /// Dropping the future cancels the call, which then counts nowhere.
+    /// Dropping the future cancels the call, which then counts neither for the breaker nor in the
+    /// metrics.
     ///
     /// # Errors
     ///
@@ -161,7 +162,7 @@ impl Upstream {
         source.stack.clone().oneshot(Attempt::first(endpoint, context)).await
     }
 
-    /// How many calls are in flight, and how many may be.
+    /// The number of calls in flight, and its limit.
     #[must_use]
     pub fn load(&self) -> Load {
         self.limiter.load()
@@ -187,7 +188,8 @@ impl fmt::Debug for Upstream {
     }
 }
 
-/// Locks a mutex, poisoned or not: no invariant here spans statements that may panic.
+/// Locks a mutex. Poisoning is ignored: no code in this module can panic between two statements
+/// that together keep an invariant.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,14 +15,14 @@ use reqwest::Response;
 
 use super::{classify, lock};
 
-/// The most times that a request is sent again.
+/// How often a request is sent again at most.
 pub(super) const MAX_RESENDS: usize = 4;
 
-/// The most resends over pooled connections. Where a connection serves only a few requests, one
-/// that is shared with other calls may fail again.
+/// How often a request is sent again over pooled connections at most. If connections serve only a
+/// few requests, one that is shared with other calls may fail again.
 pub(super) const MAX_SHARED_RESENDS: usize = 2;
 
-/// More connections than are open to an upstream at once; beyond it the set is cleared.
+/// The most remembered connections, many more than are open at once; the set is cleared beyond it.
 const MAX_REMEMBERED_CONNECTIONS: usize = 1024;
 
 /// How a request may be sent again.
@@ -41,7 +41,7 @@ pub(super) enum Resend {
 pub(super) struct AnsweredConnections(Mutex<HashSet<SocketAddr>>);
 
 impl AnsweredConnections {
-    /// Remembers the connection of an answer.
+    /// Remembers the connection that carried an answer.
     pub(super) fn note(&self, response: &Response) {
         if let Some(info) = response.extensions().get::<HttpInfo>() {
             let mut connections = lock(&self.0);
@@ -52,8 +52,8 @@ impl AnsweredConnections {
         }
     }
 
-    /// How the idempotent request that failed with `error`, before an answer began, may be sent
-    /// again.
+    /// How an idempotent request may be sent again that failed with `error` before its answer
+    /// began; `None` if it must not be.
     pub(super) fn resend(&self, error: &reqwest::Error) -> Option<Resend> {
         if error.is_timeout() || error.is_connect() {
             return None;

@@ -1,4 +1,4 @@
-//! Whether a failed call is made again, and after how long.
+//! Decides whether and when a failed call is retried.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,51 +14,49 @@ use super::call::Attempt;
 use super::metrics::SourceMetrics;
 use crate::outcome::Outcome;
 
-/// The first backoff is drawn from zero to this, the next from zero to twice as much, and so on.
+/// The longest first backoff; each further one may be twice as long.
 const FIRST_MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// No backoff is longer. If the upstream asks for a longer one, the call fails and the caller
+/// The longest backoff. If the upstream asks for a longer one, the call fails and the caller
 /// decides when to call again.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
-/// Retries per first attempt, over the last minute and over all sources. The eight calls of a
-/// refresh deposit two retries.
+/// How many retries each first attempt deposits in the budget: two for the eight calls of a
+/// refresh.
 const RETRIES_PER_CALL: f32 = 0.25;
 
-/// Whether the same call may well succeed when it is made again soon.
+/// Whether the same call is likely to succeed when it is made again soon.
 #[expect(clippy::match_same_arms, reason = "each kind has a reason of its own")]
 fn is_retryable(error: &UpstreamError) -> bool {
     match error.kind {
-        // A refused connection is how a restart or a full accept queue looks from outside; both
-        // pass.
+        // A restart or a full accept queue refuses connections; both are soon over.
         Outcome::Connect => true,
-        // A broken connection says nothing about the next one.
+        // The next connection may well hold.
         Outcome::Body => true,
         // The upstream hangs at times; the next call is often answered.
         Outcome::Timeout => true,
         Outcome::Status => error.status.is_some_and(|status| {
             matches!(
                 status,
-                // Pushed back for now; `Retry-After` or the backoff gives it the time it asks for.
+                // Temporary overload; `Retry-After` or the backoff gives the upstream time.
                 StatusCode::TOO_MANY_REQUESTS
                 | StatusCode::SERVICE_UNAVAILABLE
                 // A proxy in front of an upstream that restarts or hangs.
                 | StatusCode::BAD_GATEWAY
                 | StatusCode::GATEWAY_TIMEOUT
-                // This upstream fails at random. Any other status is a statement that a second call
-                // would only repeat.
+                // This upstream fails at random. A second call would only repeat any other status.
                 | StatusCode::INTERNAL_SERVER_ERROR
             )
         }),
-        // The same bytes would come again, at full price.
+        // A retry would transfer the same body again.
         Outcome::Decode | Outcome::TooLarge => false,
-        // Refused so that the upstream is left alone.
+        // The breaker refused the call in order to spare the upstream.
         Outcome::CircuitOpen => false,
         Outcome::Ok => false,
     }
 }
 
-/// The retries that all sources of an upstream may make together: a share of the calls of the last
+/// Bounds the retries of all sources of an upstream together: a share of the calls of the last
 /// minute, without a reserve.
 #[derive(Debug)]
 pub(super) struct RetryBudget(TpsBudget);
@@ -94,11 +92,11 @@ pub(super) struct RetryPolicy {
 impl RetryPolicy {
     fn backoff(&self, attempt: usize, retry_after: Option<Duration>) -> Duration {
         let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
-        let most =
+        let max_backoff =
             FIRST_MAX_BACKOFF.saturating_mul(2_u32.saturating_pow(doublings)).min(MAX_BACKOFF);
-        let jitter = most.mul_f64(super::lock(&self.jitter).f64());
-        // The jitter comes on top of `Retry-After`, so that callers who were given the same one do
-        // not return at once.
+        let jitter = max_backoff.mul_f64(super::lock(&self.jitter).f64());
+        // The jitter is added to `Retry-After`, so that clients that were given the same one do not
+        // return at the same time.
         retry_after.unwrap_or_default() + jitter
     }
 }
@@ -116,7 +114,7 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
         if !is_retryable(error) || must_wait_longer || attempt.number > self.retries {
             return None;
         }
-        // An open circuit would refuse the retry, and hide the present error from the caller.
+        // An open circuit would refuse the retry, and its error would replace this one.
         if self.breaker.state() != BreakerState::Closed || !self.budget.withdraw() {
             return None;
         }

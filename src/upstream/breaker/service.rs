@@ -1,4 +1,4 @@
-//! The breaker as a tower service.
+//! A tower service that makes calls only while a circuit breaker admits them.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

@@ -1,29 +1,29 @@
-//! Searches the concurrency limit with the highest throughput: a hill climb, one step at a time.
-//! Pure; it knows no clock.
+//! Searches for the concurrency limit with the highest throughput, by hill climbing in steps of
+//! one. Does no I/O and reads no clock.
 //!
 //! **Comparison.** By Little's law, throughput is calls in flight ÷ latency. If calls did not slow
 //! each other down, a step from `n` to `n + 1` would gain `1/n`; a step counts as a *gain* if it
 //! brings at least [`MIN_GAIN`] of that. Each source is compared with itself, because sources
-//! differ far more from each other than one limit from the next, and a refresh has only a handful
-//! of calls.
+//! differ far more from each other than one limit from the next, and a refresh makes only a few
+//! calls.
 //!
 //! **Movement.** The limit rises while steps are gains. A step that is not a gain is taken back,
-//! and the search settles there. It settles only on a limit that was itself reached by a gain;
-//! otherwise the limit falls until that is so. While settled, it probes the neighbouring limits
-//! after some calls, upward and downward in turn and ever more rarely, and at once when latency has
-//! drifted. Overload lowers the limit whatever the measurements: calls that all time out have equal
-//! latencies, which look like a steady state.
+//! and the search settles on the limit before it. It settles only on a limit that was itself
+//! reached by a gain; otherwise it goes on downward until a limit is. While settled, it probes the
+//! neighbouring limits after some calls, upward and downward in turn and ever more rarely, and at
+//! once when latency has drifted. Overload lowers the limit whatever the measurements: calls that
+//! all time out have equal latencies, which look like a steady state.
 
 use std::collections::BTreeMap;
 
-/// The least share of the best possible gain that makes a step worth taking.
+/// The smallest share of the best possible gain that makes a step worthwhile.
 ///
 /// Users report latencies of 1.5 s for one call and 4 s for seven at once. If latency grows with
 /// the square of the number of other calls, the step from 3 to 4 brings 38 % of the best gain and
 /// the step from 4 to 5 brings 8 %; if it grows linearly, the step from 7 to 8 still brings 26 %.
 const MIN_GAIN: f64 = 0.10;
 
-/// After so many windows a comparison is decided, however noisy.
+/// How many windows a comparison takes at most. Then it is decided even if it is not significant.
 const MAX_COMPARISON_WINDOWS: u32 = 3;
 
 /// The weight of a new sample once a source has many.
@@ -80,7 +80,7 @@ impl Level {
             let slower = upper.ln_latency - lower.ln_latency;
             Some(best - slower - MIN_GAIN * best)
         });
-        let (mean, error) = mean_and_error(surplus)?;
+        let (mean, error) = mean_and_standard_error(surplus)?;
         Some(Comparison { is_gain: mean >= 0.0, is_significant: mean.abs() >= 2.0 * error })
     }
 
@@ -91,12 +91,12 @@ impl Level {
             let before = before.sources.get(source)?;
             Some(now.ln_latency - before.ln_latency)
         });
-        mean_and_error(ratios).map(|(mean, _)| mean)
+        mean_and_standard_error(ratios).map(|(mean, _)| mean)
     }
 }
 
-/// The mean and its standard error; a lone value has an infinite error.
-fn mean_and_error(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+/// The mean and its standard error, which is infinite for a single value.
+fn mean_and_standard_error(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     let (mut count, mut mean, mut squares) = (0.0, 0.0, 0.0);
     for value in values {
         count += 1.0;
@@ -127,6 +127,10 @@ enum Phase {
     Settled { baseline: Level, samples_left: u32 },
 }
 
+impl Phase {
+    const START: Self = Self::Moving { direction: Direction::Up, previous: None };
+}
+
 /// The search for a limit between 1 and a maximum.
 #[derive(Debug)]
 pub(super) struct Search {
@@ -149,7 +153,7 @@ impl Search {
             limit,
             max_limit,
             current: Level::default(),
-            phase: Phase::Moving { direction: Direction::Up, previous: None },
+            phase: Phase::START,
             is_proven: limit == 1,
             next_probe: Direction::Up,
             hold_samples: FIRST_HOLD_SAMPLES,
@@ -169,8 +173,8 @@ impl Search {
         self.current.sources.entry(source).or_default().add(in_flight.ln(), latency.ln());
     }
 
-    /// Whether the step up that is being tried may have caused a failure of this source: the source
-    /// was answered before the step.
+    /// Whether the step up that is being tried may have caused a failure of this source, because
+    /// the source answered before the step.
     pub(super) fn step_may_have_caused(&self, source: usize) -> bool {
         match &self.phase {
             Phase::Moving { direction: Direction::Up, previous: Some(previous) } => {
@@ -180,12 +184,14 @@ impl Search {
         }
     }
 
+    /// Takes the phase out, and leaves the start of a move up.
+    fn take_phase(&mut self) -> Phase {
+        std::mem::replace(&mut self.phase, Phase::START)
+    }
+
     /// Lowers the limit, because the upstream is overloaded.
     pub(super) fn back_off(&mut self) {
-        match std::mem::replace(
-            &mut self.phase,
-            Phase::Moving { direction: Direction::Up, previous: None },
-        ) {
+        match self.take_phase() {
             Phase::Moving { direction: Direction::Up, previous: Some(previous) } => {
                 self.limit -= 1;
                 self.current = previous;
@@ -207,10 +213,7 @@ impl Search {
             return;
         }
         self.current.windows = self.current.windows.saturating_add(1);
-        match std::mem::replace(
-            &mut self.phase,
-            Phase::Moving { direction: Direction::Up, previous: None },
-        ) {
+        match self.take_phase() {
             Phase::Settled { baseline, samples_left } => {
                 self.check_settled(baseline, samples_left.saturating_sub(samples), waited);
             }
