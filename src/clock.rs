@@ -1,5 +1,5 @@
-//! Points in time that are known by both clocks: the monotonic one, which measures ages while the
-//! process runs, and the wall clock, whose times keep their meaning across a restart.
+//! Times on two clocks: the monotonic clock, which measures ages while the process runs, and the
+//! wall clock, whose times remain valid across a restart.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Where the present wall-clock time comes from. Tests replace it.
+/// A source of wall-clock time, which tests can replace.
 #[derive(Clone)]
 pub struct WallClock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
@@ -18,7 +18,7 @@ impl WallClock {
         Self::new(SystemTime::now)
     }
 
-    /// A clock that shows what `now` returns.
+    /// A clock whose time is what `now` returns.
     pub fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
@@ -38,8 +38,8 @@ impl fmt::Debug for WallClock {
 
 /// When data was fetched.
 ///
-/// While the process runs, the age follows the monotonic clock, so that a wall clock that is set
-/// changes no age. Data that an earlier process fetched has its wall-clock time only.
+/// While the process runs, the age follows the monotonic clock, so that setting the wall clock does
+/// not change it. For data that an earlier process fetched, only the wall-clock time is known.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FetchTime {
     wall: SystemTime,
@@ -54,8 +54,8 @@ impl FetchTime {
         Self { wall: clock.now(), observed_at: Instant::now(), age_when_observed: Duration::ZERO }
     }
 
-    /// Fetched at `wall`, by an earlier process. A time in the future counts as now: the clock has
-    /// been set back since.
+    /// Fetched at `wall` by an earlier process. A time in the future counts as now, because the
+    /// clock must have been set back since.
     #[must_use]
     pub fn restored(wall: SystemTime, clock: &WallClock) -> Self {
         Self {
@@ -71,14 +71,14 @@ impl FetchTime {
         self.wall
     }
 
-    /// How long ago that was at `now`; never negative.
+    /// The age at `now`; never negative.
     #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
         self.age_when_observed.saturating_add(now.saturating_duration_since(self.observed_at))
     }
 
-    /// When the age will be `age`; in the past if it is that old already, `None` if that is too far
-    /// in the future to tell.
+    /// When the data reaches `age`, which may be in the past; `None` if that is too far in the
+    /// future to be represented.
     #[must_use]
     pub fn instant_of_age(&self, age: Duration) -> Option<Instant> {
         self.observed_at.checked_add(age.saturating_sub(self.age_when_observed))

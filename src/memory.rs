@@ -1,17 +1,17 @@
-//! Keeps the process small between refreshes and page faults cheap during them.
+//! Keeps the process small between refreshes, and page faults cheap during them.
 //!
-//! A refresh lives on a few very large buffers: bodies, records, documents. Each is a mapping of
-//! its own, so that it returns to the system when it is freed whatever its neighbours do, and asks
-//! for huge pages: at 4 KiB a page, faults would cost as much as decoding. This is the only
+//! A refresh uses a few very large buffers: bodies, records, documents. Each gets a memory mapping
+//! of its own, which returns to the system as soon as the buffer is freed, and which asks for huge
+//! pages: with pages of 4 KiB, page faults would cost as much as decoding. This is the only
 //! `unsafe` code of the project.
 
-/// Has glibc return free memory at the end of its heaps, and use few heaps. Call it before other
-/// threads are started.
+/// Makes glibc use few heaps, and return the free memory at their ends to the system. Must be
+/// called before other threads are started.
 ///
-/// By default glibc has eight heaps a core, and keeps more memory the larger the buffers that were
-/// freed: at rest after a thousand refreshes of 6 MB it held 70 MB, twice as much as with this.
-/// With fewer than two heaps a core, threads that answer would wait for preempted threads of the
-/// background that hold a heap's lock.
+/// By default glibc has eight heaps for each core, and keeps more memory the larger the freed
+/// buffers were: after a thousand refreshes of 6 MB the process had 70 MB at rest, twice as much as
+/// with these settings. With fewer than two heaps for each core, threads that answer requests would
+/// wait for preempted background threads that hold a heap's lock.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[allow(unsafe_code, reason = "mallopt has no safe interface")]
 pub fn keep_heaps_small() {
@@ -31,7 +31,7 @@ pub fn keep_heaps_small() {
     }
 }
 
-/// Other allocators are left as they are.
+/// Does nothing: other allocators keep their settings.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub fn keep_heaps_small() {}
 
@@ -51,13 +51,13 @@ mod mapping {
         Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mremap, munmap,
     };
 
-    /// Buffers of this size, that of a huge page, and above are mapped by themselves.
+    /// Buffers of at least this size, that of a huge page, get a mapping of their own.
     const MIN_MAPPED_BYTES: usize = 2 << 20;
 
     /// Every mapping has at least this alignment, the smallest page size of Linux.
     const MAX_MAPPED_ALIGN: usize = 4 << 10;
 
-    /// The system's allocator, except that large buffers are mapped by themselves.
+    /// The system's allocator, except that large buffers get mappings of their own.
     #[derive(Debug)]
     pub struct Allocator;
 
@@ -125,7 +125,7 @@ mod mapping {
         }
     }
 
-    /// Zeroed memory of its own, on huge pages where the system gives some; null if there is none.
+    /// A new mapping of zeroed memory, on huge pages if possible; null if there is no memory.
     #[cold]
     fn map(size: usize) -> *mut u8 {
         let protection = ProtFlags::READ | ProtFlags::WRITE;

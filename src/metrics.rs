@@ -1,5 +1,5 @@
-//! The registry of metrics. It knows no family but `build_info`: each owner registers its own
-//! (`upstream/metrics.rs`, `refresh/metrics.rs`, `snapshot/metrics.rs`, `http/metrics.rs`).
+//! The registry of metrics. It contains only `build_info` itself; each module registers its own
+//! metrics (`upstream/metrics.rs`, `refresh/metrics.rs`, `snapshot/metrics.rs`, `http/metrics.rs`).
 
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::family::Family;
@@ -36,7 +36,7 @@ pub fn encode(registry: &Registry) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_page_holds_the_build_and_ends_as_openmetrics_asks() {
+    fn a_page_has_the_build_and_ends_as_openmetrics_requires() {
         let page = super::encode(&super::registry());
         let version = env!("CARGO_PKG_VERSION");
         assert!(page.contains(&format!("incident_gateway_build_info{{version=\"{version}\"")));

@@ -1,11 +1,12 @@
-//! How a call to a source ended, in the words that metrics, headers and `/sources` share.
+//! The outcome of a call to a source, as metrics, headers and `/sources` name it.
 
 use std::fmt;
 
-/// How a call to a source ended; the `outcome` label of `incident_gateway_upstream_requests_total`.
+/// The outcome of a call to a source; the `outcome` label of
+/// `incident_gateway_upstream_requests_total`.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Outcome {
-    /// The whole body came.
+    /// The whole body was received and decoded.
     Ok,
     /// The deadline passed while connecting, waiting for headers, or reading the body.
     Timeout,
@@ -36,7 +37,7 @@ impl Outcome {
         Self::CircuitOpen,
     ];
 
-    /// The word that metrics, `Incident-Sources` and `/sources` use.
+    /// The name in metrics, `Incident-Sources` and `/sources`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,18 +1,18 @@
-//! Which source: the identity table, or one of the incident sources.
+//! The sources: the identity table and the incident sources.
 
 use std::ops::{Index, IndexMut};
 
-/// A source that is fetched.
+/// Identifies a source.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SourceId {
     /// The identity table.
     Identities,
-    /// An incident source, by its place in the configured order.
+    /// An incident source, by its index in the configured order.
     Incidents(usize),
 }
 
 impl SourceId {
-    /// The place in a list that holds the identities first, then the incident sources.
+    /// The index in a list that has the identities first, then the incident sources.
     #[must_use]
     pub const fn position(self) -> usize {
         match self {
@@ -21,7 +21,7 @@ impl SourceId {
         }
     }
 
-    const fn at(position: usize) -> Self {
+    const fn from_position(position: usize) -> Self {
         match position {
             0 => Self::Identities,
             _ => Self::Incidents(position - 1),
@@ -32,17 +32,18 @@ impl SourceId {
 /// A value for each source.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PerSource<T> {
-    /// At each source's [`SourceId::position`].
+    /// Indexed by [`SourceId::position`].
     values: Vec<T>,
 }
 
 impl<T> PerSource<T> {
-    /// The value of the identities, and those of the incident sources in the configured order.
+    /// Takes the value of the identities, and those of the incident sources in the configured
+    /// order.
     pub fn new(identities: T, incidents: impl IntoIterator<Item = T>) -> Self {
         Self { values: std::iter::once(identities).chain(incidents).collect() }
     }
 
-    /// The values, that of the identities first.
+    /// The values, the identities' first.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
         &self.values
@@ -54,19 +55,19 @@ impl<T> PerSource<T> {
         &self.values[1..]
     }
 
-    /// The values, that of the identities first.
+    /// The values, the identities' first.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.values.iter()
     }
 
-    /// The same, to change them.
+    /// The values, mutably.
     pub fn iter_mut(&mut self) -> std::slice::IterMut<'_, T> {
         self.values.iter_mut()
     }
 
     /// All sources, the identities first.
     pub fn ids(&self) -> impl Iterator<Item = SourceId> + use<T> {
-        (0..self.values.len()).map(SourceId::at)
+        (0..self.values.len()).map(SourceId::from_position)
     }
 
     /// Each source with its value, the identities first.
@@ -74,7 +75,7 @@ impl<T> PerSource<T> {
         self.ids().zip(&self.values)
     }
 
-    /// Another value for each source.
+    /// Applies `value` to each source and its value.
     #[must_use]
     pub fn map<U>(&self, mut value: impl FnMut(SourceId, &T) -> U) -> PerSource<U> {
         PerSource { values: self.entries().map(|(id, old)| value(id, old)).collect() }
@@ -82,7 +83,7 @@ impl<T> PerSource<T> {
 
     /// How many sources there are; at least one.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "there are always identities")]
+    #[expect(clippy::len_without_is_empty, reason = "the identities are always there")]
     pub fn len(&self) -> usize {
         self.values.len()
     }

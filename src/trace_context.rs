@@ -1,4 +1,4 @@
-//! W3C Trace Context: the part of `traceparent` that is passed on.
+//! W3C Trace Context: parses and writes `traceparent`.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use crate::hex;
 /// The header that carries a trace from one process to the next.
 pub const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Where the trace id stands in a `traceparent` of version `00`.
+/// The position of the trace id in a `traceparent` of version `00`.
 pub const TRACE_ID: std::ops::Range<usize> = 3..35;
 
 /// The flags that the standard defines: `sampled` (level 1) and `random-trace-id` (level 2).
 /// Section 4.3 forbids passing on any other.
 const KNOWN_FLAGS: u8 = 0b11;
 
-/// No `traceparent` is longer: a later version may append fields, but nobody defines any yet.
+/// The longest accepted `traceparent`. Version `00` has 55 bytes; later versions may append fields.
 const MAX_TRACEPARENT_BYTES: usize = 256;
 
 /// A trace that a request or call belongs to.
@@ -34,8 +34,8 @@ impl TraceContext {
         Self { trace_id: TraceId(if trace_id == 0 { 1 } else { trace_id }), flags: 0 }
     }
 
-    /// Reads the one `traceparent` of these headers. A missing, repeated or malformed one is
-    /// `None`: the receiver then starts a new trace.
+    /// Reads the `traceparent` of these headers. Returns `None` if it is missing, repeated or
+    /// malformed; the receiver then starts a new trace.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(TRACEPARENT).iter();
@@ -45,8 +45,8 @@ impl TraceContext {
         }
     }
 
-    /// Reads a `traceparent` value. Fields that a later version than `00` appends are ignored, and
-    /// flags that are not known are cleared, as the standard asks.
+    /// Parses a `traceparent` value. As the standard requires, fields that versions after `00`
+    /// append are ignored, and unknown flags are cleared.
     #[must_use]
     pub fn parse(traceparent: &str) -> Option<Self> {
         let text = traceparent.trim_matches([' ', '\t']);

@@ -1,4 +1,4 @@
-//! The parts that fetch, keep and publish data.
+//! Assembles the parts that fetch and publish data.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, UpstreamFetcher}
 use crate::snapshot::{self, Policy, Snapshot};
 use crate::upstream::{Endpoint, SetupError, Upstream, UpstreamMetrics};
 
-/// The data's side of a gateway, which needs no listeners: `fetch` uses it alone.
+/// The parts of a gateway that fetch and publish data, without listeners. `fetch` needs no others.
 pub struct Engine {
     /// The client of the upstream.
     pub upstream: Arc<Upstream>,
     /// Rendered answers.
     pub cache: Arc<Cache>,
-    /// The metrics of the parts above, to which others add theirs.
+    /// The metrics of these parts; other parts add their own.
     pub registry: Registry,
     /// The newest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
@@ -70,7 +70,7 @@ impl Engine {
     }
 }
 
-/// Two renders for each core: while one of them waits for memory, the other works.
+/// Two renders for each core, so that one can run while the other waits for memory.
 fn default_max_renders() -> usize {
     2 * thread::available_parallelism().map_or(1, NonZero::get)
 }

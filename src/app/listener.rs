@@ -1,4 +1,4 @@
-//! The sockets, and the servers on them.
+//! The listening sockets, and the servers on them.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -14,16 +14,16 @@ use crate::config::Limits;
 use crate::http::{Gateway, Phase, Server};
 
 /// How many connections may wait to be accepted.
-const BACKLOG: i32 = 1024;
+const MAX_BACKLOG_CONNECTIONS: i32 = 1024;
 
-/// A socket that listens. Clients can connect, but nobody accepts yet.
-pub(super) struct Bound {
+/// A listening socket. Clients can connect, but are not accepted yet.
+pub(super) struct BoundListener {
     listener: StdListener,
     pub(super) address: SocketAddr,
 }
 
-impl Bound {
-    /// Listens on `address`, which the configuration has at `key`.
+impl BoundListener {
+    /// Listens on `address`. Errors name `key`, the setting that the address comes from.
     pub(super) fn new(key: &'static str, address: SocketAddr) -> Result<Self, StartError> {
         let bind = || {
             let socket = socket2::Socket::new(
@@ -34,9 +34,9 @@ impl Bound {
             socket.set_reuse_address(true)?;
             socket.set_nonblocking(true)?;
             socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
+            socket.listen(MAX_BACKLOG_CONNECTIONS)?;
             let listener = StdListener::from(socket);
-            // Port 0 has become a real one.
+            // The actual port, if the configured one is 0.
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
         };
@@ -51,9 +51,9 @@ pub(super) struct PublicServer {
 }
 
 impl PublicServer {
-    /// Serves `gateway` in the phase that `phase` sends.
+    /// Starts the server, which follows the phases that `phase` sends.
     pub(super) fn start(
-        bound: Bound,
+        bound: BoundListener,
         gateway: &Arc<Gateway>,
         limits: Limits,
         phase: watch::Sender<Phase>,
@@ -81,15 +81,19 @@ impl Drop for PublicServer {
     }
 }
 
-/// The admin listener's server: probes and metrics, on a thread that shares nothing with the load
-/// of the public side. It answers for as long as this value lives, so that probes get a 503 while
-/// the process stops, and not a refused connection.
+/// The admin listener's server, for probes and metrics. It has a thread of its own, so that load on
+/// the public listener does not delay it. It answers until this value is dropped, so that probes
+/// get a 503 while the process stops, and not a refused connection.
 pub(super) struct AdminServer {
     phase: watch::Sender<Phase>,
 }
 
 impl AdminServer {
-    pub(super) fn start(bound: Bound, gateway: Arc<Gateway>, limits: Limits) -> io::Result<Self> {
+    pub(super) fn start(
+        bound: BoundListener,
+        gateway: Arc<Gateway>,
+        limits: Limits,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (phase, phases) = watch::channel(Phase::Serving);
         let serve = move || {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::listener::{AdminServer, Bound, PublicServer};
+use self::listener::{AdminServer, BoundListener, PublicServer};
 use crate::background::Background;
 use crate::config::Config;
 use crate::http::{Gateway, Phase};
@@ -23,11 +23,11 @@ pub use self::engine::Engine;
 /// Why the gateway could not start.
 #[derive(Debug)]
 pub enum StartError {
-    /// An address cannot be listened on; which, and why.
+    /// The address of this setting cannot be listened on.
     Listen(&'static str, SocketAddr, io::Error),
     /// The upstream cannot be set up.
     Upstream(SetupError),
-    /// The system gives no thread or runtime.
+    /// No thread or runtime could be started.
     System(io::Error),
 }
 
@@ -65,12 +65,12 @@ impl Running {
     ///
     /// When an address cannot be bound or the upstream cannot be set up.
     pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
-        let public = Bound::new("listen", config.listen)?;
-        let admin = Bound::new("admin_listen", config.admin_listen)?;
+        let public = BoundListener::new("listen", config.listen)?;
+        let admin = BoundListener::new("admin_listen", config.admin_listen)?;
         let (address, admin_address) = (public.address, admin.address);
         let Engine { upstream, cache, registry, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
-        // The refresh starts first, so that the sources are asked while the rest is set up.
+        // The refresh starts first, so that the sources are called while the rest is set up.
         let refresh = RunningRefresh::start(refresh).map_err(StartError::System)?;
         let (phase, phases) = watch::channel(Phase::Serving);
         let gateway = Gateway::new(config, snapshots, cache, registry, upstream, phases);
@@ -94,7 +94,7 @@ impl Running {
         self.refresh.task.abort();
     }
 
-    /// Waits for the end of a part that should not end, and names it.
+    /// Waits until a part that must keep running has ended, and returns its name.
     pub async fn failed(&mut self) -> &'static str {
         tokio::select! {
             _ = &mut self.refresh.task => "the refresh",

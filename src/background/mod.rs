@@ -1,4 +1,4 @@
-//! A runtime for work that no caller waits for, and threads of low priority for its computing.
+//! A runtime for background tasks, with threads of low priority for their CPU-bound work.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -8,27 +8,27 @@ use std::panic::resume_unwind;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// How much the niceness of CPU-bound background work exceeds that of the process. At 10 the kernel
-/// gives such a thread about a tenth of a core that another thread wants too: a refresh still ends
+/// How much the niceness of CPU-bound background work exceeds that of the process. At 10, such a
+/// thread gets about a tenth of a core that another thread competes for. A refresh thus ends even
 /// under full load, and runs at full speed on idle cores.
 const NICENESS_INCREMENT: i32 = 10;
 
-/// The largest niceness that Linux knows.
+/// The largest niceness of Linux.
 const MAX_NICENESS: i32 = 19;
 
 thread_local! {
-    /// Where CPU-bound work of this thread runs, if it is one of a [`Background`].
+    /// The pool for CPU-bound work, on threads of a [`Background`].
     static CPU_POOL: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
 /// A runtime of its own, whose CPU-bound work has a lower priority than the rest of the process.
 ///
-/// What does network I/O, name resolution included, keeps the ordinary priority: upstream calls must
-/// not time out because callers keep the cores busy. On systems other than Linux all threads have
+/// Network I/O, name resolution included, keeps the ordinary priority, so that upstream calls do
+/// not time out because requests keep the cores busy. On systems other than Linux all threads have
 /// the same priority.
 #[derive(Debug)]
 pub struct Background {
-    /// Taken by the drop alone, as is the other.
+    /// `None` only during the drop, like the other.
     tasks: Option<Runtime>,
     /// Only its blocking pool is used.
     cpu_pool: Option<Runtime>,
@@ -88,8 +88,8 @@ pub async fn run_cpu_bound<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
     }
 }
 
-/// Runs CPU-bound work on a blocking thread: of low priority when a [`Background`]'s task calls this,
-/// else of the current runtime.
+/// Runs CPU-bound work on a blocking thread: of low priority when a [`Background`]'s task calls
+/// this, else of the current runtime.
 pub fn spawn_cpu_bound<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
@@ -136,7 +136,7 @@ mod tests {
         let lower = (before + NICENESS_INCREMENT).min(MAX_NICENESS);
         let task = || async {
             let cpu_bound = run_cpu_bound(own_niceness).await;
-            // Such as name resolution, also on a thread that is used again.
+            // Like name resolution; the blocking thread may be a reused one.
             let blocking = spawn_blocking(own_niceness).await.unwrap();
             (own_niceness(), cpu_bound, blocking)
         };

@@ -1,4 +1,4 @@
-//! A source's whole answer, decoded.
+//! The decoded data of a source.
 
 use std::sync::Arc;
 
@@ -10,9 +10,9 @@ use crate::identity::IdentityTable;
 /// A source's whole answer, decoded. Clones share it.
 #[derive(Clone, Debug)]
 pub enum Batch {
-    /// Of the identities endpoint.
+    /// The identity table.
     Identities(Arc<IdentityTable>),
-    /// Of an incident endpoint.
+    /// The records of an incident source.
     Incidents(Arc<Incidents>),
 }
 
@@ -35,7 +35,7 @@ impl Batch {
         }
     }
 
-    /// How many records, or addresses, it has.
+    /// The number of records, or of addresses.
     #[must_use]
     pub fn records(&self) -> usize {
         match self {

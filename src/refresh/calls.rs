@@ -1,4 +1,4 @@
-//! The calls of a refresh: when they start, and what their ends change.
+//! Starts the calls of a refresh, and applies their results to the state of the sources.
 
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
@@ -16,8 +16,8 @@ use crate::sources::SourceId;
 use crate::trace_context::TraceContext;
 use crate::upstream::{CallContext, OnRetry, UpstreamError};
 
-/// The calls that are in flight together: from the first that starts while there is no other, to
-/// the end of the last.
+/// A round of calls. It starts with a call while no other is in flight, and ends when none is in
+/// flight any more.
 pub(super) struct Round {
     pub(super) started: Instant,
     /// How long after `started` the next round starts.
@@ -35,12 +35,13 @@ pub(super) struct CallEnd {
 }
 
 impl Refresh {
-    /// Calls every source that is due; the slowest first, because it decides when the refresh ends.
+    /// Calls every source that is due; the slowest first, because it determines when the round
+    /// ends.
     pub(super) fn start_due_calls(&mut self) {
         let now = Instant::now();
         let is_due = |source: &SourceState| {
-            // A source is not called again before its data is published, so that at most two
-            // generations of its data are in memory.
+            // A source is not called again before its data is published, so that memory holds at
+            // most two generations of its data.
             !source.in_flight
                 && source.is_published()
                 && source.due <= now
@@ -88,8 +89,7 @@ impl Refresh {
         }));
     }
 
-    /// Notes a failed attempt that is made again: the data it should have renewed is no longer
-    /// fresh.
+    /// Records a failed attempt that is retried. The source's data is no longer fresh from now on.
     pub(super) fn note_retry(&mut self, source: SourceId, error: UpstreamError) {
         let status = self.sources[source].newest_mut();
         status.consecutive_failures += 1;
@@ -97,25 +97,30 @@ impl Refresh {
         self.publish_statuses();
     }
 
-    /// Notes how a call ended.
+    /// Applies the result of a call.
     pub(super) async fn finish(&mut self, end: CallEnd) {
         let CallEnd { source, started, started_wall, result } = end;
         self.sources[source].in_flight = false;
         match result {
-            Ok(fetched) => self.accept(source, started_wall, fetched).await,
-            Err(error) => self.note_failure(source, started, started_wall, error),
+            Ok(fetched) => self.apply_success(source, started_wall, fetched).await,
+            Err(error) => self.apply_failure(source, started, started_wall, error),
         }
         if self.calls.is_empty() {
             self.metrics.record_refresh(self.round.started.elapsed());
         }
     }
 
-    /// Keeps a source's new data.
-    async fn accept(&mut self, source: SourceId, started_wall: SystemTime, fetched: FetchedBatch) {
+    /// Replaces a source's data with newly fetched data.
+    async fn apply_success(
+        &mut self,
+        source: SourceId,
+        started_wall: SystemTime,
+        fetched: FetchedBatch,
+    ) {
         let FetchedBatch { batch, duration } = fetched;
         let now = Instant::now();
         let state = &mut self.sources[source];
-        let is_same = match state.batch() {
+        let is_unchanged = match state.batch() {
             Some(last) => {
                 let (last, new) = (last.body().clone(), batch.body().clone());
                 // Comparing large bodies takes milliseconds.
@@ -138,8 +143,8 @@ impl Refresh {
         status.fetched_at = Some(fetched_at);
         status.last_error = None;
         status.consecutive_failures = 0;
-        if is_same {
-            // The view holds the same bytes, or will: the new copy is dropped.
+        if is_unchanged {
+            // The present or the next view already has these bytes, so the new copy is dropped.
             *state.newest_mut() = status;
             self.publish_statuses();
             return;
@@ -152,8 +157,8 @@ impl Refresh {
         self.unpublished.note(now);
     }
 
-    /// Notes that a call failed, retries included.
-    fn note_failure(
+    /// Records that a call failed, retries included.
+    fn apply_failure(
         &mut self,
         source: SourceId,
         started: Instant,
@@ -164,9 +169,10 @@ impl Refresh {
         let state = &mut self.sources[source];
         let status = state.newest_mut();
         status.was_attempted = true;
-        // A refusal by an open circuit is no attempt: the error that opened it stays the last one.
-        let attempted = error.kind != Outcome::CircuitOpen;
-        if attempted {
+        // A refusal by an open circuit is not an attempt, so the error that opened the circuit is
+        // kept.
+        let is_attempt = error.kind != Outcome::CircuitOpen;
+        if is_attempt {
             status.last_attempt = Some(started_wall);
             status.last_duration = Some(now.saturating_duration_since(started));
             status.consecutive_failures += 1;
@@ -182,7 +188,7 @@ impl Refresh {
             state = self.policy.freshness(status.fetched_at, failures, now).as_str(),
             "refresh of source failed"
         );
-        if attempted || status.last_error.is_none() {
+        if is_attempt || status.last_error.is_none() {
             status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
         }
         state.due = due;

@@ -1,4 +1,4 @@
-//! The interface between the refresh and the upstream, which tests of the refresh replace.
+//! Fetches and decodes the data of a source. Tests of the refresh replace this interface.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::upstream::{CallContext, Upstream, UpstreamError};
 
 /// Fetches the data of sources.
 pub trait Fetcher: Send + Sync + 'static {
-    /// Fetches and decodes a source's whole answer, retries included.
+    /// Fetches and decodes the data of a source, retries included.
     fn fetch(
         &self,
         source: SourceId,
@@ -24,19 +24,19 @@ pub trait Fetcher: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>>;
 }
 
-/// A source's answer.
+/// The fetched data of a source.
 #[derive(Clone, Debug)]
 pub struct FetchedBatch {
-    /// The decoded answer.
+    /// The decoded data.
     pub batch: Batch,
     /// How long the successful call took.
     pub duration: Duration,
 }
 
-/// Fetches from the upstream, and decodes the bodies on threads for CPU-bound work.
+/// Fetches from the upstream, and decodes bodies on threads for CPU-bound work.
 pub struct UpstreamFetcher {
     upstream: Arc<Upstream>,
-    /// The fields to decode of each incident source; `None` for the identities.
+    /// The identity fields of each incident source; `None` for the identity table.
     fields: PerSource<Option<Arc<SourceFields>>>,
 }
 

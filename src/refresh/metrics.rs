@@ -1,4 +1,4 @@
-//! What is measured of the refresh itself.
+//! Metrics of the refresh itself.
 
 use std::time::Duration;
 
@@ -6,11 +6,12 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// A refresh lasts as long as its slowest source: seconds, up to a call's deadline and its retries.
+/// A refresh takes as long as its slowest source: usually seconds, at most a call's deadline and
+/// its retries.
 const REFRESH_BUCKETS_SECONDS: [f64; 12] =
     [0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0];
 
-/// The families of the refresh.
+/// The metric families of the refresh.
 #[derive(Debug)]
 pub struct RefreshMetrics {
     duration: Histogram,
@@ -38,12 +39,12 @@ impl RefreshMetrics {
         metrics
     }
 
-    /// A refresh ended this long after its first call began.
+    /// Records a refresh that ended this long after its first call started.
     pub(super) fn record_refresh(&self, duration: Duration) {
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// An identity table had far fewer addresses than the one before.
+    /// Counts an identity table with far fewer addresses than the one before.
     pub(super) fn record_shrunk_identities(&self) {
         self.identities_shrunk.inc();
     }

@@ -1,12 +1,13 @@
-//! Reports whole answers that hold less than they should. They are taken all the same: the gateway
-//! cannot know what the source meant to drop.
+//! Warns of complete answers that seem to lack records. They are used nevertheless, because the
+//! gateway cannot tell a mistake from an intended change.
 
 use super::Batch;
 use super::metrics::RefreshMetrics;
 use super::source_state::SourceState;
 use crate::snapshot::SourceStatus;
 
-/// Compares a new batch, which `status` describes, with the one it replaces.
+/// Warns if a new batch, which `status` describes, says that it is truncated, has ignored entries,
+/// or has far fewer addresses than the batch that it replaces.
 pub(super) fn warn(
     replaced: &SourceState,
     status: &SourceStatus,

@@ -46,18 +46,18 @@ pub struct Settings {
     pub policy: Policy,
     /// Seeds the jitter and the trace ids.
     pub seed: u64,
-    /// How often the sources are fetched.
+    /// Whether sources are fetched again.
     pub repeat: Repeat,
     /// The wall clock that dates attempts and data.
     pub clock: WallClock,
 }
 
-/// How often the sources are fetched.
+/// Whether sources are fetched again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Repeat {
-    /// Whenever they are due, as long as the process runs.
+    /// Each whenever it is due, until the refresh is dropped.
     Always,
-    /// Once each; then the refresh ends.
+    /// Each is fetched once; then the refresh ends.
     Never,
 }
 
@@ -71,13 +71,13 @@ pub struct Refresh {
     repeat: Repeat,
     clock: WallClock,
     trace_ids: fastrand::Rng,
-    /// Names of the incident sources.
+    /// The names of the incident sources.
     names: Arc<[Arc<str>]>,
     fields: Arc<[Arc<str>]>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sources: PerSource<SourceState>,
     calls: FuturesUnordered<BoxFuture<'static, CallEnd>>,
-    /// Failed attempts that are made again.
+    /// Failed attempts that are retried.
     retry_sender: mpsc::UnboundedSender<(SourceId, UpstreamError)>,
     retry_receiver: mpsc::UnboundedReceiver<(SourceId, UpstreamError)>,
     round: Round,
@@ -143,22 +143,22 @@ impl Refresh {
         (refresh, receiver)
     }
 
-    /// Runs until it is dropped or, with [`Repeat::Never`], until every source was fetched once.
+    /// Runs until it is dropped or, with [`Repeat::Never`], until each source was fetched once.
     pub async fn run(mut self) {
         while !self.is_done() {
             self.start_due_calls();
-            self.expire();
+            self.drop_expired_data();
             self.publish_when_due().await;
             let wake = self.next_wake();
-            let joined = self.publication.as_mut().map(|publication| &mut publication.view);
+            let publication = self.publication.as_mut().map(|publication| &mut publication.view);
             tokio::select! {
-                // In this order, so that the failures of a call are noted before its end.
+                // In this order, so that a call's retries are handled before its end.
                 biased;
                 Some((source, error)) = self.retry_receiver.recv() => {
                     self.note_retry(source, error);
                 }
                 Some(end) = self.calls.next() => self.finish(end).await,
-                Some(view) = OptionFuture::from(joined) => {
+                Some(view) = OptionFuture::from(publication) => {
                     self.publish(view.expect("joining does not panic")).await;
                 }
                 () = sleep_until(wake) => {}
@@ -174,7 +174,7 @@ impl Refresh {
     }
 
     /// Drops data that is too old to be served.
-    fn expire(&mut self) {
+    fn drop_expired_data(&mut self) {
         let now = Instant::now();
         for state in &mut self.sources {
             let fetched_at = state.newest().fetched_at;
@@ -195,13 +195,13 @@ impl Refresh {
         }
     }
 
-    /// The next time at which there is something to do, if no call ends before.
+    /// The next time at which there is something to do, unless a call ends earlier.
     fn next_wake(&self) -> Instant {
-        let may_be_asked = |source: &&SourceState| !source.in_flight && source.is_published();
+        let may_be_called = |source: &&SourceState| !source.in_flight && source.is_published();
         let idle =
-            self.sources.iter().filter(may_be_asked).filter(|_| self.repeat == Repeat::Always);
+            self.sources.iter().filter(may_be_called).filter(|_| self.repeat == Repeat::Always);
         let due = idle.map(|source| source.due);
-        // A millisecond past the bound, since data is too old only beyond it.
+        // Data expires only when it is older than `stale_for`.
         let expired_age = self.policy.stale_for.saturating_add(Duration::from_millis(1));
         let expiry = self
             .sources

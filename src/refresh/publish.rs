@@ -1,4 +1,5 @@
-//! Publication: joins new data into a view, renders what callers use, and swaps the snapshot.
+//! Publishes new data: joins it into a view, renders the documents in use, and replaces the
+//! snapshot.
 
 use std::sync::Arc;
 
@@ -12,17 +13,17 @@ use crate::join::join;
 use crate::snapshot::{Snapshot, SourceStatus, View};
 use crate::sources::{PerSource, SourceId};
 
-/// A view that is being joined and rendered.
+/// A view that is being joined and rendered in the background.
 pub(super) struct Publication {
     started: Instant,
-    /// The data that it is made of.
+    /// The version of each source's batch in the view.
     batch_versions: PerSource<BatchVersion>,
-    /// Yields the view once it is joined, and rendered in the formats that callers use.
+    /// Returns the view when it is joined, and rendered in the formats that callers use.
     pub(super) view: JoinHandle<Arc<View>>,
 }
 
 impl Refresh {
-    /// When to publish the data that is in no view yet.
+    /// When to publish the new data; `None` if there is none.
     pub(super) fn publish_at(&self) -> Option<Instant> {
         let bytes = self.sources.iter().map(|source| source.newest().bytes).sum();
         self.unpublished.due(!self.calls.is_empty(), bytes, self.publish_cost)
@@ -39,7 +40,7 @@ impl Refresh {
         let id = self.last_view_id;
         let is_loading = self.snapshots.borrow().is_loading();
         if is_loading {
-            // Callers wait for this view; answers rendered from the one before only take memory.
+            // Callers wait for this view, so answers from the one before are no longer needed.
             self.cache.retire_before(id).await;
         }
         let mut identities = None;
@@ -67,10 +68,10 @@ impl Refresh {
         self.publication = Some(Publication { started: now, batch_versions, view });
     }
 
-    /// Publishes a view that is ready.
+    /// Publishes the view of the present publication, which is ready.
     pub(super) async fn publish(&mut self, view: Arc<View>) {
         let Publication { started, batch_versions, .. } =
-            self.publication.take().expect("a view is made by a publication");
+            self.publication.take().expect("only a publication makes a view");
         for (source, batch_version) in self.sources.iter_mut().zip(batch_versions) {
             source.mark_published(batch_version);
         }
@@ -90,10 +91,10 @@ impl Refresh {
         );
         let replaced = self.snapshots.send_replace(snapshot);
         self.cache.retire_before(id).await;
-        free(replaced).await;
+        drop_on_other_thread(replaced).await;
     }
 
-    /// Publishes the status of the sources with the present view.
+    /// Publishes the newest status of the sources, with the same view as before.
     pub(super) fn publish_statuses(&self) {
         let sources = self.statuses();
         self.snapshots.send_modify(|snapshot| {
@@ -110,7 +111,7 @@ impl Refresh {
     }
 }
 
-/// Drops a value on another thread: freeing much memory takes the kernel milliseconds.
-async fn free<T: Send + 'static>(value: T) {
+/// Drops a value on another thread, since freeing much memory takes the kernel milliseconds.
+async fn drop_on_other_thread<T: Send + 'static>(value: T) {
     run_cpu_bound(|| drop(value)).await;
 }

@@ -1,10 +1,10 @@
-//! Decides when a source is fetched again.
+//! Determines when a source is fetched again.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The longest backoff after a first failure; it doubles with each further one.
+/// The longest backoff after the first failure; it doubles with each further one.
 const FIRST_MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// The shortest backoff after a failure.
@@ -18,27 +18,28 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Schedule {
     ttl: Duration,
-    /// The longest `Retry-After` that is obeyed.
+    /// The longest accepted `Retry-After`; a longer one is reduced to this.
     max_retry_after: Duration,
     rng: fastrand::Rng,
 }
 
 impl Schedule {
-    /// `ttl` is the age at which data is refreshed; a longer `Retry-After` than `max_retry_after`
-    /// is cut to that.
+    /// `ttl` is the age at which data is refreshed. A `Retry-After` longer than `max_retry_after`
+    /// is reduced to that.
     #[must_use]
     pub fn new(ttl: Duration, max_retry_after: Duration, seed: u64) -> Self {
         Self { ttl, max_retry_after, rng: fastrand::Rng::with_seed(seed) }
     }
 
     /// The time from the start of one refresh to the start of the next: up to a twentieth less than
-    /// `ttl`, so that replicas spread and data is renewed ahead of need.
+    /// `ttl`, so that replicas do not call at the same time and data is refreshed before it is
+    /// stale.
     pub fn period(&mut self) -> Duration {
         self.ttl.mul_f64(1.0 - 0.05 * self.rng.f64())
     }
 
-    /// When to fetch a source again after a success: `period` after `started`, or later if the
-    /// upstream takes longer than `ttl`, so that it gets a rest.
+    /// When to fetch a source again after a success: `period` after `started`, but at least a
+    /// quarter of `ttl` from `now`, so that a slow upstream gets a pause.
     #[must_use]
     pub fn after_success(&self, started: Instant, period: Duration, now: Instant) -> Instant {
         (started + period).max(now + self.ttl / 4)
@@ -53,9 +54,9 @@ impl Schedule {
         now: Instant,
     ) -> Instant {
         let ceiling = MAX_BACKOFF.min(self.ttl);
-        let bound =
+        let max_wait =
             FIRST_MAX_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(ceiling);
-        let wait = bound.mul_f64(self.rng.f64()).max(MIN_BACKOFF.min(ceiling));
+        let wait = max_wait.mul_f64(self.rng.f64()).max(MIN_BACKOFF.min(ceiling));
         now + wait.max(retry_after.unwrap_or_default().min(self.max_retry_after))
     }
 }

@@ -1,4 +1,4 @@
-//! The state of one source in the refresh: its last good data and its status.
+//! The last good data of a source, and its status.
 
 use std::sync::Arc;
 
@@ -7,26 +7,29 @@ use tokio::time::Instant;
 use super::Batch;
 use crate::snapshot::SourceStatus;
 
-/// The last good data of a source and its status, both the newest and as published.
+/// The last good data of a source, with its newest and its published status.
+///
+/// New data waits for its publication. Until then callers must see the status of the published
+/// data.
 #[derive(Debug)]
 pub(super) struct SourceState {
-    /// The last good data; `None` before the first answer, and once it is too old to be served.
+    /// The last good data; `None` before the first answer, and when it is too old to be served.
     batch: Option<Batch>,
     /// Counts the changes of `batch`.
     version: u64,
-    /// The `version` that the published view was made of.
+    /// The `version` in the published view.
     published_version: u64,
     /// Describes `batch`, and the attempts to renew it.
     newest: SourceStatus,
-    /// Describes the data in the published view, if that is not the newest.
+    /// Describes the data in the published view, if that is not `batch`.
     published: SourceStatus,
-    /// Whether a call is under way.
+    /// Whether a call is in flight.
     pub(super) in_flight: bool,
     /// When the next call may be made.
     pub(super) due: Instant,
 }
 
-/// The data of one source that a view is made of.
+/// Which data of a source a view contains, and its status.
 #[derive(Clone, Debug)]
 pub(super) struct BatchVersion {
     version: u64,
@@ -51,7 +54,7 @@ impl SourceState {
         self.batch.as_ref()
     }
 
-    /// Replaces the data and its status; returns the data before.
+    /// Replaces the data and its status; returns the replaced data.
     pub(super) fn replace_batch(
         &mut self,
         batch: Option<Batch>,
@@ -70,7 +73,7 @@ impl SourceState {
         &self.newest
     }
 
-    /// The newest status, to be changed; the data stays as it is.
+    /// The newest status, mutably.
     pub(super) fn newest_mut(&mut self) -> &mut SourceStatus {
         &mut self.newest
     }
@@ -80,17 +83,17 @@ impl SourceState {
         self.version == self.published_version
     }
 
-    /// The status to publish: the newest, unless that describes data that is in no view yet.
+    /// The status to publish: the newest, unless it describes data that is not published yet.
     pub(super) fn published(&self) -> &SourceStatus {
         if self.is_published() { &self.newest } else { &self.published }
     }
 
-    /// The newest data, for a view that is made now.
+    /// The version of the newest data, which a view that is made now contains.
     pub(super) fn batch_version(&self) -> BatchVersion {
         BatchVersion { version: self.version, status: self.newest.clone() }
     }
 
-    /// Notes that a view made of this batch_version is published.
+    /// Records that a view with this version is published.
     pub(super) fn mark_published(&mut self, batch_version: BatchVersion) {
         self.published_version = batch_version.version;
         self.published = batch_version.status;
