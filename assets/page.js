@@ -1,10 +1,10 @@
-// Keeps the page up to date. Everything it shows is on the page without it.
+// Keeps the page up to date. The page is complete without it.
 "use strict";
 
 (() => {
   const UPDATE_INTERVAL_MS = 15000; // without events
   const MAX_RELOAD_MS = 30000;
-  const EVENT_DELAY_MS = 400; // several events come together
+  const EVENT_DELAY_MS = 400; // collects events that arrive together
   // Relative to the script, since a proxy may serve the gateway below any path.
   const root = new URL("..", document.currentScript.src);
   const main = document.getElementById("main");
@@ -28,7 +28,7 @@
     return `${Math.floor(seconds)} s`;
   };
 
-  // Ages grow from what the server said when the page was loaded.
+  // Ages count up from their values when the page was loaded.
   let loadedAt = performance.now();
   const tick = () => {
     for (const element of document.querySelectorAll("[data-age]")) {
@@ -42,7 +42,7 @@
     }
   };
 
-  // Focuses the same link in the new part, or else the one at the same position.
+  // Restores the focus: to the same element in the new part, or else the one at the same position.
   const refocus = (part, focused) => {
     if (!focused) return;
     const candidates = [...part.querySelectorAll("a[href], summary, [tabindex='0']")];
@@ -89,7 +89,7 @@
       tick();
       if (!isWaiting)
         interval = Number(freshMain.dataset.reloadSeconds || 0) * 1000 || UPDATE_INTERVAL_MS;
-      // The freshness is on the page already: this repeats it for screen readers.
+      // Announces the freshness, which the page shows anyway, to screen readers.
       announce.className = added > 0 ? "" : "visually-hidden";
       if (added > 0) {
         announce.textContent = added === 1 ? "1 new record." : `${added} new records.`;
@@ -110,7 +110,7 @@
     timer = window.setTimeout(update, EVENT_DELAY_MS);
   };
 
-  // Only a visible page listens: browsers limit the connections to a host, and a stream takes one.
+  // Only a visible page listens: browsers limit the connections per host, and a stream takes one.
   let stream = null;
   const listen = () => {
     if (stream || document.hidden) return;

@@ -1,12 +1,12 @@
 //! What changed between two views: which records each source added and dropped.
 //!
-//! Records are told apart by their bytes, as multisets: a record that stands twice in a batch and
-//! stood once in the batch before was added once. A record that changed is one that was dropped and
-//! one that was added, since the sources' records have no ids of their own.
+//! Records have no ids, so they are identified by their bytes, and batches are compared as
+//! multisets: a record that occurs twice in a batch and once in the previous one was added once. A
+//! changed record counts as one dropped and one added.
 //!
-//! Where a source's batch is the same as before, nothing is looked at. Else it takes time in the
-//! order of n log n for its n records (a hash of each, sorted), and eight bytes a record between
-//! views; the bodies of the earlier view are not needed, and not kept.
+//! A source whose batch has not changed costs nothing. Otherwise the n records of the batch are
+//! hashed and sorted, in O(n log n). Between views, only eight bytes per record are kept, not the
+//! bodies.
 
 use std::sync::{Arc, Weak};
 
@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::decode::Incidents;
 use crate::snapshot::View;
 
-/// A hash of a record's bytes, by which it is known again.
+/// A hash of a record's bytes, which identifies it.
 pub type RecordHash = u64;
 
 /// What changed in one source.
@@ -23,7 +23,7 @@ pub type RecordHash = u64;
 pub struct SourceDelta {
     /// The index of the source.
     pub source: usize,
-    /// Whether it is the source's first batch; all its records are added then.
+    /// Whether it is the source's first batch, so that all its records are added.
     pub is_first: bool,
     /// The indices of the records that were added, ascending, in the view's batch.
     pub added: Vec<usize>,
@@ -31,72 +31,73 @@ pub struct SourceDelta {
     pub dropped: Vec<RecordHash>,
 }
 
-/// The records that each source had when it was last looked at.
+/// The records that each source had in the last view that was compared; `None` for a source that has
+/// had no data.
 #[derive(Clone, Debug)]
-pub struct Baseline(Vec<Option<Seen>>);
+pub struct Baseline(Vec<Option<SourceBaseline>>);
 
 #[derive(Clone, Debug)]
-struct Seen {
-    /// Weak, so that no superseded body is kept.
+struct SourceBaseline {
+    /// Weak, so that no superseded body is kept in memory.
     batch: Weak<Incidents>,
     /// Sorted.
     records: Vec<RecordHash>,
 }
 
 impl Baseline {
-    /// That of so many sources, none of which has had data.
+    /// The baseline of this many sources, none of which has had data.
     #[must_use]
     pub fn new(sources: usize) -> Self {
         Self(vec![None; sources])
     }
 
-    /// How many sources there are.
+    /// The number of sources.
     #[must_use]
     pub fn sources(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether a source of this view has another batch than was last seen.
+    /// Whether any source has another batch in this view than in the baseline.
     #[must_use]
     pub fn differs_from(&self, view: &View) -> bool {
-        self.0.iter().zip(view.batches()).any(|(seen, batch)| match (seen, batch) {
-            (Some(seen), Some(batch)) => !seen.is_of(batch),
+        self.0.iter().zip(view.batches()).any(|(before, batch)| match (before, batch) {
+            (Some(before), Some(batch)) => !before.is_of(batch),
             (None, Some(_)) => true,
             (_, None) => false,
         })
     }
 
-    /// What each source has in this view that it had not before, and the other way round; from now
-    /// on this view is what comes before. Sources without a change are left out. One without data
-    /// keeps what it last had, so that its return adds only what is new.
+    /// Compares the view with the baseline, and makes it the new baseline. The result has only the
+    /// sources that have changed. A source without data in this view keeps its baseline, so that
+    /// when its data returns, only new records are added.
     pub fn advance(&mut self, view: &View) -> Vec<SourceDelta> {
         let mut deltas = Vec::new();
-        for (source, (seen, batch)) in self.0.iter_mut().zip(view.batches()).enumerate() {
+        for (source, (baseline, batch)) in self.0.iter_mut().zip(view.batches()).enumerate() {
             let Some(batch) = batch else { continue };
-            if seen.as_ref().is_some_and(|seen| seen.is_of(batch)) {
+            if baseline.as_ref().is_some_and(|baseline| baseline.is_of(batch)) {
                 continue;
             }
             let hashes = sorted_hashes(batch);
-            let is_first = seen.is_none();
-            let before = seen.as_ref().map_or(&[][..], |seen| &seen.records);
+            let is_first = baseline.is_none();
+            let before = baseline.as_ref().map_or(&[][..], |baseline| &baseline.records);
             let (added, dropped) = difference(before, &hashes);
             if is_first || !added.is_empty() || !dropped.is_empty() {
                 deltas.push(SourceDelta { source, is_first, added, dropped });
             }
             let records = hashes.into_iter().map(|(hash, _)| hash).collect();
-            *seen = Some(Seen { batch: Arc::downgrade(batch), records });
+            *baseline = Some(SourceBaseline { batch: Arc::downgrade(batch), records });
         }
         deltas
     }
 }
 
-impl Seen {
+impl SourceBaseline {
     fn is_of(&self, batch: &Arc<Incidents>) -> bool {
         Weak::as_ptr(&self.batch) == Arc::as_ptr(batch)
     }
 }
 
-/// Each record's hash and index, ascending.
+/// The hash and index of each record, in ascending order.
 fn sorted_hashes(batch: &Incidents) -> Vec<(RecordHash, usize)> {
     let hashes = batch.records().iter().map(|record| xxh3_64(batch.bytes(record)));
     let mut hashes: Vec<_> = hashes.zip(0..).collect();
@@ -104,7 +105,8 @@ fn sorted_hashes(batch: &Incidents) -> Vec<(RecordHash, usize)> {
     hashes
 }
 
-/// The indices in `after` that `before` has not, and what only `before` has. Both are sorted.
+/// The indices of the records that only `after` has, and the hashes that only `before` has. Inputs
+/// and results are sorted.
 fn difference(
     before: &[RecordHash],
     after: &[(RecordHash, usize)],
@@ -112,8 +114,8 @@ fn difference(
     let (mut added, mut dropped) = (Vec::new(), Vec::new());
     let mut before = before.iter().copied().peekable();
     for &(hash, index) in after {
-        while let Some(gone) = before.next_if(|&known| known < hash) {
-            dropped.push(gone);
+        while let Some(smaller) = before.next_if(|&before| before < hash) {
+            dropped.push(smaller);
         }
         if before.next_if_eq(&hash).is_none() {
             added.push(index);
@@ -151,19 +153,19 @@ mod tests {
         baseline.advance(&view(&[Some(batch(after))])).pop()
     }
 
-    /// What `all` has beyond `others`, as multisets.
-    fn beyond(all: &[u8], others: &[u8]) -> Vec<u8> {
+    /// The multiset difference of `all` and `others`.
+    fn difference_of_multisets(all: &[u8], others: &[u8]) -> Vec<u8> {
         let mut others = others.to_vec();
-        let is_beyond = |record: &u8| match others.iter().position(|other| other == record) {
-            Some(place) => {
-                others.swap_remove(place);
+        let is_only_in_all = |record: &u8| match others.iter().position(|other| other == record) {
+            Some(index) => {
+                others.swap_remove(index);
                 false
             }
             None => true,
         };
-        let mut beyond: Vec<u8> = all.iter().copied().filter(is_beyond).collect();
-        beyond.sort_unstable();
-        beyond
+        let mut difference: Vec<u8> = all.iter().copied().filter(is_only_in_all).collect();
+        difference.sort_unstable();
+        difference
     }
 
     proptest! {
@@ -176,8 +178,8 @@ mod tests {
                 delta(&before, &after).map_or_else(Default::default, |delta| (delta.added, delta.dropped));
             let mut added: Vec<u8> = added.into_iter().map(|index| after[index]).collect();
             added.sort_unstable();
-            prop_assert_eq!(added, beyond(&after, &before));
-            let mut expected: Vec<u64> = beyond(&before, &after)
+            prop_assert_eq!(added, difference_of_multisets(&after, &before));
+            let mut expected: Vec<u64> = difference_of_multisets(&before, &after)
                 .into_iter()
                 .map(|record| xxh3_64(record.to_string().as_bytes()))
                 .collect();
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn moved_records_are_no_change() {
+    fn the_order_of_records_does_not_matter() {
         assert_eq!(delta(&[1, 2, 3], &[3, 1, 2]), None);
         assert_eq!(delta(&[1, 2], &[3, 1, 2, 2]).unwrap().added, [0, 3]);
         let changed = delta(&[1, 2], &[1, 3]).unwrap();
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_without_data_keeps_what_it_last_had() {
+    fn a_source_without_data_keeps_its_baseline() {
         let mut baseline = Baseline::new(2);
         let other = batch(&[9]);
         let first = baseline.advance(&view(&[Some(batch(&[1])), None]));
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn no_superseded_batch_is_kept() {
+    fn superseded_batches_are_not_kept_in_memory() {
         let mut baseline = Baseline::new(1);
         let first = batch(&[1]);
         baseline.advance(&view(&[Some(Arc::clone(&first))]));

@@ -1,4 +1,4 @@
-//! The style sheet, script and icon of the pages. They change only with the binary.
+//! The style sheet, script and icon of the pages.
 
 use http::Response;
 use http::request::Parts;
@@ -8,7 +8,7 @@ use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::static_content;
 
-/// A file that is part of the binary.
+/// A file that is embedded in the binary.
 pub(super) struct Asset {
     name: &'static str,
     content_type: &'static str,
@@ -39,8 +39,8 @@ pub(super) fn find(name: &str) -> Option<&'static Asset> {
 }
 
 impl Asset {
-    /// Its link from a page. It changes with the content, so that no browser uses a cached copy of
-    /// an earlier version.
+    /// The link from a page. It contains a hash of the content, so that browsers do not use a cached
+    /// copy of another version.
     pub(super) fn url(&self, root: Root) -> String {
         format!(
             "{root}assets/{}?v={:016x}",

@@ -1,14 +1,14 @@
-//! Values in the form in which people read them: times, ages, counts, long texts.
+//! Formats values for people: times, ages, counts, long texts.
 
 use std::time::SystemTime;
 
-/// A time: exact for machines, readable for people, and how long ago it was.
+/// A time in three forms.
 pub(super) struct DisplayTime {
-    /// RFC 3339; empty for a time outside of the calendar's range.
+    /// RFC 3339, for machines; empty for a time outside the calendar's range.
     pub(super) exact: String,
-    /// The same to the second, in UTC; the plain number where `exact` is empty.
+    /// In UTC, to the second, for people; the number of seconds if `exact` is empty.
     pub(super) text: String,
-    /// Such as `3 h ago`; empty where `exact` is.
+    /// Such as `3 h ago`; empty if `exact` is empty.
     pub(super) ago: String,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn truncate(text: &str, characters: usize) -> String {
     }
 }
 
-/// An employee id, with words in the place of an empty one.
+/// An employee id, truncated; an empty one is replaced by words.
 pub(super) fn employee_id(id: &str, characters: usize) -> String {
     if id.is_empty() { "(empty id)".to_owned() } else { truncate(id, characters) }
 }

@@ -12,11 +12,11 @@ use crate::join::{Employee, IncidentRef};
 use crate::render::Filter;
 use crate::snapshot::{Snapshot, View};
 
-/// Incidents on one page.
+/// The number of incidents on one page.
 const PAGE_SIZE: usize = 50;
 
-/// How many characters of a record are shown, so that a page stays small. The JSON document has
-/// all of them.
+/// How many characters of a record are shown, which bounds the size of a page. The JSON document has
+/// the whole record.
 const MAX_RECORD_CHARS: usize = 280;
 
 #[derive(Template)]
@@ -24,10 +24,10 @@ const MAX_RECORD_CHARS: usize = 280;
 pub(super) struct Page {
     layout: Layout,
     id: String,
-    /// The link to the same as JSON.
+    /// The link to the same data as JSON.
     document: Option<String>,
     total: String,
-    /// Highest first: name, count, link to the page with these alone.
+    /// From critical to low: the name, the count, and the link to the page with only these.
     priorities: Vec<(&'static str, String, String)>,
     filtered: bool,
     all: String,
@@ -84,24 +84,26 @@ impl Page {
     }
 }
 
-/// The record's members that have no column of their own, up to [`MAX_RECORD_CHARS`]. Values are
-/// shown as the source spelled them, strings without quotes and escapes.
+/// The record's members that have no column of their own, up to [`MAX_RECORD_CHARS`]. Strings are
+/// shown without quotes and escapes, other values as the source wrote them.
 fn fields(view: &View, incident: &IncidentRef) -> Vec<(String, String)> {
-    let mut room = MAX_RECORD_CHARS;
+    let mut remaining_chars = MAX_RECORD_CHARS;
     let mut fields = Vec::new();
     for (name, member) in members(view.members(incident)) {
         let name = name.as_deref().unwrap_or("\u{fffd}");
         if matches!(name, "type" | "priority" | "timestamp") {
             continue;
         }
-        if room == 0 {
+        if remaining_chars == 0 {
             fields.push((String::new(), "…".to_owned()));
             break;
         }
         let raw = String::from_utf8_lossy(crate::render::member_value(member));
         let text = serde_json::from_str::<String>(&raw).unwrap_or_else(|_| raw.into_owned());
-        let (name, text) = (truncate(name, room.min(60)), truncate(&text, room));
-        room = room.saturating_sub(name.chars().count() + text.chars().count());
+        let name = truncate(name, remaining_chars.min(60));
+        let text = truncate(&text, remaining_chars);
+        remaining_chars =
+            remaining_chars.saturating_sub(name.chars().count() + text.chars().count());
         fields.push((name, text));
     }
     fields

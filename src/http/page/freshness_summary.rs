@@ -1,4 +1,4 @@
-//! How complete and fresh the page is: a sentence, and a line for each source.
+//! How complete and fresh the data of a page is: a sentence, and a row for each source.
 
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ pub(super) struct FreshnessSummary {
     pub(super) sources: Vec<Source>,
 }
 
-/// A source's line.
+/// A source's row.
 pub(super) struct Source {
     pub(super) name: String,
     /// `fresh`, `stale` or `missing`; `waiting` until the first attempt has ended.
@@ -25,7 +25,7 @@ pub(super) struct Source {
     pub(super) records: String,
     /// Why the last attempt failed; empty after a success.
     pub(super) error: String,
-    /// What happens next at a source without fresh data; else empty.
+    /// When a source that is not fresh is fetched next; empty for a fresh one.
     pub(super) next: String,
 }
 

@@ -1,4 +1,4 @@
-//! What every page has around its content: title, assets, links, and how fresh the data is.
+//! The frame around the content of every page: title, assets, links, and how fresh the data is.
 
 use tokio::time::Instant;
 
@@ -8,19 +8,19 @@ use super::links::Root;
 use crate::http::freshness;
 use crate::snapshot::{Completeness, Snapshot};
 
-/// A page that lacks data loads itself again when the next attempt at a missing source is due, so
-/// that pages back off as the gateway does, but not sooner or later than this.
+/// A page that lacks data reloads itself when the next attempt to fetch a missing source is due, so
+/// that its retries back off like the gateway's. These are the bounds of the delay.
 const MIN_RELOAD_SECONDS: u64 = 2;
 const MAX_RELOAD_SECONDS: u64 = 30;
 
-/// What every page has around its content.
+/// The frame around the content of a page.
 pub(super) struct Layout {
     pub(super) title: String,
     pub(super) root: Root,
     pub(super) freshness: FreshnessSummary,
-    /// After how many seconds the page loads itself again, while it lacks data.
+    /// After how many seconds the page reloads itself; `None` if no data is missing.
     pub(super) reload_seconds: Option<u64>,
-    /// Whether there is no content yet, so that the script must load the whole page again.
+    /// Whether the page has no content yet, so that the script must reload it as a whole.
     pub(super) is_waiting: bool,
 }
 
@@ -37,7 +37,7 @@ impl Layout {
         }
     }
 
-    /// The layout of a page that only says what is missing, until there is content.
+    /// The layout of a page that only states what is missing, until there is content.
     pub(super) fn waiting(title: impl Into<String>, root: Root, snapshot: &Snapshot) -> Self {
         Self {
             reload_seconds: Some(reload_seconds(snapshot, Instant::now())),

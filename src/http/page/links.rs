@@ -1,6 +1,6 @@
-//! Links between pages: the present query, changed in one place.
+//! Links between pages.
 //!
-//! They are all relative, so that a proxy can serve the gateway below any path.
+//! All links are relative, so that a proxy can serve the gateway below any path.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -11,13 +11,14 @@ use super::display::rfc3339;
 use crate::decode::Priority;
 use crate::render::Filter;
 
-/// What needs no escape in a path segment or a query value (RFC 3986, unreserved).
+/// The characters that are escaped in path segments and query values: all but the unreserved ones
+/// of RFC 3986.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The key that names the employee where the path cannot; see [`employee`].
+/// The query key for ids of employees; see [`employee`] for its use on employees' pages.
 pub(super) const EMPLOYEE_KEY: &str = "employee_id";
 
-/// The way from a page to the gateway's root.
+/// The relative path from a page to the gateway's root.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Root(&'static str);
 
@@ -38,20 +39,20 @@ fn escape(text: &str) -> impl fmt::Display + '_ {
     utf8_percent_encode(text, ESCAPED)
 }
 
-/// A time in the form that a query takes.
+/// A time as a query accepts it.
 pub(super) fn time(seconds: f64) -> String {
     rfc3339(seconds).unwrap_or_else(|| seconds.to_string())
 }
 
-/// The query, with its question mark, that asks for this filter and page (from 0). It is empty when
-/// there is nothing to ask for.
+/// The query string, including the question mark, for this filter and page (from 0). It is empty for
+/// the first page of everything.
 pub(super) fn query(filter: &Filter, names: &[Arc<str>], page: usize) -> String {
     let mut query = String::new();
     let mut add = |key: &str, value: &str| {
         let separator = if query.is_empty() { '?' } else { '&' };
         write!(query, "{separator}{key}={value}").expect("writing to a string does not fail");
     };
-    // Ids cannot have commas in a query, so each has a key of its own.
+    // Each id has a key of its own, because a query separates ids by commas.
     for id in filter.employees.iter().flatten() {
         add(EMPLOYEE_KEY, &escape(id).to_string());
     }
@@ -74,12 +75,12 @@ pub(super) fn query(filter: &Filter, names: &[Arc<str>], page: usize) -> String 
     query
 }
 
-/// The overview under this filter.
+/// The link to the overview with this filter.
 pub(super) fn overview(root: Root, filter: &Filter, names: &[Arc<str>], page: usize) -> String {
     format!("{root}{}", query(filter, names, page))
 }
 
-/// An employee's page, under the same filter but for the employees.
+/// The link to an employee's page with the same filter, except for its employees.
 pub(super) fn employee(
     root: Root,
     id: &str,
@@ -96,7 +97,8 @@ pub(super) fn employee(
     }
 }
 
-/// An employee's incidents as JSON; `None` for an id that neither a path nor a query can hold.
+/// The link to an employee's incidents as JSON; `None` for an id that neither a path nor a query can
+/// contain.
 pub(super) fn document(root: Root, id: &str) -> Option<String> {
     if is_path_segment(id) {
         Some(format!("{root}incidents/{}", escape(id)))
@@ -107,22 +109,22 @@ pub(super) fn document(root: Root, id: &str) -> Option<String> {
     }
 }
 
-/// Whether an id reaches the gateway as one segment of a path. Browsers resolve dots even when they
-/// are escaped, and proxies treat escaped slashes as slashes and refuse control characters.
+/// Whether an id can be sent as a path segment. Browsers resolve dot segments even if they are
+/// escaped, and proxies treat escaped slashes as slashes and reject control characters.
 fn is_path_segment(id: &str) -> bool {
     !matches!(id, "" | "." | "..") && !id.contains(['/', '\\']) && !id.contains(char::is_control)
 }
 
-/// The same filter for one priority alone.
+/// The same filter, limited to one priority.
 pub(super) fn with_priority(priority: Priority, filter: &Filter) -> Filter {
     Filter { priorities: Some(vec![priority]), ..filter.clone() }
 }
 
 /// One page of a list.
 pub(super) struct Pager {
-    /// What the list's items are called.
+    /// What the items are called.
     pub(super) items: &'static str,
-    /// The first and the last item on this page, from 1; `first` is past `last` when there is none.
+    /// The first and the last item on this page, from 1. If there is none, `first` exceeds `last`.
     pub(super) first: usize,
     pub(super) last: usize,
     pub(super) total: usize,
@@ -152,7 +154,7 @@ impl Pager {
         }
     }
 
-    /// The indices of the items that it shows.
+    /// The indices of the items on this page.
     pub(super) fn range(&self) -> std::ops::Range<usize> {
         self.first - 1..self.last
     }
@@ -164,7 +166,7 @@ mod tests {
     use crate::http::{AllowedKeys, Query};
 
     #[test]
-    fn a_query_asks_for_the_filter_it_was_made_of() {
+    fn a_query_is_parsed_to_the_filter_it_was_made_from() {
         let names: [Arc<str>; 2] = ["denial".into(), "other".into()];
         let filter = Filter {
             employees: Some(vec!["<a&b>".to_owned(), "é 1".to_owned()]),
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn an_employee_is_named_by_the_path_where_that_is_safe() {
+    fn the_path_names_an_employee_if_that_is_safe() {
         let filter = Filter { since: Some(0.5), ..Filter::default() };
         let link = |id| employee(Root::PARENT, id, &filter, &[], 1);
         assert_eq!(link("a?b#%c é"), "../employees/a%3Fb%23%25c%20%C3%A9?since=0.5&page=2");

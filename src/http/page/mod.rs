@@ -1,5 +1,5 @@
-//! `/` and `/employees/{employee_id}`: pages for people. They are complete without JavaScript, and
-//! never wait for data: before there is any, a page says so and loads itself again.
+//! `/` and `/employees/{employee_id}`: the web pages. They work without JavaScript, and never wait
+//! for data: before there is any, a page says so and reloads itself.
 
 mod asset;
 mod display;
@@ -31,7 +31,7 @@ use super::query::AllowedKeys;
 #[template(path = "waiting.html")]
 struct WaitingPage {
     layout: Layout,
-    /// The employee whose page it will be.
+    /// The employee, on an employee's page.
     employee: Option<String>,
 }
 
@@ -62,8 +62,8 @@ impl Gateway {
         })
     }
 
-    /// `GET /employees/{employee_id}`, and `GET /employees/?employee_id=` for ids that cannot stand
-    /// in a path.
+    /// `GET /employees/{employee_id}`, and `GET /employees/?employee_id=` for ids that cannot be a
+    /// path segment.
     pub(super) async fn employee_page(
         &self,
         id: &str,

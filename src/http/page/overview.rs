@@ -1,4 +1,4 @@
-//! `/`: which employees need attention first, the incidents over time, and what is missing.
+//! `/`: the overview: employees by urgency, incidents over time, and the state of the sources.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::join::{Employee, Reason};
 use crate::render::Filter;
 use crate::snapshot::{Snapshot, View};
 
-/// Employees on one page.
+/// The number of employees on one page.
 const PAGE_SIZE: usize = 50;
 
-/// The incidents of a view that meet a filter, counted.
+/// The counts of the incidents of a view that match a filter.
 struct Overview {
-    /// The employees' ranks in the document, in the order in which the page lists them.
+    /// The employees in the order of the page, each by its rank in the document.
     employees: Vec<u32>,
     priorities: [usize; 4],
     sources: Vec<usize>,
@@ -41,7 +41,7 @@ impl Overview {
                 priorities[priority as usize] += 1;
                 sources[incident.source()] += 1;
                 incidents.push((incident.timestamp, priority));
-                // Incidents ascend by priority, then by time, so the last one decides.
+                // Incidents are in ascending order of priority, then time, so the last one decides.
                 highest = Some((priority, incident.timestamp));
             }
             if let Some((priority, latest)) = highest {
@@ -96,11 +96,11 @@ pub(super) struct Page {
     pager: Pager,
     unattributed: String,
     reasons: Vec<UnattributedCount>,
-    /// The query that asks for the same as JSON.
+    /// The query of the links to the same data as JSON and as a summary.
     query: String,
 }
 
-/// A choice of the filter.
+/// An option of the filter.
 struct Choice {
     name: String,
     count: String,
@@ -191,7 +191,7 @@ impl Page {
     }
 }
 
-/// A time as the form takes it, to the whole hour.
+/// A time as the form accepts it, rounded down to the hour.
 fn example_time(time: SystemTime) -> String {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     links::time((seconds / 3_600 * 3_600) as f64)
@@ -220,7 +220,8 @@ fn quick(
 
 fn row(employee: &Employee<'_>, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Row {
     let mut counts = [0; 4];
-    // Incidents ascend by priority, then by time: the last is the latest of the highest.
+    // Incidents are in ascending order of priority, then time, so the last one has the highest
+    // priority and is the latest of it.
     let (mut highest, mut latest) = (Priority::Low, f64::NEG_INFINITY);
     for (priority, incident) in filter.incidents(employee) {
         counts[priority as usize] += 1;

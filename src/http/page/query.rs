@@ -1,4 +1,4 @@
-//! The query of a page: that of `/incidents`, and keys of its own.
+//! Parses the query of a page: that of `/incidents`, and `page`.
 
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
@@ -10,13 +10,13 @@ use crate::http::query::AllowedKeys;
 use crate::http::snapshot_selection::RequestPreferences;
 use crate::render::Filter;
 
-/// The text fields of the filter's form. A form sends them also when they are empty.
+/// The empty text fields of the filter's form, which browsers send too.
 const EMPTY_FIELDS: [&str; 3] = ["employee_id=", "since=", "until="];
 
-/// The highest page number that can be asked for.
+/// The highest valid page number.
 const MAX_PAGE: usize = 1_000_000;
 
-/// What a page is asked for.
+/// A page's parsed query.
 pub(super) struct PageQuery {
     pub(super) preferences: RequestPreferences,
     pub(super) filter: Filter,

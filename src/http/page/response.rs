@@ -1,4 +1,4 @@
-//! Pages as responses: rendered within the cache's account, with the headers of a page.
+//! Builds the responses of pages.
 
 use std::sync::Arc;
 
@@ -32,8 +32,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Prefer");
 
 impl Gateway {
-    /// Renders a page of a snapshot. Making its template can take a while too: one employee may
-    /// have most of the incidents.
+    /// Renders a page of a snapshot. The template is built on the rendering thread too, because that
+    /// can take long: one employee may have most of the incidents.
     pub(super) async fn render_page<T: Template>(
         &self,
         template: impl FnOnce() -> T + Send + 'static,
@@ -62,12 +62,12 @@ impl Gateway {
         Ok(conditions::apply(response, request, context))
     }
 
-    /// What is sent instead of a page's content.
+    /// The response if there is a problem.
     ///
-    /// While data is awaited this is a page that says so and reloads itself, for everybody who takes
-    /// HTML. Its status is 200, because proxies may replace the body of a 503 with a page of their
-    /// own; it is `no-store`, and whether there is data is what `/readyz` answers. Any other
-    /// problem is a page for browsers, and problem details for the rest.
+    /// Before there is data, callers that accept HTML get a page that says so and reloads itself. Its
+    /// status is 200, because proxies may replace the body of a 503 with their own; it is `no-store`,
+    /// and `/readyz` is the place to ask whether there is data. Any other problem is an HTML page for
+    /// browsers, and problem details for other callers.
     pub(super) fn page_without_content(
         &self,
         problem: &Problem,
@@ -81,7 +81,7 @@ impl Gateway {
         let snapshot = self.snapshot();
         let is_waiting = match problem {
             Problem::NoData { .. } => true,
-            // The sources that are missing may name the employee.
+            // The missing sources may have incidents of the employee.
             Problem::UnknownEmployee => {
                 snapshot.completeness(Instant::now()) == Completeness::Partial
             }
@@ -115,7 +115,7 @@ impl Gateway {
     }
 }
 
-/// The headers that say what this is, and what a browser must not let it do.
+/// Inserts the content type and the security headers.
 fn insert_page_headers(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     for (name, value) in [

@@ -8,20 +8,20 @@ use super::links::{self, Root};
 use crate::decode::Priority;
 use crate::render::Filter;
 
-/// At most so many bars.
+/// The most bars of a chart.
 const MAX_BARS: usize = 60;
 
-/// The height of the highest bar, in percent of the chart's.
+/// The height of the highest bar, in percent of the height of the chart.
 const MAX_BAR_HEIGHT: f64 = 94.0;
 
-/// The least height of a bar's part, so that a lone incident is visible beside thousands. Four such
-/// parts fit above the highest bar.
+/// The least height of a bar's part, in percent, so that a single incident is visible next to
+/// thousands. [`MAX_BAR_HEIGHT`] leaves space for four such parts.
 const MIN_PART_HEIGHT: f64 = 1.5;
 
-/// Bars have no links when the filter's query is longer: each link repeats it.
+/// Bars have no links if the filter's query is longer than this, because each link repeats it.
 const MAX_LINKED_QUERY_BYTES: usize = 2_048;
 
-/// The durations that a bar can stand for, in seconds.
+/// The possible durations of a bar, in seconds.
 const STEPS_SECONDS: [f64; 20] = [
     1.0,
     5.0,
@@ -45,13 +45,14 @@ const STEPS_SECONDS: [f64; 20] = [
     315_576_000.0,
 ];
 
-/// This share of the incidents, the oldest, is left out when they are much older than the rest.
+/// The share of the incidents that may be omitted from the chart because they are much older than
+/// the rest.
 const OUTLIER_SHARE: f64 = 0.005;
 
-/// Incidents further in the future have a wrong time, and are left out.
+/// Incidents further in the future than this are omitted: their time must be wrong.
 const MAX_FUTURE_SECONDS: f64 = 86_400.0;
 
-/// How many incidents of each priority there are in each interval of time.
+/// The number of incidents of each priority in each interval of time.
 #[derive(Default)]
 pub(super) struct Timeline {
     begin: f64,
@@ -93,7 +94,7 @@ impl Timeline {
         timeline
     }
 
-    /// The chart for the overview, on which each bar is one unit wide and the chart 100 high.
+    /// The chart for the overview. A bar is one unit wide, and the chart is 100 units high.
     pub(super) fn chart(&self, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Chart {
         let highest =
             self.bars.iter().map(|bar| bar.iter().sum::<usize>()).max().unwrap_or_default();
@@ -141,9 +142,9 @@ impl Timeline {
     }
 }
 
-/// The first and the last time on the chart: those of all incidents up to `latest`, unless a few
-/// are so old that the rest would share one bar. The newest are never left out, since they matter
-/// most.
+/// The first and the last time on the chart: those of all incidents up to `latest`. A few of the
+/// oldest are omitted if they would squeeze the rest into one bar. The newest never are, since they
+/// matter most.
 fn bounds(incidents: &[(f64, Priority)], latest: f64) -> Option<(f64, f64)> {
     let mut times: Vec<f64> =
         incidents.iter().map(|(timestamp, _)| *timestamp).filter(|time| *time <= latest).collect();
@@ -160,7 +161,7 @@ fn bounds(incidents: &[(f64, Priority)], latest: f64) -> Option<(f64, f64)> {
     Some((if first < low - margin { low } else { first }, last))
 }
 
-/// What the template draws, and lists in numbers.
+/// The chart as the template draws it, and lists it in numbers.
 pub(super) struct Chart {
     pub(super) width: usize,
     pub(super) highest: String,
