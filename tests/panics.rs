@@ -1,4 +1,4 @@
-//! A panic in a handler ends its own request, and neither its connection nor the process.
+//! A panic in a handler fails its own request, and neither its connection nor the process.
 
 mod support;
 
@@ -13,22 +13,22 @@ use incident_gateway::join::join;
 use incident_gateway::logging;
 use incident_gateway::snapshot::{Policy, Snapshot, View};
 use support::client::Client;
-use support::web::Site;
+use support::snapshot_gateway::SnapshotGateway;
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
-    let site = Site::with_fixtures();
-    let good = Arc::clone(&site.snapshots.borrow());
+async fn a_panic_is_answered_500_and_later_requests_succeed() {
+    let gateway = SnapshotGateway::with_fixtures();
+    let good = Arc::clone(&gateway.snapshots.borrow());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(listener, site.config.limits, site.phase.subscribe());
-    tokio::spawn(server.run(site.gateway.public_service()));
+    let server = Server::new(listener, gateway.config.limits, gateway.phase.subscribe());
+    tokio::spawn(server.run(gateway.inner.public_service()));
     let mut client = Client::connect(address).await.unwrap();
 
-    // Invalid snapshots, such as configuration and refresh never make: times that overflow when
-    // they are added, which panics in the handler; and a view whose sources have no names, which
-    // panics on the thread that renders.
+    // Invalid snapshots, which configuration and refresh never make: durations whose sum overflows,
+    // which panics in the handler, and a view whose sources have no names, which panics on the
+    // rendering thread.
     let overflows = Policy { ttl: Duration::MAX, ..good.policy };
     let names: Arc<[Arc<str>]> = Arc::new([]);
     let batches = good.view.batches();
@@ -38,12 +38,12 @@ async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
         Snapshot { view: Arc::new(nameless), ..(*good).clone() },
     ];
     for bad in bad {
-        site.snapshots.send_replace(Arc::new(bad));
+        gateway.snapshots.send_replace(Arc::new(bad));
         let answer = client.get("/incidents", &[("X-Request-Id", "the-one")]).await.unwrap();
         assert_eq!((answer.status, answer.problem().as_str()), (500, "internal"));
         assert_eq!(answer.json()["request_id"], "the-one");
         assert_eq!(client.get("/healthz", &[]).await.unwrap().text(), "ok");
-        site.snapshots.send_replace(Arc::clone(&good));
+        gateway.snapshots.send_replace(Arc::clone(&good));
         assert_eq!(
             client.get("/incidents", &[]).await.unwrap().status,
             200,
@@ -53,14 +53,14 @@ async fn a_panic_is_answered_500_and_the_next_request_as_if_nothing_had_been() {
 }
 
 #[test]
-fn a_panic_is_a_line_of_the_log() {
+fn a_panic_is_logged_as_one_line() {
     // The hook is the whole process's, so this test starts itself again.
     const IS_CHILD: &str = "IS_THE_CHILD_THAT_PANICS";
     if std::env::var_os(IS_CHILD).is_some() {
         panic_and_abort();
     }
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_panic_is_a_line_of_the_log", "--nocapture"])
+        .args(["--exact", "a_panic_is_logged_as_one_line", "--nocapture"])
         .envs([(IS_CHILD, "1"), ("RUST_BACKTRACE", "1")])
         .output()
         .unwrap();
@@ -77,18 +77,18 @@ fn a_panic_is_a_line_of_the_log() {
 }
 
 #[test]
-fn panics_do_not_wait_for_a_log_that_nobody_reads() {
+fn panics_do_not_block_on_a_log_that_is_not_read() {
     const IS_CHILD: &str = "IS_THE_CHILD_WHOSE_LOG_NOBODY_READS";
     if std::env::var_os(IS_CHILD).is_some() {
         panic_with_unread_log();
     }
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "panics_do_not_wait_for_a_log_that_nobody_reads", "--nocapture"])
+        .args(["--exact", "panics_do_not_block_on_a_log_that_is_not_read", "--nocapture"])
         .env(IS_CHILD, "1")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Held open and not read.
+    // Kept open, but not read.
     let _stderr = child.stderr.take();
     assert!(child.wait().unwrap().success());
 }

@@ -2,13 +2,13 @@
 
 use http::StatusCode;
 
-use crate::support::web::Site;
+use crate::support::snapshot_gateway::SnapshotGateway;
 
 const MISUSE: &str = r#"{"results":[{"employee_id":7,"priority":"low","timestamp":1}]}"#;
 
 #[tokio::test]
 async fn conditions_hold_on_every_route_that_has_an_entity_tag() {
-    let site = Site::with(&[("misuse", MISUSE)]);
+    let gateway = SnapshotGateway::with(&[("misuse", MISUSE)]);
     for path in [
         "/incidents",
         "/incidents?priority=low",
@@ -20,7 +20,7 @@ async fn conditions_hold_on_every_route_that_has_an_entity_tag() {
         "/",
         "/employees/7",
     ] {
-        let answer = site.get(path).await;
+        let answer = gateway.get(path).await;
         let etag = answer.header("etag").to_owned();
         assert!(etag.starts_with('"'), "{path}: {etag}");
         let weak = format!("W/{etag}");
@@ -37,7 +37,7 @@ async fn conditions_hold_on_every_route_that_has_an_entity_tag() {
             (&[("if-modified-since", "Sat, 01 Jan 2050 00:00:00 GMT")], StatusCode::OK),
         ];
         for (headers, expected) in cases {
-            let answer = site.get_with(path, headers).await;
+            let answer = gateway.get_with(path, headers).await;
             assert_eq!(answer.status, *expected, "{path} {headers:?}");
             match *expected {
                 StatusCode::NOT_MODIFIED => {
@@ -51,15 +51,15 @@ async fn conditions_hold_on_every_route_that_has_an_entity_tag() {
             }
         }
     }
-    // Where the answer is none, its conditions are not looked at.
-    assert_eq!(site.get_with("/incidents/8", &[("if-match", "\"x\"")]).await.status, 404);
+    // Conditions do not apply to errors.
+    assert_eq!(gateway.get_with("/incidents/8", &[("if-match", "\"x\"")]).await.status, 404);
 }
 
 #[tokio::test]
-async fn what_a_caller_excludes_is_not_sent() {
-    let site = Site::with(&[("misuse", MISUSE)]);
+async fn excluded_formats_and_codings_are_not_sent() {
+    let gateway = SnapshotGateway::with(&[("misuse", MISUSE)]);
     let negotiated = async |headers: &[(&str, &str)]| {
-        let answer = site.get_with("/incidents", headers).await;
+        let answer = gateway.get_with("/incidents", headers).await;
         let content_type = answer.header("content-type").split(';').next().unwrap().to_owned();
         (answer.status.as_u16(), content_type, answer.header("content-encoding").to_owned())
     };

@@ -19,7 +19,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 
-use crate::support::web::Site;
+use crate::support::snapshot_gateway::SnapshotGateway;
 
 /// Serves the fixtures, without faults or delay.
 fn quick() -> Options {
@@ -129,7 +129,7 @@ async fn the_examples_of_the_readme_work_with_the_demo() {
         .collect();
     let bodies: Vec<(&str, &str)> =
         bodies.iter().map(|(name, body)| (*name, body.as_str())).collect();
-    let site = Site::with(&bodies);
+    let gateway = SnapshotGateway::with(&bodies);
     // What the shell would compute: an hour before the present.
     let hour_ago = night.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() - 3_600;
     let readme =
@@ -140,7 +140,7 @@ async fn the_examples_of_the_readme_work_with_the_demo() {
     });
     let mut count = 0;
     for path in examples.filter(|path| *path != "/events") {
-        let reply = site.get(path).await;
+        let reply = gateway.get(path).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
         assert!(reply.body.len() > 200 || path == "/healthz", "{path}: {}", reply.text());
         count += 1;

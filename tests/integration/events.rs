@@ -1,4 +1,5 @@
-//! `/events` under paused time: what is told, from where a client goes on, and how a stream ends.
+//! `/events` under paused time: which events are sent, from where clients resume, and how streams
+//! end.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use incident_gateway::snapshot::SourceError;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::web::Site;
+use crate::support::snapshot_gateway::SnapshotGateway;
 
-/// An event as a client understands it.
+/// An event as a client parses it.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Event {
     name: String,
@@ -37,11 +38,11 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(site: &Site, last: Option<&str>) -> Self {
-        // What was published before is old to the task that makes events.
+    async fn connect(gateway: &SnapshotGateway, last: Option<&str>) -> Self {
+        // Lets the task that makes events process what was published before.
         sleep(Duration::from_millis(10)).await;
         let headers: Vec<_> = last.map(|last| ("last-event-id", last)).into_iter().collect();
-        let response = site.ask(Method::GET, "/events", &headers).await;
+        let response = gateway.ask(Method::GET, "/events", &headers).await;
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         assert_eq!(response.headers()["cache-control"], "no-store, no-transform");
@@ -51,12 +52,12 @@ impl Client {
             id: String::new(),
             comments: 0,
         };
-        // The opening, and what is kept after `last`.
+        // Reads the opening, and the events after `last`.
         client.read(Duration::from_millis(10)).await;
         client
     }
 
-    /// Reads what comes within this time; whether the stream has ended.
+    /// Reads what arrives within this time; returns whether the stream has ended.
     async fn read(&mut self, within: Duration) -> bool {
         let until = Instant::now() + within;
         loop {
@@ -87,7 +88,7 @@ impl Client {
                 }
             }
             event.id.clone_from(&self.id);
-            // The opening; what it is for has a test of its own.
+            // The opening event has a test of its own.
             if !event.data.is_empty() && event.name != "connected" {
                 events.push(event);
             }
@@ -113,18 +114,18 @@ fn records(ids: impl IntoIterator<Item = u32>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_record_that_a_refresh_adds_is_told_once() {
+async fn each_record_that_a_refresh_adds_is_sent_once() {
     let first = r#"{"results":[{"ip":"17.0.0.1","priority":"low","timestamp":1}]}"#;
-    let site = Site::with(&[("misuse", &records([1, 2])), ("probing", first)]);
-    let mut client = Client::connect(&site, None).await;
-    assert_eq!(client.next().await, [], "what was there is not new");
+    let gateway = SnapshotGateway::with(&[("misuse", &records([1, 2])), ("probing", first)]);
+    let mut client = Client::connect(&gateway, None).await;
+    assert_eq!(client.next().await, [], "existing records are not new");
 
     let probing = concat!(
         r#"{"results":[{"ip":"17.0.0.9","priority":"critical","timestamp":5,"type":"x","#,
         "\n",
         r#""note":"a\nb"},{"ip":"17.0.0.1","priority":"low","timestamp":1},7]}"#
     );
-    site.publish_named(&[("misuse", &records([3, 2, 1, 2])), ("probing", probing)]);
+    gateway.publish_named(&[("misuse", &records([3, 2, 1, 2])), ("probing", probing)]);
     let events = client.next().await;
     assert!(events.iter().all(|event| event.name == "incidents"), "{events:?}");
     let data: Vec<Value> = events.iter().map(Event::json).collect();
@@ -143,8 +144,8 @@ async fn each_record_that_a_refresh_adds_is_told_once() {
     );
     assert_eq!(data.len(), 4);
 
-    // The same records with identities: they move, and nothing is new.
-    site.publish_named(&[
+    // With identities, the same records move to other employees, which sends no events.
+    gateway.publish_named(&[
         ("misuse", &records([3, 2, 1, 2])),
         ("probing", probing),
         ("identities", r#"{"17.0.0.9":5,"17.0.0.1":6}"#),
@@ -153,33 +154,33 @@ async fn each_record_that_a_refresh_adds_is_told_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_goes_on_where_it_was() {
-    let site = Site::with(&[("misuse", &records([1]))]);
-    let mut client = Client::connect(&site, None).await;
+async fn a_client_resumes_after_its_last_event() {
+    let gateway = SnapshotGateway::with(&[("misuse", &records([1]))]);
+    let mut client = Client::connect(&gateway, None).await;
     client.events();
     let begin = client.id.clone();
-    site.publish_named(&[("misuse", &records([1, 2, 3]))]);
+    gateway.publish_named(&[("misuse", &records([1, 2, 3]))]);
     let events = client.next().await;
     assert_eq!(events.len(), 2);
     drop(client);
 
-    // Events are made while it is away.
+    // Events are made while the client is disconnected.
     sleep(Duration::from_mins(1)).await;
-    site.publish_named(&[("misuse", &records([1, 2, 3, 4]))]);
+    gateway.publish_named(&[("misuse", &records([1, 2, 3, 4]))]);
     sleep(Duration::from_mins(1)).await;
-    let mut again = Client::connect(&site, Some(&events[0].id)).await;
-    // Data has grown stale and fresh again meanwhile.
+    let mut again = Client::connect(&gateway, Some(&events[0].id)).await;
+    // Meanwhile the data has become stale and fresh again, which sends `sources` events.
     let incidents = |events: Vec<Event>| -> Vec<Event> {
         events.into_iter().filter(|event| event.name == "incidents").collect()
     };
     let told = incidents(again.next().await);
     assert_eq!(told[0], events[1]);
     assert_eq!((told.len(), told[1].json()["employee_id"].clone()), (2, json!("4")));
-    let mut from_begin = Client::connect(&site, Some(&begin)).await;
+    let mut from_begin = Client::connect(&gateway, Some(&begin)).await;
     assert_eq!(incidents(from_begin.next().await).len(), 3);
 
     for strange in ["", "x", "0-0", "0000000000000000-1", "99999999999999999999-1"] {
-        let mut other = Client::connect(&site, Some(strange)).await;
+        let mut other = Client::connect(&gateway, Some(strange)).await;
         let told = other.next().await;
         assert_eq!(
             (told.len(), told[0].name.as_str(), told[0].json()),
@@ -187,71 +188,71 @@ async fn a_client_goes_on_where_it_was() {
         );
     }
 
-    // Events are made although nobody reads them.
+    // Events are made although no stream is open.
     drop((again, from_begin));
     sleep(Duration::from_hours(1)).await;
-    site.publish_named(&[("misuse", &records([1, 2, 3, 4, 5]))]);
+    gateway.publish_named(&[("misuse", &records([1, 2, 3, 4, 5]))]);
     sleep(Duration::from_hours(1)).await;
-    let mut late = Client::connect(&site, Some(&events[1].id)).await;
+    let mut late = Client::connect(&gateway, Some(&events[1].id)).await;
     assert_eq!(incidents(late.next().await).len(), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_opens_with_an_event_that_has_an_id() {
-    let site = Site::with(&[("misuse", &records([1]))]);
-    let client = Client::connect(&site, None).await;
+    let gateway = SnapshotGateway::with(&[("misuse", &records([1]))]);
+    let client = Client::connect(&gateway, None).await;
     let opening = client.text.split_once("\n\n").unwrap().0;
     let id = opening.lines().find_map(|line| line.strip_prefix("id: ")).unwrap();
     assert!(opening.contains("\nevent: connected\ndata: {}"), "{opening}");
 
-    // The client reconnects before its first event, and loses nothing.
+    // A client that reconnects before its first event loses nothing.
     drop(client.body);
-    site.publish_named(&[("misuse", &records([1, 2]))]);
+    gateway.publish_named(&[("misuse", &records([1, 2]))]);
     sleep(Duration::from_secs(5)).await;
-    let mut again = Client::connect(&site, Some(id)).await;
+    let mut again = Client::connect(&gateway, Some(id)).await;
     let events = again.next().await;
     assert_eq!((events.len(), &*events[0].name), (1, "incidents"));
     assert!(again.text.is_empty() && events[0].id != id);
 }
 
 #[tokio::test(start_paused = true)]
-async fn superseded_bodies_are_not_kept_for_clients() {
-    let site = Site::with(&[("misuse", &records([1]))]);
-    let client = Client::connect(&site, None).await;
-    let view = |site: &Site| Arc::clone(&site.snapshots.borrow().view);
-    let old = Arc::downgrade(view(&site).batches()[3].as_ref().unwrap());
-    let old_view = Arc::downgrade(&view(&site));
-    site.publish_named(&[("misuse", &records([2]))]);
+async fn superseded_bodies_are_not_kept_in_memory() {
+    let gateway = SnapshotGateway::with(&[("misuse", &records([1]))]);
+    let client = Client::connect(&gateway, None).await;
+    let view = |gateway: &SnapshotGateway| Arc::clone(&gateway.snapshots.borrow().view);
+    let old = Arc::downgrade(view(&gateway).batches()[3].as_ref().unwrap());
+    let old_view = Arc::downgrade(&view(&gateway));
+    gateway.publish_named(&[("misuse", &records([2]))]);
     sleep(Duration::from_secs(3)).await;
     assert_eq!((old.strong_count(), old_view.strong_count()), (0, 0));
     drop(client);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_too_large_to_tell_is_told_as_a_reset() {
-    let site = Site::with(&[("misuse", &records([1]))]);
-    let mut client = Client::connect(&site, None).await;
+async fn an_event_that_is_too_large_is_sent_as_a_reset() {
+    let gateway = SnapshotGateway::with(&[("misuse", &records([1]))]);
+    let mut client = Client::connect(&gateway, None).await;
     let text = "x".repeat(300_000);
     let large = format!(
         r#"{{"results":[{{"employee_id":1,"priority":"high","timestamp":1,"text":"{text}"}}]}}"#
     );
-    site.publish_named(&[("misuse", &large)]);
+    gateway.publish_named(&[("misuse", &large)]);
     assert_eq!(client.next().await[0].json(), json!({"reason": "too_many"}));
 }
 
 #[tokio::test(start_paused = true)]
-async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
-    let site = Site::new();
+async fn changed_states_are_sent_and_a_returning_source_sends_only_its_new_records() {
+    let gateway = SnapshotGateway::new();
     let empty = r#"{"results":[]}"#;
     let all = |misuse: Option<&'static str>| {
         let mut bodies = vec![Some(empty); 7];
         bodies[3] = misuse;
         bodies
     };
-    let mut client = Client::connect(&site, None).await;
+    let mut client = Client::connect(&gateway, None).await;
     let (one, two) = (records([1]), records([1, 2]));
     let (one, two): (&'static str, &'static str) = (one.leak(), two.leak());
-    site.publish(Some("{}"), all(None));
+    gateway.publish(Some("{}"), all(None));
     let events = client.next().await;
     assert_eq!(events.len(), 7, "every source but the missing one: {events:?}");
     assert_eq!(
@@ -259,7 +260,7 @@ async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
         json!({"name": "identities", "state": "fresh", "completeness": "partial"})
     );
 
-    site.publish(Some("{}"), all(Some(one)));
+    gateway.publish(Some("{}"), all(Some(one)));
     let events = client.next().await;
     assert_eq!(events.len(), 1, "a first batch adds nothing: {events:?}");
     assert_eq!(
@@ -267,7 +268,7 @@ async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
         json!({"name": "misuse", "state": "fresh", "completeness": "complete"})
     );
 
-    site.publish_states(|source| {
+    gateway.publish_states(|source| {
         if &*source.name == "misuse" {
             source.consecutive_failures = 1;
             source.last_error =
@@ -279,15 +280,15 @@ async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
         events[0].json(),
         json!({"name": "misuse", "state": "stale", "error": "timeout", "completeness": "stale"})
     );
-    site.publish(Some("{}"), all(None));
+    gateway.publish(Some("{}"), all(None));
     assert_eq!(client.next().await[0].json()["state"], "missing");
-    site.publish(Some("{}"), all(Some(two)));
+    gateway.publish(Some("{}"), all(Some(two)));
     let events = client.next().await;
     let names: Vec<&str> = events.iter().map(|event| event.name.as_str()).collect();
     assert_eq!(names, ["sources", "incidents"]);
     assert_eq!(events[1].json()["employee_id"], "2");
 
-    // Data grows stale without anything being published.
+    // Data becomes stale although no snapshot is published.
     sleep(Duration::from_mins(1)).await;
     let events = client.next().await;
     assert_eq!(events.len(), 8);
@@ -298,44 +299,44 @@ async fn sources_tell_their_state_and_a_returning_one_its_new_records_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_than_can_be_told_is_told_as_one_reset() {
-    let site = Site::with(&[("misuse", &records([1]))]);
-    let mut client = Client::connect(&site, None).await;
-    site.publish_named(&[("misuse", &records(1..10_003))]);
+async fn too_many_new_records_are_sent_as_one_reset() {
+    let gateway = SnapshotGateway::with(&[("misuse", &records([1]))]);
+    let mut client = Client::connect(&gateway, None).await;
+    gateway.publish_named(&[("misuse", &records(1..10_003))]);
     let events = client.next().await;
     assert_eq!((events.len(), events[0].json()), (1, json!({"reason": "too_many"})));
-    site.publish_named(&[("misuse", &records(1..10_004))]);
+    gateway.publish_named(&[("misuse", &records(1..10_004))]);
     assert_eq!(client.next().await[0].json()["employee_id"], "10003");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_falls_behind_is_told_to_read_again_and_dropped() {
-    let site = Site::with(&[("misuse", &records([1]))]);
-    let mut slow = Client::connect(&site, None).await;
-    let mut quick = Client::connect(&site, None).await;
+async fn a_client_that_falls_behind_gets_a_reset_and_its_stream_ends() {
+    let gateway = SnapshotGateway::with(&[("misuse", &records([1]))]);
+    let mut slow = Client::connect(&gateway, None).await;
+    let mut quick = Client::connect(&gateway, None).await;
     slow.events();
     for end in [9_000, 18_000, 27_000] {
-        site.publish_named(&[("misuse", &records(1..end))]);
+        gateway.publish_named(&[("misuse", &records(1..end))]);
         quick.read(Duration::from_secs(3)).await;
     }
     assert_eq!(quick.events().len(), 26_998);
     assert!(slow.read(Duration::from_secs(3)).await, "the stream has ended");
     let told = slow.events();
     assert_eq!((told.len(), told[0].json()), (1, json!({"reason": "too_slow"})));
-    // It comes back after that event, and is told what has happened since.
-    site.publish_named(&[("misuse", &records(1..27_001))]);
-    let mut again = Client::connect(&site, Some(&slow.id)).await;
+    // It resumes after that event.
+    gateway.publish_named(&[("misuse", &records(1..27_001))]);
+    let mut again = Client::connect(&gateway, Some(&slow.id)).await;
     assert_eq!(again.next().await[0].json()["employee_id"], "27000");
-    // Whoever comes back with an older id must read the documents again.
+    // An older id is no longer in the ring.
     let begin = slow.id.split_once('-').unwrap().0.to_owned() + "-1";
-    let mut old = Client::connect(&site, Some(&begin)).await;
+    let mut old = Client::connect(&gateway, Some(&begin)).await;
     assert_eq!(old.next().await[0].json(), json!({"reason": "gone"}));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_quiet_stream_has_heartbeats() {
-    let site = Site::new();
-    let mut client = Client::connect(&site, None).await;
+    let gateway = SnapshotGateway::new();
+    let mut client = Client::connect(&gateway, None).await;
     client.read(Duration::from_secs(61)).await;
     client.events();
     assert_eq!(client.comments, 4);
@@ -343,33 +344,33 @@ async fn a_quiet_stream_has_heartbeats() {
 
 #[tokio::test(start_paused = true)]
 async fn streams_end_when_the_listener_closes_and_not_before() {
-    let site = Site::new();
-    let mut client = Client::connect(&site, None).await;
-    site.phase.send_replace(Phase::Draining);
+    let gateway = SnapshotGateway::new();
+    let mut client = Client::connect(&gateway, None).await;
+    gateway.phase.send_replace(Phase::Draining);
     assert!(!client.read(Duration::from_secs(5)).await);
-    site.phase.send_replace(Phase::Closing);
+    gateway.phase.send_replace(Phase::Closing);
     let ended = timeout(Duration::from_millis(10), client.read(Duration::from_secs(5))).await;
     assert_eq!(ended, Ok(true));
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_number_of_clients_is_bounded() {
-    let site = Site::with(&[]);
+    let gateway = SnapshotGateway::with(&[]);
     let mut clients = Vec::new();
     for _ in 0..256 {
-        clients.push(site.ask(Method::GET, "/events", &[]).await);
+        clients.push(gateway.ask(Method::GET, "/events", &[]).await);
     }
-    let refused = site.get("/events").await;
+    let refused = gateway.get("/events").await;
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(refused.json()["type"], "urn:incident-gateway:problem:overloaded");
     assert_eq!(refused.header("retry-after"), "1");
-    // They take no places from other requests, and HEAD takes none of theirs.
-    assert_eq!(site.get("/incidents").await.status, StatusCode::OK);
-    assert_eq!(site.ask(Method::HEAD, "/events", &[]).await.status(), StatusCode::OK);
+    // Streams need no permits of other requests, and HEAD needs no permit of a stream.
+    assert_eq!(gateway.get("/incidents").await.status, StatusCode::OK);
+    assert_eq!(gateway.ask(Method::HEAD, "/events", &[]).await.status(), StatusCode::OK);
     assert_eq!(
-        site.ask(Method::POST, "/events", &[]).await.status(),
+        gateway.ask(Method::POST, "/events", &[]).await.status(),
         StatusCode::METHOD_NOT_ALLOWED
     );
     clients.pop();
-    assert_eq!(site.ask(Method::GET, "/events", &[]).await.status(), StatusCode::OK);
+    assert_eq!(gateway.ask(Method::GET, "/events", &[]).await.status(), StatusCode::OK);
 }

@@ -10,7 +10,7 @@ use incident_gateway::render;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::web::Site;
+use crate::support::snapshot_gateway::SnapshotGateway;
 
 const PRIORITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 const EMPLOYEES: [&str; 6] = ["-3", "7", "12", "100", "alice", "zoë,1"];
@@ -215,7 +215,7 @@ proptest! {
             format!(r#"{{"results":[{}{extra}]}}"#, own.join(","))
         }).collect();
         let bodies: Vec<Option<&str>> = bodies.iter().map(|body| Some(body.as_str())).collect();
-        let view = crate::support::web::view(&config, 1, Some("{}"), &bodies);
+        let view = crate::support::views::view(&config, 1, Some("{}"), &bodies);
         let query = wanted.query(&config);
         let query = Query::parse(Some(&query), AllowedKeys::All, view.names()).unwrap();
         let (incidents, summary) = reference(&config, &records, &wanted);
@@ -238,15 +238,15 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn the_routes_filter_and_refuse() {
-    let site = Site::with_fixtures();
-    let whole = site.get("/summary").await.json();
-    let critical = site.get("/summary?priority=critical").await.json();
+    let gateway = SnapshotGateway::with_fixtures();
+    let whole = gateway.get("/summary").await.json();
+    let critical = gateway.get("/summary?priority=critical").await.json();
     assert_eq!(critical["total"], whole["by_priority"]["critical"]);
     assert_eq!(
         critical["by_priority"]["low"],
         json!({"count": 0, "earliest": null, "latest": null})
     );
-    let denial = site.get("/incidents?type=denial&priority=high,low").await.json();
+    let denial = gateway.get("/incidents?type=denial&priority=high,low").await.json();
     let count = |priority: &str| -> u64 {
         denial
             .as_object()
@@ -262,8 +262,8 @@ async fn the_routes_filter_and_refuse() {
             if priority == "low" || priority == "high" { expected.as_u64().unwrap() } else { 0 }
         );
     }
-    assert_eq!(site.get("/incidents?employee_id=nobody").await.text(), "{}");
-    assert_eq!(site.get("/incidents/nobody").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(gateway.get("/incidents?employee_id=nobody").await.text(), "{}");
+    assert_eq!(gateway.get("/incidents/nobody").await.status, StatusCode::NOT_FOUND);
     for path in [
         "/incidents?x=1",
         "/summary?since=NaN",
@@ -271,7 +271,7 @@ async fn the_routes_filter_and_refuse() {
         "/summary?until=inf",
         "/incidents?priority=urgent",
     ] {
-        let reply = site.get(path).await;
+        let reply = gateway.get(path).await;
         assert_eq!(
             (reply.status, reply.header("content-type")),
             (StatusCode::BAD_REQUEST, "application/problem+json"),
@@ -282,19 +282,19 @@ async fn the_routes_filter_and_refuse() {
 
 #[tokio::test(start_paused = true)]
 async fn the_summary_has_the_headers_of_its_kin() {
-    let site = Site::with_fixtures();
-    let first = site.get("/summary?priority=high").await;
+    let gateway = SnapshotGateway::with_fixtures();
+    let first = gateway.get("/summary?priority=high").await;
     assert_eq!(first.header("content-type"), "application/json");
     assert_eq!(first.header("incident-completeness"), "complete");
     assert_eq!(first.header("cache-status"), "incident-gateway; hit; ttl=30");
     assert_eq!(first.header("vary"), "Accept-Encoding, Prefer");
     let etag = first.header("etag");
-    let again = site.get_with("/summary?priority=high", &[("if-none-match", etag)]).await;
+    let again = gateway.get_with("/summary?priority=high", &[("if-none-match", etag)]).await;
     assert_eq!((again.status, again.body.len()), (StatusCode::NOT_MODIFIED, 0));
-    let gzip = site.get_with("/summary?priority=high", &[("accept-encoding", "gzip")]).await;
+    let gzip = gateway.get_with("/summary?priority=high", &[("accept-encoding", "gzip")]).await;
     assert_eq!(gzip.header("content-encoding"), "gzip");
     assert_ne!(gzip.header("etag"), etag);
-    let partial = Site::new();
+    let partial = SnapshotGateway::new();
     partial.publish(None, vec![Some(r#"{"results":[]}"#), None, None, None, None, None, None]);
     assert_eq!(partial.get("/summary").await.header("incident-completeness"), "partial");
     let strict = partial.get_with("/summary", &[("prefer", "handling=strict")]).await;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::support::web::Site;
+use crate::support::snapshot_gateway::SnapshotGateway;
 
 const HEADER: [&str; 11] = [
     "type",
@@ -41,7 +41,7 @@ fn view(records: &[String]) -> View {
     let body = format!("{{\"results\":[{}]}}", records.join(","));
     let mut bodies = vec![None; 6];
     bodies.push(Some(body.as_str()));
-    crate::support::web::view(&Config::default(), 1, Some("{}"), &bodies)
+    crate::support::views::view(&Config::default(), 1, Some("{}"), &bodies)
 }
 
 /// The rows of an RFC 4180 text.
@@ -121,7 +121,7 @@ fn a_table_has_a_column_a_known_field_and_the_rest_as_json() {
 
 #[test]
 fn the_header_does_not_depend_on_which_sources_have_come() {
-    let empty = crate::support::web::view(&Config::default(), 1, None, &[]);
+    let empty = crate::support::views::view(&Config::default(), 1, None, &[]);
     assert_eq!(csv(&empty), HEADER.join(",") + "\r\n");
     assert_eq!(ndjson(&empty), "");
 }
@@ -287,11 +287,11 @@ proptest! {
 
 #[tokio::test(start_paused = true)]
 async fn formats_are_given_by_accept_with_filters_and_codings() {
-    let site = Site::with_fixtures();
-    let summary = site.get("/summary?priority=critical,high&type=misuse").await.json();
+    let gateway = SnapshotGateway::with_fixtures();
+    let summary = gateway.get("/summary?priority=critical,high&type=misuse").await.json();
     let count = usize::try_from(summary["total"]["count"].as_u64().unwrap()).unwrap();
     let path = "/incidents?priority=critical,high&type=misuse";
-    let lines = site.get_with(path, &[("accept", "application/x-ndjson")]).await;
+    let lines = gateway.get_with(path, &[("accept", "application/x-ndjson")]).await;
     assert_eq!(lines.header("content-type"), "application/x-ndjson");
     assert_eq!(lines.header("vary"), "Accept, Accept-Encoding, Prefer");
     assert_eq!(lines.text().lines().count(), count);
@@ -299,37 +299,38 @@ async fn formats_are_given_by_accept_with_filters_and_codings() {
         let record: Value = serde_json::from_str(line).unwrap();
         assert!(record["type"] == "misuse" && record["employee_id"].is_string(), "{line}");
     }
-    let table = site.get_with(path, &[("accept", "text/csv")]).await;
+    let table = gateway.get_with(path, &[("accept", "text/csv")]).await;
     assert_eq!(table.header("content-type"), "text/csv; charset=utf-8; header=present");
     assert_eq!(rows(table.text()).len(), count + 1);
-    let zstd = site.get_with(path, &[("accept", "text/csv"), ("accept-encoding", "zstd")]).await;
+    let zstd = gateway.get_with(path, &[("accept", "text/csv"), ("accept-encoding", "zstd")]).await;
     assert_eq!(zstd::bulk::decompress(&zstd.body, 1 << 24).unwrap(), table.body);
     let tags = [lines.header("etag"), table.header("etag"), zstd.header("etag")];
     assert!(tags[0] != tags[1] && tags[1] != tags[2]);
     let unchanged =
-        site.get_with(path, &[("accept", "text/csv"), ("if-none-match", tags[1])]).await;
+        gateway.get_with(path, &[("accept", "text/csv"), ("if-none-match", tags[1])]).await;
     assert_eq!(unchanged.status, StatusCode::NOT_MODIFIED);
     tokio::time::advance(Duration::from_secs(1)).await;
-    let document = site.get("/incidents").await;
+    let document = gateway.get("/incidents").await;
     assert_eq!(document.header("content-type"), "application/json");
 }
 
 #[test]
 fn duckdb_reads_both() {
-    let Some(python) = crate::support::web::tool("duckdb_reads_both", "venv/bin/python") else {
+    let Some(python) = crate::support::web_tools::tool("duckdb_reads_both", "venv/bin/python")
+    else {
         return;
     };
     let config = Config::default();
     let mut bodies: Vec<String> =
-        config.sources.iter().map(|source| crate::support::web::fixture(&source.name)).collect();
+        config.sources.iter().map(|source| crate::support::views::fixture(&source.name)).collect();
     bodies[3] = r#"{"results":[{"employee_id":5,"priority":"low","timestamp":1,"source_ip":"=1","note":"a\n\"b\",é",
         "more":[1,2]}]}"#
         .to_owned();
     let bodies: Vec<Option<&str>> = bodies.iter().map(|body| Some(body.as_str())).collect();
-    let view = crate::support::web::view(
+    let view = crate::support::views::view(
         &config,
         1,
-        Some(&crate::support::web::fixture("identities")),
+        Some(&crate::support::views::fixture("identities")),
         &bodies,
     );
     let folder = tempfile::tempdir().unwrap();

@@ -1,15 +1,15 @@
-//! `/openapi.json` against what the gateway answers: statuses, content types, headers.
+//! Responses conform to `/openapi.json`: statuses, content types, headers.
 
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::support::web::{Reply, Site};
+use crate::support::snapshot_gateway::{Reply, SnapshotGateway};
 
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     value["$ref"].as_str().map_or(value, |reference| document.pointer(&reference[1..]).unwrap())
 }
 
-/// Asserts that the answer is as the document says.
+/// Asserts that the response is documented.
 fn conforms(document: &Value, path: &str, reply: &Reply) {
     let status = reply.status.as_u16().to_string();
     let response = &document["paths"][path]["get"]["responses"][&status];
@@ -32,9 +32,9 @@ fn conforms(document: &Value, path: &str, reply: &Reply) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_are_as_documented() {
-    let site = Site::with_fixtures();
-    let reply = site.get("/openapi.json").await;
+async fn responses_are_as_documented() {
+    let gateway = SnapshotGateway::with_fixtures();
+    let reply = gateway.get("/openapi.json").await;
     assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, "application/json"));
     let document = reply.json();
     let filtered = ["/incidents", "/incidents/{employee_id}", "/summary", "/unattributed"];
@@ -42,26 +42,27 @@ async fn answers_are_as_documented() {
     let fixed = ["/openapi.json", "/assets/{name}"];
     let concrete = |path: &str| path.replace("{employee_id}", "1234").replace("{name}", "page.css");
     for path in document["paths"].as_object().unwrap().keys().filter(|path| *path != "/events") {
-        let reply = site.get(&concrete(path)).await;
+        let reply = gateway.get(&concrete(path)).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
         conforms(&document, path, &reply);
         if filtered.contains(&path.as_str()) || fixed.contains(&path.as_str()) {
             let again =
-                site.get_with(&concrete(path), &[("if-none-match", reply.header("etag"))]).await;
+                gateway.get_with(&concrete(path), &[("if-none-match", reply.header("etag"))]).await;
             assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
             conforms(&document, path, &again);
         }
         if filtered.contains(&path.as_str()) || pages.contains(&path.as_str()) {
             for accept in ["*/*", "text/html"] {
-                let refused =
-                    site.get_with(&format!("{}?x=1", concrete(path)), &[("accept", accept)]).await;
+                let refused = gateway
+                    .get_with(&format!("{}?x=1", concrete(path)), &[("accept", accept)])
+                    .await;
                 assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{path}");
                 conforms(&document, path, &refused);
             }
         }
     }
     for path in ["/incidents/{employee_id}", "/employees/{employee_id}"] {
-        let unknown = site.get(&path.replace("{employee_id}", "nobody")).await;
+        let unknown = gateway.get(&path.replace("{employee_id}", "nobody")).await;
         assert_eq!(unknown.status, StatusCode::NOT_FOUND);
         conforms(&document, path, &unknown);
     }
@@ -69,10 +70,10 @@ async fn answers_are_as_documented() {
         conforms(
             &document,
             "/incidents",
-            &site.get_with("/incidents", &[("accept", accept)]).await,
+            &gateway.get_with("/incidents", &[("accept", accept)]).await,
         );
     }
-    let none = Site::new();
+    let none = SnapshotGateway::new();
     none.publish_states(|source| source.was_attempted = true);
     tokio::time::advance(std::time::Duration::from_mins(1)).await;
     for path in filtered.into_iter().chain(pages) {

@@ -1,4 +1,4 @@
-//! What callers can make the gateway hold and compute.
+//! How much memory callers can make the gateway use.
 
 use std::fmt::Write as _;
 
@@ -6,15 +6,15 @@ use http::{Method, StatusCode};
 use incident_gateway::config::Config;
 use tokio::time::Instant;
 
-use crate::support::web::Site;
+use crate::support::snapshot_gateway::SnapshotGateway;
 
 const MAX_BYTES: u64 = 4 << 20;
 
 /// A gateway whose document has about `records` × 100 bytes.
-fn site(records: u32) -> Site {
+fn gateway(records: u32) -> SnapshotGateway {
     let mut config = Config::default();
     config.cache.max_bytes = MAX_BYTES;
-    let site = Site::configured(config);
+    let gateway = SnapshotGateway::configured(config);
     let mut body = String::from(r#"{"results":["#);
     for id in 0..records {
         let comma = if id == 0 { "" } else { "," };
@@ -26,13 +26,13 @@ fn site(records: u32) -> Site {
         )
         .unwrap();
     }
-    site.publish_named(&[("misuse", &(body + "]}"))]);
-    site
+    gateway.publish_named(&[("misuse", &(body + "]}"))]);
+    gateway
 }
 
 #[tokio::test]
-async fn long_questions_cost_what_they_weigh() {
-    let site = site(1000);
+async fn long_queries_count_towards_the_memory_bound() {
+    let gateway = gateway(1000);
     for number in 0..100 {
         // Unknown employees alone, many of them, and a known one among them.
         let unknown = (0..3000).map(|id| format!("u{number}-{id}")).collect::<Vec<_>>().join(",");
@@ -42,16 +42,16 @@ async fn long_questions_cost_what_they_weigh() {
             format!("/incidents?employee_id=u{number}{}", "y".repeat(30_000)),
             format!("/summary?employee_id=u{number}{}", "y".repeat(30_000)),
         ] {
-            assert_eq!(site.get(&path).await.status, StatusCode::OK);
+            assert_eq!(gateway.get(&path).await.status, StatusCode::OK);
         }
     }
-    assert!(site.cache.used_bytes() < 1 << 20, "{}", site.cache.used_bytes());
+    assert!(gateway.cache.used_bytes() < 1 << 20, "{}", gateway.cache.used_bytes());
 }
 
 #[tokio::test]
-async fn questions_that_mean_the_same_have_one_answer() {
-    let site = site(100);
-    let whole = site.get("/incidents").await;
+async fn equivalent_queries_share_one_cached_body() {
+    let gateway = gateway(100);
+    let whole = gateway.get("/incidents").await;
     let all_types = "denial,intrusion,executable,misuse,unauthorized,probing,other";
     for query in [
         "since=-1".to_owned(),
@@ -59,22 +59,26 @@ async fn questions_that_mean_the_same_have_one_answer() {
         "priority=low,medium,critical,high".to_owned(),
         format!("type={all_types}"),
     ] {
-        let answer = site.get(&format!("/incidents?{query}")).await;
+        let answer = gateway.get(&format!("/incidents?{query}")).await;
         assert_eq!(answer.header("etag"), whole.header("etag"), "{query}");
     }
-    assert_eq!(site.cache.used_bytes(), 0, "all of it is the document of the present data");
+    assert_eq!(
+        gateway.cache.used_bytes(),
+        0,
+        "all of them are the whole document, which is exempt"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_bound_callers_are_told_within_the_budget() {
-    let site = site(10_000);
+async fn without_free_memory_callers_get_503_within_the_budget() {
+    let gateway = gateway(10_000);
     let mut unread = Vec::new();
     for number in 0..10 {
         let started = Instant::now();
         let path = format!("/incidents?since={}", number + 1);
-        let response = site.ask(Method::GET, &path, &[]).await;
-        assert!(started.elapsed() <= site.config.response_budget);
-        assert!(site.cache.used_bytes() <= MAX_BYTES);
+        let response = gateway.ask(Method::GET, &path, &[]).await;
+        assert!(started.elapsed() <= gateway.config.response_budget);
+        assert!(gateway.cache.used_bytes() <= MAX_BYTES);
         if response.status() == StatusCode::OK {
             unread.push(response);
         } else {
@@ -83,9 +87,9 @@ async fn beyond_the_bound_callers_are_told_within_the_budget() {
         }
     }
     assert!((1..10).contains(&unread.len()), "{}", unread.len());
-    // Whole documents of the present data, and small answers, are given nevertheless.
-    assert_eq!(site.get("/incidents").await.status, StatusCode::OK);
-    assert_eq!(site.get("/incidents/7?since=5000").await.status, StatusCode::OK);
+    // The whole document of the current data and small responses are still served.
+    assert_eq!(gateway.get("/incidents").await.status, StatusCode::OK);
+    assert_eq!(gateway.get("/incidents/7?since=5000").await.status, StatusCode::OK);
     drop(unread);
-    assert_eq!(site.get("/incidents?since=1").await.status, StatusCode::OK);
+    assert_eq!(gateway.get("/incidents?since=1").await.status, StatusCode::OK);
 }

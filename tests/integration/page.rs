@@ -9,13 +9,13 @@ use incident_gateway::outcome::Outcome;
 use incident_gateway::snapshot::SourceError;
 use reqwest::Url;
 
-use crate::support::web::{Reply, Site};
+use crate::support::snapshot_gateway::{Reply, SnapshotGateway};
 
 const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 
 const MAX_PAGE_BYTES: usize = 100_000;
 
-impl Site {
+impl SnapshotGateway {
     async fn browse(&self, path: &str) -> Reply {
         self.get_with(path, &[BROWSER]).await
     }
@@ -70,15 +70,15 @@ async fn employees_are_listed_by_urgency() {
         ("mid", "medium", 96.0),
         ("high2", "high", 97.5),
     ]);
-    let site = Site::with(&[("misuse", &misuse)]);
-    let page = site.browse("/").await;
+    let gateway = SnapshotGateway::with(&[("misuse", &misuse)]);
+    let page = gateway.browse("/").await;
     check(&page);
     assert_eq!(page.status, StatusCode::OK);
     assert_eq!(listed(&page), ["new", "old", "high2", "high", "mid", "lo"]);
     assert!(page.text().contains("Every source is fresh."));
     assert_eq!(page.header("incident-completeness"), "complete");
     // The filter holds for the list, and links carry it on.
-    let low = site.browse("/?priority=low&type=misuse&employee_id=&since=&until=99").await;
+    let low = gateway.browse("/?priority=low&type=misuse&employee_id=&since=&until=99").await;
     check(&low);
     assert_eq!(listed(&low), ["old"]);
     assert!(low.text().contains(
@@ -97,13 +97,13 @@ async fn nothing_that_the_upstream_sends_becomes_markup() {
     let extra =
         format!(r#","{evil}":"{evil}","x":["{evil}"],"y":"\" onclick=\"z","source_ip":"&lt;b>""#);
     let body = format!(r#"{{"results":[{},"{evil}"]}}"#, record(&id, &extra));
-    let site = Site::with(&[("misuse", &body)]);
-    let overview = site.browse("/").await;
+    let gateway = SnapshotGateway::with(&[("misuse", &body)]);
+    let overview = gateway.browse("/").await;
     check(&overview);
     let text = overview.text();
     let link = text.split("href=\"./employees/").nth(1).unwrap().split('"').next().unwrap();
     assert!(!link.contains(['<', '>', '\'', '&']), "{link}");
-    let own = site.browse(&format!("/employees/{link}")).await;
+    let own = gateway.browse(&format!("/employees/{link}")).await;
     assert_eq!(own.status, StatusCode::OK);
     assert!(own.text().contains("&#60;script&#62;alert(1)&#60;/script&#62;"));
     for page in [&overview, &own] {
@@ -114,47 +114,47 @@ async fn nothing_that_the_upstream_sends_becomes_markup() {
         );
         assert!(page.body.len() < MAX_PAGE_BYTES);
     }
-    let query = site.browse("/?employee_id=%3Cscript%3E%22&x=%3Cscript%3E").await;
+    let query = gateway.browse("/?employee_id=%3Cscript%3E%22&x=%3Cscript%3E").await;
     assert_eq!(query.status, StatusCode::BAD_REQUEST);
     check(&query);
-    let filled = site.browse("/?employee_id=%3Cscript%3E%22").await;
+    let filled = gateway.browse("/?employee_id=%3Cscript%3E%22").await;
     check(&filled);
     assert!(filled.text().contains(r#"value="&#60;script&#62;&#34;""#));
 }
 
 #[tokio::test(start_paused = true)]
 async fn pages_say_when_data_is_stale_or_missing() {
-    let site = Site::new();
+    let gateway = SnapshotGateway::new();
     // Nothing has come, and every first attempt has failed.
-    site.publish_states(|source| {
+    gateway.publish_states(|source| {
         source.was_attempted = true;
         source.next_attempt = Some(tokio::time::Instant::now() + Duration::from_secs(5));
     });
-    let none = site.browse("/").await;
+    let none = gateway.browse("/").await;
     assert_eq!(none.status, StatusCode::OK);
     assert!(none.text().contains("content=\"5\"") && none.text().contains("next attempt in 5 s"));
     check(&none);
-    let without_preference = site.get("/").await;
+    let without_preference = gateway.get("/").await;
     assert_eq!(without_preference.text(), none.text());
 
     let empty = r#"{"results":[]}"#;
-    site.publish(
+    gateway.publish(
         None,
         vec![Some(empty), None, Some(empty), Some(empty), Some(empty), Some(empty), Some(empty)],
     );
-    let partial = site.browse("/").await;
+    let partial = gateway.browse("/").await;
     check(&partial);
     assert!(partial.text().contains("There is no data from identities, intrusion."));
     assert!(partial.text().contains("No incidents"));
-    site.publish(Some("{}"), vec![Some(empty); 7]);
-    site.publish_states(|source| {
+    gateway.publish(Some("{}"), vec![Some(empty); 7]);
+    gateway.publish_states(|source| {
         if &*source.name == "probing" {
             source.consecutive_failures = 2;
             source.last_error =
                 Some(SourceError { kind: Outcome::Connect, detail: "scripted".to_owned() });
         }
     });
-    let stale = site.browse("/").await;
+    let stale = gateway.browse("/").await;
     check(&stale);
     assert!(
         stale.text().contains("probing could not be refreshed")
@@ -177,24 +177,24 @@ fn check_waiting(reply: &Reply, expected: &[&str]) {
 
 #[tokio::test(start_paused = true)]
 async fn before_there_is_data_a_page_says_what_it_waits_for_at_once() {
-    let site = Site::new();
+    let gateway = SnapshotGateway::new();
     let started = tokio::time::Instant::now();
     let names = ["identities", "denial", "unauthorized", "being fetched"];
     for path in ["/", "/?priority=low&page=3", "/employees/7", "/employees/?employee_id=.."] {
-        check_waiting(&site.browse(path).await, &names);
-        let other = site.get_with(path, &[("accept", "application/json")]).await;
+        check_waiting(&gateway.browse(path).await, &names);
+        let other = gateway.get_with(path, &[("accept", "application/json")]).await;
         assert_eq!(other.status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
         assert_eq!(other.header("content-type"), "application/problem+json");
     }
     // Of identities alone there is nothing to show either.
-    site.publish(Some("{}"), vec![None; 7]);
-    check_waiting(&site.browse("/").await, &["class=\"state fresh\""]);
+    gateway.publish(Some("{}"), vec![None; 7]);
+    check_waiting(&gateway.browse("/").await, &["class=\"state fresh\""]);
     assert_eq!(started.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_unknown_employee_may_be_in_the_sources_that_are_missing() {
-    let site = Site::new();
+    let gateway = SnapshotGateway::new();
     let (empty, known) = (r#"{"results":[]}"#, records(&[("7", "low", 1.0)]));
     let mut bodies = vec![Some(empty); 7];
     bodies[3] = Some(&known);
@@ -203,24 +203,24 @@ async fn an_unknown_employee_may_be_in_the_sources_that_are_missing() {
         if identities.is_some() {
             bodies[1] = None;
         }
-        site.publish(identities, bodies);
-        check_waiting(&site.browse("/employees/8").await, &["employee", ">8<", missing]);
-        let other = site.get_with("/employees/8", &[("accept", "application/json")]).await;
+        gateway.publish(identities, bodies);
+        check_waiting(&gateway.browse("/employees/8").await, &["employee", ">8<", missing]);
+        let other = gateway.get_with("/employees/8", &[("accept", "application/json")]).await;
         assert_eq!(other.status, StatusCode::NOT_FOUND);
         // What there is, is shown, and comes again by itself.
         for path in ["/", "/employees/7"] {
-            let partial = site.browse(path).await;
+            let partial = gateway.browse(path).await;
             check(&partial);
             assert_eq!(partial.status, StatusCode::OK);
             assert!(partial.text().contains("http-equiv=\"refresh\""));
             assert!(!partial.text().contains("data-waiting"));
         }
     }
-    site.publish(Some("{}"), bodies);
-    let unknown = site.browse("/employees/8").await;
+    gateway.publish(Some("{}"), bodies);
+    let unknown = gateway.browse("/employees/8").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     check(&unknown);
-    for page in [unknown, site.browse("/").await] {
+    for page in [unknown, gateway.browse("/").await] {
         assert!(!page.text().contains("http-equiv=\"refresh\""));
     }
 }
@@ -248,13 +248,13 @@ fn behind_prefix(base: &Url, link: &str) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn every_link_stays_below_the_path_that_a_proxy_serves_the_gateway_at() {
-    let mut site = Site::with_fixtures();
+    let mut gateway = SnapshotGateway::with_fixtures();
     let base = Url::parse("http://proxy.test/gateway/").unwrap();
     let mut pages = vec!["/".to_owned(), "/?priority=low,high&type=misuse&page=2".to_owned()];
     let mut seen: HashSet<String> = pages.iter().cloned().collect();
     let (mut crawled, mut employees) = (0, 0);
     while let Some(path) = pages.pop() {
-        let page = site.browse(&path).await;
+        let page = gateway.browse(&path).await;
         if !page.header("content-type").starts_with("text/html") {
             continue;
         }
@@ -272,18 +272,18 @@ async fn every_link_stays_below_the_path_that_a_proxy_serves_the_gateway_at() {
     assert!(crawled > 200 && employees > 50, "{crawled} pages, {employees} employees");
     // Pages without content, one on each level.
     for path in ["/?since=x", "/employees/nobody", "/employees/", "/employees/7?since=x"] {
-        let page = site.browse(path).await;
+        let page = gateway.browse(path).await;
         check(&page);
         assert_ne!(page.status, StatusCode::OK);
         let here = base.join(&format!(".{path}")).unwrap();
         for link in links(&page).iter().filter(|link| !link.starts_with('#')) {
-            assert_eq!(site.browse(&behind_prefix(&here, link)).await.status, StatusCode::OK);
+            assert_eq!(gateway.browse(&behind_prefix(&here, link)).await.status, StatusCode::OK);
         }
     }
-    site = Site::new();
+    gateway = SnapshotGateway::new();
     for path in ["/", "/employees/7"] {
         let here = base.join(&format!(".{path}")).unwrap();
-        let page = site.browse(path).await;
+        let page = gateway.browse(path).await;
         assert!(links(&page).iter().all(|link| behind_prefix(&here, link).starts_with('/')));
     }
 }
@@ -321,16 +321,17 @@ async fn any_employee_id_is_linked_and_has_a_page() {
             format!(r#"{{"employee_id":{id},"priority":"low","timestamp":1,"note":"of {}"}}"#, "me")
         })
         .collect();
-    let site = Site::with(&[("misuse", &format!(r#"{{"results":[{}]}}"#, all.join(",")))]);
+    let gateway =
+        SnapshotGateway::with(&[("misuse", &format!(r#"{{"results":[{}]}}"#, all.join(",")))]);
     let base = Url::parse("http://proxy.test/gateway/").unwrap();
-    let overview = site.browse("/").await;
+    let overview = gateway.browse("/").await;
     check(&overview);
     let list = overview.text().split("class=\"employees\"").nth(1).unwrap();
     let list = list.split("</table>").next().unwrap();
     let mut found = HashSet::new();
     for link in list.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
         let path = behind_prefix(&base, &link.replace("&#38;", "&"));
-        let page = site.browse(&path).await;
+        let page = gateway.browse(&path).await;
         check(&page);
         assert_eq!(page.status, StatusCode::OK, "{path}");
         let title = page.text().split("<h1>Employee <span class=\"id\">").nth(1).unwrap();
@@ -341,7 +342,7 @@ async fn any_employee_id_is_linked_and_has_a_page() {
         let here = base.join(&format!(".{path}")).unwrap();
         if let Some(json) = page.text().split("Newest first. <a href=\"").nth(1) {
             let json = behind_prefix(&here, json.split('"').next().unwrap());
-            let document = site.get(&json).await;
+            let document = gateway.get(&json).await;
             assert_eq!(document.status, StatusCode::OK, "{json}");
             assert!(document.text().contains("of me"), "{json}");
         } else {
@@ -368,8 +369,8 @@ async fn pages_stay_small_with_many_employees() {
         )
         .unwrap();
     }
-    let site = Site::with(&[("misuse", &(body + "]}"))]);
-    let first = site.browse("/").await;
+    let gateway = SnapshotGateway::with(&[("misuse", &(body + "]}"))]);
+    let first = gateway.browse("/").await;
     check(&first);
     let employees = listed(&first);
     assert_eq!((employees.len(), employees[0], employees[49]), (50, "99999", "99803"));
@@ -377,14 +378,14 @@ async fn pages_stay_small_with_many_employees() {
         first.text().contains(r#"rel="next" href="./?page=2""#)
             && !first.text().contains("rel=\"prev\"")
     );
-    let last = site.browse("/?page=2000").await;
+    let last = gateway.browse("/?page=2000").await;
     check(&last);
     assert_eq!(listed(&last).last(), Some(&"0"));
     assert!(
         last.text().contains("99951–100000 of 100000 employees")
             && !last.text().contains("rel=\"next\"")
     );
-    assert_eq!(listed(&site.browse("/?page=2001").await), Vec::<&str>::new());
+    assert_eq!(listed(&gateway.browse("/?page=2001").await), Vec::<&str>::new());
     for path in [
         "/?page=0",
         "/?page=x",
@@ -395,7 +396,7 @@ async fn pages_stay_small_with_many_employees() {
         "/employees/1?page=-1",
         "/employees/1?employee_id=2",
     ] {
-        assert_eq!(site.browse(path).await.status, StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(gateway.browse(path).await.status, StatusCode::BAD_REQUEST, "{path}");
     }
 }
 
@@ -403,12 +404,12 @@ async fn pages_stay_small_with_many_employees() {
 async fn a_long_filter_is_not_repeated_in_every_link() {
     let misuse: Vec<(&str, &str, f64)> =
         (0..60).map(|hour| ("7", "low", f64::from(hour) * 3_600.0)).collect();
-    let site = Site::with(&[("misuse", &records(&misuse))]);
-    let short = site.browse("/").await;
+    let gateway = SnapshotGateway::with(&[("misuse", &records(&misuse))]);
+    let short = gateway.browse("/").await;
     assert!(short.text().matches("since=1970").count() > 50, "each bar has links");
     let ids: Vec<String> = (0..5_000).map(|id| format!("{}{id}", "%3C")).collect();
     let query = format!("employee_id=7,{}", ids.join(","));
-    let long = site.browse(&format!("/?{query}")).await;
+    let long = gateway.browse(&format!("/?{query}")).await;
     assert_eq!(long.status, StatusCode::OK);
     assert!(listed(&long).contains(&"7"));
     assert!(long.body.len() < 32 * query.len(), "{} bytes", long.body.len());
@@ -423,27 +424,27 @@ async fn an_employees_page_lists_all_incidents_newest_first() {
     let extra = format!(
         r#"{{"results":[{{"identifier":7,"priority":"high","timestamp":200,"note":"{long}","more":1}}]}}"#
     );
-    let site = Site::with(&[("misuse", &records(&misuse)), ("other", &extra)]);
-    let first = site.browse("/employees/7").await;
+    let gateway = SnapshotGateway::with(&[("misuse", &records(&misuse)), ("other", &extra)]);
+    let first = gateway.browse("/employees/7").await;
     check(&first);
     let times = |reply: &Reply| -> Vec<String> {
         let parts = reply.text().split("<td class=\"when\"><time datetime=\"").skip(1);
         parts.map(|part| part.split('"').next().unwrap().to_owned()).collect()
     };
-    let second = site.browse("/employees/7?page=2").await;
-    let third = site.browse("/employees/7?page=3").await;
+    let second = gateway.browse("/employees/7?page=2").await;
+    let third = gateway.browse("/employees/7?page=3").await;
     let all: Vec<String> = [&first, &second, &third].into_iter().flat_map(times).collect();
     let mut ordered = all.clone();
     ordered.sort_by(|left, right| right.cmp(left));
     assert_eq!((all.len(), &all), (122, &ordered));
     assert!(first.text().contains(&"x".repeat(250)) && !first.text().contains(&"x".repeat(350)));
-    let critical = site.browse("/employees/7?priority=critical").await;
+    let critical = gateway.browse("/employees/7?priority=critical").await;
     assert_eq!(times(&critical), ["1970-01-01T00:01:00.500Z"]);
-    let unknown = site.browse("/employees/nobody").await;
+    let unknown = gateway.browse("/employees/nobody").await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
     check(&unknown);
     assert_eq!(
-        site.get("/employees/nobody").await.header("content-type"),
+        gateway.get("/employees/nobody").await.header("content-type"),
         "application/problem+json"
     );
 }
@@ -468,18 +469,18 @@ async fn a_page_stays_small_whatever_the_records_are() {
         (0..60).map(record).collect::<Vec<_>>().join(","),
         other.join(",")
     );
-    let site = Site::with(&[("misuse", &body)]);
-    check(&site.browse("/").await);
+    let gateway = SnapshotGateway::with(&[("misuse", &body)]);
+    check(&gateway.browse("/").await);
     let path = format!("/employees/{}0", "%3C".repeat(250));
-    let own = site.browse(&path).await;
+    let own = gateway.browse(&path).await;
     assert_eq!(own.status, StatusCode::OK);
     check(&own);
 }
 
 #[tokio::test(start_paused = true)]
 async fn assets_are_cacheable_and_other_methods_refused() {
-    let site = Site::with_fixtures();
-    let page = site.browse("/").await;
+    let gateway = SnapshotGateway::with_fixtures();
+    let page = gateway.browse("/").await;
     for kind in ["page.css", "page.js", "icon.svg"] {
         let url = page
             .text()
@@ -489,28 +490,28 @@ async fn assets_are_cacheable_and_other_methods_refused() {
             .split('"')
             .next()
             .unwrap();
-        let asset = site.get(&format!("/assets/{kind}{url}")).await;
+        let asset = gateway.get(&format!("/assets/{kind}{url}")).await;
         assert_eq!(asset.status, StatusCode::OK);
         let tag = asset.header("etag").to_owned();
-        let again = site.get_with(&format!("/assets/{kind}"), &[("if-none-match", &tag)]).await;
+        let again = gateway.get_with(&format!("/assets/{kind}"), &[("if-none-match", &tag)]).await;
         assert_eq!(again.status, StatusCode::NOT_MODIFIED);
     }
-    assert_eq!(site.get("/assets/other.css").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(gateway.get("/assets/other.css").await.status, StatusCode::NOT_FOUND);
     for path in ["/", "/employees/1234", "/assets/page.css", "/openapi.json", "/summary"] {
-        let head = site.ask(Method::HEAD, path, &[BROWSER]).await;
+        let head = gateway.ask(Method::HEAD, path, &[BROWSER]).await;
         assert_eq!(head.status(), StatusCode::OK, "{path}");
-        let post = site.ask(Method::POST, path, &[BROWSER]).await;
+        let post = gateway.ask(Method::POST, path, &[BROWSER]).await;
         assert_eq!(
             (post.status(), post.headers()["allow"].to_str().unwrap()),
             (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD")
         );
     }
     for path in ["/employees/", "/employees/a/b", "/index.html", "/assets/"] {
-        assert_eq!(site.browse(path).await.status, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(gateway.browse(path).await.status, StatusCode::NOT_FOUND, "{path}");
     }
-    let other = site.get_with("/", &[BROWSER, ("if-match", "\"other\"")]).await;
+    let other = gateway.get_with("/", &[BROWSER, ("if-match", "\"other\"")]).await;
     assert_eq!(other.status, StatusCode::PRECONDITION_FAILED);
-    let gzip = site.get_with("/", &[BROWSER, ("accept-encoding", "gzip")]).await;
+    let gzip = gateway.get_with("/", &[BROWSER, ("accept-encoding", "gzip")]).await;
     assert_eq!(gzip.header("content-encoding"), "gzip");
     assert!(gzip.body.len() * 3 < page.body.len());
 }

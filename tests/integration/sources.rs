@@ -1,12 +1,13 @@
 //! `/sources`.
 
-use crate::support::web::Site;
+use crate::support::snapshot_gateway::SnapshotGateway;
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_holds_records_back_is_shown_as_truncated() {
-    let site = Site::with(&[("misuse", r#"{"results":[]}"#), ("probing", r#"{"results":[]}"#)]);
-    site.publish_states(|status| status.truncated = &*status.name == "misuse");
-    let document = site.get("/sources").await.json();
+    let gateway =
+        SnapshotGateway::with(&[("misuse", r#"{"results":[]}"#), ("probing", r#"{"results":[]}"#)]);
+    gateway.publish_states(|status| status.truncated = &*status.name == "misuse");
+    let document = gateway.get("/sources").await.json();
     for source in document["sources"].as_array().unwrap() {
         let name = source["name"].as_str().unwrap();
         match name {

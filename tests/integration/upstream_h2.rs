@@ -20,13 +20,13 @@ use tokio::time::sleep;
 /// The source whose streams go wrong.
 const SOURCE: usize = 4;
 
-struct Site {
+struct TestSetup {
     server: H2Upstream,
     gateway: Process,
     _folder: tempfile::TempDir,
 }
 
-impl Site {
+impl TestSetup {
     /// A gateway that has all sources, and asks for them again and again.
     async fn start(retries: &str) -> Self {
         Self::with_max_concurrent_streams(retries, 100).await
@@ -50,12 +50,12 @@ impl Site {
             ("UPSTREAM__RETRIES", retries),
         ];
         let gateway = Process::serve_trusting(&trusted, &server.base_url(), &variables).await;
-        let site = Self { server, gateway, _folder: folder };
-        site.until_complete("at first").await;
-        site
+        let setup = Self { server, gateway, _folder: folder };
+        setup.wait_until_complete("at first").await;
+        setup
     }
 
-    async fn until(&self, what: &str, wanted: impl AsyncFn() -> bool) {
+    async fn wait_until(&self, what: &str, wanted: impl AsyncFn() -> bool) {
         let began = Instant::now();
         while !wanted().await {
             assert!(
@@ -67,8 +67,8 @@ impl Site {
         }
     }
 
-    async fn until_complete(&self, what: &str) {
-        self.until(what, async || self.sources().await["completeness"] == "complete").await;
+    async fn wait_until_complete(&self, what: &str) {
+        self.wait_until(what, async || self.sources().await["completeness"] == "complete").await;
         assert_eq!(
             get(self.gateway.address, "/incidents").await.text(),
             document(|_| true),
@@ -107,24 +107,26 @@ impl Site {
 
 #[tokio::test]
 async fn all_sources_share_one_connection() {
-    let site = Site::start("0").await;
+    let setup = TestSetup::start("0").await;
     let barrier = Arc::new(Barrier::new(GOOD.len()));
     for (source, (_, body)) in GOOD.iter().enumerate() {
-        site.server.script(
+        setup.server.script(
             &path(source),
             [Act::AnswerTogether(Arc::clone(&barrier), body), Act::Answer(body)],
         );
     }
-    let before = site.server.seen().len();
-    site.until("refreshed", async || site.server.seen().len() >= before + 3 * GOOD.len()).await;
-    site.until_complete("at last").await;
-    let connection = site.connection();
-    for (its, path) in site.server.seen().split_off(before) {
+    let before = setup.server.seen().len();
+    setup
+        .wait_until("refreshed", async || setup.server.seen().len() >= before + 3 * GOOD.len())
+        .await;
+    setup.wait_until_complete("at last").await;
+    let connection = setup.connection();
+    for (its, path) in setup.server.seen().split_off(before) {
         assert_eq!(its, connection, "{path}");
     }
     for (source, (name, _)) in GOOD.iter().enumerate() {
         assert_eq!(
-            site.calls(source, "timeout").await,
+            setup.calls(source, "timeout").await,
             0,
             "{name} waits for all the others to be in flight"
         );
@@ -133,9 +135,9 @@ async fn all_sources_share_one_connection() {
 
 #[tokio::test]
 async fn a_failed_stream_affects_no_other_stream() {
-    let site = Site::start("0").await;
+    let setup = TestSetup::start("0").await;
     let (_, good) = GOOD[SOURCE];
-    let connection = site.connection();
+    let connection = setup.connection();
     let faults = [
         ("hangs before headers", Act::Hang, "timeout"),
         ("hangs in body", Act::HangInBody(good), "timeout"),
@@ -145,27 +147,27 @@ async fn a_failed_stream_affects_no_other_stream() {
         ("announces too much", Act::Announce(1 << 40), "too_large"),
     ];
     for (name, act, outcome) in faults {
-        let before = site.calls(SOURCE, outcome).await;
-        site.server.script(&path(SOURCE), [act, Act::Answer(good)]);
-        site.until(name, async || site.calls(SOURCE, outcome).await > before).await;
-        site.until_complete(name).await;
-        assert_eq!(site.connection(), connection, "{name}");
+        let before = setup.calls(SOURCE, outcome).await;
+        setup.server.script(&path(SOURCE), [act, Act::Answer(good)]);
+        setup.wait_until(name, async || setup.calls(SOURCE, outcome).await > before).await;
+        setup.wait_until_complete(name).await;
+        assert_eq!(setup.connection(), connection, "{name}");
     }
     // What came of a body before it was too much must not be held against the connection: four
     // times it would be full.
-    site.server.script(
+    setup.server.script(
         &path(SOURCE),
         [Act::Endless, Act::Endless, Act::Endless, Act::Endless, Act::Answer(good)],
     );
-    site.until("endless", async || site.calls(SOURCE, "too_large").await == 5).await;
-    site.until_complete("after all").await;
-    assert_eq!(site.connection(), connection);
+    setup.wait_until("endless", async || setup.calls(SOURCE, "too_large").await == 5).await;
+    setup.wait_until_complete("after all").await;
+    assert_eq!(setup.connection(), connection);
     for (source, (name, _)) in GOOD.iter().enumerate() {
         for outcome in
             ["timeout", "connect", "status", "body", "decode", "too_large", "circuit_open"]
         {
             assert!(
-                source == SOURCE || site.calls(source, outcome).await == 0,
+                source == SOURCE || setup.calls(source, outcome).await == 0,
                 "{name}: {outcome}"
             );
         }
@@ -174,52 +176,58 @@ async fn a_failed_stream_affects_no_other_stream() {
 
 #[tokio::test]
 async fn a_refused_stream_is_sent_again_and_counts_as_no_failure() {
-    let site = Site::start("2").await;
+    let setup = TestSetup::start("2").await;
     let (_, good) = GOOD[SOURCE];
-    let before = site.calls(SOURCE, "ok").await;
-    site.server.script(&path(SOURCE), [Act::Reset(Reason::REFUSED_STREAM), Act::Answer(good)]);
-    site.until("refreshed", async || site.calls(SOURCE, "ok").await >= before + 2).await;
-    assert_eq!((site.calls(SOURCE, "body").await, site.retries().await), (0, 0));
+    let before = setup.calls(SOURCE, "ok").await;
+    setup.server.script(&path(SOURCE), [Act::Reset(Reason::REFUSED_STREAM), Act::Answer(good)]);
+    setup.wait_until("refreshed", async || setup.calls(SOURCE, "ok").await >= before + 2).await;
+    assert_eq!((setup.calls(SOURCE, "body").await, setup.retries().await), (0, 0));
 }
 
 #[tokio::test]
 async fn a_connection_that_goes_away_is_replaced() {
-    let site = Site::start("0").await;
+    let setup = TestSetup::start("0").await;
     let (_, good) = GOOD[SOURCE];
-    let mut connection = site.connection();
+    let mut connection = setup.connection();
     for (name, act) in [("goes away", Act::AnswerAndGoAway(good)), ("breaks", Act::Abort)] {
-        site.server.script(&path(SOURCE), [act, Act::Answer(good)]);
-        site.until(name, async || site.connection() != connection).await;
+        setup.server.script(&path(SOURCE), [act, Act::Answer(good)]);
+        setup.wait_until(name, async || setup.connection() != connection).await;
         // Only a connection that has carried an answer counts as reused.
-        let seen = site.server.seen().len();
-        site.until(name, async || site.server.seen().len() >= seen + 2 * GOOD.len()).await;
-        site.until_complete(name).await;
-        connection = site.connection();
-        assert_eq!(site.calls(SOURCE, "body").await, 0, "{name}: the request is sent again unseen");
+        let seen = setup.server.seen().len();
+        setup.wait_until(name, async || setup.server.seen().len() >= seen + 2 * GOOD.len()).await;
+        setup.wait_until_complete(name).await;
+        connection = setup.connection();
+        assert_eq!(
+            setup.calls(SOURCE, "body").await,
+            0,
+            "{name}: the request is sent again unseen"
+        );
     }
 }
 
 #[tokio::test]
 async fn requests_that_wait_for_a_stream_are_sent_again_when_the_connection_goes_away() {
-    let site = Site::with_max_concurrent_streams("0", 1).await;
+    let setup = TestSetup::with_max_concurrent_streams("0", 1).await;
     for (source, (_, body)) in GOOD.iter().enumerate() {
-        site.server.script(&path(source), [Act::AnswerAndGoAway(body)]);
+        setup.server.script(&path(source), [Act::AnswerAndGoAway(body)]);
     }
-    let seen = site.server.seen().len();
-    site.until("refreshed", async || site.server.seen().len() >= seen + 6 * GOOD.len()).await;
+    let seen = setup.server.seen().len();
+    setup
+        .wait_until("refreshed", async || setup.server.seen().len() >= seen + 6 * GOOD.len())
+        .await;
     for (source, (name, _)) in GOOD.iter().enumerate() {
         for outcome in ["body", "connect", "timeout", "circuit_open"] {
-            assert_eq!(site.calls(source, outcome).await, 0, "{name}: {outcome}");
+            assert_eq!(setup.calls(source, outcome).await, 0, "{name}: {outcome}");
         }
     }
 }
 
 #[tokio::test]
 async fn many_header_fields_are_taken() {
-    let site = Site::start("0").await;
+    let setup = TestSetup::start("0").await;
     let (_, good) = GOOD[SOURCE];
-    let before = site.calls(SOURCE, "ok").await;
-    site.server.script(&path(SOURCE), [Act::AnswerWithFields(2000, good)]);
-    site.until("refreshed", async || site.calls(SOURCE, "ok").await >= before + 2).await;
-    assert_eq!(site.calls(SOURCE, "body").await, 0);
+    let before = setup.calls(SOURCE, "ok").await;
+    setup.server.script(&path(SOURCE), [Act::AnswerWithFields(2000, good)]);
+    setup.wait_until("refreshed", async || setup.calls(SOURCE, "ok").await >= before + 2).await;
+    assert_eq!(setup.calls(SOURCE, "body").await, 0);
 }

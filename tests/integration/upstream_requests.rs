@@ -236,7 +236,7 @@ async fn content_codings_compare_without_case_and_may_be_lists() {
 async fn a_callers_trace_is_not_used_by_the_refresh() {
     let server = good_upstream().await;
     let gateway = Gateway::start(&quick(&server.base_url()));
-    gateway.until("complete", |sources| sources["completeness"] == "complete").await;
+    gateway.wait_until("complete", |sources| sources["completeness"] == "complete").await;
     let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736";
     let traceparent = format!("00-{trace_id}-00f067aa0ba902b7-ff");
     let answer = gateway.get_with("/incidents", &[("traceparent", &traceparent)]).await;
@@ -244,7 +244,7 @@ async fn a_callers_trace_is_not_used_by_the_refresh() {
     assert!(returned.contains(trace_id) && returned.ends_with("-03"), "{returned}");
 
     let calls = server.seen().len();
-    gateway.until("refreshed", |_| server.seen().len() >= calls + 16).await;
+    gateway.wait_until("refreshed", |_| server.seen().len() >= calls + 16).await;
     let seen = server.seen().split_off(calls);
     let trace = |i: usize| TraceContext::parse(seen[i].header("traceparent").unwrap()).unwrap();
     let traces: BTreeSet<_> = (0..16).map(|i| trace(i).trace_id().as_u128()).collect();

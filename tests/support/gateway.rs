@@ -1,29 +1,24 @@
-//! A gateway on free ports in this process, reading a scripted upstream.
+//! A gateway in this process that listens on free ports and fetches from a scripted upstream.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use incident_gateway::app::Running;
 use incident_gateway::config::{self, Concurrency, Config};
-use incident_gateway::decode::{Incidents, SourceFields};
-use incident_gateway::identity::IdentityTable;
-use incident_gateway::join::join;
 use incident_gateway::render::{self, Filter};
-use incident_gateway::snapshot::View;
 use serde_json::Value;
 use tokio::time::sleep;
 
 use super::client::{Answer, get, get_with};
 use super::scripted_upstream::{Script, ScriptedUpstream};
+use super::views::view;
 
-/// How long a test waits for a state before it fails.
+/// How long a test waits for a condition before it fails.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
-/// How often it looks.
+/// How often the condition is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(40);
 
-/// The sources, identities first, with a good body each.
+/// The name and a valid body of each source, identities first.
 pub const GOOD: [(&str, &str); 8] = [
     ("identities", r#"{"17.0.0.1":100,"17.0.0.2":200,"2001:db8::7":300}"#),
     ("denial", r#"{"results":[{"priority":"low","reported_by":100,"timestamp":1.5}]}"#),
@@ -44,12 +39,12 @@ pub const GOOD: [(&str, &str); 8] = [
     ),
 ];
 
-/// The path of a source, by its place in [`GOOD`].
+/// The path of a source, by its index in [`GOOD`].
 pub fn path(source: usize) -> String {
     if source == 0 { "/identities/".to_owned() } else { format!("/incidents/{}/", GOOD[source].0) }
 }
 
-/// An upstream that answers well.
+/// An upstream that serves the bodies of [`GOOD`].
 pub async fn good_upstream() -> ScriptedUpstream {
     let server = ScriptedUpstream::start().await;
     for (source, (_, body)) in GOOD.iter().enumerate() {
@@ -58,22 +53,12 @@ pub async fn good_upstream() -> ScriptedUpstream {
     server
 }
 
-/// What `/incidents` is, when the sources for which `has` says so have their good bodies and the
-/// others none.
-pub fn document(has: impl Fn(usize) -> bool) -> String {
-    let body = |source: usize| has(source).then(|| Bytes::from_static(GOOD[source].1.as_bytes()));
-    let config = Config::default();
-    let identities = body(0).map(|body| IdentityTable::decode(body).unwrap());
-    let batches = config.sources.iter().enumerate().map(|(index, source)| {
-        Some(Arc::new(
-            Incidents::decode(body(index + 1)?, &SourceFields::new(&source.identity)).unwrap(),
-        ))
-    });
-    let names: Vec<Arc<str>> =
-        config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
-    let batches: Box<[_]> = batches.collect();
-    let index = join(identities.as_ref(), &batches);
-    let view = View::new(1, names.into(), batches, index);
+/// The document that `/incidents` serves when the sources for which `has_data` is true have their
+/// bodies of [`GOOD`], and the others no data.
+pub fn document(has_data: impl Fn(usize) -> bool) -> String {
+    let body = |source: usize| has_data(source).then_some(GOOD[source].1);
+    let bodies: Vec<_> = (1..GOOD.len()).map(body).collect();
+    let view = view(&Config::default(), 1, body(0), &bodies);
     String::from_utf8(render::incidents(&view, &Filter::default())).unwrap()
 }
 
@@ -120,8 +105,8 @@ impl Gateway {
         get(self.running.admin_address, path).await
     }
 
-    /// `/sources`, once it is as wanted.
-    pub async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until `/sources` meets the condition, and returns it.
+    pub async fn wait_until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let began = Instant::now();
         loop {
             let sources = self.get("/sources").await.json();
@@ -133,9 +118,9 @@ impl Gateway {
         }
     }
 
-    /// The answer of `/incidents`, once it states this completeness. Both come from one response,
-    /// so that a refresh in between cannot make them disagree.
-    pub async fn until_answer(&self, what: &str, completeness: &str) -> Answer {
+    /// Waits until `/incidents` has this completeness, and returns that response. With two separate
+    /// requests, a refresh in between could change the completeness again.
+    pub async fn wait_for_completeness(&self, what: &str, completeness: &str) -> Answer {
         let began = Instant::now();
         loop {
             let answer = self.get("/incidents").await;
@@ -147,7 +132,7 @@ impl Gateway {
         }
     }
 
-    pub async fn until_complete(&self, what: &str) {
-        self.until(what, |sources| sources["completeness"] == "complete").await;
+    pub async fn wait_until_complete(&self, what: &str) {
+        self.wait_until(what, |sources| sources["completeness"] == "complete").await;
     }
 }

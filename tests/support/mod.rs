@@ -1,4 +1,4 @@
-//! Stand-ins for the upstream that several tests share.
+//! Gateways, clients and simulated upstreams that several tests share.
 
 // Each test binary uses its own part of this module, and sees it as its own.
 #![allow(dead_code, unreachable_pub, unused_imports)]
@@ -14,4 +14,6 @@ pub mod one_source;
 pub mod process;
 pub mod scripted_upstream;
 pub mod simulated_upstream;
-pub mod web;
+pub mod snapshot_gateway;
+pub mod views;
+pub mod web_tools;

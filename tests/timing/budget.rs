@@ -1,5 +1,5 @@
-//! The budget: no answer is later, whatever the upstream does and whenever it is asked; and each
-//! says how true it is.
+//! No response takes longer than the budget, whatever the upstream does, and each states how
+//! complete it is.
 
 mod simulated;
 
@@ -9,10 +9,10 @@ use crate::support::client::{Answer, Client, get_with};
 use crate::support::gateway::{GOOD, Gateway, document, good_upstream, path, quick};
 use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream};
 
-/// What a machine that builds something else meanwhile may add.
+/// The delay to tolerate on a busy machine.
 const NOISE: Duration = Duration::from_millis(700);
 
-/// An upstream whose sources take this long each.
+/// An upstream with this latency for each source.
 async fn upstream(latency: impl Fn(usize) -> Duration) -> ScriptedUpstream {
     let server = good_upstream().await;
     for (source, (_, body)) in GOOD.iter().enumerate() {
@@ -38,7 +38,7 @@ async fn all_ask(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_budget() {
+async fn five_hundred_callers_share_one_call_per_source_and_wait_no_longer_than_the_budget() {
     // Two sources come too late for them.
     let late = [3, 6];
     let server =
@@ -57,7 +57,7 @@ async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_b
         assert_eq!(answer.header("cache-control"), "private, max-age=0");
         assert_eq!(answer.header("cache-status"), "incident-gateway; fwd=miss; collapsed");
     }
-    gateway.until_complete("the refresh goes on").await;
+    gateway.wait_until_complete("the refresh goes on").await;
     for answer in all_ask(&gateway, 500, "/incidents", &[]).await {
         assert_eq!(
             (answer.status, answer.text()),
@@ -73,7 +73,7 @@ async fn five_hundred_callers_wait_on_one_call_a_source_and_no_longer_than_the_b
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_is_not_given_the_answer_of_who_did_not() {
+async fn a_caller_that_waits_does_not_get_the_response_of_one_that_did_not() {
     let server =
         upstream(|source| Duration::from_millis(if source == 3 { 20_000 } else { 0 })).await;
     let mut config = quick(&server.base_url());
@@ -83,7 +83,7 @@ async fn who_waits_is_not_given_the_answer_of_who_did_not() {
     let fresh = |sources: &serde_json::Value| {
         sources["sources"].as_array().unwrap().iter().filter(is_fresh).count()
     };
-    gateway.until("all others have come", |sources| fresh(sources) == GOOD.len() - 1).await;
+    gateway.wait_until("all others have come", |sources| fresh(sources) == GOOD.len() - 1).await;
     let hasty = gateway.get_with("/incidents", &[("Prefer", "wait=0")]).await;
     assert!(hasty.status == 200 && hasty.took < NOISE, "{hasty:?}");
     for _ in 0..2 {
@@ -94,17 +94,17 @@ async fn who_waits_is_not_given_the_answer_of_who_did_not() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn warm_answers_come_at_once_while_a_refresh_hangs() {
+async fn cached_responses_are_immediate_while_a_refresh_hangs() {
     let server = good_upstream().await;
     let mut config = quick(&server.base_url());
     config.response_budget = Duration::from_secs(5);
     let gateway = Gateway::start(&config);
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     for source in 0..GOOD.len() {
         server.script(&path(source), Script::HangBeforeHeaders);
     }
     gateway
-        .until("the refresh is under way", |sources| sources["concurrency"]["in_flight"] == 8)
+        .wait_until("the refresh is under way", |sources| sources["concurrency"]["in_flight"] == 8)
         .await;
     for answer in all_ask(&gateway, 200, "/incidents", &[]).await {
         assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)));
@@ -130,7 +130,7 @@ async fn the_budget_holds_while_draining() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_has_the_budget_anew_for_each_request() {
+async fn each_request_of_a_connection_has_the_whole_budget() {
     let server = upstream(|_| Duration::from_secs(20)).await;
     let mut config = quick(&server.base_url());
     config.response_budget = Duration::from_millis(300);

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::gateway::{Gateway, good_upstream, quick};
-use crate::support::web::tool;
+use crate::support::web_tools::tool;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_cache_keeps_answers_and_uses_them_again() {
@@ -17,7 +17,7 @@ async fn a_client_cache_keeps_answers_and_uses_them_again() {
     let mut config = quick(&upstream.base_url());
     config.cache.ttl = Duration::from_secs(8);
     let gateway = Gateway::start(&config);
-    gateway.until("complete", |sources| sources["completeness"] == "complete").await;
+    gateway.wait_until("complete", |sources| sources["completeness"] == "complete").await;
     let url = format!("http://{}", gateway.running.address);
     let node = tokio::task::spawn_blocking(move || {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/client_cache.mjs");

@@ -43,7 +43,7 @@ async fn gateway_that_waits(
 #[tokio::test]
 async fn what_is_no_request_or_too_large_is_refused_and_harms_nobody() {
     let (_server, gateway) = gateway_with(|_| ()).await;
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let big = "x".repeat(100 << 10);
     let many = "X: y\r\n".repeat(10_000);
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
@@ -91,7 +91,7 @@ async fn what_is_no_request_or_too_large_is_refused_and_harms_nobody() {
 #[tokio::test]
 async fn long_but_lawful_requests_are_answered() {
     let (_server, gateway) = gateway_with(|_| ()).await;
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let ids = vec!["100"; 10_000].join(",");
     let answer = gateway.get(&format!("/incidents?employee_id={ids}")).await;
     assert_eq!(answer.status, 200);
@@ -157,7 +157,7 @@ async fn bodies_on_get_are_not_looked_at() {
 #[tokio::test]
 async fn old_clients_are_served() {
     let (_server, gateway) = gateway_with(|_| ()).await;
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let mut client = Client::connect(gateway.running.address).await.unwrap();
     client.send("GET /incidents HTTP/1.0\r\n\r\n").await.unwrap();
     let answer = client.answer().await.unwrap();
@@ -176,7 +176,7 @@ async fn old_clients_are_served() {
 #[tokio::test]
 async fn a_request_without_a_valid_host_is_refused_unless_it_is_a_probe() {
     let (_server, gateway) = gateway_with(|_| ()).await;
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let (public, admin) = (gateway.running.address, gateway.running.admin_address);
     let cases = [
         (public, "/incidents", 200),
@@ -238,7 +238,7 @@ async fn a_client_that_does_not_read_is_dropped() {
     config.limits.write_timeout = Duration::from_millis(500);
     config.limits.max_connections = 1;
     let gateway = Gateway::start(&config);
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let stream = socket.connect(gateway.running.address).await.unwrap();
@@ -308,7 +308,7 @@ async fn requests_beyond_the_limit_are_told_so_at_once_and_probes_are_answered()
 async fn connections_beyond_the_limit_get_an_answer_and_no_second_one() {
     let (_server, gateway) = gateway_with_limits(|limits| limits.max_connections = 3).await;
     let address = gateway.running.address;
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let mut inside = Vec::new();
     for _ in 0..3 {
         let mut client = Client::connect(address).await.unwrap();

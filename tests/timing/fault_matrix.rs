@@ -165,7 +165,7 @@ async fn play(fault: Fault, source: usize) {
         let name = format!("{name}, {temperature}");
         server.script(&path(source), (fault.script)(source));
         let sources = gateway
-            .until(&name, |sources| {
+            .wait_until(&name, |sources| {
                 let hit = &sources["sources"][source];
                 hit["consecutive_failures"].as_u64() > Some(0)
                     && hit["state"] == standing
@@ -174,7 +174,7 @@ async fn play(fault: Fault, source: usize) {
             .await;
         check_sources(&name, &sources, source, fault.outcome);
         let completeness = if standing == "stale" { "stale" } else { "partial" };
-        let answer = gateway.until_answer(&name, completeness).await;
+        let answer = gateway.wait_for_completeness(&name, completeness).await;
         if standing == "stale" {
             assert_eq!(answer.text(), whole, "{name}: last good data stands, byte for byte");
         } else {
@@ -189,7 +189,7 @@ async fn play(fault: Fault, source: usize) {
         );
 
         server.script(&path(source), Script::json(GOOD[source].1));
-        let answer = gateway.until_answer(&format!("{name}, mended"), "complete").await;
+        let answer = gateway.wait_for_completeness(&format!("{name}, mended"), "complete").await;
         assert_eq!(answer.text(), whole, "{name}, mended");
     }
     check_metrics(&name, gateway.admin("/metrics").await.text(), source, fault.outcome);
@@ -264,7 +264,7 @@ async fn an_upstream_that_cannot_be_reached_loses_nothing() {
             }
         };
         gateway
-            .until("cold", |sources| {
+            .wait_until("cold", |sources| {
                 sources["sources"][7]["consecutive_failures"].as_u64() > Some(0)
             })
             .await;
@@ -273,9 +273,9 @@ async fn an_upstream_that_cannot_be_reached_loses_nothing() {
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
         assert_eq!(gateway.get("/readyz").await.status, 503);
         server.set_accept_mode(AcceptMode::Serve).await;
-        gateway.until_complete("mended").await;
+        gateway.wait_until_complete("mended").await;
         server.set_accept_mode(mode).await;
-        gateway.until("warm", all("stale")).await;
+        gateway.wait_until("warm", all("stale")).await;
         let answer = gateway.get("/incidents").await;
         assert_eq!((answer.status, answer.text()), (200, &*document(|_| true)), "{mode:?}");
         assert_eq!(
@@ -284,7 +284,7 @@ async fn an_upstream_that_cannot_be_reached_loses_nothing() {
             "data stands in, so the process serves"
         );
         server.set_accept_mode(AcceptMode::Serve).await;
-        gateway.until_complete("mended again").await;
+        gateway.wait_until_complete("mended again").await;
     }
 }
 
@@ -292,7 +292,7 @@ async fn an_upstream_that_cannot_be_reached_loses_nothing() {
 async fn a_flapping_source_never_shows_half_of_itself() {
     let server = good_upstream().await;
     let gateway = Gateway::start(&quick(&server.base_url()));
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let whole = document(|_| true);
     for source in [0, 4, 7] {
         let good = Script::json(GOOD[source].1);
@@ -311,5 +311,5 @@ async fn a_flapping_source_never_shows_half_of_itself() {
         assert_eq!((answer.status, answer.text()), (200, &*whole));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    gateway.until_complete("at last").await;
+    gateway.wait_until_complete("at last").await;
 }

@@ -53,7 +53,7 @@ async fn gateway_that_waits(change: impl FnOnce(&mut Config)) -> (ScriptedUpstre
 async fn a_half_closed_client_gets_its_answer_on_every_route() {
     let server = good_upstream().await;
     let gateway = Gateway::start(&quick(&server.base_url()));
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     for (path, status) in ROUTES {
         for request in [
             format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"),
@@ -87,7 +87,7 @@ async fn a_half_closed_client_gets_the_answer_that_must_be_waited_for() {
 async fn a_half_closed_client_goes_on_reading_events() {
     let server = good_upstream().await;
     let gateway = Gateway::start(&quick(&server.base_url()));
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     let mut client = half_closed(&gateway, "GET /events HTTP/1.1\r\nHost: test\r\n\r\n").await;
     assert!(!client.is_ended_within(Duration::from_millis(500)).await);
     let record = r#"{"priority":"low","employee_id":100,"timestamp":7}"#;
@@ -129,7 +129,7 @@ async fn a_client_that_closes_an_event_stream_gives_its_permit_back() {
     let mut config = quick(&server.base_url());
     config.limits.max_events = 1;
     let gateway = Gateway::start(&config);
-    gateway.until_complete("at first").await;
+    gateway.wait_until_complete("at first").await;
     for reset in [true, false] {
         let mut client = Client::connect(gateway.running.address).await.unwrap();
         client.send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();

@@ -44,7 +44,7 @@ async fn responses_that_are_not_read_end_when_another_answer_needs_their_memory(
     // Room for one answer of 6 MB.
     config.cache.max_bytes = 9 << 20;
     let gateway = Gateway::start(&config);
-    gateway.until("complete", |sources| sources["completeness"] == "complete").await;
+    gateway.wait_until("complete", |sources| sources["completeness"] == "complete").await;
 
     let mut unread = ask_without_reading(&gateway, "/incidents?since=1").await;
     sleep(Duration::from_millis(500)).await;

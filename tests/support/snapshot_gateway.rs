@@ -1,6 +1,6 @@
-//! A gateway in this process, over views made of given bodies, asked without a socket.
+//! A gateway in this process without an upstream or sockets: the test publishes its snapshots, and
+//! calls its public service directly.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
@@ -11,32 +11,31 @@ use http_body_util::BodyExt as _;
 use incident_gateway::cache::Cache;
 use incident_gateway::clock::{FetchTime, WallClock};
 use incident_gateway::config::Config;
-use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::http::{Body, Gateway, Phase};
-use incident_gateway::identity::IdentityTable;
-use incident_gateway::join::join;
 use incident_gateway::metrics;
-use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::{self, Policy, Snapshot, SourceStatus, View};
 use incident_gateway::sources::{PerSource, SourceId};
 use incident_gateway::upstream::{Endpoint, Upstream, UpstreamMetrics};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What a source has: `None` when it has not come.
+use super::views::{fixture, view};
+
+/// The body of each incident source; `None` for a source without data.
 pub(crate) type Bodies<'a> = Vec<Option<&'a str>>;
 
-/// A gateway over snapshots that the test publishes.
-pub(crate) struct Site {
+/// A gateway that serves the snapshots that the test publishes.
+pub(crate) struct SnapshotGateway {
     pub(crate) config: Config,
-    pub(crate) gateway: Arc<Gateway>,
+    /// The gateway itself.
+    pub(crate) inner: Arc<Gateway>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
     views: AtomicU64,
 }
 
-/// An answer, read to its end.
+/// A response with its whole body.
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -57,13 +56,13 @@ impl Reply {
     }
 }
 
-impl Site {
-    /// A gateway with the default configuration and nothing to serve yet.
+impl SnapshotGateway {
+    /// A gateway with the default configuration and no data.
     pub(crate) fn new() -> Self {
         Self::configured(Config::default())
     }
 
-    /// A gateway with this configuration and nothing to serve yet.
+    /// A gateway with this configuration and no data.
     pub(crate) fn configured(config: Config) -> Self {
         let endpoints = Endpoint::all(&config);
         let mut registry = metrics::registry();
@@ -82,34 +81,27 @@ impl Site {
         snapshot::metrics::register(&mut registry, receiver.clone());
         let gateway =
             Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases);
-        Self {
-            config,
-            gateway: Arc::new(gateway),
-            cache,
-            phase,
-            snapshots,
-            views: AtomicU64::new(1),
-        }
+        Self { config, inner: Arc::new(gateway), cache, phase, snapshots, views: AtomicU64::new(1) }
     }
 
-    /// A gateway that has all sources: the given bodies by name, and empty ones else.
+    /// A gateway with data from all sources: the named bodies, and empty ones for other sources.
     pub(crate) fn with(bodies: &[(&str, &str)]) -> Self {
-        let site = Self::new();
-        site.publish_named(bodies);
-        site
+        let gateway = Self::new();
+        gateway.publish_named(bodies);
+        gateway
     }
 
-    /// A gateway over the repository's fixtures.
+    /// A gateway with the data of `fixtures/`.
     pub(crate) fn with_fixtures() -> Self {
-        let site = Self::new();
+        let gateway = Self::new();
         let identities = fixture("identities");
         let bodies: Vec<String> =
-            site.config.sources.iter().map(|source| fixture(&source.name)).collect();
-        site.publish(Some(&identities), bodies.iter().map(|body| Some(body.as_str())).collect());
-        site
+            gateway.config.sources.iter().map(|source| fixture(&source.name)).collect();
+        gateway.publish(Some(&identities), bodies.iter().map(|body| Some(body.as_str())).collect());
+        gateway
     }
 
-    /// Publishes the given bodies by name, and empty ones for the sources that are not named.
+    /// Publishes the named bodies, and empty ones for other sources.
     pub(crate) fn publish_named(&self, bodies: &[(&str, &str)]) {
         let body =
             |wanted: &str| bodies.iter().find(|(name, _)| *name == wanted).map(|(_, body)| *body);
@@ -121,12 +113,12 @@ impl Site {
         self.publish(body("identities").or(Some("{}")), incidents.collect());
     }
 
-    /// A view of these bodies that nobody is served yet.
+    /// A view of these bodies that is not published.
     pub(crate) fn unpublished(&self, identities: Option<&str>, bodies: &Bodies<'_>) -> Arc<View> {
         Arc::new(view(&self.config, self.views.fetch_add(1, Ordering::Relaxed), identities, bodies))
     }
 
-    /// Publishes these bodies as fetched now; a source without one is missing.
+    /// Publishes these bodies as fetched now; a source without a body is missing.
     #[expect(clippy::needless_pass_by_value, reason = "callers build the list for this call")]
     pub(crate) fn publish(&self, identities: Option<&str>, bodies: Bodies<'_>) {
         let view = self.unpublished(identities, &bodies);
@@ -151,7 +143,7 @@ impl Site {
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 
-    /// Publishes the same view with other states.
+    /// Publishes the current view with changed states of its sources.
     pub(crate) fn publish_states(&self, change: impl Fn(&mut SourceStatus)) {
         let before = Arc::clone(&self.snapshots.borrow());
         let mut sources = PerSource::clone(&before.sources);
@@ -160,7 +152,7 @@ impl Site {
         self.snapshots.send_replace(Arc::new(Snapshot { sources, ..(*before).clone() }));
     }
 
-    /// The answer to a request, its body not read yet.
+    /// The response to a request; its body has not been read.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -171,7 +163,7 @@ impl Site {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        Arc::clone(&self.gateway).answer(request.body(()).unwrap()).await
+        Arc::clone(&self.inner).answer(request.body(()).unwrap()).await
     }
 
     pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
@@ -191,47 +183,4 @@ fn policy(config: &Config) -> Policy {
         grace: config.upstream.timeout,
         stale_for: config.cache.stale_for,
     }
-}
-
-/// A view of these bodies, with the configured sources.
-pub(crate) fn view(
-    config: &Config,
-    id: u64,
-    identities: Option<&str>,
-    bodies: &[Option<&str>],
-) -> View {
-    let names: Vec<Arc<str>> =
-        config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
-    let batches = config.sources.iter().enumerate().map(|(index, source)| {
-        let body = Bytes::from(bodies.get(index).copied().flatten()?.to_owned());
-        Some(Arc::new(Incidents::decode(body, &SourceFields::new(&source.identity)).unwrap()))
-    });
-    let identities =
-        identities.map(|body| IdentityTable::decode(Bytes::from(body.to_owned())).unwrap());
-    let batches: Box<[_]> = batches.collect();
-    let index = join(identities.as_ref(), &batches);
-    View::new(id, names.into(), batches, index).with_fields(config.known_fields())
-}
-
-pub(crate) fn fixture(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/fixtures/{name}.json", env!("CARGO_MANIFEST_DIR"))).unwrap()
-}
-
-/// A program that `.ci/install-web` installs; `None`, said loudly, where it has not been run. With
-/// `INCIDENT_GATEWAY_NO_SKIP` set, as in CI, its absence is a failure.
-pub(crate) fn tool(test: &str, path: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("INCIDENT_GATEWAY_WEB_TOOLS").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/target/web-tools")),
-        PathBuf::from,
-    );
-    let tool = root.join(path);
-    if tool.exists() {
-        return Some(tool);
-    }
-    assert!(
-        std::env::var_os("INCIDENT_GATEWAY_NO_SKIP").is_none(),
-        "{test}: no {path}; run .ci/install-web"
-    );
-    eprintln!("SKIPPED {test}: no {path}; run .ci/install-web");
-    None
 }
