@@ -3,11 +3,11 @@
 //! A client that reads slowly keeps its whole body in memory. When another body needs that memory,
 //! the slowest responses are aborted until enough of it is free.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::rendered_body::RenderedBody;

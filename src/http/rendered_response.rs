@@ -152,6 +152,5 @@ pub(super) fn server_timing(waited: Duration, total: Duration) -> HeaderValue {
 
 /// The connection of a request; `None` in tests that call the service directly.
 pub(super) fn connection(request: &Parts) -> Option<Arc<dyn Connection>> {
-    let handle = request.extensions.get::<ConnectionHandle>()?;
-    Some(Arc::new(handle.clone()))
+    request.extensions.get::<ConnectionHandle>().cloned().map(Into::into)
 }

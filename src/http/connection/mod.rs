@@ -145,13 +145,19 @@ impl ConnectionHandle {
     }
 }
 
-impl Connection for ConnectionHandle {
+impl From<ConnectionHandle> for Arc<dyn Connection> {
+    fn from(handle: ConnectionHandle) -> Self {
+        handle.0
+    }
+}
+
+impl Connection for Shared {
     fn bytes_sent(&self) -> u64 {
-        self.bytes_sent()
+        self.bytes_sent.load(Ordering::Relaxed)
     }
 
     fn abort(&self) {
-        self.abort();
+        self.abort.abort();
     }
 }
 
