@@ -1,5 +1,5 @@
-//! Where `fetch` writes its document: stdout, or a file that is checked before any source is asked
-//! and replaced as a whole where that is possible.
+//! The output of `fetch`: stdout, or a file, which is checked before any source is called and is
+//! replaced atomically if possible.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write as _};
@@ -12,10 +12,10 @@ use rustix::fs::{Access, access};
 use tempfile::{NamedTempFile, TempPath};
 use tokio::task::spawn_blocking;
 
-/// As many symbolic links are followed in a row as Linux follows.
+/// The most symbolic links that are followed in a row, as on Linux.
 const MAX_LINKS: usize = 40;
 
-/// The mode that a new file is created with, less what the umask takes away.
+/// The mode of a new file, which the umask restricts further.
 const NEW_FILE_MODE: u32 = 0o666;
 
 /// Why a document was not written.
@@ -27,7 +27,7 @@ pub(super) enum OutputError {
     File(String),
 }
 
-/// A destination that can be written to, as far as that shows without writing.
+/// A destination that can be written to, as far as can be checked without writing.
 #[derive(Debug)]
 pub(super) enum Output {
     /// `-`, no path at all, or another name of stdout, such as `/dev/stdout`.
@@ -36,22 +36,22 @@ pub(super) enum Output {
     File {
         /// As the user gave it, for messages.
         shown: PathBuf,
-        /// What stands there.
+        /// What exists there.
         target: Target,
     },
 }
 
-/// What stands at the path, once its symbolic links are resolved.
+/// What exists at the path after resolving symbolic links.
 #[derive(Debug)]
 pub(super) enum Target {
-    /// Nothing yet; the folder takes new files.
+    /// Nothing yet; files can be created in the folder.
     New(PathBuf),
     /// A regular file, open for writing.
     Regular {
-        /// The file that stands there.
+        /// The existing file.
         file: File,
-        /// Where a new file may take its place; `None` where that would lose hard links, an access
-        /// control list or the like.
+        /// The path at which a new file may replace it; `None` if that would lose hard links, an
+        /// access control list or the like.
         replace_at: Option<PathBuf>,
     },
     /// A FIFO or a device. It is opened only when it is written, since opening one can block.
@@ -59,7 +59,7 @@ pub(super) enum Target {
 }
 
 impl Output {
-    /// Checks that the path can be written to, and leaves everything as it is.
+    /// Checks that the path can be written to, without changing anything.
     ///
     /// # Errors
     ///
@@ -112,7 +112,8 @@ impl Output {
 impl Target {
     fn new(path: &Path) -> io::Result<Self> {
         let (path, _) = resolve(path)?;
-        // The surest test of whether the folder takes new files; dropping the file removes it.
+        // The most reliable check that files can be created in the folder. Dropping removes the
+        // file.
         create_temporary(&path, NEW_FILE_MODE)?;
         Ok(Self::New(path))
     }
@@ -158,9 +159,9 @@ impl Target {
     }
 }
 
-/// Puts a new file with mode and owner of `former` in its place; until then nobody else can read
-/// it. Returns `false` where that is impossible: the folder takes no new files, the owner cannot be
-/// kept, or the file is mounted.
+/// Replaces `former` by a new file with the same mode and owner; until then no other user can read
+/// the new file. Returns `false` if that is impossible: no file can be created in the folder, the
+/// owner cannot be kept, or the file is a mount point.
 ///
 /// # Errors
 ///
@@ -183,7 +184,7 @@ async fn fill(temporary: NamedTempFile, document: Bytes) -> io::Result<(File, Te
     let (mut file, temporary) = temporary.into_parts();
     let write = move || {
         file.write_all(&document)?;
-        // Else a power failure could leave an empty file under the final name.
+        // Otherwise a power failure could leave an empty file under the final name.
         file.sync_all()?;
         Ok(file)
     };
@@ -219,7 +220,7 @@ fn create_temporary(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
         .suffix(".tmp")
         .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder(path))
-        // Without the temporary name, which would only puzzle.
+        // Drops the temporary name from the message, since the user does not know it.
         .map_err(|error| error.raw_os_error().map_or(error, io::Error::from_raw_os_error))
 }
 

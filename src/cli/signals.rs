@@ -1,29 +1,29 @@
-//! How the commands take signals.
+//! Signal handling of the commands.
 //!
-//! All that run for longer end by SIGINT and SIGTERM themselves rather than by the default action,
-//! which the kernel withholds from the first process of a container. The servers ignore SIGHUP, the
-//! one-shot commands leave it as it is, so that `nohup` works.
+//! Commands that run for a while handle SIGINT and SIGTERM themselves, because the kernel does not
+//! apply the default action to the first process of a container. The servers ignore SIGHUP. The
+//! one-shot commands do not change its handling, so that `nohup` works.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGINT and SIGTERM.
+/// A stream of SIGINT and SIGTERM.
 pub(super) struct EndSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-/// One of them has come.
+/// A received signal of [`EndSignals`].
 pub(super) struct EndSignal {
     /// Its name.
     pub(super) name: &'static str,
-    /// The exit code of a process that a signal ended: 128 and its number.
+    /// The exit code of a process that this signal has ended: 128 + its number.
     pub(super) exit_code: u8,
 }
 
 impl EndSignals {
-    /// Listens from now on. Must be called on a runtime.
+    /// Starts to listen. Must be called on a runtime.
     pub(super) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -39,7 +39,7 @@ impl EndSignals {
     }
 }
 
-/// Has SIGHUP do nothing but call `report`, for as long as the runtime runs that this is called on.
+/// Makes SIGHUP only call `report`, as long as the current runtime runs.
 pub(super) fn ignore_hangups(report: impl Fn() + Send + 'static) -> io::Result<()> {
     let mut hangups = signal(SignalKind::hangup())?;
     tokio::spawn(async move {

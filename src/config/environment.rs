@@ -1,4 +1,4 @@
-//! The environment, read once and passed on as a value, which tests can replace.
+//! The environment variables, read once and passed on as a value that tests can replace.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -15,8 +15,8 @@ impl Environment {
         std::env::vars_os().collect()
     }
 
-    /// A variable's value. An empty one counts as not set: compose files and shells pass variables
-    /// on that they do not have.
+    /// A variable's value. An empty one counts as not set, because compose files and shell scripts
+    /// pass on unset variables as empty ones.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())

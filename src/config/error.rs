@@ -1,11 +1,11 @@
-//! The errors that a configuration can have, each with its message and the remedy.
+//! The errors of configurations; each message says what is wrong and how to correct it.
 //!
-//! No message contains a secret: the variants for secret settings carry no value.
+//! No message contains a secret, because the variants for secret settings have no value.
 
 use std::fmt;
 
-/// All errors of one configuration, in the order of its layers (file, environment, flags), then
-/// those of values that contradict each other.
+/// All errors of one configuration, in the order of its layers (file, environment, flags), followed
+/// by values that contradict each other.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigErrors {
     /// At least one.
@@ -15,17 +15,17 @@ pub struct ConfigErrors {
 /// One error.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigError {
-    /// Where the user wrote the value; `None` where a value is missing.
+    /// Where the value was set; `None` if a value is missing.
     pub location: Option<Location>,
-    /// The setting, such as `cache.ttl`, if it is a known one.
+    /// The setting, such as `cache.ttl`, if it is known.
     pub setting: Option<&'static str>,
-    /// The path to show, such as `sources[2].path`; `None` where `location` names the setting.
+    /// The path to show, such as `sources[2].path`; `None` if `location` already names the setting.
     pub path: Option<String>,
     /// What is wrong.
     pub kind: ConfigErrorKind,
 }
 
-/// Where a value comes from.
+/// Where a value was set.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Location {
     /// In the file; lines and columns count from 1, columns in characters.
@@ -199,12 +199,12 @@ pub enum ConfigErrorKind {
     },
 }
 
-/// A value as messages show it: one line, shortened, control characters escaped.
+/// A value for messages: on one line, shortened, with control characters escaped.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Excerpt(String);
 
 impl Excerpt {
-    /// What is longer is cut off.
+    /// Longer values are truncated.
     const MAX_CHARS: usize = 60;
 
     /// The excerpt of `text` to show.
@@ -218,7 +218,7 @@ impl Excerpt {
         Self(shown)
     }
 
-    /// The same as text, without the quotes that `Display` adds.
+    /// The excerpt as text, without the quotes that `Display` adds.
     pub(super) fn bare(text: &str) -> String {
         Self::new(text).0
     }

@@ -1,4 +1,4 @@
-//! Reads the files of a configuration: its own and those of secrets.
+//! Reads configuration files and secret files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,7 +12,7 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// The largest file with a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
-/// The bytes of a file that has at most `limit` of them.
+/// Reads a file of at most `limit` bytes.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConfigErrorKind> {
     let shown = || path.display().to_string();
     let unreadable = |error: io::Error| {
@@ -34,8 +34,7 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConfigErrorKind> {
     Ok(bytes)
 }
 
-/// A file's text, at most `limit` bytes of it; without the byte order mark that some editors put
-/// first.
+/// Reads a text file of at most `limit` bytes, without the byte order mark that some editors write.
 fn read_text(path: &Path, limit: u64) -> Result<String, ConfigErrorKind> {
     let shown = || path.display().to_string();
     let bytes = read(path, limit)?;
@@ -48,12 +47,12 @@ fn read_text(path: &Path, limit: u64) -> Result<String, ConfigErrorKind> {
     Ok(text.to_owned())
 }
 
-/// The text of a configuration file.
+/// Reads a configuration file.
 pub(super) fn text(path: &Path) -> Result<String, ConfigErrorKind> {
     read_text(path, MAX_CONFIG_BYTES)
 }
 
-/// A secret from a file, without the line ends that editors put after it.
+/// Reads a secret from a file, without the line ends that editors append.
 pub(super) fn secret(path: &Path) -> Result<String, ConfigErrorKind> {
     let text = read_text(path, MAX_SECRET_BYTES)?;
     match text.trim_end_matches(['\r', '\n']) {
@@ -66,7 +65,7 @@ pub(super) fn secret(path: &Path) -> Result<String, ConfigErrorKind> {
 mod tests {
     use super::*;
 
-    /// What both readers make of a file that holds `bytes`.
+    /// A file of `bytes`, read as a configuration and as a secret.
     fn both(bytes: &[u8]) -> [Result<String, ConfigErrorKind>; 2] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
-use super::settings::{self, ALIASES, PREFIX, SETTINGS, Setter, Setting};
+use super::settings::{self, ALIASES, Alias, PREFIX, SETTINGS, Setter, Setting};
 use super::suggest::{suggest_key, suggest_variable};
 use super::yaml::{Node, Position, Value};
 use super::{Config, files, value, yaml};
 
-/// The flags of the command line that are settings; their values are read like those of the file.
+/// The flags of the command line that override settings. They are parsed like values in the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Overrides {
     /// `--config`: the file, in place of `CONFIG_PATH`.
@@ -24,11 +24,11 @@ pub struct Overrides {
     pub admin_listen: Option<String>,
 }
 
-/// Reads the configuration. Later layers win, but an error is one also where a later layer
-/// overrides the value.
+/// Loads the configuration. Later layers override earlier ones, but errors in overridden values are
+/// reported too.
 ///
-/// Reads files (the configuration's and those that `…_FILE` variables name), but no environment
-/// other than `environment`.
+/// Reads the configuration file and those that `…_FILE` variables name, but no environment
+/// variables other than those in `environment`.
 ///
 /// # Errors
 ///
@@ -42,12 +42,12 @@ pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, 
     }
 }
 
-/// The admin listener's address, for the health check: errors elsewhere in the configuration do not
-/// matter to it.
+/// Loads the admin listener's address alone, for the health check, which works despite errors in
+/// other settings.
 ///
 /// # Errors
 ///
-/// The errors in `admin_listen` itself, and those that keep the file from being read at all.
+/// The errors in `admin_listen`, and those because of which the file cannot be read at all.
 pub fn admin_listen(
     overrides: &Overrides,
     environment: &Environment,
@@ -69,8 +69,8 @@ pub fn admin_listen(
     if errors.is_empty() { Ok(config.admin_listen) } else { Err(ConfigErrors { errors }) }
 }
 
-/// Reads the configuration from the text of a file alone, over the defaults; `name` is the file's
-/// name in messages.
+/// Loads the configuration from the defaults and the text of a file; `name` is the file's name in
+/// messages.
 ///
 /// # Errors
 ///
@@ -89,19 +89,19 @@ pub fn from_yaml(name: &str, text: &str) -> Result<Config, ConfigErrors> {
 #[derive(Default)]
 struct Loader {
     config: Config,
-    /// Where the value of each setting comes from; settings with their default have no entry.
+    /// Where each setting was set; settings with their default value have no entry.
     locations: BTreeMap<&'static str, Location>,
     errors: Vec<ConfigError>,
 }
 
-/// Where YAML comes from.
+/// The file or variable that contains some YAML.
 #[derive(Clone, Copy)]
-enum Origin<'a> {
+enum YamlSource<'a> {
     File(&'a str),
     Variable(&'a str),
 }
 
-impl Origin<'_> {
+impl YamlSource<'_> {
     fn location(self, position: Position) -> Location {
         match self {
             Self::File(name) => Location::File {
@@ -125,7 +125,7 @@ impl Loader {
         loader
     }
 
-    /// Reports an error in a variable, flag or file whose name says enough.
+    /// Reports an error whose location is precise enough without a path.
     fn report(&mut self, location: Location, setting: Option<&'static str>, kind: ConfigErrorKind) {
         self.errors.push(ConfigError { location: Some(location), setting, path: None, kind });
     }
@@ -146,19 +146,19 @@ impl Loader {
     /// Reads the text of the file, and reports its errors from top to bottom.
     fn text(&mut self, name: &str, text: &str) {
         let before = self.errors.len();
-        self.yaml(text, "", Origin::File(name));
+        self.yaml(text, "", YamlSource::File(name));
         self.errors[before..].sort_by_key(|error| match error.location {
             Some(Location::File { line, column, .. }) => (line, column),
             _ => (0, 0),
         });
     }
 
-    /// Reads YAML that holds the section or setting `path`.
-    fn yaml(&mut self, text: &str, path: &str, origin: Origin<'_>) {
+    /// Reads YAML with the value of the section or setting `path`; the root's path is empty.
+    fn yaml(&mut self, text: &str, path: &str, source: YamlSource<'_>) {
         let yaml::Document { root, errors } = yaml::parse(text);
         for (position, kind) in errors {
             self.errors.push(ConfigError {
-                location: Some(origin.location(position)),
+                location: Some(source.location(position)),
                 setting: None,
                 path: None,
                 kind,
@@ -166,15 +166,14 @@ impl Loader {
         }
         if let Some(root) = root {
             match settings::find(path) {
-                Some(setting) => self.set(setting, &root, origin),
-                None => self.section(&root, path, origin),
+                Some(setting) => self.set(setting, &root, source),
+                None => self.section(&root, path, source),
             }
         }
     }
 
-    /// Reads the settings of the section `path`; the root's path is empty. An empty section means
-    /// defaults.
-    fn section(&mut self, node: &Node, path: &str, origin: Origin<'_>) {
+    /// Reads the settings of the section `path`. An empty section changes nothing.
+    fn section(&mut self, node: &Node, path: &str, source: YamlSource<'_>) {
         let entries = match &node.value {
             Value::Map(entries) => entries.as_slice(),
             _ if node.is_null() => &[],
@@ -185,7 +184,7 @@ impl Loader {
                 };
                 let path = Some(path.to_owned()).filter(|path| !path.is_empty());
                 self.errors.push(ConfigError {
-                    location: Some(origin.location(node.position)),
+                    location: Some(source.location(node.position)),
                     setting: None,
                     path,
                     kind,
@@ -197,15 +196,15 @@ impl Loader {
             let key =
                 if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
             match settings::find(&key) {
-                Some(setting) => self.set(setting, &entry.node, origin),
-                None if settings::is_section(&key) => self.section(&entry.node, &key, origin),
+                Some(setting) => self.set(setting, &entry.node, source),
+                None if settings::is_section(&key) => self.section(&entry.node, &key, source),
                 None => {
                     let kind = ConfigErrorKind::UnknownKey {
                         nearest: suggest_key(&entry.key, path),
                         known: settings::names_below(path).join(", "),
                     };
                     self.errors.push(ConfigError {
-                        location: Some(origin.location(entry.key_position)),
+                        location: Some(source.location(entry.key_position)),
                         setting: None,
                         path: Some(Excerpt::bare(&key)),
                         kind,
@@ -216,8 +215,8 @@ impl Loader {
     }
 
     /// Sets a setting to a value from YAML.
-    fn set(&mut self, setting: &'static Setting, node: &Node, origin: Origin<'_>) {
-        let location = origin.location(node.position);
+    fn set(&mut self, setting: &'static Setting, node: &Node, source: YamlSource<'_>) {
+        let location = source.location(node.position);
         let errors = match setting.set {
             Setter::Tree(set) => set(&mut self.config, node).err().unwrap_or_default(),
             Setter::Scalar(set) => match set(&mut self.config, node) {
@@ -236,7 +235,7 @@ impl Loader {
         };
         for error in errors {
             self.errors.push(ConfigError {
-                location: Some(origin.location(error.position)),
+                location: Some(source.location(error.position)),
                 setting: Some(setting.key),
                 path: Some(format!("{}{}", setting.key, error.below)),
                 kind: error.kind,
@@ -256,11 +255,10 @@ impl Loader {
         self.locations.insert(setting.key, location);
     }
 
-    /// Reads the variables with our prefix: a setting's holds its value, a section's or a list's
-    /// holds YAML.
+    /// Reads the variables with our prefix. That of a scalar setting holds the value itself, that
+    /// of a list or section holds YAML.
     fn variables(&mut self, environment: &Environment) {
-        // A section's name is a prefix of those of its settings, so that it sorts before them and
-        // they win.
+        // The variables are sorted, so a section comes before its settings, which then override it.
         for (name, text) in environment.with_prefix(PREFIX) {
             let location = Location::Variable(name.clone());
             let setting = SETTINGS.iter().find(|setting| setting.variable() == name);
@@ -282,16 +280,16 @@ impl Loader {
                 (Some(setting), Some(text)) if setting.is_scalar() => {
                     self.set_text(setting, location, text);
                 }
-                (_, Some(text)) => self.yaml(text, key, Origin::Variable(&name)),
+                (_, Some(text)) => self.yaml(text, key, YamlSource::Variable(&name)),
             }
         }
     }
 
-    /// Reads the variables with names of their own.
+    /// Reads the variables with names of their own (`ELEVATE_…`).
     fn aliases(&mut self, environment: &Environment) {
-        for (name, key, may_be_file) in ALIASES {
+        for Alias { name, key, has_file_variable } in ALIASES {
             let Some(setting) = settings::find(key) else { continue };
-            let (location, text) = match alias(environment, name, may_be_file) {
+            let (location, text) = match alias(environment, name, has_file_variable) {
                 Ok(Some(found)) => found,
                 Ok(None) => continue,
                 Err((location, kind)) => {
@@ -304,7 +302,7 @@ impl Loader {
                 self.report(location, Some(key), ConfigErrorKind::Contradiction { other });
                 continue;
             }
-            let text = if key == "upstream.timeout" { value::seconds(&text) } else { text };
+            let text = if key == "upstream.timeout" { value::with_unit(&text) } else { text };
             self.set_text(setting, location, &text);
         }
     }
@@ -321,8 +319,7 @@ impl Loader {
         }
     }
 
-    /// Checks values that are valid by themselves against each other; those with an error of their
-    /// own are left out.
+    /// Checks that values agree with each other. Values with an error of their own are left out.
     fn check_combinations(&mut self) {
         let invalid: BTreeSet<&str> =
             self.errors.iter().filter_map(|error| error.setting).collect();
@@ -344,7 +341,7 @@ impl Loader {
             ));
         }
         for (keys, kind) in found {
-            // The user has set at least one of the two, since the defaults agree.
+            // At least one of the two is set, since the defaults agree.
             let written =
                 keys.into_iter().find(|key| self.locations.contains_key(key)).unwrap_or(keys[0]);
             let location = self.locations.get(written).cloned();
@@ -354,15 +351,15 @@ impl Loader {
     }
 }
 
-/// The value of the variable `name`, or of the file that the variable `name` + `_FILE` names, and
-/// where it comes from.
+/// The value of the variable `name`, or the content of the file that the variable `name` + `_FILE`
+/// names, with its location.
 fn alias(
     environment: &Environment,
     name: &str,
-    may_be_file: bool,
+    has_file_variable: bool,
 ) -> Result<Option<(Location, String)>, (Location, ConfigErrorKind)> {
     let file = format!("{name}_FILE");
-    let path = environment.get(&file).filter(|_| may_be_file);
+    let path = environment.get(&file).filter(|_| has_file_variable);
     let location = Location::Variable(name.to_owned());
     match (environment.get(name), path) {
         (None, None) => Ok(None),
@@ -381,7 +378,7 @@ fn alias(
     }
 }
 
-/// Whether two listeners cannot be bound side by side. One on `[::]` takes IPv4 as well.
+/// Whether two listeners cannot be bound at the same time. One on `[::]` includes IPv4.
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let takes = |any: SocketAddr, other: SocketAddr| {
         any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4())

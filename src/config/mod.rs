@@ -34,31 +34,31 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// How long `/incidents` may take, whatever the upstream does.
     pub response_budget: Duration,
-    /// How the upstream is reached.
+    /// How the upstream is called.
     pub upstream: Upstream,
     /// The endpoint that maps IP addresses to employees.
     pub identities: Identities,
     /// The incident endpoints, in the order that breaks ties between equal timestamps.
     pub sources: Vec<Source>,
-    /// How long data counts as fresh, and how long it may stand in.
+    /// How long data is fresh, how long stale data is served, and the size of the cache.
     pub cache: Cache,
-    /// What clients may use of the server.
+    /// Limits on clients.
     pub limits: Limits,
     /// How the server stops.
     pub shutdown: Shutdown,
-    /// The form of the log; `None` means text on a terminal, JSON elsewhere.
+    /// The format of the log; `None` means text on a terminal, JSON elsewhere.
     pub log_format: Option<LogFormat>,
     /// Export of traces over OTLP; off without an endpoint.
     pub otlp: Otlp,
 }
 
-/// How the upstream is reached and how hard it may be pressed.
+/// How the upstream is called, and how heavily it may be loaded.
 #[derive(Clone, Debug)]
 pub struct Upstream {
     /// Scheme, host, port and an optional path prefix; `http` or `https`, without user information,
     /// query or fragment.
     pub base_url: reqwest::Url,
-    /// The Basic auth user; `None` only where no call is made with it.
+    /// The Basic auth user name; `None` only if the upstream is not called.
     pub username: Option<String>,
     /// The Basic auth password; never printed.
     pub password: Option<SecretString>,
@@ -70,7 +70,7 @@ pub struct Upstream {
     pub concurrency: Concurrency,
     /// The most that [`Concurrency::Auto`] may reach.
     pub max_concurrency: usize,
-    /// How often one failed call is tried again within a refresh.
+    /// How often a failed call is retried within a refresh.
     pub retries: usize,
     /// The largest body accepted, in bytes after decompression.
     pub max_body: u64,
@@ -79,7 +79,7 @@ pub struct Upstream {
 /// The number of upstream calls in flight.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Concurrency {
-    /// Found by measuring the upstream: a hill climb on throughput.
+    /// Adapted to the upstream's measured throughput.
     Auto,
     /// Always this many; at least 1.
     Fixed(usize),
@@ -99,43 +99,43 @@ pub const IDENTITIES: &str = "identities";
 /// One incident endpoint.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Source {
-    /// What the records' `type` says: a lower-case letter, then lower-case letters, digits, `_` or
+    /// The `type` of its records: a lower-case letter, then lower-case letters, digits, `_` or
     /// `-`; unique.
     pub name: String,
     /// Its path below the base URL; begins with `/`.
     pub path: String,
-    /// The record's fields that may name the employee; the first that is present decides. At least
+    /// The record's fields that may name the employee; the first that is present is used. At least
     /// one.
     pub identity: Vec<String>,
 }
 
-/// How long data counts as fresh, and how long it may stand in.
+/// How long data is fresh, how long stale data is served, and the size of the cache.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Cache {
-    /// How old an answer may be before it is refreshed.
+    /// The age at which data is refreshed.
     pub ttl: Duration,
-    /// How long a failing source's last good data stands in, counted from when it was fetched; at
-    /// least `ttl`.
+    /// The age up to which a failing source's last good data is served; at least `ttl`.
     pub stale_for: Duration,
-    /// How many bytes rendered answers may take together, in the cache or still being sent, their
-    /// keys included; the whole documents of the present data come on top.
+    /// The total size in bytes of rendered answers that are cached or still being sent, their keys
+    /// included. The whole documents of the present data are not counted.
     pub max_bytes: u64,
 }
 
-/// What clients may use of the server.
+/// Limits on clients.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Open connections on the public listener.
+    /// The most open connections on the public listener.
     pub max_connections: usize,
-    /// Requests in flight on the public listener; one more is answered 503 `overloaded` at once.
+    /// The most requests in flight on the public listener; others are answered 503 `overloaded` at
+    /// once.
     pub max_requests: usize,
-    /// Answers rendered at once; `None` means two for each core.
+    /// The most answers that are rendered at once; `None` means two for each core.
     pub max_renders: Option<usize>,
-    /// Open `/events` streams, of which one address may have an eighth.
+    /// The most open `/events` streams. A single client address may have an eighth of them.
     pub max_events: usize,
-    /// How long a client may take over a request's headers, from their first byte on.
+    /// How long a client may take to send a request's headers, from their first byte on.
     pub header_timeout: Duration,
-    /// How long a connection may idle before a request comes.
+    /// How long a connection may be idle between requests.
     pub idle_timeout: Duration,
     /// How long a client may leave sent bytes unacknowledged before its connection is dropped.
     pub write_timeout: Duration,
@@ -147,13 +147,13 @@ pub struct Limits {
 /// How the server stops.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Shutdown {
-    /// How long the listener goes on after the first signal, while `/readyz` already says 503.
+    /// How long the listener keeps accepting after the first signal, while `/readyz` answers 503.
     pub drain_delay: Duration,
-    /// How long requests in flight may take after that.
+    /// How long requests in flight may take after that delay.
     pub timeout: Duration,
 }
 
-/// The form of the log on stderr.
+/// The format of the log on stderr.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LogFormat {
     /// One JSON object a line.
@@ -170,9 +170,8 @@ pub struct Otlp {
 }
 
 impl Config {
-    /// The fields that incident records are known to have beside `priority`, `timestamp` and
-    /// `employee_id`: those that may name the employee, in the configured order, and `source_ip`,
-    /// each once.
+    /// The known fields of incident records, without `priority`, `timestamp` and `employee_id`: the
+    /// distinct identity fields in the configured order, and `source_ip`.
     #[must_use]
     pub fn known_fields(&self) -> Arc<[Arc<str>]> {
         let identity = self.sources.iter().flat_map(|source| &source.identity).map(String::as_str);
@@ -185,7 +184,7 @@ impl Config {
         fields.into()
     }
 
-    /// Whether the upstream can be called: both credentials are there.
+    /// Checks that both credentials are set, so that the upstream can be called.
     ///
     /// # Errors
     ///
@@ -207,15 +206,15 @@ impl Config {
 impl Default for Config {
     /// The defaults of every setting, as documented in the README. Credentials have none.
     fn default() -> Self {
-        let any = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        let any_ipv4 = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
         let source = |name: &str, identity: &str| Source {
             name: name.to_owned(),
             path: format!("/incidents/{name}/"),
             identity: vec![identity.to_owned()],
         };
         Self {
-            listen: any(9000),
-            admin_listen: any(9001),
+            listen: any_ipv4(9000),
+            admin_listen: any_ipv4(9001),
             response_budget: Duration::from_millis(1900),
             upstream: Upstream {
                 base_url: reqwest::Url::parse("https://incident-api.use1stag.elevatesecurity.io")

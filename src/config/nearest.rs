@@ -1,15 +1,15 @@
-//! The most similar of several names.
+//! Finds the most similar of several names.
 
 /// The candidate most similar to `name`, if at most a third of its letters differ.
 pub(super) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    let most = name.chars().count().div_ceil(3).min(4);
+    let max_distance = name.chars().count().div_ceil(3).min(4);
     candidates
         .into_iter()
         .map(|candidate| (distance(name, candidate), candidate))
-        .filter(|&(distance, _)| distance <= most)
+        .filter(|&(distance, _)| distance <= max_distance)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
 }

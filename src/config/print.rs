@@ -1,11 +1,11 @@
-//! The effective configuration as YAML.
+//! Prints the effective configuration as YAML.
 
 use super::Config;
 use super::settings::SETTINGS;
 
 impl Config {
-    /// The whole configuration as YAML that loads again; a password is masked, and a mask loads as
-    /// none.
+    /// The whole configuration as YAML that can be loaded again. A password is masked; a mask is
+    /// loaded as no password.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let mut yaml = String::new();

@@ -1,7 +1,7 @@
-//! The table of settings: each with its key, how it is read and how it is printed.
+//! The table of all settings: the key of each, how it is parsed and how it is printed.
 //!
-//! The keys of the file, the names of the variables, the suggestions, the printed configuration and
-//! the test of the documentation all come from this table.
+//! The keys in the file, the names of the variables, the suggestions, the printed configuration and
+//! the test of the documentation are all derived from this table.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ use super::value::{
 use super::yaml::Node;
 use super::{Concurrency, Config, LogFormat};
 
-/// Printed in place of a password. A configuration with this password has none, so that what
-/// `check` prints can be used as a file.
+/// Printed instead of a password. As a value it means no password, so that the output of `check`
+/// can be used as a configuration file.
 pub(super) const MASK: &str = "********";
 
 const MS: Duration = Duration::from_millis(1);
@@ -33,18 +33,18 @@ const LOG_FORMAT: &str = "one of `auto`, `json` and `text`";
 pub(super) struct Setting {
     /// The dotted path in the file.
     pub key: &'static str,
-    /// How it is set in a [`Config`].
+    /// Parses the value and sets it in a [`Config`].
     pub set: Setter,
-    /// Its value as YAML; a block begins with a line break.
+    /// Prints the value as YAML; a block starts with a line break.
     pub show: fn(&Config) -> String,
 }
 
 /// How a setting's value is read.
 #[derive(Debug)]
 pub(super) enum Setter {
-    /// A variable holds the text itself.
+    /// Parses one value; a variable holds its text.
     Scalar(fn(&mut Config, &Node) -> Result<(), ConfigErrorKind>),
-    /// A variable holds YAML.
+    /// Parses a structure; a variable holds YAML.
     Tree(fn(&mut Config, &Node) -> Result<(), Vec<SourceError>>),
 }
 
@@ -68,16 +68,25 @@ impl Setting {
     }
 }
 
-/// The prefix of our variables.
+/// The prefix of the variables of settings and sections.
 pub(super) const PREFIX: &str = "INCIDENT_GATEWAY__";
 
-/// The variables with names of their own, the settings that they stand for, and whether a variable
-/// `…_FILE` may name a file instead.
-pub(super) const ALIASES: [(&str, &str, bool); 4] = [
-    ("ELEVATE_BASE_URL", "upstream.base_url", false),
-    ("ELEVATE_USERNAME", "upstream.username", true),
-    ("ELEVATE_PASSWORD", "upstream.password", true),
-    ("ELEVATE_TIMEOUT", "upstream.timeout", false),
+/// A variable with a name of its own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Alias {
+    pub name: &'static str,
+    /// The key of the setting that it sets.
+    pub key: &'static str,
+    /// Whether the variable `name` + `_FILE` may name a file with the value instead.
+    pub has_file_variable: bool,
+}
+
+/// The variables with names of their own.
+pub(super) const ALIASES: [Alias; 4] = [
+    Alias { name: "ELEVATE_BASE_URL", key: "upstream.base_url", has_file_variable: false },
+    Alias { name: "ELEVATE_USERNAME", key: "upstream.username", has_file_variable: true },
+    Alias { name: "ELEVATE_PASSWORD", key: "upstream.password", has_file_variable: true },
+    Alias { name: "ELEVATE_TIMEOUT", key: "upstream.timeout", has_file_variable: false },
 ];
 
 /// The variable of a setting's or a section's key.
@@ -95,12 +104,12 @@ pub(super) fn is_section(key: &str) -> bool {
     sections().any(|section| section == key)
 }
 
-/// The sections, once for each setting in them.
+/// The sections, repeated for each setting in them.
 pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().filter_map(|setting| Some(setting.key.rsplit_once('.')?.0))
 }
 
-/// The names directly below `section`, in order; the root's path is empty.
+/// The names of the settings and sections directly below `section`, in order; the root's is empty.
 pub(super) fn names_below(section: &str) -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
     for setting in SETTINGS {
@@ -294,7 +303,7 @@ fn show_url(url: &reqwest::Url) -> String {
     show_text(if url.path() == "/" { text.strip_suffix('/').unwrap_or(text) } else { text })
 }
 
-/// The Basic auth user; an empty one is none.
+/// The Basic auth user name; an empty one means none.
 fn username(node: &Node) -> Result<Option<String>, ConfigErrorKind> {
     let Some(name) = credential(node)? else { return Ok(None) };
     if name.contains(':') {
@@ -303,7 +312,7 @@ fn username(node: &Node) -> Result<Option<String>, ConfigErrorKind> {
     Ok(Some(name.to_owned()))
 }
 
-/// The Basic auth password; an empty or masked one is none.
+/// The Basic auth password; an empty or masked one means none.
 fn password(node: &Node) -> Result<Option<SecretString>, ConfigErrorKind> {
     Ok(credential(node)?.filter(|password| *password != MASK).map(SecretString::from))
 }

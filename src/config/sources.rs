@@ -11,23 +11,26 @@ const NAME: &str =
     "a source's name (a lower-case letter, then at most 63 lower-case letters, digits, `_` or `-`)";
 const IDENTITY: &str =
     "the record's field that names the employee, such as `employee_id`, or a list of such fields";
+/// The longest name of a source.
+const MAX_NAME_BYTES: usize = 64;
+
 const KEYS: [&str; 3] = ["name", "path", "identity"];
 
-/// Records keep their source's index in 14 bits.
+/// The most sources; records keep their source's index in 16 bits.
 const MAX_SOURCES: usize = 1000;
 
-/// An error within the list.
+/// An error in the list of sources.
 #[derive(Debug)]
 pub(super) struct SourceError {
-    /// Where in the text.
+    /// The position in the text.
     pub position: Position,
-    /// Where below the setting, such as `[2].path`.
+    /// The path below the setting, such as `[2].path`.
     pub below: String,
     /// What is wrong.
     pub kind: ConfigErrorKind,
 }
 
-/// Reads the whole list.
+/// Parses the whole list.
 ///
 /// # Errors
 ///
@@ -76,7 +79,7 @@ impl Reader<'_> {
         self.errors.push(SourceError { position, below, kind });
     }
 
-    /// One source, and the position of its name.
+    /// Parses one source; returns it with the position of its name.
     fn source(&mut self, item: &Node) -> Option<(Source, Position)> {
         let Value::Map(entries) = &item.value else {
             let expected = "a map with the keys `name`, `path` and `identity`";
@@ -128,7 +131,7 @@ fn name(node: &Node) -> Result<String, ConfigErrorKind> {
     let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
     if !text.starts_with(|c: char| c.is_ascii_lowercase())
         || !text.chars().all(rest)
-        || text.len() > 64
+        || text.len() > MAX_NAME_BYTES
     {
         return Err(ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: NAME });
     }
@@ -153,7 +156,7 @@ fn identity(node: &Node) -> Result<Vec<String>, ConfigErrorKind> {
     nodes.iter().map(field).collect()
 }
 
-/// The list as YAML, a source a line.
+/// Prints the list as YAML, with a line for each source.
 pub(super) fn show(sources: &[Source]) -> String {
     let line = |source: &Source| {
         let fields: Vec<_> = source.identity.iter().map(|field| show_text(field)).collect();

@@ -47,7 +47,7 @@ pub(super) fn duration(
     }
     let unparsable =
         || ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: DURATION };
-    // humantime 2.4 panics where the seconds overflow by a carry; 15 digits cannot make that sum.
+    // humantime 2.4 panics if adding up the parts overflows; 15 digits are too few for that.
     if text.bytes().filter(u8::is_ascii_digit).count() > 15 {
         return Err(unparsable());
     }
@@ -60,8 +60,8 @@ pub(super) fn duration(
     within(value, range, text, show_duration)
 }
 
-/// A duration, where a plain number means seconds.
-pub(super) fn seconds(text: &str) -> String {
+/// A duration's text with the unit seconds added to a plain number, as in `ELEVATE_TIMEOUT`.
+pub(super) fn with_unit(text: &str) -> String {
     let text = text.trim();
     if is_number(text) { format!("{text}s") } else { text.to_owned() }
 }
@@ -102,7 +102,7 @@ pub(super) fn count(
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected });
     }
-    // Digits that are no usize are too many of them.
+    // Digits that do not parse are a number that is too large.
     within(text.parse().unwrap_or(usize::MAX), range, text, |count| count.to_string())
 }
 
@@ -141,8 +141,8 @@ pub(super) fn address(node: &Node) -> Result<SocketAddr, ConfigErrorKind> {
         .ok_or_else(|| ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: ADDRESS })
 }
 
-/// A URL of `http` or `https` without user name, password, query or fragment. Errors never show the
-/// URL.
+/// A URL of `http` or `https` without user name, password, query or fragment. Errors never contain
+/// the URL.
 pub(super) fn url(node: &Node, remedy: &'static str) -> Result<Url, ConfigErrorKind> {
     let text = text(node, "a URL, such as `https://host:port`")?.trim();
     let url = Url::parse(text).map_err(|error| ConfigErrorKind::NotAUrl(error.to_string()))?;
@@ -166,9 +166,9 @@ pub(super) fn path(node: &Node) -> Result<String, ConfigErrorKind> {
         without `?`, `#`, `\\` or spaces";
     let text = text(node, EXPECTED)?;
     // `//host` and `/\host` would send the credentials to another host.
-    let leads_away = text.starts_with("//") || text.contains('\\');
-    let strange = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
-    if !text.starts_with('/') || leads_away || text.contains(strange) {
+    let changes_host = text.starts_with("//") || text.contains('\\');
+    let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#');
+    if !text.starts_with('/') || changes_host || text.contains(is_forbidden) {
         return Err(ConfigErrorKind::Unparsable { found: Excerpt::new(text), expected: EXPECTED });
     }
     Ok(text.to_owned())
@@ -196,16 +196,16 @@ pub(super) fn show_address(address: SocketAddr) -> String {
     if address.is_ipv4() { address.to_string() } else { format!("\"{address}\"") }
 }
 
-/// A text as a YAML scalar: plain where every YAML parser takes it for text, else in double quotes.
+/// A text as a YAML scalar: plain if every YAML parser reads it as a string, else in double quotes.
 pub(super) fn show_text(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.' | ':');
-    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
-    let word = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
-    let ends = !text.ends_with(':');
-    if begins
-        && ends
-        && text.chars().all(plain)
-        && !word.iter().any(|word| text.eq_ignore_ascii_case(word))
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.' | ':');
+    let starts_plain = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+    let reserved_words = ["null", "true", "false", "yes", "no", "on", "off", "y", "n"];
+    let ends_plain = !text.ends_with(':');
+    if starts_plain
+        && ends_plain
+        && text.chars().all(is_plain)
+        && !reserved_words.iter().any(|word| text.eq_ignore_ascii_case(word))
     {
         return text.to_owned();
     }

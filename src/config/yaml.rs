@@ -1,9 +1,8 @@
-//! Parses YAML into a tree of nodes with their positions, and collects all errors of the syntax.
+//! Parses YAML into a tree of nodes with their positions, and collects all syntax errors.
 //!
-//! The parser's events are read directly rather than through serde: a typed deserializer stops at
-//! the first error, while one report should have them all. Scalars stay text; what a text means is
-//! decided by the setting that it is for, so that `password: 0123` is four characters and `source:
-//! no` is a word.
+//! This uses the parser's events rather than serde, because a typed deserializer stops at the first
+//! error, while one report should have them all. Scalars stay text, which each setting interprets,
+//! so that `password: 0123` is four characters and `name: no` is a word.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -12,7 +11,7 @@ use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, Span, Tag
 
 use super::error::{ConfigErrorKind, Excerpt};
 
-/// The most text that all aliases together may expand to.
+/// The most bytes that all aliases together may expand to.
 const MAX_ALIASED_BYTES: usize = 1 << 20;
 
 /// A position in the text.
@@ -39,7 +38,7 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug)]
 pub(super) enum Value {
-    /// `plain`: without quotes, so that `null` and `~` mean null.
+    /// `plain`: without quotes or a tag, so that `null` and `~` mean null.
     Scalar {
         text: String,
         plain: bool,
@@ -56,7 +55,7 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// A scalar that is exactly `text`, from outside any YAML.
+    /// A scalar that is exactly `text`, which is not from YAML.
     pub(super) fn verbatim(text: &str) -> Self {
         Self {
             position: Position::default(),
@@ -84,12 +83,13 @@ impl Node {
         }
     }
 
-    fn weight(&self) -> usize {
+    /// About how many bytes a copy takes.
+    fn size(&self) -> usize {
         1 + match &self.value {
             Value::Scalar { text, .. } => text.len(),
-            Value::List(items) => items.iter().map(Self::weight).sum(),
+            Value::List(items) => items.iter().map(Self::size).sum(),
             Value::Map(entries) => {
-                entries.iter().map(|entry| entry.key.len() + entry.node.weight()).sum()
+                entries.iter().map(|entry| entry.key.len() + entry.node.size()).sum()
             }
         }
     }
@@ -98,7 +98,7 @@ impl Node {
 /// The result of parsing.
 #[derive(Debug, Default)]
 pub(super) struct Document {
-    /// `None` if the text is empty or not YAML.
+    /// `None` if the text is empty or not valid YAML.
     pub root: Option<Node>,
     /// The errors of the text itself.
     pub errors: Vec<(Position, ConfigErrorKind)>,
@@ -132,10 +132,12 @@ pub(super) fn parse(text: &str) -> Document {
 #[derive(Default)]
 struct Builder {
     document: Document,
-    documents: usize,
+    document_count: usize,
+    /// The lists and maps that have not ended, the innermost last.
     open: Vec<Open>,
+    /// The nodes that aliases may refer to, by anchor.
     anchors: BTreeMap<usize, Node>,
-    copied: usize,
+    copied_bytes: usize,
 }
 
 /// A list or a map that has not ended.
@@ -166,8 +168,8 @@ impl Builder {
         self.check_tag(event.tag(), span);
         match event {
             Event::DocumentStart(..) => {
-                self.documents += 1;
-                if self.documents > 1 {
+                self.document_count += 1;
+                if self.document_count > 1 {
                     self.document.errors.push((position, ConfigErrorKind::SecondDocument));
                     return ControlFlow::Break(());
                 }
@@ -211,7 +213,7 @@ impl Builder {
         ControlFlow::Continue(())
     }
 
-    /// Inserts a whole node, and keeps a copy if aliases may refer to it.
+    /// Inserts a complete node, and keeps a copy if aliases may refer to it.
     fn finish(&mut self, node: Node, anchor: usize) -> ControlFlow<()> {
         if anchor != 0 {
             self.count_copy(&node, node.position)?;
@@ -221,10 +223,10 @@ impl Builder {
         ControlFlow::Continue(())
     }
 
-    /// Counts one more copy of `node`, and stops parsing where there are too many.
+    /// Counts one more copy of `node`, and stops parsing if copies take too many bytes.
     fn count_copy(&mut self, node: &Node, position: Position) -> ControlFlow<()> {
-        self.copied += node.weight();
-        if self.copied > MAX_ALIASED_BYTES {
+        self.copied_bytes += node.size();
+        if self.copied_bytes > MAX_ALIASED_BYTES {
             self.document.errors.push((position, ConfigErrorKind::AliasBomb));
             return ControlFlow::Break(());
         }

@@ -1,9 +1,9 @@
-//! The log's JSON form: one object a line, with `timestamp`, `level` and `message` first, then the
-//! event's fields in their order.
+//! The log's JSON format: one object a line, with `timestamp`, `level` and `message` first, then
+//! the event's fields in their order.
 //!
-//! The same lines as `tracing-subscriber` writes with `json().flatten_event(true)` and without
-//! spans, for a fraction of the processor time: every request logs one, and the library's cost more
-//! than the rest of a warm answer.
+//! These are the lines that `tracing-subscriber` writes with `json().flatten_event(true)` and
+//! without spans, for a fraction of its CPU time. Each request logs a line, and the library's took
+//! longer than the rest of a cached answer.
 
 use std::cell::Cell;
 use std::fmt;
@@ -21,15 +21,15 @@ use super::writer::{LogBuffer, is_urgent};
 #[derive(Debug)]
 pub(super) struct JsonLines(pub(super) LogBuffer);
 
-/// What a thread reuses from line to line.
+/// Buffers that a thread reuses from line to line.
 #[derive(Default)]
 struct LineFormatter {
     line: Vec<u8>,
-    clock: Clock,
+    timestamps: TimestampFormatter,
 }
 
 thread_local! {
-    // Taken while a line is written: a `Debug` of a field may log, and then finds an empty one.
+    // Taken while a line is formatted, because the `Debug` of a field may itself log.
     static FORMATTER: Cell<LineFormatter> = Cell::default();
 }
 
@@ -44,10 +44,10 @@ impl<S: Subscriber> Layer<S> for JsonLines {
 
 impl LineFormatter {
     fn format(&mut self, event: &Event<'_>, now: SystemTime) {
-        let Self { line, clock } = self;
+        let Self { line, timestamps } = self;
         line.clear();
         line.extend_from_slice(b"{\"timestamp\":\"");
-        clock.write(line, now);
+        timestamps.write(line, now);
         line.extend_from_slice(b"\",\"level\":\"");
         line.extend_from_slice(event.metadata().level().as_str().as_bytes());
         line.push(b'"');
@@ -56,28 +56,29 @@ impl LineFormatter {
     }
 }
 
-/// The line about lines that were dropped.
+/// The log line that replaces dropped lines.
 pub(super) fn drop_notice(lines: u64) -> String {
     let mut timestamp = Vec::new();
-    Clock::default().write(&mut timestamp, SystemTime::now());
+    TimestampFormatter::default().write(&mut timestamp, SystemTime::now());
     let timestamp = String::from_utf8_lossy(&timestamp);
-    let message = super::DROPPED;
+    let message = super::DROPPED_MESSAGE;
     format!(
         "{{\"timestamp\":\"{timestamp}\",\"level\":\"WARN\",\"message\":\"{message}\",\
          \"lines\":{lines}}}\n"
     )
 }
 
-/// Writes RFC 3339 with microseconds; the part up to the second is formatted once a second.
+/// Formats times as RFC 3339 with microseconds. The part up to the second is formatted once a
+/// second.
 #[derive(Default)]
-struct Clock {
+struct TimestampFormatter {
     /// Seconds since 1970.
     second: u64,
     /// That second, such as `2021-08-26T00:57:54`; empty at first.
     text: String,
 }
 
-impl Clock {
+impl TimestampFormatter {
     fn write(&mut self, line: &mut Vec<u8>, now: SystemTime) {
         let since_epoch = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         if self.second != since_epoch.as_secs() || self.text.is_empty() {
@@ -87,7 +88,7 @@ impl Clock {
             self.text = timestamp.strftime("%FT%T").to_string();
         }
         line.extend_from_slice(self.text.as_bytes());
-        // The 1 of the million keeps the leading zeros; the point takes its place.
+        // Adding a million keeps the leading zeros; the decimal point then replaces the 1.
         let point = line.len();
         let micros = 1_000_000 + since_epoch.subsec_micros();
         line.extend_from_slice(itoa::Buffer::new().format(micros).as_bytes());
@@ -106,7 +107,7 @@ impl Members<'_> {
         self.0.extend_from_slice(field.name().as_bytes());
         self.0.extend_from_slice(b"\":");
         let start = self.0.len();
-        // Only a `Debug` that fails can make this fail.
+        // This fails only if a field's `Debug` fails.
         if serde_json::to_writer(&mut *self.0, &value).is_err() {
             self.0.truncate(start);
             self.0.extend_from_slice(b"null");

@@ -19,7 +19,7 @@ pub use self::otlp::{is_exporting, join_trace};
 use self::writer::LogBuffer;
 use crate::config::{LogFormat, Otlp};
 
-/// What the targets of our own events begin with.
+/// The prefix of the targets of our own events.
 const CRATE: &str = "incident_gateway";
 
 /// How long the last lines may take to be written when the process ends.
@@ -46,7 +46,7 @@ impl Drop for Log {
 pub enum LogError {
     /// The filter cannot be parsed.
     Filter(String),
-    /// The system gives no thread.
+    /// No thread could be started.
     System(std::io::Error),
     /// The exporter of traces cannot be set up.
     Otlp(String),
@@ -70,14 +70,14 @@ impl std::fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
-/// Starts the log, panics included, and the export of traces where there is a collector. Must not
-/// be called on a runtime's thread.
+/// Starts the log, which includes panics, and the export of traces if a collector is configured.
+/// Must not be called on a thread of a runtime.
 ///
 /// `filter` is the value of `RUST_LOG`, `info` by default. The default format is text on a
 /// terminal, JSON elsewhere.
 ///
-/// Libraries log warnings and errors only, whatever the filter says: at finer levels some of them
-/// write headers, and so credentials.
+/// Of libraries, only warnings and errors are logged, whatever the filter says: at finer levels
+/// some of them log headers, and so credentials.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ pub fn start(
         }
         None => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
     };
-    let ours = filter_fn(|metadata| {
+    let no_library_details = filter_fn(|metadata| {
         metadata.target().starts_with(CRATE) || *metadata.level() <= tracing::Level::WARN
     });
     let drop_notice = match format {
@@ -114,18 +114,23 @@ pub fn start(
     let traces = exporter
         .as_ref()
         .map(|exporter| tracing_opentelemetry::layer().with_tracer(exporter.tracer()));
-    // Libraries' spans, the exporter's own calls among them, are none of ours.
+    // Spans of libraries, such as those of the exporter's own calls, are not exported.
     let traces = traces
         .map(|layer| layer.with_filter(filter_fn(|metadata| metadata.target().starts_with(CRATE))));
-    tracing_subscriber::registry().with(lines).with(ours).with(filter).with(traces).init();
+    tracing_subscriber::registry()
+        .with(lines)
+        .with(no_library_details)
+        .with(filter)
+        .with(traces)
+        .init();
     panics::log_panics(buffer.clone());
     Ok(Log { buffer, exporter })
 }
 
-/// What the log says after lines that had to be dropped.
-const DROPPED: &str = "log lines were dropped because stderr was not read";
+/// The message that replaces lines that were dropped.
+const DROPPED_MESSAGE: &str = "log lines were dropped because stderr was not read";
 
 fn text_drop_notice(lines: u64) -> String {
     let now = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or_default();
-    format!("{now:.6}  WARN {DROPPED} lines={lines}\n")
+    format!("{now:.6}  WARN {DROPPED_MESSAGE} lines={lines}\n")
 }

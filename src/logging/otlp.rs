@@ -1,7 +1,7 @@
 //! Export of spans over OTLP (HTTP, protobuf), where a collector is configured.
 //!
-//! A request's span belongs to its caller's trace, and so does the span of each upstream call.
-//! Without a collector no span is made for a request at all: the log needs none.
+//! A request's span belongs to its caller's trace, and the span of an upstream call to that of its
+//! refresh. Without a collector no spans are created for requests, since the log needs none.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,16 +19,15 @@ use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 /// Whether spans are exported; set once, before the first request.
 static EXPORTING: AtomicBool = AtomicBool::new(false);
 
-/// The exporter; it sends its last spans when it is shut down.
+/// The exporter of spans. It sends the last ones when it is shut down.
 #[derive(Debug)]
 pub(super) struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// Sends spans to the collector at `endpoint`, from a thread of its own. Must not be called on
-    /// a runtime's thread.
+    /// Starts to send spans to the collector at `endpoint`, on a thread of its own. Must not be
+    /// called on a thread of a runtime.
     pub(super) fn start(endpoint: &Url) -> Result<Self, String> {
-        // The exporter's own client waits for its answers on the exporter's thread; an asynchronous
-        // one would need a runtime there.
+        // The exporter's thread has no runtime, so it needs a blocking client.
         let plain = endpoint.scheme() == "http";
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::blocking::Client::builder().no_proxy();
@@ -55,7 +54,7 @@ impl Exporter {
         self.0.tracer("incident-gateway")
     }
 
-    /// Sends the last spans; waits for the collector a few seconds at most.
+    /// Sends the last spans, and waits for the collector for a few seconds at most.
     pub(super) fn shut_down(&self) {
         if let Err(error) = self.0.shutdown() {
             tracing::warn!(%error, "the last spans could not be sent");
@@ -63,13 +62,13 @@ impl Exporter {
     }
 }
 
-/// Whether spans are exported; otherwise none need be created.
+/// Whether spans are exported; otherwise none need to be created.
 #[must_use]
 pub fn is_exporting() -> bool {
     EXPORTING.load(Ordering::Relaxed)
 }
 
-/// Makes `span` a part of the trace `trace_id`, below the span `parent` of it. Does nothing when
+/// Makes `span` a child of the span `parent` in the trace `trace_id`. Does nothing when
 /// spans are not exported.
 pub fn join_trace(span: &Span, trace_id: u128, parent: u64) {
     if !is_exporting() {
@@ -78,11 +77,11 @@ pub fn join_trace(span: &Span, trace_id: u128, parent: u64) {
     let context = SpanContext::new(
         TraceId::from(trace_id),
         SpanId::from(parent),
-        // Whoever configures a collector wants every span, whatever the caller records.
+        // All spans are exported, whether the caller samples its trace or not.
         TraceFlags::SAMPLED,
         true,
         TraceState::default(),
     );
-    // It can only fail for a span that has begun already, and then stays in a trace of its own.
+    // This fails only if the span was entered already; it then stays in a trace of its own.
     let _ = span.set_parent(Context::new().with_remote_span_context(context));
 }

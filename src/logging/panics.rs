@@ -1,4 +1,4 @@
-//! Panics as lines of the log.
+//! Logs panics.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use super::writer::LogBuffer;
 
-/// How long a panic may wait for its line to be written: the process may abort after it, but the
-/// thread may as well be one that answers requests, and go on.
+/// How long a panicking thread waits for its line to be written. The process may abort after it,
+/// but the thread may also go on to answer requests.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Has panics logged from now on, with a backtrace where `RUST_BACKTRACE` asks for one.
+/// Logs panics from now on, with a backtrace if `RUST_BACKTRACE` asks for one.
 ///
-/// Once a panic has waited in vain, because nobody reads stderr, later ones do not wait at all.
+/// If a panic's line could not be written in time because nobody reads stderr, later panics do not
+/// wait.
 pub(super) fn log_panics(buffer: LogBuffer) {
     panic::set_hook(Box::new(move |panic| {
         log(panic);

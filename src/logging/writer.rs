@@ -1,5 +1,5 @@
-//! Log lines are buffered and written to stderr by a thread of their own, so that a request waits
-//! neither for a system call nor for whoever reads the log.
+//! Buffers log lines, and writes them to stderr on a thread of its own, so that requests wait
+//! neither for a system call nor for a slow reader of the log.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -9,35 +9,36 @@ use std::time::{Duration, Instant};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The least time between two batches. A line waits for others only where the last batch is as
-/// recent as that, so under load alone.
+/// The shortest time between two batches. A line waits for others only if the last batch is this
+/// recent, which is the case only under load.
 const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 
-/// This many bytes are written without waiting for more.
+/// A batch of this size is written without waiting for more lines.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// The most bytes that are kept while nobody reads stderr; lines beyond it are counted and dropped.
+/// The most bytes that are buffered while nobody reads stderr; lines beyond it are dropped and
+/// counted.
 const MAX_PENDING_BYTES: usize = 4 << 20;
 
 /// The capacity that the buffers keep between batches.
 const MAX_IDLE_CAPACITY_BYTES: usize = 2 * BATCH_BYTES;
 
-/// How long to wait where stderr is non-blocking and takes no more.
+/// How long to wait when stderr is non-blocking and full.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Makes a log line of the number of lines that were dropped.
+/// Formats the log line that replaces dropped lines, given their number.
 pub(super) type DropNotice = fn(u64) -> String;
 
-/// The lines that are still to be written.
+/// The buffer of lines that are not written yet. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LogBuffer(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// There is something to write, or the writer should wait no longer for more.
+    /// Signals that there are lines to write, or that the writer should not wait for more.
     has_pending: Condvar,
-    /// A batch has been written.
+    /// Signals that a batch was written.
     has_written: Condvar,
 }
 
@@ -48,7 +49,7 @@ struct State {
     dropped: u64,
     flush_now: bool,
     is_writing: bool,
-    /// A flush has run out of time, and no batch has been written since.
+    /// Whether a flush has timed out, and no batch was written since.
     is_stuck: bool,
 }
 
@@ -82,7 +83,7 @@ impl LogBuffer {
             if dropped > 0 {
                 batch.extend_from_slice(drop_notice(dropped).as_bytes());
             }
-            // Where stderr is closed there is nobody to tell.
+            // If stderr is closed, there is no other place to report the error.
             let _ = write_all(to, &batch);
             batch.clear();
             batch.shrink_to(MAX_IDLE_CAPACITY_BYTES);
@@ -93,8 +94,8 @@ impl LogBuffer {
         }
     }
 
-    /// Waits for lines until one has come and `due` has passed, moves them into `batch`, which is
-    /// empty, and returns the number of those that were dropped after them.
+    /// Waits until there are lines and `due` has passed, and moves the lines into `batch`, which
+    /// must be empty. Returns the number of lines that were dropped after them.
     fn take_batch(&self, batch: &mut Vec<u8>, due: Instant) -> u64 {
         let state = self
             .0
@@ -113,7 +114,7 @@ impl LogBuffer {
         std::mem::take(&mut state.dropped)
     }
 
-    /// Adds a line; `flush_now` has it written without waiting for more. Never waits for stderr.
+    /// Adds a line; `flush_now` makes the writer not wait for more. Never waits for stderr.
     pub(super) fn add(&self, line: &[u8], flush_now: bool) {
         let mut state = self.state();
         let is_first = !state.has_pending();
@@ -123,15 +124,15 @@ impl LogBuffer {
             state.pending.extend_from_slice(line);
         }
         let flush_now = flush_now || state.pending.len() >= BATCH_BYTES;
-        let is_news = is_first || (flush_now && !state.flush_now);
+        let must_wake_writer = is_first || (flush_now && !state.flush_now);
         state.flush_now |= flush_now;
         drop(state);
-        if is_news {
+        if must_wake_writer {
             self.0.has_pending.notify_one();
         }
     }
 
-    /// Waits until everything is written, but no longer than `limit`: nobody may be reading.
+    /// Waits until everything is written, but no longer than `limit`, since stderr may not be read.
     pub(super) fn flush_within(&self, limit: Duration) {
         let mut state = self.state();
         state.flush_now = true;
@@ -142,19 +143,19 @@ impl LogBuffer {
         state.is_stuck = wait.timed_out();
     }
 
-    /// Whether waiting for the writer again is in vain, as far as is known.
+    /// Whether the last flush timed out, so that another is likely to time out as well.
     pub(super) fn is_stuck(&self) -> bool {
         self.state().is_stuck
     }
 
-    /// What has not been written yet.
+    /// The lines that are not written yet.
     #[cfg(test)]
     pub(super) fn pending(&self) -> Vec<u8> {
         self.state().pending.clone()
     }
 }
 
-/// Writes everything, also where stderr is non-blocking, as a parent process may have left it.
+/// Writes everything, even if stderr is non-blocking, as a parent process may have left it.
 fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.write(bytes) {
@@ -168,7 +169,7 @@ fn write_all(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the lines that the library formats, one in each call of `write`.
+/// Receives lines from `tracing-subscriber`, which writes each by one call of `write`.
 #[derive(Debug)]
 pub(super) struct LineWriter<'a> {
     buffer: &'a LogBuffer,
@@ -181,13 +182,14 @@ impl Write for LineWriter<'_> {
         Ok(line.len())
     }
 
-    /// Whoever logs does not wait for the line to be written.
+    /// Does nothing: whoever logs must not wait for stderr.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Whether an event is written without waiting for others: it may be the last of the process.
+/// Whether an event is written without waiting for others, because it may be the last of the
+/// process.
 pub(super) fn is_urgent(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::WARN
 }

@@ -203,7 +203,7 @@ fn plain_seconds() {
         ("", ""),
         ("1e3", "1e3"),
     ] {
-        assert_eq!(seconds(text), expected);
+        assert_eq!(with_unit(text), expected);
     }
 }
 
