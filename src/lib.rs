@@ -5,7 +5,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | [`config`] | merges defaults, file, environment and flags into a validated [`config::Config`] |
+//! | [`config`] | defaults, file, environment and flags → a validated [`config::Config`] |
 //! | [`sources`] | names a source, and keeps a value for each |
 //! | [`outcome`] | how a call to a source ended, as metrics, headers and `/sources` name it |
 //! | [`clock`] | when data was fetched, by the monotonic clock and by the wall clock |

@@ -45,6 +45,9 @@ type Slot = u32;
 /// An employee has a group for each priority.
 const GROUPS_PER_EMPLOYEE: usize = Priority::ALL.len();
 
+const SLOTS_PER_EMPLOYEE: Slot = 4;
+const _: () = assert!(SLOTS_PER_EMPLOYEE as usize == GROUPS_PER_EMPLOYEE);
+
 /// The slot of a record without an employee.
 const UNATTRIBUTED: Slot = Slot::MAX;
 
@@ -75,7 +78,7 @@ fn assign(sources: &[Option<Arc<Incidents>>], resolver: &mut Resolver<'_>) -> As
         for (index, record) in batch.records().iter().enumerate() {
             match attribute(record, resolver, &other_employees) {
                 Ok((employee, priority)) => {
-                    let slot = employee * GROUPS_PER_EMPLOYEE as Slot + priority as Slot;
+                    let slot = employee * SLOTS_PER_EMPLOYEE + priority as Slot;
                     if slot as usize >= group_sizes.len() {
                         group_sizes.resize(resolver.employee_count() * GROUPS_PER_EMPLOYEE, 0);
                     }

@@ -194,8 +194,8 @@ impl CallRecord {
         if let Some(error) = error {
             let (probe, detail) = (self.attempt.is_probe, error.detail.as_str());
             tracing::warn!(
-                source, outcome, status, bytes, duration_seconds, attempt, probe, trace_id, %span_id,
-                detail, "upstream call failed"
+                source, outcome, status, bytes, duration_seconds, attempt, probe, trace_id,
+                %span_id, detail, "upstream call failed"
             );
         } else {
             tracing::info!(

@@ -86,8 +86,8 @@ fn tls_failure(error: &TlsError) -> &'static str {
                 "its certificate is for another host name"
             }
             CertificateError::UnknownIssuer => {
-                "its certificate is signed by no known authority; SSL_CERT_FILE names the file of those \
-                 that are trusted"
+                "its certificate is signed by no known authority; SSL_CERT_FILE names the file of \
+                 those that are trusted"
             }
             CertificateError::Revoked => "its certificate is revoked",
             _ => "its certificate is not valid",

@@ -59,7 +59,8 @@ impl fmt::Display for SetupError {
             ),
             Self::NoTrustRoots => f.write_str(
                 "upstream.base_url is https, but no CA certificates were found to check it with; \
-                 install the system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE",
+                 install the system's (package ca-certificates), or name a PEM file in \
+                 SSL_CERT_FILE",
             ),
             Self::Client(why) => write!(f, "the HTTP client could not be set up: {why}"),
         }

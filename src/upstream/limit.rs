@@ -212,7 +212,7 @@ impl Limiter {
     }
 
     async fn acquire(self: &Arc<Self>, source: usize) -> Permit {
-        let semaphore_permit = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
+        let semaphore_slot = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permit
         } else {
             lock(&self.state).has_waited = true;
@@ -226,7 +226,7 @@ impl Limiter {
         self.metrics.set(state.in_flight, state.limit);
         Permit {
             limiter: Arc::clone(self),
-            semaphore_permit: Some(semaphore_permit),
+            semaphore_slot: Some(semaphore_slot),
             source,
             started,
             in_flight_seconds: state.in_flight_seconds,
@@ -242,9 +242,9 @@ impl Limiter {
         state.ended_calls += 1;
         if state.excess_permits > 0 {
             state.excess_permits -= 1;
-            permit.semaphore_permit.take().into_iter().for_each(OwnedSemaphorePermit::forget);
+            permit.semaphore_slot.take().into_iter().for_each(OwnedSemaphorePermit::forget);
         } else {
-            permit.semaphore_permit = None;
+            permit.semaphore_slot = None;
         }
         let latency = now.duration_since(permit.started).as_secs_f64();
         if permit.limit_version == state.limit_version && latency > 0.0 {
@@ -293,7 +293,7 @@ impl Limiter {
 struct Permit {
     limiter: Arc<Limiter>,
     /// `None` once it was returned to the semaphore, or removed from it.
-    semaphore_permit: Option<OwnedSemaphorePermit>,
+    semaphore_slot: Option<OwnedSemaphorePermit>,
     source: usize,
     started: Instant,
     /// The values of [`State`] at the start of the call.
