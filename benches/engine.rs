@@ -1,4 +1,4 @@
-//! Decode → join → render on one core, beside the floor of a pass that only validates the JSON.
+//! Decode → join → render on one core, compared with a floor that only validates the JSON.
 //!
 //! `cargo bench --bench engine` prints, for 7 thousand, 70 thousand and 700 thousand records, the
 //! throughput of each stage as a share of the floor's: medians of the processor time of interleaved

@@ -1,12 +1,11 @@
-//! Filtered and small answers: what one costs as the snapshot grows and the answer does not.
+//! How the cost of filtered and small responses grows with the size of the snapshot.
 //!
-//! `cargo bench --bench filters` asks gateways with 7 thousand, 70 thousand and 700 thousand
-//! records the same questions, and prints the processor time of the server's process for an answer,
-//! what an answer of the largest snapshot costs as a multiple of the smallest's, and the same of
-//! the answers' bytes: a question costs by its result where the two are near. Whom a question names
-//! changes from request to request, and none is asked twice, so the answers come from no cache but
-//! where the table says `again`. The floor is `/healthz` over the same connection, in turn; figures
-//! are medians of rounds.
+//! `cargo bench --bench filters` sends the same kinds of requests to gateways with 7 thousand, 70
+//! thousand and 700 thousand records. It prints the server's processor time per response, the ratio
+//! of the largest snapshot to the smallest in time, and the same ratio in bytes: where the two are
+//! close, the cost depends on the result, not on the snapshot. No request is sent twice, so
+//! responses do not come from the cache, except where the table says `again`. The floor is
+//! `/healthz` on the same connection, measured in turn. All figures are medians of rounds.
 
 #[path = "support/exchange.rs"]
 mod exchange;
@@ -31,18 +30,18 @@ const RECORDS: [u64; 3] = [7_000, 70_000, 700_000];
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(100);
 
-/// Answers a round whose bytes are counted.
+/// The number of responses in a round whose bytes are counted.
 const SAMPLES: u32 = 20;
 
-/// About as many incidents are asked for by time.
+/// About how many incidents the filters by time match.
 const LATEST: f64 = 70.0;
 
-/// How the questions are asked: of the data in a gateway, and never the same but where they say so.
-type Ask = fn(&Data, usize) -> String;
+/// Makes the path of the nth request, from the data in a gateway.
+type MakePath = fn(&Data, usize) -> String;
 
-const HEALTHZ: Ask = |_, _| "/healthz".to_owned();
+const HEALTHZ: MakePath = |_, _| "/healthz".to_owned();
 
-const QUESTIONS: [(&str, Ask); 10] = [
+const REQUESTS: [(&str, MakePath); 10] = [
     ("/incidents/{id}", |data, n| format!("/incidents/{}?since=-{n}", data.employee(n))),
     ("/incidents?employee_id=", |data, n| {
         format!("/incidents?employee_id={}&since=-{n}", data.employee(n))
@@ -83,7 +82,7 @@ fn main() {
     }
 }
 
-/// What questions can be about.
+/// The values from which requests are made.
 struct Data {
     employees: Vec<String>,
     incidents: f64,
@@ -110,12 +109,12 @@ impl Data {
         &self.employees[n * 7919 % self.employees.len()]
     }
 
-    /// A moment in the middle of the data, another each time.
+    /// A time in the middle of the data, different for each `n`.
     fn half_way(&self, n: usize) -> f64 {
         f64::midpoint(self.earliest, self.until) + n as f64 * 1e-6
     }
 
-    /// A moment after which the latest incidents are, another each time.
+    /// A time after which there are about [`LATEST`] incidents, different for each `n`.
     fn latest(&self, n: usize) -> f64 {
         self.until - (self.until - self.earliest) * LATEST / self.incidents + n as f64 * 1e-6
     }
@@ -127,7 +126,7 @@ struct Subject {
     stream: TcpStream,
     buffer: Vec<u8>,
     data: Data,
-    /// How many questions were asked.
+    /// How many requests were sent.
     asked: usize,
 }
 
@@ -156,13 +155,13 @@ impl Subject {
         Self { server, stream, buffer: vec![0; 256 << 10], data, asked: 0 }
     }
 
-    fn next(&mut self, ask: Ask) -> String {
+    fn next(&mut self, ask: MakePath) -> String {
         self.asked += 1;
         request(&ask(&self.data, self.asked))
     }
 
     /// The bytes of an answer's body, on average.
-    async fn bytes(&mut self, ask: Ask) -> f64 {
+    async fn bytes(&mut self, ask: MakePath) -> f64 {
         let mut bytes = 0;
         for _ in 0..SAMPLES {
             let request = self.next(ask);
@@ -174,13 +173,13 @@ impl Subject {
 
     /// Asks for a round, one request after another; the processor time of an answer in
     /// microseconds.
-    async fn round(&mut self, ask: Ask) -> f64 {
-        let (before, started, first) = (self.server.cpu(), Instant::now(), self.asked);
+    async fn round(&mut self, ask: MakePath) -> f64 {
+        let (before, started, first) = (self.server.cpu_nanos(), Instant::now(), self.asked);
         while started.elapsed() < ROUND {
             let request = self.next(ask);
             exchange(&mut self.stream, request.as_bytes(), &mut self.buffer).await;
         }
-        self.server.cpu().saturating_sub(before) as f64 / (self.asked - first) as f64 / 1e3
+        self.server.cpu_nanos().saturating_sub(before) as f64 / (self.asked - first) as f64 / 1e3
     }
 }
 
@@ -198,7 +197,7 @@ async fn compare() {
         "microseconds an answer", "7 k", "70 k", "700 k"
     );
     let mut floors = vec![Vec::new(); RECORDS.len()];
-    for (name, ask) in QUESTIONS {
+    for (name, ask) in REQUESTS {
         let mut costs = vec![Vec::new(); RECORDS.len()];
         let mut bytes = vec![Vec::new(); RECORDS.len()];
         for _ in 0..ROUNDS {

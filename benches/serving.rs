@@ -1,4 +1,4 @@
-//! Warm answers of the gateway beside a bare hyper server that sends the same bytes with the same
+//! Compares cached responses of the gateway with a bare hyper server that sends the same bytes and
 //! headers.
 //!
 //! `cargo bench --bench serving` prints, for answers of 15 kB to 13 MB, two codings and two numbers
@@ -29,12 +29,12 @@ use server::{Server, announce, median, read_answer, serve_gateway};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
-/// As the service has it.
+/// The same as in production.
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator;
 
-/// Both servers are started anew so often: what memory a process was given moves its figures by up
-/// to a tenth.
+/// How often both servers are restarted: the placement of a process's memory changes its figures by
+/// up to a tenth.
 const STARTS: usize = 5;
 const ROUNDS: usize = 3;
 const ROUND: Duration = Duration::from_millis(500);
@@ -52,7 +52,7 @@ fn main() {
     }
 }
 
-/// The floor: the answer that `address` gives now, held in memory and sent to whoever asks.
+/// The floor: fetches one response from the gateway and serves it from memory.
 async fn serve_bare(origin: &str) {
     let (address, coding) = origin.split_once('/').unwrap();
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -100,7 +100,7 @@ async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost
     for _ in 0..connections {
         streams.push(TcpStream::connect(server.address).await.unwrap());
     }
-    let (before, started) = (server.cpu(), Instant::now());
+    let (before, started) = (server.cpu_nanos(), Instant::now());
     let clients = streams.into_iter().map(|mut stream| {
         tokio::spawn(async move {
             let (request, mut buffer) = (request(coding), vec![0; 256 << 10]);
@@ -118,7 +118,8 @@ async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost
     for client in clients {
         latencies.extend(client.await.unwrap());
     }
-    let (seconds, cpu) = (started.elapsed().as_secs_f64(), server.cpu().saturating_sub(before));
+    let (seconds, cpu) =
+        (started.elapsed().as_secs_f64(), server.cpu_nanos().saturating_sub(before));
     latencies.sort_by(f64::total_cmp);
     Cost {
         cpu_per_request: cpu as f64 / latencies.len() as f64 / 1e3,
@@ -127,8 +128,7 @@ async fn load(server: &Server, coding: &'static str, connections: usize) -> Cost
     }
 }
 
-/// Whether a case is wanted: by the words given, those that name another of the `others` rule it
-/// out.
+/// Whether a case is selected: no words select any value of its kind, or one selects this value.
 fn is_wanted<T: ToString>(words: &[String], others: &[T], case: &T) -> bool {
     let names = |case: &T| words.contains(&case.to_string());
     names(case) || !others.iter().any(names)
@@ -149,7 +149,7 @@ async fn compare(words: &[String]) {
                 CONNECTIONS.into_iter().filter(|number| is_wanted(words, &CONNECTIONS, number))
             {
                 if records == 700_000 && coding == "identity" {
-                    // Beyond what is wanted; here for its gzip.
+                    // This size is only of interest with gzip.
                     continue;
                 }
                 let (mut rounds, mut bytes) = (Vec::new(), 0);

@@ -1,12 +1,12 @@
-//! One request over a connection, and its whole answer.
+//! Sends one request over a connection and reads the whole response.
 
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Sends the request and reads the answer to its end into the buffer, from its beginning again when
-/// it is full; returns how long that took.
+/// Sends the request, reads the whole response, and returns how long that took. Each read overwrites
+/// the buffer: the body is discarded.
 pub(crate) async fn exchange(
     stream: &mut TcpStream,
     request: &[u8],

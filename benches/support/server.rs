@@ -1,5 +1,5 @@
-//! A server in a process of its own, which is the bench started again, and what its answers and its
-//! processor time are.
+//! A server in a separate process, which is the bench's own binary started again, with a reader for
+//! its responses and its processor time.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use incident_gateway::demo;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-/// The gateway over a demo upstream without delay, with its log and metrics as they are in service.
+/// Serves a gateway with log and metrics as in production, fed by a demo upstream without latency.
 pub(crate) async fn serve_gateway(records: u64) {
     let plan = demo::generate::Plan {
         incidents: records,
@@ -34,7 +34,7 @@ pub(crate) async fn serve_gateway(records: u64) {
     config.upstream.base_url = upstream.base_url().parse().unwrap();
     config.upstream.username = Some(demo::USERNAME.to_owned());
     config.upstream.password = Some(demo::PASSWORD.into());
-    // One refresh, before the first round.
+    // So long that there is only one refresh, before the first round.
     config.cache.ttl = Duration::from_hours(1);
     config.cache.stale_for = Duration::from_hours(1);
     let _log = incident_gateway::logging::start(None, None, &Otlp::default()).unwrap();
@@ -69,9 +69,9 @@ impl Server {
         Self { child, address: line.trim().parse().unwrap() }
     }
 
-    /// Processor time of its threads so far, user and system, in nanoseconds; what ended threads
-    /// took is not in it.
-    pub(crate) fn cpu(&self) -> u64 {
+    /// The user and system time of the process's current threads, in nanoseconds. Threads that have
+    /// ended are not included.
+    pub(crate) fn cpu_nanos(&self) -> u64 {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
         let times = threads.map(|thread| {
             let times = std::fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
@@ -88,7 +88,7 @@ impl Drop for Server {
     }
 }
 
-/// One whole answer, its framing headers left out.
+/// Reads a response: its headers, without `Content-Length` and `Date`, and its body.
 pub(crate) async fn read_answer(stream: &mut TcpStream) -> (HeaderMap, Bytes) {
     let mut buffer = Vec::new();
     let head = loop {

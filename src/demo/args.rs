@@ -103,8 +103,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// The argument for `curl -u`. A password that the user chose is left out, since it must not be
-    /// printed; curl asks for it then.
+    /// The argument for `curl -u`. A password that the user chose is omitted, since it must not be
+    /// printed; curl then prompts for it.
     pub(super) fn curl_user(&self) -> String {
         let has_known_password = self.password.expose_secret() == PASSWORD;
         if has_known_password {

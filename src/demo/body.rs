@@ -1,4 +1,4 @@
-//! The bodies that the demo upstream sends, right and faulty.
+//! The bodies that the demo upstream sends, valid and faulty.
 
 use std::io;
 use std::num::NonZeroU32;
@@ -12,7 +12,7 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::fault::Fault;
 
-/// The body of every answer of the demo upstream.
+/// The type of all response bodies of the demo upstream.
 pub(super) type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, io::Error>;
 
 /// All of the bytes at once.
@@ -28,7 +28,7 @@ pub(super) fn stalled(bytes: &Bytes) -> Body {
 /// The first half of the bytes, then an error, which makes the server close the connection.
 pub(super) fn cut_off(bytes: &Bytes) -> Body {
     let broken = async {
-        // The server must flush the half before it sees the error, which drops what is not flushed.
+        // Lets the server flush the first half: an error discards what is not flushed.
         tokio::task::yield_now().await;
         Err(io::Error::other("cut off on purpose"))
     };
@@ -60,8 +60,8 @@ pub(super) fn endless() -> Body {
     )
 }
 
-/// A gzip body of [`Fault::BOMB_BYTES`] spaces, in one member, since many clients read only the
-/// first.
+/// [`Fault::BOMB_BYTES`] spaces as a single gzip member, since many clients read only the first
+/// member.
 pub(super) fn bomb() -> Bytes {
     gzip(&vec![b' '; Fault::BOMB_BYTES])
 }

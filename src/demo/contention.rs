@@ -1,11 +1,11 @@
-//! How calls slow each other down.
+//! A model of how concurrent calls slow each other down.
 //!
 //! At the real upstream, a lone call takes about 1.5 s, and seven concurrent calls take about 4 s
 //! each. The model here fits both with one factor `F`: with `n` calls in flight, each progresses at
 //! the rate `1 / (1 + F·(n−1)²)`. A lone call takes `latency`, and `n` calls that start together
-//! take `latency × (1 + F·(n−1)²)`. The model is convex, like a shared resource that thrashes: a few
-//! concurrent calls gain throughput, many lose it. So there is a best number of calls for a client
-//! to find, about five with the default factor.
+//! take `latency × (1 + F·(n−1)²)`. As with a shared resource that thrashes, throughput first rises
+//! with the number of concurrent calls and then falls. It is highest with about five calls at the
+//! default factor.
 //!
 //! Calls start and end, so the rate changes while a call is in flight. A virtual clock keeps that
 //! simple: it runs at the current rate, and a call is done when the clock has advanced by the
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Less remaining work, in seconds, is a rounding error.
+/// Work of less than this that remains is a rounding error.
 const ROUNDING_ERROR_SECONDS: f64 = 1e-6;
 
 /// The shared resource that all calls work on.
@@ -48,8 +48,8 @@ impl Contention {
         }
     }
 
-    /// Completes when `work` is done, which is the time that it takes alone. Dropping the future
-    /// ends the call.
+    /// Makes a call, and completes when it is done. `work` is how long the call takes when it is
+    /// alone. Dropping the future ends the call.
     pub(super) async fn work(&self, work: Duration) {
         let mut clock = self.clock.subscribe();
         let done = self.enter() + work.as_secs_f64();
@@ -77,7 +77,7 @@ impl Contention {
         clock.wait_for(|clock| clock.in_flight == count).await.expect("the sender lives in self");
     }
 
-    /// Starts a call, and gives the clock's reading at that time.
+    /// Starts a call, and returns the reading of the clock.
     fn enter(&self) -> f64 {
         let mut entered = 0.0;
         self.clock.send_modify(|clock| {
@@ -92,7 +92,7 @@ impl Contention {
         self.clock.send_modify(|clock| {
             self.advance(clock);
             clock.in_flight -= 1;
-            // No call counts from the old reading any more, and small readings are more precise.
+            // No call refers to the old reading any more, and small numbers are more precise.
             if clock.in_flight == 0 {
                 clock.worked = 0.0;
             }

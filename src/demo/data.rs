@@ -1,4 +1,4 @@
-//! Where the demo upstream's answers come from.
+//! The data that the demo upstream serves.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -9,18 +9,18 @@ use bytes::Bytes;
 use super::Endpoint;
 use super::generate::{Plan, live_body};
 
-/// What the endpoints answer with.
+/// The kind of data that the endpoints serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Data {
-    /// What an upstream in production would answer: the incidents of about the last day, up to the
-    /// present. A new one arrives every few seconds, and the oldest goes.
+    /// Data that looks like production's: the incidents of about the last day, up to now. Every few
+    /// seconds a new one arrives and the oldest is dropped.
     Live {
         /// Another seed gives other data.
         seed: u64,
     },
-    /// A fixed amount, made at the start, whose times end then.
+    /// A fixed set of records, generated at the start, whose timestamps end at the start.
     Generated(Plan),
-    /// The data set in `fixtures/`, which the binary carries: every oddity that the tests know of.
+    /// The data of `fixtures/`, embedded in the binary, with all the edge cases of the tests.
     Fixtures,
     /// One file for each endpoint, `<name>.json`, served as it is.
     Directory(PathBuf),
@@ -33,7 +33,7 @@ impl Default for Data {
 }
 
 impl Data {
-    /// Reads or makes what the endpoints answer with. `now` is the moment of the start.
+    /// Reads or generates the bodies. `now` is the time of the start.
     pub(super) fn load(&self, now: SystemTime) -> io::Result<Bodies> {
         if let Self::Live { seed } = self {
             return Ok(Bodies::Live { seed: *seed });
@@ -64,16 +64,16 @@ impl Data {
     }
 }
 
-/// What the endpoints answer with, ready to be sent.
+/// The bodies of the endpoints.
 pub(super) enum Bodies {
     /// By [`Endpoint::index`].
     Fixed(Vec<Bytes>),
-    /// Made for each request.
+    /// Generated for each request.
     Live { seed: u64 },
 }
 
 impl Bodies {
-    /// The endpoint's whole answer at `now`.
+    /// The endpoint's body at `now`.
     pub(super) fn get(&self, endpoint: Endpoint, now: SystemTime) -> Bytes {
         match self {
             Self::Fixed(bodies) => bodies[endpoint.index()].clone(),

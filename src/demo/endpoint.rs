@@ -6,7 +6,7 @@ use std::str::FromStr;
 /// One of the upstream's endpoints; its name is the source's name in the gateway's configuration.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Endpoint {
-    /// Maps IP addresses to employees.
+    /// The table of IP addresses and their employees.
     Identities,
     /// Incidents that name the employee who reported them.
     Denial,
@@ -96,7 +96,7 @@ impl FromStr for Endpoint {
     }
 }
 
-/// The name of no endpoint.
+/// The error for an unknown source.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownSource(String);
 

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use http::{HeaderValue, StatusCode};
 
-/// What an endpoint does instead of answering. It happens after the call's latency, and only to
-/// calls with the right credentials.
+/// What an endpoint does instead of sending its data. It happens after the call's latency, and only
+/// to calls with valid credentials.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Fault {
     /// Sends nothing, not even a status.
@@ -20,7 +20,7 @@ pub enum Fault {
     CutOff,
     /// Sends the body at this many bytes per second.
     Drip(NonZeroU32),
-    /// Sends 200 with a body that is not the upstream's.
+    /// Sends 200 with an invalid body.
     Garbage(Garbage),
     /// Redirects (302) to this URL, absolute or relative.
     Redirect(HeaderValue),
@@ -92,7 +92,7 @@ impl FromStr for Garbage {
     }
 }
 
-/// The name of no kind of garbage.
+/// The error for an unknown kind of garbage.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnknownGarbage(String);
 

@@ -1,8 +1,8 @@
 //! The demo upstream: an HTTP server to try the gateway with, which behaves like the real upstream
 //! or, on request, worse.
 //!
-//! It serves the eight endpoints behind Basic auth, takes time to answer, takes longer the more
-//! calls are in flight, and can be given a fault for each source.
+//! It serves the eight endpoints with Basic auth. Each call takes time, more so with more calls in
+//! flight, and each source can be given a fault.
 
 mod args;
 mod body;

@@ -9,13 +9,13 @@ use secrecy::SecretString;
 
 use super::{Data, Endpoint, Fault, generate};
 
-/// The Basic auth user, unless another is chosen.
+/// The default Basic auth user.
 pub const USERNAME: &str = "demo";
-/// That user's password.
+/// The default password.
 pub const PASSWORD: &str = "demo";
-/// How long a call takes when no other is in flight.
+/// The default latency of a call when no other is in flight.
 pub const LATENCY: Duration = Duration::from_millis(1500);
-/// How much calls slow each other down; seven at once take 4.0 s each.
+/// The default of [`Options::contention`]; with it, seven concurrent calls take 4.0 s each.
 pub const CONTENTION: f64 = 0.0463;
 
 /// How the demo upstream behaves.
@@ -27,14 +27,15 @@ pub struct Options {
     pub username: String,
     /// That user's password.
     pub password: SecretString,
-    /// What it answers with.
+    /// The data that it serves.
     pub data: Data,
-    /// The wall-clock time at the start. Tokio's clock, which tests can pause, counts on from it.
+    /// The wall-clock time at the start. Later times are this plus the time elapsed on tokio's
+    /// clock, which tests can pause.
     pub started_at: SystemTime,
     /// How long a call takes when no other is in flight.
     pub latency: Duration,
-    /// How much calls slow each other down: `n` at once take `latency × (1 + contention × (n −
-    /// 1)²)` each.
+    /// How much calls slow each other down: `n` concurrent calls take
+    /// `latency × (1 + contention × (n − 1)²)` each.
     pub contention: f64,
     /// The jitter of each call's latency, up or down, as a share of it, 0 to 1.
     pub jitter: f64,

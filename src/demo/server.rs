@@ -35,7 +35,7 @@ impl Upstream {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         };
-        // Loading the data can take a while; an address in use is to be reported at once.
+        // Binds before loading the data, which can take a while, to report a used address at once.
         let listener = TcpListener::bind(address).await.map_err(named)?;
         let address = listener.local_addr().map_err(named)?;
         let service = tokio::task::spawn_blocking(|| Service::new(options))
@@ -75,7 +75,8 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
                     connections.spawn(serve(stream, service.clone()));
                 }
                 Err(error) => {
-                    // Most likely it is out of file descriptors; a retry at once would fail too.
+                    // The usual cause is a lack of file descriptors, so an immediate retry would
+                    // fail too.
                     tracing::warn!(%error, "demo upstream cannot accept");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
@@ -86,14 +87,14 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
 }
 
 async fn serve(stream: TcpStream, service: Arc<Service>) {
-    // Without this option small answers are slower, but still right.
+    // Ignored, because this only affects latency.
     let _ = stream.set_nodelay(true);
     let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let service = service.clone();
         async move { Ok::<_, Infallible>(service.answer(request.into_parts().0).await) }
     });
-    // Without a timer an idle connection stays open. Closing it just as a client uses it again would
-    // be a fault that nobody asked for.
+    // No timer, so that idle connections stay open: closing one while a client reuses it would be a
+    // fault that was not requested.
     if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await {
         tracing::debug!(%error, "demo upstream lost a connection");
     }

@@ -1,4 +1,4 @@
-//! Answers the demo upstream's requests.
+//! The request handler of the demo upstream.
 
 use std::io;
 use std::sync::Mutex;
@@ -29,15 +29,16 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"demo upstream\", charset=\"UTF-8\"");
 
-/// What the answers are made from.
+/// The state of the demo upstream.
 pub(super) struct Service {
     options: Options,
-    /// When it was made, at [`Options::started_at`].
+    /// The time on tokio's clock at [`Options::started_at`].
     start: Instant,
     bodies: Bodies,
-    /// By [`Endpoint::index`], in gzip; empty unless [`Options::gzip`] and the bodies never change.
+    /// The bodies in gzip, by [`Endpoint::index`]. Empty if [`Options::gzip`] is off or the bodies
+    /// change.
     gzip: Vec<Bytes>,
-    /// Empty unless an endpoint sends it.
+    /// The body of [`Fault::Bomb`]; empty if no endpoint has that fault.
     bomb: Bytes,
     contention: Contention,
     rng: Mutex<fastrand::Rng>,
@@ -45,7 +46,7 @@ pub(super) struct Service {
     succeeds_next: [AtomicBool; Endpoint::ALL.len()],
 }
 
-/// A body's bytes as they are sent.
+/// A body in the content coding in which it is sent.
 struct Payload {
     bytes: Bytes,
     encoding: Option<HeaderValue>,
@@ -74,7 +75,7 @@ impl Service {
         Ok(Self { options, start, bodies, gzip, bomb, contention, rng, succeeds_next })
     }
 
-    /// Answers one request. Dropping the future, as the server does when the client disconnects,
+    /// Handles one request. Dropping the future, as the server does when the client disconnects,
     /// ends the call.
     pub(super) async fn answer(&self, request: request::Parts) -> Response<Body> {
         let Some(endpoint) = Endpoint::at(request.uri.path()) else {
@@ -117,7 +118,7 @@ impl Service {
         })
     }
 
-    /// The latency of a call without concurrent ones, and whether it fails.
+    /// Draws a call's latency without contention, and whether the call fails.
     fn draw(&self) -> (Duration, bool) {
         // Nothing panics while holding the lock.
         let mut rng = self.rng.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -240,7 +241,7 @@ impl Payload {
         Self { bytes, encoding: None }
     }
 
-    /// 200 with the length of the whole payload, and the body that `body` makes of it.
+    /// A 200 response with the length of the whole payload and the body that `body` makes from it.
     fn answer(self, body: impl FnOnce(Bytes) -> Body) -> Response<Body> {
         let length = self.bytes.len();
         let mut answer = Response::new(body(self.bytes));

@@ -1,4 +1,4 @@
-//! Keeps what is logged on this thread.
+//! Captures the log of the current thread.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! An HTTP/1.1 client by hand, since hostile clients do what no HTTP library would do.
+//! A hand-written HTTP/1.1 client, which can misbehave as no HTTP library can.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// An answer, read to its end.
+/// A response with its whole body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: u16,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
-    /// From before the request was sent.
+    /// The time from before the request was sent.
     pub took: Duration,
 }
 
 impl Answer {
-    /// A header's value; empty where it is missing.
+    /// A header's value; empty if it is missing.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(its, _)| its == name).map_or("", |(_, value)| value)
     }
@@ -33,7 +33,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// The last part of a problem's type; panics for what is no problem+json.
+    /// The last part of a problem's type; panics if the body is not problem+json.
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         let problem = self.json();
@@ -64,7 +64,7 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).await
     }
 
-    /// The next answer; `UnexpectedEof` when the server closes the connection instead.
+    /// Reads the next response; `UnexpectedEof` if the server closes the connection instead.
     pub async fn answer(&mut self) -> io::Result<Answer> {
         let began = Instant::now();
         let end = loop {
@@ -114,19 +114,19 @@ impl Client {
         Ok(Answer { took: began.elapsed(), ..answer })
     }
 
-    /// Reads until the server ends the connection; whether it did within the time.
+    /// Reads until the server ends the connection; returns whether it did within the time.
     pub async fn is_ended_within(&mut self, most: Duration) -> bool {
         let drain = async { while self.more().await.is_ok() {} };
         tokio::time::timeout(most, drain).await.is_ok()
     }
 
-    /// What has come and was not read as an answer.
+    /// The received bytes that are not part of a response read so far.
     pub fn unread(&self) -> &[u8] {
         &self.unread
     }
 }
 
-/// An answer over a connection of its own.
+/// Sends a request over a new connection.
 pub async fn get(address: SocketAddr, path: &str) -> Answer {
     get_with(address, path, &[]).await
 }

@@ -1,5 +1,5 @@
-//! An HTTP/2 upstream made of bare frames: it ends its connections as proxies do, which a library
-//! that keeps the protocol for its user cannot be made to.
+//! An HTTP/2 upstream that writes frames directly. It ends connections as proxies do, which an
+//! HTTP/2 library does not allow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,15 +26,14 @@ const END_HEADERS: u8 = 4;
 /// `:status: 200` as HPACK's static table has it.
 const STATUS_200: &[u8] = &[0x88];
 
-/// What happens to the requests of a connection after so many were answered.
+/// What happens to a connection's requests beyond those that are answered.
 #[derive(Clone, Copy, Debug)]
 pub enum Then {
-    /// The connection takes no others: `GOAWAY` with the last answered stream, as nginx does after
-    /// `keepalive_requests`.
+    /// `GOAWAY` with the last answered stream, as nginx sends after `keepalive_requests`.
     GoAway(Reason),
     /// Each further stream is refused.
     Refuse,
-    /// The connection is closed without a word when the next request has come.
+    /// The connection is closed without `GOAWAY` when the next request arrives.
     Close,
 }
 
@@ -53,7 +52,7 @@ impl Drop for H2FramesUpstream {
 }
 
 impl H2FramesUpstream {
-    /// Answers `answered` requests of each connection, whatever their paths.
+    /// Answers the first `answered` requests of each connection, regardless of their paths.
     pub async fn start(tls: Arc<rustls::ServerConfig>, answered: usize, then: Then) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -81,12 +80,12 @@ impl H2FramesUpstream {
         format!("https://127.0.0.1:{}", self.port)
     }
 
-    /// The requests that have come, answered or not.
+    /// The number of requests so far, answered or not.
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 
-    /// The connections that were made.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }

@@ -1,7 +1,7 @@
-//! An upstream over TLS that speaks HTTP/2 alone, whose every path follows a script.
+//! An HTTP/2 upstream over TLS. The behaviour of each path is set by a script.
 //!
-//! What a stream does to its caller, and what the connection does to all of its streams, is the
-//! protocol's own here; what any answer may hold is [`super::scripted_upstream`]'s.
+//! The scripts are about streams and connections. For scripts about the content of responses see
+//! [`super::scripted_upstream`].
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -22,11 +22,11 @@ use tokio_rustls::TlsAcceptor;
 pub enum Act {
     /// 200 with this body.
     Answer(&'static str),
-    /// The same, with so many header fields besides.
+    /// The same with this many additional header fields.
     AnswerWithFields(usize, &'static str),
-    /// The same as the first, once so many calls wait at the barrier.
+    /// 200 with this body, once all calls of the barrier have arrived.
     AnswerTogether(Arc<Barrier>, &'static str),
-    /// Says nothing.
+    /// Sends nothing.
     Hang,
     /// Sends the headers and half of this body, and then nothing.
     HangInBody(&'static str),
@@ -34,13 +34,13 @@ pub enum Act {
     Reset(Reason),
     /// Ends the stream after half of this body.
     ResetInBody(&'static str, Reason),
-    /// Announces so many bytes, and sends one.
+    /// Announces this many bytes, and sends one.
     Announce(u64),
     /// A body without end, as fast as it is read.
     Endless,
-    /// 200 with this body, and takes no other call over this connection (`GOAWAY`).
+    /// 200 with this body, then `GOAWAY`: the connection accepts no other call.
     AnswerAndGoAway(&'static str),
-    /// Ends the connection with an error (`GOAWAY`), whatever its streams were about.
+    /// Ends the connection with an error (`GOAWAY`), and with it all its streams.
     Abort,
 }
 
@@ -79,12 +79,12 @@ impl H2Upstream {
         format!("https://{}", self.address)
     }
 
-    /// From now on the calls of this path do these in turn; the last one goes on for ever.
+    /// Sets what the calls of this path do from now on, one after another; the last one repeats.
     pub fn script(&self, path: &str, acts: impl IntoIterator<Item = Act>) {
         self.shared.acts.lock().unwrap().insert(path.to_owned(), acts.into_iter().collect());
     }
 
-    /// The connections of the calls so far, in the order in which they came, with the paths.
+    /// The connection and path of each call so far, in the order of arrival.
     pub fn seen(&self) -> Vec<(usize, String)> {
         self.shared.seen.lock().unwrap().clone()
     }
@@ -116,7 +116,7 @@ async fn serve(
     number: usize,
     shared: Arc<Shared>,
 ) {
-    // Clients come and go as the tests please; what they make of it is for the tests to see.
+    // Errors of a connection are expected: the tests observe them on the client's side.
     let Ok(stream) = tls.accept(stream).await else { return };
     let mut builder = h2::server::Builder::new();
     builder.max_concurrent_streams(max_concurrent_streams);
@@ -156,7 +156,7 @@ async fn serve(
     }
 }
 
-/// Acts, and gives the stream up at the latest when the caller has.
+/// Executes an act on a stream, and ends at the latest when the client resets the stream.
 async fn play(act: Act, mut respond: SendResponse<Bytes>) {
     let response = || Response::builder().header("content-type", "application/json");
     let mut begin = |announced: Option<u64>| -> Option<SendStream<Bytes>> {

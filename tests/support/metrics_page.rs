@@ -1,4 +1,4 @@
-//! Reads single values off the metrics page.
+//! Reads single values from the metrics page.
 
 use incident_gateway::metrics::{self, Registry};
 
@@ -12,7 +12,7 @@ pub fn value(registry: &Registry, series: &str) -> String {
     line.unwrap_or_else(|| panic!("no series {series} on this page:\n{page}")).to_owned()
 }
 
-/// How many calls of a source ended so.
+/// How many calls to a source had this outcome.
 pub fn calls(registry: &Registry, source: &str, outcome: &str) -> u64 {
     let series = format!("upstream_requests_total{{source=\"{source}\",outcome=\"{outcome}\"}}");
     value(registry, &series).parse().unwrap()

@@ -1,4 +1,4 @@
-//! The built binary as a process of its own.
+//! The built binary as a separate process.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,25 +18,25 @@ pub struct Process {
     pub address: SocketAddr,
     pub admin_address: SocketAddr,
     child: Child,
-    /// Its log, where nobody reads that.
+    /// The log, if it must stay open but not be read.
     unread: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Process {
-    /// Serves from `base_url` on free ports, with these variables (their names without the prefix)
-    /// beside.
+    /// Starts a gateway on free ports that fetches from `base_url`, with these environment variables
+    /// (named without their prefix).
     pub async fn serve(base_url: &str, variables: &[(&str, &str)]) -> Self {
         Self::start(Command::new(BINARY), base_url, variables).await
     }
 
-    /// The same with a log that nobody reads from its first line on.
+    /// The same with a log that is not read after the line `listening`.
     pub async fn serve_unread(base_url: &str, variables: &[(&str, &str)]) -> Self {
         let (mut process, log) = Self::listening(Command::new(BINARY), base_url, variables).await;
         process.unread = Some(log);
         process
     }
 
-    /// The same, trusting the authorities in this file.
+    /// The same, trusting the certificate authorities in this file.
     pub async fn serve_trusting(
         authorities: &Path,
         base_url: &str,
@@ -47,7 +47,7 @@ impl Process {
         Self::start(shell, base_url, variables).await
     }
 
-    /// The same with at most so many open files.
+    /// The same with a limit on open files.
     pub async fn serve_with_files(
         files: usize,
         base_url: &str,
@@ -60,7 +60,7 @@ impl Process {
 
     async fn start(command: Command, base_url: &str, variables: &[(&str, &str)]) -> Self {
         let (process, mut log) = Self::listening(command, base_url, variables).await;
-        // Nobody wants the rest, but the process must be able to write it.
+        // The rest of the log is discarded, but the process must be able to write it.
         tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
         process
     }
@@ -104,12 +104,12 @@ impl Process {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// How it ends, which it must do in this time.
+    /// Waits until the process exits, which it must do within this time.
     pub async fn ends_within(&mut self, most: Duration) -> ExitStatus {
         timeout(most, self.child.wait()).await.expect("the process ends in time").unwrap()
     }
 
-    /// The most memory that it has had resident, in bytes.
+    /// The peak of its resident memory, in bytes.
     pub fn peak_memory(&self) -> usize {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()))
@@ -119,7 +119,7 @@ impl Process {
     }
 }
 
-/// The log's next event of that name; its fields at any depth.
+/// The fields of the log's next event with this message.
 async fn event(log: &mut Lines<BufReader<ChildStderr>>, message: &str) -> Value {
     while let Some(line) = log.next_line().await.unwrap() {
         let Ok(event) = serde_json::from_str::<Value>(&line) else { panic!("not JSON: {line}") };

@@ -1,9 +1,9 @@
-//! An upstream over real sockets whose every path follows a script, which a test may change at any
-//! time.
+//! An HTTP/1.1 upstream over real sockets. The behaviour of each path is set by a script, which a
+//! test may change at any time.
 //!
-//! It speaks HTTP/1.1 by hand, since most of what it has to do no HTTP library would do. It listens
-//! on a free port of 127.0.0.1, keeps connections alive as far as a script allows, and remembers
-//! what it saw.
+//! The protocol is implemented by hand, since no HTTP library can violate it as the scripts do. The
+//! upstream listens on a free port of 127.0.0.1, keeps connections alive unless a script ends them,
+//! and records all requests.
 
 mod script;
 
@@ -34,14 +34,14 @@ pub enum AcceptMode {
     Close,
     /// It is accepted and reset at once.
     Reset,
-    /// Nobody listens: it is refused.
+    /// Nothing listens, so it is refused.
     Refuse,
 }
 
-/// A request as it came.
+/// A recorded request.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// Which connection it came over, from 0 up.
+    /// The number of its connection, from 0.
     pub connection: usize,
     /// `GET`, usually.
     pub method: String,
@@ -114,21 +114,21 @@ impl ScriptedUpstream {
         format!("{}://{}", self.scheme, self.address)
     }
 
-    /// From now on each call of this path does this.
+    /// Sets what each call of this path does from now on.
     pub fn script(&self, path: &str, script: impl Into<Script>) {
         self.script_each(path, [script.into()]);
     }
 
-    /// From now on the calls of this path do these in turn; the last one goes on for ever.
+    /// Sets what the calls of this path do from now on, one after another; the last one repeats.
     pub fn script_each(&self, path: &str, scripts: impl IntoIterator<Item = Script>) {
         self.shared.scripts.lock().unwrap().insert(path.to_owned(), scripts.into_iter().collect());
     }
 
-    /// What happens to new connections from now on; those that are open stay. Returns when it has
+    /// Sets what happens to new connections; open ones are not affected. Returns when the change has
     /// taken effect.
     pub async fn set_accept_mode(&self, mode: AcceptMode) {
         let before = self.mode.send_replace(mode);
-        // The port is let go of, and bound again, by the serving task.
+        // The serving task closes or binds the port, which takes a moment.
         while before != mode
             && (before == AcceptMode::Refuse || mode == AcceptMode::Refuse)
             && TcpStream::connect(self.address).await.is_err() != (mode == AcceptMode::Refuse)
@@ -211,7 +211,7 @@ async fn accept(
 }
 
 async fn connect(stream: TcpStream, tls: Option<TlsAcceptor>, number: usize, shared: Arc<Shared>) {
-    // Clients come and go as the tests please; what they make of it is for the tests to see.
+    // Errors of a connection are expected: the tests observe them on the client's side.
     let _ = stream.set_nodelay(true);
     let _ = match tls {
         None => serve(stream, number, &shared).await,
@@ -272,8 +272,8 @@ async fn serve(mut wire: impl Wire, connection: usize, shared: &Shared) -> io::R
     Ok(())
 }
 
-/// The next request of a connection; none once the client has closed it. Requests have no bodies
-/// here.
+/// Reads the next request of a connection; `None` once the client has closed it. Requests must not
+/// have bodies.
 async fn read_request(
     wire: &mut impl Wire,
     unread: &mut Vec<u8>,
@@ -287,7 +287,7 @@ async fn read_request(
             return Ok(None);
         }
         if !unread[0].is_ascii_uppercase() {
-            // No HTTP: TLS, say. Said at once, as servers do.
+            // Not HTTP, but perhaps TLS. Servers answer this at once.
             wire.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n").await?;
             return Ok(None);
         }

@@ -1,8 +1,8 @@
-//! An upstream without sockets, for tests on paused time: calls in flight slow each other down by a
-//! law.
+//! A simulated upstream without sockets, for tests with paused time, whose calls slow each other
+//! down according to a [`Law`].
 //!
-//! All calls progress at one rate, which depends on how many there are, so each has its work
-//! measured in the seconds that it would take alone.
+//! All calls progress at the same rate, which depends on how many are in flight. The work of a call
+//! is therefore measured in the seconds that it would take alone.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -23,22 +23,22 @@ use tower::Service;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Law {
-    /// What a lone call takes, in seconds.
+    /// The duration of a call when no other is in flight, in seconds.
     pub latency: f64,
-    /// With `n` calls in flight each takes `1 + factor * (n - 1)^power` times as long.
+    /// With `n` calls in flight, each takes `1 + factor * (n - 1)^power` times as long.
     #[serde(default)]
     pub factor: f64,
     #[serde(default)]
     pub power: i32,
-    /// Each call's work is off by up to this part of it, evenly spread.
+    /// The work of each call varies by up to this share, uniformly.
     #[serde(default)]
     pub noise: f64,
-    /// What the work of each source is multiplied with; 1 where the list ends.
+    /// A factor for the work of each source; 1 for those beyond the end of the list.
     #[serde(default)]
     pub work: Vec<f64>,
-    /// A call that finds more than so many in flight, itself included, never ends.
+    /// A call that starts with more than this many in flight, itself included, never ends.
     pub hang_above: Option<usize>,
-    /// A call that finds more than so many in flight, itself included, is answered 503 after 20 ms.
+    /// A call that starts with more than this many in flight, itself included, gets 503 after 20 ms.
     pub push_back_above: Option<usize>,
     /// These sources never answer.
     #[serde(default)]
@@ -54,7 +54,7 @@ struct Sim {
     in_flight: usize,
     most_in_flight: usize,
     calls: BTreeMap<usize, usize>,
-    /// What a call that had always been there would have got done, up to `since`.
+    /// The work done until `since` by a call that has been in flight from the beginning.
     done: f64,
     since: Instant,
 }
@@ -105,7 +105,7 @@ impl SimulatedUpstream {
         Self { sim: Arc::new(Mutex::new(sim)), changed: watch::Sender::new(()) }
     }
 
-    /// From now on it behaves like this.
+    /// Changes the behaviour from now on.
     pub fn obey(&self, law: Law) {
         let mut sim = self.sim.lock().unwrap();
         sim.advance();
@@ -113,12 +113,12 @@ impl SimulatedUpstream {
         self.changed.send_replace(());
     }
 
-    /// How many calls of a source it has seen.
+    /// How many calls of a source there were.
     pub fn calls(&self, source: usize) -> usize {
         self.sim.lock().unwrap().calls.get(&source).copied().unwrap_or_default()
     }
 
-    /// The most calls it has had in flight at once.
+    /// The most calls that were in flight at once.
     pub fn most_in_flight(&self) -> usize {
         self.sim.lock().unwrap().most_in_flight
     }

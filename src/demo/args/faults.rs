@@ -9,7 +9,7 @@ use crate::demo::Endpoint;
 use crate::demo::endpoint::UnknownSource;
 use crate::demo::fault::{Fault, Garbage, UnknownGarbage};
 
-/// A fault and the endpoint that has it.
+/// An endpoint and its fault.
 type SourceFault = (Endpoint, Fault);
 
 #[derive(Clone, Debug, clap::Args)]
@@ -76,7 +76,7 @@ impl FaultArgs {
     }
 }
 
-/// Two faults were requested for one source.
+/// The error for two faults of one source.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TwoFaults {
     endpoint: Endpoint,
@@ -97,7 +97,7 @@ impl fmt::Display for TwoFaults {
 
 impl std::error::Error for TwoFaults {}
 
-/// Reads the name of a source that is to have this fault.
+/// A parser for the name of a source that has this fault.
 fn at(fault: Fault) -> impl Fn(&str) -> Result<SourceFault, UnknownSource> + Clone {
     move |source| Ok((source.parse()?, fault.clone()))
 }

@@ -1,21 +1,22 @@
-//! When a source's records arrive: so many a day, more of them in office hours than at night.
+//! The times at which a source's records arrive: a fixed number per day, with more in office hours
+//! than at night.
 
 use super::rng::Rng;
 
-/// Times are counted in steps of 100 ns since the epoch, which gives timestamps of up to 17 digits.
+/// Times are in ticks of 100 ns since the epoch, which gives timestamps of up to 17 digits.
 pub(super) const TICKS_PER_SECOND: u64 = 10_000_000;
 
 const TICKS_PER_HOUR: u64 = 3_600 * TICKS_PER_SECOND;
 
 pub(super) const TICKS_PER_DAY: u64 = 24 * TICKS_PER_HOUR;
 
-/// What share of a day's records arrives in each hour (UTC), in thousandths.
+/// The share of a day's records that arrives in each hour (UTC), in thousandths.
 const HOURLY_SHARES: [u32; 24] = [
     30, 29, 28, 28, 29, 31, 35, 41, 47, 52, 54, 54, 52, 53, 54, 54, 52, 49, 45, 41, 38, 36, 35, 33,
 ];
 
-/// The arrivals at one source. They are numbered from the epoch on, so that a number alone tells
-/// the time, and every run of the program tells the same.
+/// The arrivals at one source. Records are numbered from the epoch, so that the time of each follows
+/// from its number and is the same in every run of the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrivals {
     /// At least 1.
@@ -24,7 +25,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    /// When the record with this number arrives. A later number has a later time.
+    /// The time of the record with this number, in ticks. Times ascend with numbers.
     pub(super) fn time(self, number: u64) -> u64 {
         let (day, of_day) = (number / self.per_day, number % self.per_day);
         let jitter = unit_interval(Rng::new(self.seed, number).next());
@@ -47,7 +48,7 @@ impl Arrivals {
         day * TICKS_PER_DAY + hour * TICKS_PER_HOUR + within_hour
     }
 
-    /// How many records have arrived by `now`, which is also the number of the next.
+    /// How many records have arrived by `now` (in ticks), which is also the number of the next.
     pub(super) fn count_by(self, now: u64) -> u64 {
         let first_of_day = now / TICKS_PER_DAY * self.per_day;
         let (mut low, mut high) = (first_of_day, first_of_day + self.per_day);

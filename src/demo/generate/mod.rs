@@ -1,7 +1,7 @@
-//! Makes data in the upstream's shapes that looks like production's.
+//! Generates data in the upstream's formats that looks like production's.
 //!
-//! The same seed and the same moment give the same bytes, on every platform and with every version
-//! of every crate.
+//! The output is a function of seed and time alone: it does not depend on the platform or on the
+//! version of any crate.
 
 mod arrivals;
 mod population;
@@ -17,12 +17,13 @@ use records::Records;
 
 use super::Endpoint;
 
-/// A fixed amount of data, for load tests: as many records as are asked for, over about a day.
+/// A fixed number of records over about a day, for load tests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Plan {
-    /// Records of all sources together; each source gets its equal share.
+    /// The number of records of all sources together, divided equally among them.
     pub incidents: u64,
-    /// Employees in the identities table, two machines each; from 1 to [`Plan::MAX_EMPLOYEES`].
+    /// The number of employees in the identity table, who have two machines each; from 1 to
+    /// [`Plan::MAX_EMPLOYEES`].
     pub employees: u64,
     /// Another seed gives other data.
     pub seed: u64,
@@ -35,8 +36,8 @@ impl Plan {
     /// When the data of [`Plan::body`] ends: 2021-09-25T00:00:00Z, in seconds since the epoch.
     const END_SECONDS: u64 = 1_632_528_000;
 
-    /// How many employees so many records would come from: one for each 25, at least 60, at most
-    /// 100,000.
+    /// A realistic number of employees for this number of records: one per 25 records, at least 60,
+    /// at most 100,000.
     #[must_use]
     pub const fn usual_employees(incidents: u64) -> u64 {
         match incidents / 25 {
@@ -46,22 +47,22 @@ impl Plan {
         }
     }
 
-    /// The endpoint's whole answer at a fixed moment, so that it never changes:
-    /// `{"results":[…]}`, or the identities object.
+    /// The endpoint's body at a fixed time, so that it never changes: `{"results":[…]}`, or the
+    /// identity table.
     ///
     /// # Panics
     ///
-    /// If the employees are none, or more than [`Plan::MAX_EMPLOYEES`].
+    /// If there are no employees, or more than [`Plan::MAX_EMPLOYEES`].
     #[must_use]
     pub fn body(&self, endpoint: Endpoint) -> Vec<u8> {
         self.body_at(endpoint, UNIX_EPOCH + std::time::Duration::from_secs(Self::END_SECONDS))
     }
 
-    /// The same with times that end at `now`.
+    /// The endpoint's body with timestamps that end at `now`.
     ///
     /// # Panics
     ///
-    /// If the employees are none, or more than [`Plan::MAX_EMPLOYEES`].
+    /// If there are no employees, or more than [`Plan::MAX_EMPLOYEES`].
     #[must_use]
     pub fn body_at(&self, endpoint: Endpoint, now: SystemTime) -> Vec<u8> {
         assert!(
@@ -70,7 +71,7 @@ impl Plan {
             self.employees
         );
         let sources = Endpoint::ALL.len() as u64 - 1;
-        // Identities have index 0; the first sources take what does not divide.
+        // Identities have index 0. The first sources get the remainder of the division.
         let has_one_more = endpoint.index() as u64 <= self.incidents % sources;
         let records = self.incidents / sources + u64::from(has_one_more);
         let population = Population { employees: self.employees };
@@ -78,11 +79,11 @@ impl Plan {
     }
 }
 
-/// How many employees [`live_body`] is about.
+/// The number of employees of [`live_body`].
 const LIVE_EMPLOYEES: u64 = 400;
 
-/// The endpoint's whole answer at `now` of an upstream in production: the incidents of about the
-/// last day. A new one arrives at one of the sources every few seconds, and the oldest goes.
+/// The endpoint's body at `now` with the incidents of about the last day. Every few seconds a new
+/// one arrives at one of the sources, and its oldest is dropped.
 #[must_use]
 pub fn live_body(endpoint: Endpoint, seed: u64, now: SystemTime) -> Vec<u8> {
     let per_day = match endpoint {
@@ -116,7 +117,7 @@ fn body(
     enclose(open, source.window(ticks(now)), close, |out, number| source.write(out, number))
 }
 
-/// The parts, with commas between them and something around them.
+/// Writes parts separated by commas, between `open` and `close`.
 fn enclose(
     open: &[u8],
     parts: std::ops::Range<u64>,
@@ -135,7 +136,7 @@ fn enclose(
     out
 }
 
-/// Writes the machine's entry of the identities object.
+/// Writes the machine's entry of the identity table.
 fn write_identity(out: &mut Vec<u8>, machine: u64) {
     let (address, id) = (population::address(machine), population::id(population::owner(machine)));
     write!(out, "\"{address}\":{id}").expect("writing to memory succeeds");

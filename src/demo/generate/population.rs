@@ -1,17 +1,16 @@
-//! The employees and their machines, computed rather than stored: a number in, an id or an address
-//! out.
+//! The employees and their machines. Ids and addresses are computed from numbers, not stored.
 
 use std::net::Ipv4Addr;
 
 use super::rng::Rng;
 
-/// There are as many ids, so there can be no more employees.
+/// The most employees: there are this many six-digit ids.
 pub(super) const MAX_EMPLOYEES: u64 = 900_000;
 
-/// Machine numbers from here on belong to nobody: identities do not list them.
+/// Machines from this number on belong to nobody and are not in the identity table.
 const FIRST_UNLISTED_MACHINE: u64 = 12_000_000;
 
-/// How many machines that identities do not list appear in records.
+/// The number of machines in records that are not in the identity table.
 const UNLISTED_MACHINES: u64 = 1_000;
 
 /// Each employee `e` has two machines: numbers `2e` and `2e + 1`.
@@ -28,7 +27,7 @@ impl Population {
         self.employees * MACHINES_EACH
     }
 
-    /// An employee; the first ones are drawn more often than the last.
+    /// Draws an employee. Smaller numbers are more likely.
     pub(super) fn employee(self, rng: &mut Rng) -> u64 {
         let bound = rng.below(self.employees) + 1;
         rng.below(bound)
@@ -40,7 +39,7 @@ pub(super) fn machine_of(employee: u64, rng: &mut Rng) -> u64 {
     employee * MACHINES_EACH + rng.below(MACHINES_EACH)
 }
 
-/// A machine that identities do not list.
+/// A machine that is not in the identity table.
 pub(super) fn unlisted_machine(rng: &mut Rng) -> u64 {
     FIRST_UNLISTED_MACHINE + rng.below(UNLISTED_MACHINES)
 }

@@ -7,17 +7,17 @@ use super::population::{self, Population};
 use super::rng::Rng;
 use crate::demo::Endpoint;
 
-/// One record in so many names an address that identities do not list: about 1 % of all records,
-/// since about half of them name an address.
+/// One address in this many is not in the identity table. About half of the records have an address,
+/// so this affects about 1 % of them.
 const ONE_UNKNOWN_ADDRESS_IN: u64 = 60;
 
-/// One record in so many repeats the one before it: same employee, priority and time.
+/// One record in this many repeats the employee, priority and time of the record before it.
 const ONE_REPEAT_IN: u64 = 50;
 
-/// One record in so many is listed late: its time is before that of some records listed before it.
+/// One record in this many is listed late: after records with a later time.
 const ONE_LATE_IN: u64 = 80;
 
-/// How late such a record can be: the mean time in which so many records arrive.
+/// The largest delay of such a record: the mean time in which this many records arrive.
 const MAX_RECORDS_LATE: u64 = 25;
 
 const PRIORITIES: [&str; 40] = [
@@ -27,7 +27,7 @@ const PRIORITIES: [&str; 40] = [
     "high", "high", "high", "high", "critical",
 ];
 
-/// What a record says, whatever the source's fields for it are called.
+/// The content of a record, independent of the source's field names.
 #[derive(Clone, Copy, Debug)]
 struct Incident {
     employee: u64,
@@ -35,7 +35,7 @@ struct Incident {
     time: u64,
 }
 
-/// One source's records, each of which follows from its number alone.
+/// One source's records. Each is a function of its number.
 #[derive(Debug)]
 pub(super) struct Records {
     endpoint: Endpoint,
@@ -45,15 +45,14 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// Those of a source at which `per_day` (at least 1) records arrive each day.
+    /// The records of a source at which `per_day` (at least 1) records arrive each day.
     pub(super) fn new(endpoint: Endpoint, population: Population, per_day: u64, seed: u64) -> Self {
         let mut seeds = Rng::new(seed, endpoint.index() as u64);
         let arrivals = Arrivals { per_day, seed: seeds.next() };
         Self { endpoint, population, arrivals, seed: seeds.next() }
     }
 
-    /// The numbers of the records that the source lists at `now`: those of about the last day,
-    /// always as many.
+    /// The numbers of the records that the source lists at `now`: the last `per_day` ones.
     pub(super) fn window(&self, now: u64) -> std::ops::Range<u64> {
         let end = self.arrivals.count_by(now);
         end.saturating_sub(self.arrivals.per_day)..end
@@ -64,7 +63,7 @@ impl Records {
         let mut rng = Rng::new(self.seed, number);
         let repeats = rng.one_in(ONE_REPEAT_IN) && number > 0;
         let incident = if repeats {
-            // The draws must stay those of this record, whatever it repeats.
+            // Uses a separate generator, so that the remaining draws are those of this record.
             let mut rng = Rng::new(self.seed, number - 1);
             let _ = rng.one_in(ONE_REPEAT_IN);
             self.draw(&mut rng, number - 1)
@@ -74,7 +73,7 @@ impl Records {
         let Incident { employee, priority, time } = incident;
         write(out, format_args!("{{\"priority\":\"{priority}\""));
         match self.endpoint {
-            Endpoint::Identities => unreachable!("identities are no incidents"),
+            Endpoint::Identities => unreachable!("the identity table has no incidents"),
             Endpoint::Denial => {
                 write_id(out, "reported_by", employee);
                 write_time(out, time);
@@ -118,7 +117,7 @@ impl Records {
         Incident { employee, priority: rng.pick(&PRIORITIES), time }
     }
 
-    /// Writes an address that is not the record's identity.
+    /// Writes an address that does not identify the record's employee.
     fn write_unrelated_address(&self, out: &mut Vec<u8>, rng: &mut Rng) {
         let employee = self.population.employee(rng);
         write_machine(out, "source_ip", employee, rng);
@@ -129,7 +128,7 @@ fn write_id(out: &mut Vec<u8>, field: &str, employee: u64) {
     write(out, format_args!(",\"{field}\":{}", population::id(employee)));
 }
 
-/// Writes an address of the employee, or now and then one that identities do not list.
+/// Writes an address of the employee, or sometimes one that is not in the identity table.
 fn write_machine(out: &mut Vec<u8>, field: &str, employee: u64, rng: &mut Rng) {
     let machine = if rng.one_in(ONE_UNKNOWN_ADDRESS_IN) {
         population::unlisted_machine(rng)
@@ -139,7 +138,7 @@ fn write_machine(out: &mut Vec<u8>, field: &str, employee: u64, rng: &mut Rng) {
     write(out, format_args!(",\"{field}\":\"{}\"", population::address(machine)));
 }
 
-/// Writes the time as the upstream does: seconds, with as many decimals as there are.
+/// Writes the time as the upstream does: seconds, without trailing zeros.
 fn write_time(out: &mut Vec<u8>, time: u64) {
     let (seconds, fraction) = (time / TICKS_PER_SECOND, time % TICKS_PER_SECOND);
     write(out, format_args!(",\"timestamp\":{seconds}"));

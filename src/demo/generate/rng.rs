@@ -1,12 +1,12 @@
-//! The generator's source of chance.
+//! The random number generator.
 
-/// `SplitMix64` (Steele, Lea and Flood, 2014). Ours, and on integers alone, because the bytes of
-/// the fixtures must not change with a crate's version or a platform.
+/// `SplitMix64` (Steele, Lea and Flood, 2014). Implemented here, with integers only, so that the
+/// generated data does not change with the version of a crate or the platform.
 #[derive(Clone, Debug)]
 pub(super) struct Rng(u64);
 
 impl Rng {
-    /// The stream of numbers with this `number` among those of `seed`.
+    /// The generator with this `number` among the independent generators of `seed`.
     pub(super) fn new(seed: u64, number: u64) -> Self {
         let mut mixer = Self(seed);
         let seed = mixer.next();

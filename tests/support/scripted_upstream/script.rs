@@ -1,4 +1,4 @@
-//! What a scripted path may do to its caller, and the doing of it.
+//! The possible behaviours of a path, and their execution.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ use tokio_rustls::server::TlsStream;
 /// What a path does when it is called.
 #[derive(Clone, Debug)]
 pub enum Script {
-    /// An ordinary answer.
+    /// Sends a valid response.
     Respond(Reply),
     /// Reads the request and closes the connection.
     Close,
@@ -22,7 +22,7 @@ pub enum Script {
     ResetInHeaders,
     /// Sends the headers and half of the body, and resets the connection.
     ResetInBody(Vec<u8>),
-    /// Reads the request and then says nothing.
+    /// Reads the request and sends nothing.
     HangBeforeHeaders,
     /// Sends half of the headers and then nothing.
     HangInHeaders,
@@ -46,19 +46,19 @@ pub enum Script {
         /// What `Content-Length` says.
         announced: usize,
     },
-    /// Announces so many bytes and sends a few of them, slowly.
+    /// Announces this many bytes, sends one, and hangs.
     Announce(u64),
     /// A chunked body that never ends, as fast as it is read.
     Endless,
-    /// So many zeros under gzip.
+    /// This many zeros, compressed with gzip.
     GzipBomb(usize),
-    /// So many zeros under zstd.
+    /// This many zeros, compressed with zstd.
     ZstdBomb(u64),
     /// Bytes that claim to be gzip and are not.
     BadGzip,
     /// A gzip body that ends early though its length is as announced.
     CutOffGzip(Vec<u8>),
-    /// A redirect (302) to there.
+    /// A redirect (302) to this location.
     Redirect(String),
     /// Exactly these bytes, and then the connection is closed.
     Raw(Vec<u8>),
@@ -81,16 +81,16 @@ impl Script {
     }
 }
 
-/// An ordinary answer.
+/// A valid response.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The status.
     pub status: u16,
-    /// Headers beside `Content-Length`.
+    /// Headers in addition to `Content-Length`.
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
-    /// How long it waits before it answers.
+    /// The delay before it is sent.
     pub delay: Duration,
 }
 
@@ -155,8 +155,8 @@ fn len(body: &[u8]) -> u64 {
     body.len().try_into().unwrap()
 }
 
-/// Answers one request; gives the connection back where it can be used again. Counts in `sent` what
-/// endless bodies took.
+/// Executes a script for one request. Returns the connection if it can be reused. Adds the bytes of
+/// endless bodies to `sent`.
 pub(super) async fn play<W: Wire>(
     mut wire: W,
     script: Script,
@@ -253,7 +253,7 @@ pub(super) async fn play<W: Wire>(
     Ok(None)
 }
 
-/// Sends, and lets the client read it: a reset discards what has not been read yet.
+/// Sends bytes and gives the client time to read them, since a reset discards unread data.
 async fn send_and_settle(wire: &mut impl Wire, bytes: &[u8]) -> io::Result<()> {
     wire.write_all(bytes).await?;
     wire.flush().await?;
@@ -261,7 +261,7 @@ async fn send_and_settle(wire: &mut impl Wire, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Says nothing until the client goes away.
+/// Sends nothing until the client closes the connection.
 async fn linger(wire: &mut impl Wire) {
     let mut ignored = [0; 1024];
     while wire.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
@@ -272,7 +272,7 @@ fn render(reply: &Reply) -> Vec<u8> {
     for (name, value) in &reply.headers {
         answer.extend(format!("{name}: {value}\r\n").bytes());
     }
-    // These two have no body by definition.
+    // Responses with these statuses have no body.
     if reply.status == 204 || reply.status == 304 {
         answer.extend(b"\r\n");
     } else {
@@ -282,7 +282,7 @@ fn render(reply: &Reply) -> Vec<u8> {
     answer
 }
 
-/// These bytes as one gzip member.
+/// Compresses to a single gzip member.
 pub fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
     let mut packed = vec![0; compressor.gzip_compress_bound(bytes.len())];
