@@ -5,20 +5,21 @@
 
 FROM rust:1-slim-bookworm AS build
 
-# A target named outright keeps crt-static away from build scripts and procedural macros, which must stay dynamic.
-# The getrandom setting asks the kernel itself; otherwise a static glibc makes the crate look for /dev/random.
+# A target named outright keeps crt-static away from build scripts and procedural macros, which must
+# stay dynamic. The getrandom setting asks the kernel itself; otherwise a static glibc makes the
+# crate look for /dev/random.
 RUN mkdir /.cargo \
  && printf '[build]\ntarget = "%s"\nrustflags = ["-Ctarget-feature=+crt-static", "--cfg=getrandom_backend=\\"linux_getrandom\\""]\n' \
       "$(rustc -vV | sed -n 's/^host: //p')" > /.cargo/config.toml
 
-# What the binary needs of a file system. Without nsswitch.conf, glibc asks DNS before /etc/hosts, and `--add-host` or
-# `hostAliases` would do nothing.
+# What the binary needs of a file system. Without nsswitch.conf, glibc asks DNS before /etc/hosts,
+# and `--add-host` or `hostAliases` would do nothing.
 RUN mkdir -p /rootfs/etc/ssl/certs \
  && cp /etc/ssl/certs/ca-certificates.crt /rootfs/etc/ssl/certs/ \
  && printf 'hosts: files dns\n' > /rootfs/etc/nsswitch.conf
 
-# The dependencies, in a layer that only Cargo.toml and Cargo.lock invalidate: built for an empty program. Cargo wants
-# the benches that Cargo.toml names to be there, though it does not build them.
+# The dependencies, in a layer that only Cargo.toml and Cargo.lock invalidate: built for an empty
+# program. Cargo wants the benches that Cargo.toml names to be there, though it does not build them.
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
@@ -27,7 +28,8 @@ RUN mkdir src benches && touch src/lib.rs && echo 'fn main() {}' > src/main.rs \
 
 COPY . .
 ARG REVISION=unknown
-# `touch`: the real sources are older than the empty program's build, and cargo would take them for unchanged.
+# `touch`: the real sources are older than the empty program's build, and cargo would take them for
+# unchanged.
 RUN touch src/lib.rs src/main.rs \
  && INCIDENT_GATEWAY_REVISION="$REVISION" cargo build --release --locked \
  && cp target/*/release/incident-gateway /rootfs/
@@ -41,7 +43,8 @@ LABEL org.opencontainers.image.title="incident-gateway" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /rootfs /
-# Numeric, because there is no /etc/passwd, and because Kubernetes can only prove a number to be non-root.
+# Numeric, because there is no /etc/passwd, and because Kubernetes can only prove a number to be
+# non-root.
 USER 65532:65532
 EXPOSE 9000 9001
 STOPSIGNAL SIGTERM

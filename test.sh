@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs every test, from formatting to the image in a container. A part that needs something this machine lacks is
-# skipped, by name; with INCIDENT_GATEWAY_NO_SKIP=1 (as .ci/run sets it) that counts as failed. `.ci/run` installs what
-# is needed.
+# Runs every test, from formatting to the image in a container. A part that needs something this
+# machine lacks is skipped, by name; with INCIDENT_GATEWAY_NO_SKIP=1 (as .ci/run sets it) that
+# counts as failed. `.ci/run` installs what is needed.
 #
 # The last line counts the parts: N passed, N failed, N skipped
 set -euo pipefail
@@ -12,7 +12,8 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 passed=() failed=() skipped=() reasons=()
 
-# Runs a command as a part. A part that says SKIPPED at the start of a line and succeeds counts as skipped.
+# Runs a command as a part. A part that says SKIPPED at the start of a line and succeeds counts as
+# skipped.
 part() { # NAME COMMAND…
   local name=$1 started=$SECONDS verdict
   shift

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Sends the request, reads the whole response, and returns how long that took. Each read overwrites
-/// the buffer: the body is discarded.
+/// Sends the request, reads the whole response, and returns how long that took. Each read
+/// overwrites the buffer: the body is discarded.
 pub(crate) async fn exchange(
     stream: &mut TcpStream,
     request: &[u8],

@@ -104,8 +104,8 @@ impl Responses {
         Bytes::from_owner(TrackedBytes { body: Arc::clone(body), id, responses: Arc::clone(self) })
     }
 
-    /// Aborts responses, the slowest first, until at least `bytes` of the account become free. Those
-    /// that send at `max_rate` (in bytes per second) or faster are spared.
+    /// Aborts responses, the slowest first, until at least `bytes` of the account become free.
+    /// Those that send at `max_rate` (in bytes per second) or faster are spared.
     ///
     /// Does nothing within [`RECLAIM_INTERVAL`] of the last call that had an effect.
     pub(super) fn abort_slowest(&self, bytes: u64, max_rate: f64, now: Instant) {

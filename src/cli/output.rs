@@ -44,7 +44,7 @@ pub(super) enum Output {
 /// What exists at the path after resolving symbolic links.
 #[derive(Debug)]
 pub(super) enum Target {
-    /// Nothing yet; files can be created in the folder.
+    /// Nothing yet; files can be created in the directory.
     New(PathBuf),
     /// A regular file, open for writing.
     Regular {
@@ -68,14 +68,14 @@ impl Output {
         let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
             return Ok(Self::Stdout);
         };
-        let is_folder = |path: &Path| {
+        let is_directory = |path: &Path| {
             path.file_name().is_none() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
         };
-        if is_folder(path) {
-            return Err(names_a_folder(path));
+        if is_directory(path) {
+            return Err(names_a_directory(path));
         }
         let target = match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => return Err(names_a_folder(path)),
+            Ok(metadata) if metadata.is_dir() => return Err(names_a_directory(path)),
             Ok(metadata) if is_stdout(&metadata) => return Ok(Self::Stdout),
             Ok(metadata) => Target::existing(path, &metadata),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Target::new(path),
@@ -112,7 +112,7 @@ impl Output {
 impl Target {
     fn new(path: &Path) -> io::Result<Self> {
         let (path, _) = resolve(path)?;
-        // The most reliable check that files can be created in the folder. Dropping removes the
+        // The most reliable check that files can be created in the directory. Dropping removes the
         // file.
         create_temporary(&path, NEW_FILE_MODE)?;
         Ok(Self::New(path))
@@ -160,8 +160,8 @@ impl Target {
 }
 
 /// Replaces `former` by a new file with the same mode and owner; until then no other user can read
-/// the new file. Returns `false` if that is impossible: no file can be created in the folder, the
-/// owner cannot be kept, or the file is a mount point.
+/// the new file. Returns `false` if that is impossible: no file can be created in the directory,
+/// the owner cannot be kept, or the file is a mount point.
 ///
 /// # Errors
 ///
@@ -213,13 +213,13 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// A file with an unpredictable name, created exclusively, in the folder of `path`.
+/// A file with an unpredictable name, created exclusively, in the directory of `path`.
 fn create_temporary(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(".incident-gateway-")
         .suffix(".tmp")
         .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder(path))
+        .tempfile_in(directory(path))
         // Drops the temporary name from the message, since the user does not know it.
         .map_err(|error| error.raw_os_error().map_or(error, io::Error::from_raw_os_error))
 }
@@ -230,17 +230,17 @@ fn resolve(path: &Path) -> io::Result<(PathBuf, bool)> {
     let mut path = path.to_owned();
     let mut is_descriptor = false;
     for _ in 0..MAX_LINKS {
-        is_descriptor |= folder(&path).canonicalize()?.starts_with("/proc");
+        is_descriptor |= directory(&path).canonicalize()?.starts_with("/proc");
         match fs::read_link(&path) {
-            Ok(link) => path = folder(&path).join(link),
+            Ok(link) => path = directory(&path).join(link),
             Err(_) => return Ok((path, is_descriptor)),
         }
     }
     Err(io::Error::other("too many symbolic links"))
 }
 
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|directory| *directory != Path::new("")).unwrap_or(Path::new("."))
 }
 
 fn same_file(a: &Metadata, b: &Metadata) -> bool {
@@ -271,14 +271,14 @@ fn has_attributes(_: &Path) -> bool {
     false
 }
 
-fn names_a_folder(path: &Path) -> String {
-    format!("{} names a folder; name a file in it", path.display())
+fn names_a_directory(path: &Path) -> String {
+    format!("{} names a directory; name a file in it", path.display())
 }
 
 fn cannot_write(path: &Path, error: &io::Error) -> String {
     let reason = match error.kind() {
         io::ErrorKind::NotFound => {
-            "there is no such folder; create it, or name a file elsewhere".to_owned()
+            "there is no such directory; create it, or name a file elsewhere".to_owned()
         }
         kind if is_forbidden(error) => format!("{kind}; name a file that this user may write to"),
         _ => format!("{error}; name a file elsewhere"),

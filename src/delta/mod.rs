@@ -31,8 +31,8 @@ pub struct SourceDelta {
     pub dropped: Vec<RecordHash>,
 }
 
-/// The records that each source had in the last view that was compared; `None` for a source that has
-/// had no data.
+/// The records that each source had in the last view that was compared; `None` for a source that
+/// has had no data.
 #[derive(Clone, Debug)]
 pub struct Baseline(Vec<Option<SourceBaseline>>);
 

@@ -34,8 +34,8 @@ pub(super) struct Context {
 }
 
 impl Context {
-    /// Adopts the caller's id and trace. An id that is too long or has characters other than visible
-    /// ASCII is replaced, since it goes into logs and headers.
+    /// Adopts the caller's id and trace. An id that is too long or has characters other than
+    /// visible ASCII is replaced, since it goes into logs and headers.
     pub(super) fn new(headers: &HeaderMap, route: Route) -> Self {
         let given = headers.get(REQUEST_ID).filter(|id| {
             (1..=MAX_REQUEST_ID_BYTES).contains(&id.len())

@@ -69,7 +69,8 @@ const SOURCES: HeaderName = HeaderName::from_static("incident-sources");
 const UNATTRIBUTED: HeaderName = HeaderName::from_static("incident-unattributed");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// `Cache-Control` for data that is `age` seconds old and has `remaining` seconds of its `ttl` left.
+/// `Cache-Control` for data that is `age` seconds old and has `remaining` seconds of its `ttl`
+/// left.
 ///
 /// Clients subtract `Age` from `max-age` (RFC 9111, section 4.2), so `max-age` includes it. The
 /// windows of RFC 5861 begin where `max-age` ends, and together must not exceed `stale_for`.

@@ -69,8 +69,8 @@ pub fn coding(headers: &HeaderMap) -> Option<Coding> {
         };
         *slot = Some(quality);
     }
-    // A coding that is neither named nor covered by `*` is not acceptable. Identity is an exception:
-    // it is acceptable, but never preferred to a coding that the caller named.
+    // A coding that is neither named nor covered by `*` is not acceptable. Identity is an
+    // exception: it is acceptable, but never preferred to a coding that the caller named.
     let zstd = zstd.or(any).unwrap_or(0.0);
     let gzip = gzip.or(any).unwrap_or(0.0);
     let identity_quality = identity.unwrap_or(0.0);

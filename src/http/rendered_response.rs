@@ -58,8 +58,8 @@ impl Gateway {
         Ok(conditions::apply(response, request, context))
     }
 
-    /// The response without the headers that differ between requests, and the time at which the body
-    /// was ready.
+    /// The response without the headers that differ between requests, and the time at which the
+    /// body was ready.
     async fn render(
         &self,
         render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
@@ -101,8 +101,8 @@ impl Gateway {
         Ok((response, now))
     }
 
-    /// The response, or that of the problem. A problem caused by missing data lists the sources that
-    /// are not fresh.
+    /// The response, or that of the problem. A problem caused by missing data lists the sources
+    /// that are not fresh.
     pub(super) fn response_or_problem(
         &self,
         result: Result<Response<Body>, Problem>,

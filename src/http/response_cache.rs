@@ -52,8 +52,8 @@ impl ResponseCache {
         Some(&self.0[document][coding as usize])
     }
 
-    /// The body, headers and cache result of a resource of a snapshot, if they were cached less than
-    /// [`HEADERS_TTL`] before `now`.
+    /// The body, headers and cache result of a resource of a snapshot, if they were cached less
+    /// than [`HEADERS_TTL`] before `now`.
     pub(super) fn get(
         &self,
         resource: &Resource,
@@ -83,7 +83,8 @@ impl ResponseCache {
         let mut headers = headers.clone();
         // Requests served from here neither wait nor render.
         headers.insert(SERVER_TIMING, server_timing(Duration::ZERO, Duration::ZERO));
-        // Placeholders for the headers that the layers insert, so that no copy of the map must grow.
+        // Placeholders for the headers that the layers insert, so that no copy of the map must
+        // grow.
         for name in [REQUEST_ID, TRACEPARENT] {
             headers.insert(name, HeaderValue::from_static(""));
         }

@@ -28,9 +28,10 @@ use tokio::time::sleep;
 /// The largest request line and headers together.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// The most header fields of a request: as many fields of 10 bytes as fit into [`MAX_HEADER_BYTES`].
-/// hyper allocates 64 bytes for each while it parses a request. This costs about 0.1 µs: it writes
-/// only as many as the request has, and the allocator reuses the memory (see `memory.rs`).
+/// The most header fields of a request: as many fields of 10 bytes as fit into
+/// [`MAX_HEADER_BYTES`]. hyper allocates 64 bytes for each while it parses a request. This costs
+/// about 0.1 µs: it writes only as many as the request has, and the allocator reuses the memory
+/// (see `memory.rs`).
 const MAX_HEADER_FIELDS: usize = MAX_HEADER_BYTES / 10;
 
 /// The send buffer of a connection (`SO_SNDBUF`; Linux grants twice that, up to twice

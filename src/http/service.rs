@@ -47,8 +47,8 @@ impl Gateway {
             .service(service_fn(move |request| Arc::clone(&gateway).respond(request)))
     }
 
-    /// The service of the admin listener. It has no limits, so that monitoring works under overload,
-    /// and neither logs nor counts requests, which come every few seconds.
+    /// The service of the admin listener. It has no limits, so that monitoring works under
+    /// overload, and neither logs nor counts requests, which come every few seconds.
     pub fn admin_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> {
         let gateway = Arc::clone(self);
         ServiceBuilder::new()

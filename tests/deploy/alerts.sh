@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prometheus' configuration, recording rules and alerts: valid, and each alert seen firing and silent. See alerts.py.
+# Prometheus' configuration, recording rules and alerts: valid, and each alert seen firing and
+# silent. See alerts.py.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything here, in the order in which one needs the other: the image first, whose binary the others then run, unless
-# GATEWAY names another. INCIDENT_GATEWAY_NO_SKIP=1 makes a skipped test a failed one.
+# Everything here, in the order in which one needs the other: the image first, whose binary the
+# others then run, unless GATEWAY names another. INCIDENT_GATEWAY_NO_SKIP=1 makes a skipped test a
+# failed one.
 set -uo pipefail
 cd "$(dirname "$0")" || exit
 

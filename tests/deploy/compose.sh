@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# deploy/compose.yaml: every service configured, gateway and demo upstream running, a scaled-down copy beside them.
-# Prometheus and Grafana run too where their images can be had. Takes the image that image.sh has built.
+# deploy/compose.yaml: every service configured, gateway and demo upstream running, a scaled-down
+# copy beside them. Prometheus and Grafana run too where their images can be had. Takes the image
+# that image.sh has built.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 
@@ -13,7 +14,8 @@ need curl "apt-get install curl"
 export GATEWAY_IMAGE=${GATEWAY_IMAGE:-incident-gateway}
 docker image inspect "$GATEWAY_IMAGE" >/dev/null 2>&1 || skip "needs the image $GATEWAY_IMAGE (tests/deploy/image.sh builds it)"
 
-# ports that nobody else on this machine is likely to hold; below those that the kernel gives to clients
+# ports that nobody else on this machine is likely to hold; below those that the kernel gives to
+# clients
 settings=$(mktemp -d)
 cat > "$settings/first.env" <<'ENV'
 GATEWAY_PORT=28100
@@ -38,7 +40,8 @@ trap finish EXIT
 
 fail() { echo "FAIL $*"; run "$settings/first.env" "$project" logs --tail 20 >&2; exit 1; }
 
-# every variable that compose.yaml takes is listed in .env.example with the same default, and none besides
+# every variable that compose.yaml takes is listed in .env.example with the same default, and none
+# besides
 diff <(grep -o '\${[A-Z_]*:-[^}]*}' "$root/deploy/compose.yaml" | sed 's/^\${//; s/}$//; s/:-/=/' | sort -u) \
      <(grep -v '^#' "$root/deploy/.env.example" | grep . | sort -u) || fail ".env.example and compose.yaml disagree"
 run "$root/deploy/.env.example" "$project" config -q || fail "compose.yaml is not valid"

@@ -142,7 +142,8 @@ def main():
 
         gateway = [os.environ["GATEWAY"], "serve", "--demo", "--listen", f"127.0.0.1:{public}",
                    "--admin-listen", f"127.0.0.1:{admin}"]
-        # a short ttl, so that there are several refreshes to take rates of; longer than one of them takes (about 5s)
+        # a short ttl, so that there are several refreshes to take rates of; longer than one of them
+        # takes (about 5s)
         environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn"}
         sick = [os.environ["GATEWAY"], "serve", "--listen", f"127.0.0.1:{sick_public}",
                 "--admin-listen", f"127.0.0.1:{sick_admin}"]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The dashboard's queries and the alerts' metrics against a real Prometheus that scrapes a running gateway. See dashboard.py.
+# The dashboard's queries and the alerts' metrics against a real Prometheus that scrapes a running
+# gateway. See dashboard.py.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 

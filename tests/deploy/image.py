@@ -201,7 +201,8 @@ def https_is_verified_and_etc_hosts_is_read():
         os.chmod(folder, 0o755)
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                         "-days", "1", "-subj", "/CN=upstream.test", "-addext", "subjectAltName=DNS:upstream.test",
-                        # its own authority; yet none that could sign others, which rustls refuses at a server
+                        # its own authority; yet none that could sign others, which rustls refuses
+                        # at a server
                         "-addext", "basicConstraints=critical,CA:FALSE",
                         "-keyout", f"{folder}/key.pem", "-out", f"{folder}/authority.pem"], check=True, capture_output=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image as a newcomer would, from what git would give him and nothing else, and runs it as its users do. See
-# image.py. GATEWAY_IMAGE names an image to test instead of building one.
+# Builds the image as a newcomer would, from what git would give him and nothing else, and runs it
+# as its users do. See image.py. GATEWAY_IMAGE names an image to test instead of building one.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 

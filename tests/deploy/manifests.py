@@ -17,7 +17,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREE = ROOT / "deploy" / "kubernetes"
 OVERLAYS = ["development", "staging", "production"]
-# The oldest API with everything that the manifests use (matchLabelKeys), and the newest that the validator knows.
+# The oldest API with everything that the manifests use (matchLabelKeys), and the newest that the
+# validator knows.
 API_VERSIONS = ["1.27", kubernetes_validate.latest_version()]
 HASH = re.compile(r"-[a-z0-9]{10}$")
 
@@ -307,7 +308,8 @@ def faults(tree):
     return found
 
 
-# file, text in it, what it becomes, what must be said about it. Each is a mistake that someone will make.
+# file, text in it, what it becomes, what must be said about it. Each is a mistake that someone will
+# make.
 MUTATIONS = [
     ("base/kustomization.yaml", "name: incident-gateway-config\n", "name: gateway-config\n",
      "no ConfigMap named incident-gateway-config"),

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The Kubernetes manifests: rendered, held to the API's schemas, to the restricted Pod Security Standard, to each other's
-# names and keys, and their config.yaml to the gateway itself. See manifests.py.
+# The Kubernetes manifests: rendered, held to the API's schemas, to the restricted Pod Security
+# Standard, to each other's names and keys, and their config.yaml to the gateway itself. See
+# manifests.py.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 

@@ -26,7 +26,8 @@ need_python() { # MODULE…
   done
 }
 
-# The gateway's binary: $GATEWAY, else the newest that cargo has built here. Empty when there is none.
+# The gateway's binary: $GATEWAY, else the newest that cargo has built here. Empty when there is
+# none.
 find_gateway() {
   if [ -n "${GATEWAY:-}" ]; then echo "$GATEWAY"; return; fi
   ls -t "$root"/target/{release,debug}/incident-gateway 2>/dev/null | head -n 1 || true

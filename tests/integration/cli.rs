@@ -210,13 +210,13 @@ fn an_output_that_cannot_be_written_is_refused_before_any_source_is_asked() {
     assert_eq!(
         refused(&["fetch", "--output", absent], &variables),
         format!(
-            "error: --output: cannot write {absent}: there is no such folder; create it, or name \
+            "error: --output: cannot write {absent}: there is no such directory; create it, or name \
              a file elsewhere\n"
         )
     );
     assert_eq!(
         refused(&["fetch", "--output", folder], &variables),
-        format!("error: --output: {folder} names a folder; name a file in it\n")
+        format!("error: --output: {folder} names a directory; name a file in it\n")
     );
     assert!(refused(&["fetch", "--output", ""], &variables).contains("--output"));
     assert_eq!(upstream.accept().unwrap_err().kind(), ErrorKind::WouldBlock, "nobody has come");

@@ -58,8 +58,8 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn file_names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
+fn file_names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -68,8 +68,8 @@ fn file_names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn an_existing_file_behind_a_link_keeps_its_mode_and_the_link_stays() {
-    let folder = tempfile::tempdir().unwrap();
-    let (file, link) = (folder.path().join("data.json"), folder.path().join("link.json"));
+    let directory = tempfile::tempdir().unwrap();
+    let (file, link) = (directory.path().join("data.json"), directory.path().join("link.json"));
     fs::write(&file, "old").unwrap();
     fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
     symlink("data.json", &link).unwrap();
@@ -79,7 +79,7 @@ fn an_existing_file_behind_a_link_keeps_its_mode_and_the_link_stays() {
     assert!(link.is_symlink());
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     assert!(fs::read_to_string(&file).unwrap().starts_with("{\"7\":"));
-    assert_eq!(file_names(folder.path()), ["data.json", "link.json"]);
+    assert_eq!(file_names(directory.path()), ["data.json", "link.json"]);
 }
 
 #[test]
@@ -91,8 +91,8 @@ fn stdout_is_written_by_all_its_names() {
         assert!(output.stdout.starts_with(b"{\"7\":"), "{name}");
     }
     // With `>>` what stands in the file already stays.
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("appended");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("appended");
     fs::write(&path, "before\n").unwrap();
     let appended = fs::OpenOptions::new().append(true).open(&path).unwrap();
     let status = fetch(&base_url, Path::new("/dev/stdout")).stdout(appended).status().unwrap();
@@ -103,14 +103,14 @@ fn stdout_is_written_by_all_its_names() {
 #[test]
 fn a_fan_out_without_an_answer_leaves_the_file_as_it_was() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.json");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.json");
     fs::write(&path, "old").unwrap();
     let output = fetch(&format!("http://{closed}"), &path).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).ends_with("error: no source answered; nothing was written\n"));
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-    assert_eq!(file_names(folder.path()), ["out.json"]);
+    assert_eq!(file_names(directory.path()), ["out.json"]);
 }
 
 #[test]
@@ -118,8 +118,8 @@ fn a_signal_during_the_fan_out_leaves_the_file_as_it_was() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let base_url = format!("http://{}", silent.local_addr().unwrap());
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("out.json");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("out.json");
         fs::write(&path, "old").unwrap();
         let child = fetch(&base_url, &path).spawn().unwrap();
         // Once it has connected it waits for an answer.
@@ -128,14 +128,14 @@ fn a_signal_during_the_fan_out_leaves_the_file_as_it_was() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{}", stderr(&output));
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(file_names(folder.path()), ["out.json"]);
+        assert_eq!(file_names(directory.path()), ["out.json"]);
     }
 }
 
 #[test]
 fn a_signal_ends_a_write_whose_reader_has_stopped_reading() {
-    let folder = tempfile::tempdir().unwrap();
-    let fifo = folder.path().join("fifo");
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let mut child = fetch(&answering_upstream(), &fifo).spawn().unwrap();
@@ -148,20 +148,20 @@ fn a_signal_ends_a_write_whose_reader_has_stopped_reading() {
 
 /// Users other than root cannot write everywhere; only root can become another user.
 #[test]
-fn a_writable_file_in_a_folder_without_write_permission_is_written_in_place() {
+fn a_writable_file_in_a_directory_without_write_permission_is_written_in_place() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
     let base_url = answering_upstream();
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
-    // A copy, since other users may not reach the folder that the binary was built in.
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    // A copy, since other users may not reach the directory that the binary was built in.
     fs::copy(env!("CARGO_BIN_EXE_incident-gateway"), at("incident-gateway")).unwrap();
     for (name, mode) in [("writable", 0o666), ("read-only", 0o644)] {
         fs::write(at(name), "old").unwrap();
         fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
     }
-    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
     let run = |name: &str| {
         let template = fetch(&base_url, &at(name));
         let mut command = Command::new(at("incident-gateway"));
@@ -179,5 +179,5 @@ fn a_writable_file_in_a_folder_without_write_permission_is_written_in_place() {
         assert!(stderr(&output).ends_with(remedy), "{}", stderr(&output));
     }
     assert_eq!(fs::read_to_string(at("read-only")).unwrap(), "old");
-    assert_eq!(file_names(folder.path()), ["incident-gateway", "read-only", "writable"]);
+    assert_eq!(file_names(directory.path()), ["incident-gateway", "read-only", "writable"]);
 }

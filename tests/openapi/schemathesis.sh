@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fuzzes a running gateway by its own OpenAPI document: at least 2,000 requests, at most 90 s of them, and none of them
-# finds anything. Needs what .ci/install-web installs; without it the run is skipped, said loudly, or fails when
-# INCIDENT_GATEWAY_NO_SKIP is set.
+# Fuzzes a running gateway by its own OpenAPI document: at least 2,000 requests, at most 90 s of
+# them, and none of them finds anything. Needs what .ci/install-web installs; without it the run is
+# skipped, said loudly, or fails when INCIDENT_GATEWAY_NO_SKIP is set.
 #
 # usage: tests/openapi/schemathesis.sh [BINARY]
 set -euo pipefail

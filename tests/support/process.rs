@@ -23,8 +23,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a gateway on free ports that fetches from `base_url`, with these environment variables
-    /// (named without their prefix).
+    /// Starts a gateway on free ports that fetches from `base_url`, with these environment
+    /// variables (named without their prefix).
     pub async fn serve(base_url: &str, variables: &[(&str, &str)]) -> Self {
         Self::start(Command::new(BINARY), base_url, variables).await
     }

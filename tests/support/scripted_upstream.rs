@@ -124,8 +124,8 @@ impl ScriptedUpstream {
         self.shared.scripts.lock().unwrap().insert(path.to_owned(), scripts.into_iter().collect());
     }
 
-    /// Sets what happens to new connections; open ones are not affected. Returns when the change has
-    /// taken effect.
+    /// Sets what happens to new connections; open ones are not affected. Returns when the change
+    /// has taken effect.
     pub async fn set_accept_mode(&self, mode: AcceptMode) {
         let before = self.mode.send_replace(mode);
         // The serving task closes or binds the port, which takes a moment.

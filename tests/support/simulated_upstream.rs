@@ -38,7 +38,8 @@ pub struct Law {
     pub work: Vec<f64>,
     /// A call that starts with more than this many in flight, itself included, never ends.
     pub hang_above: Option<usize>,
-    /// A call that starts with more than this many in flight, itself included, gets 503 after 20 ms.
+    /// A call that starts with more than this many in flight, itself included, gets 503 after 20
+    /// ms.
     pub push_back_above: Option<usize>,
     /// These sources never answer.
     #[serde(default)]

@@ -2,8 +2,8 @@ use std::os::unix::fs::symlink;
 
 use super::*;
 
-fn file_names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
+fn file_names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<_> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -24,20 +24,20 @@ fn inode(path: &Path) -> u64 {
 
 #[tokio::test]
 async fn opening_leaves_everything_as_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.json");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.json");
     Output::open(Some(&path)).unwrap();
-    assert!(file_names(folder.path()).is_empty());
+    assert!(file_names(directory.path()).is_empty());
     fs::write(&path, "old").unwrap();
     Output::open(Some(&path)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-    assert_eq!(file_names(folder.path()), ["out.json"]);
+    assert_eq!(file_names(directory.path()), ["out.json"]);
 }
 
 #[tokio::test]
 async fn a_file_is_replaced_as_a_whole_and_keeps_its_mode() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.json");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.json");
     write(&path, "first").await;
     assert_eq!(mode(&path) & 0o600, 0o600);
     for kept in [0o600, 0o640, 0o644, 0o666, 0o755, 0o200] {
@@ -49,7 +49,7 @@ async fn a_file_is_replaced_as_a_whole_and_keeps_its_mode() {
     }
     fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "second");
-    assert_eq!(file_names(folder.path()), ["out.json"]);
+    assert_eq!(file_names(directory.path()), ["out.json"]);
 }
 
 #[tokio::test]
@@ -57,8 +57,8 @@ async fn a_file_keeps_its_owner() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.json");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.json");
     fs::write(&path, "old").unwrap();
     std::os::unix::fs::chown(&path, Some(1234), Some(4321)).unwrap();
     write(&path, "new").await;
@@ -68,8 +68,8 @@ async fn a_file_keeps_its_owner() {
 
 #[tokio::test]
 async fn a_symbolic_link_stays_and_leads_to_the_new_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
     fs::create_dir(at("data")).unwrap();
     // A chain of a relative and an absolute link; the first document creates the file.
     symlink("middle", at("link")).unwrap();
@@ -87,8 +87,8 @@ async fn a_symbolic_link_stays_and_leads_to_the_new_file() {
 
 #[tokio::test]
 async fn a_file_with_hard_links_is_written_in_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
     fs::write(at("a"), "much longer than the new document").unwrap();
     fs::hard_link(at("a"), at("b")).unwrap();
     write(&at("a"), "new").await;
@@ -97,8 +97,8 @@ async fn a_file_with_hard_links_is_written_in_place() {
 
 #[tokio::test]
 async fn special_files_are_written_in_place() {
-    let folder = tempfile::tempdir().unwrap();
-    let fifo = folder.path().join("fifo");
+    let directory = tempfile::tempdir().unwrap();
+    let fifo = directory.path().join("fifo");
     rustix::fs::mknodat(
         rustix::fs::CWD,
         &fifo,
@@ -123,16 +123,16 @@ async fn special_files_are_written_in_place() {
 
 #[tokio::test]
 async fn a_write_that_is_given_up_leaves_the_former_file_and_nothing_else() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("out.json");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.json");
     fs::write(&path, "old").unwrap();
     let output = Output::open(Some(&path)).unwrap();
     {
         let mut write = Box::pin(output.write(Bytes::from_static(b"new")));
         assert!(futures::poll!(&mut write).is_pending());
-        assert_eq!(file_names(folder.path()).len(), 2);
+        assert_eq!(file_names(directory.path()).len(), 2);
     }
-    assert_eq!(file_names(folder.path()), ["out.json"]);
+    assert_eq!(file_names(directory.path()), ["out.json"]);
     assert_eq!(fs::read_to_string(&path).unwrap(), "old");
 }
 
@@ -145,14 +145,14 @@ fn stdout_has_several_names() {
 
 #[test]
 fn a_path_that_cannot_be_written_is_refused_with_its_remedy() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name);
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
     fs::write(at("file"), "").unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
     for (path, reason) in [
-        (at("absent/out.json"), "there is no such folder; create it, or name a file elsewhere"),
-        (at("absent/"), "names a folder; name a file in it"),
-        (at("."), "names a folder; name a file in it"),
+        (at("absent/out.json"), "there is no such directory; create it, or name a file elsewhere"),
+        (at("absent/"), "names a directory; name a file in it"),
+        (at("."), "names a directory; name a file in it"),
         (at("file/out.json"), "name a file elsewhere"),
         (at("socket"), "it is a socket; name a file elsewhere"),
         (at(&"x".repeat(300)), "name a file elsewhere"),
@@ -162,5 +162,5 @@ fn a_path_that_cannot_be_written_is_refused_with_its_remedy() {
         assert!(names_path && refusal.ends_with(reason), "{refusal}");
         assert!(!refusal.contains('\n'));
     }
-    assert_eq!(file_names(folder.path()), ["file", "socket"], "nothing is left behind");
+    assert_eq!(file_names(directory.path()), ["file", "socket"], "nothing is left behind");
 }

@@ -15,8 +15,8 @@ const HOURLY_SHARES: [u32; 24] = [
     30, 29, 28, 28, 29, 31, 35, 41, 47, 52, 54, 54, 52, 53, 54, 54, 52, 49, 45, 41, 38, 36, 35, 33,
 ];
 
-/// The arrivals at one source. Records are numbered from the epoch, so that the time of each follows
-/// from its number and is the same in every run of the program.
+/// The arrivals at one source. Records are numbered from the epoch, so that the time of each
+/// follows from its number and is the same in every run of the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrivals {
     /// At least 1.

@@ -7,8 +7,8 @@ use super::population::{self, Population};
 use super::rng::Rng;
 use crate::demo::Endpoint;
 
-/// One address in this many is not in the identity table. About half of the records have an address,
-/// so this affects about 1 % of them.
+/// One address in this many is not in the identity table. About half of the records have an
+/// address, so this affects about 1 % of them.
 const ONE_UNKNOWN_ADDRESS_IN: u64 = 60;
 
 /// One record in this many repeats the employee, priority and time of the record before it.

@@ -3,8 +3,9 @@
 //!
 //! A client that shuts down its sending side and one that closes the connection both send a FIN.
 //! Only a write tells them apart: a closed socket replies to data with a reset. The probe therefore
-//! sends the first bytes of the response, which are the same for every response, one at a time ahead
-//! of the rest, and [`ConnectionIo`](super::ConnectionIo) skips them when it writes the response.
+//! sends the first bytes of the response, which are the same for every response, one at a time
+//! ahead of the rest, and [`ConnectionIo`](super::ConnectionIo) skips them when it writes the
+//! response.
 //!
 //! With the default `response_budget` no request waits for as long as [`FIRST_PROBE_DELAY`]. The
 //! probe matters where the budget is longer.
@@ -34,8 +35,8 @@ pub(super) struct PeerProbe {
 }
 
 impl PeerProbe {
-    /// Sends the next byte when it is due. Is ready, with the error of the write, once the client is
-    /// gone.
+    /// Sends the next byte when it is due. Is ready, with the error of the write, once the client
+    /// is gone.
     pub(super) fn poll_gone<S: AsyncWrite + Unpin>(
         &mut self,
         stream: &mut S,

@@ -70,8 +70,8 @@ impl Feed {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Subscribes a client at `peer` to the events after the one with the id `last_id`, or after the
-    /// newest.
+    /// Subscribes a client at `peer` to the events after the one with the id `last_id`, or after
+    /// the newest.
     pub(super) fn subscribe(
         &self,
         last_id: Option<&str>,

@@ -14,8 +14,8 @@ const MAX_BYTES: usize = 8 << 20;
 /// The most events that one refresh may add. A larger change is sent as a single `reset`.
 pub(super) const MAX_BURST_EVENTS: usize = 10_000;
 
-/// The most bytes of events that one refresh may add. Two bursts fit into the ring, so a client that
-/// reads all events between two refreshes never falls behind.
+/// The most bytes of events that one refresh may add. Two bursts fit into the ring, so a client
+/// that reads all events between two refreshes never falls behind.
 pub(super) const MAX_BURST_BYTES: usize = MAX_BYTES / 2;
 
 /// Numbered events, of which the oldest are dropped first.
@@ -43,7 +43,8 @@ impl Ring {
         number <= self.newest() && self.newest() - number <= self.events.len() as u64
     }
 
-    /// Appends the event that `make` builds from its number, and drops the oldest beyond the bounds.
+    /// Appends the event that `make` builds from its number, and drops the oldest beyond the
+    /// bounds.
     pub(super) fn push(&mut self, make: impl FnOnce(u64) -> Bytes) {
         let event = make(self.next);
         self.next += 1;

@@ -1,8 +1,8 @@
 //! Refuses requests without a valid `Host`.
 //!
-//! No resource depends on the host, but HTTP requires the check (RFC 9112, section 3.2): a proxy and
-//! a server that interpret `Host` differently make request smuggling possible. Probes are exempt,
-//! since load balancers send arbitrary hosts, or none.
+//! No resource depends on the host, but HTTP requires the check (RFC 9112, section 3.2): a proxy
+//! and a server that interpret `Host` differently make request smuggling possible. Probes are
+//! exempt, since load balancers send arbitrary hosts, or none.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};

@@ -1,5 +1,5 @@
-//! The concerns that all routes share, each a tower layer around [routing](super::service), from the
-//! outermost to the innermost:
+//! The concerns that all routes share, each a tower layer around [routing](super::service), from
+//! the outermost to the innermost:
 //!
 //! | layer | purpose |
 //! |---|---|

@@ -39,8 +39,8 @@ pub(super) fn find(name: &str) -> Option<&'static Asset> {
 }
 
 impl Asset {
-    /// The link from a page. It contains a hash of the content, so that browsers do not use a cached
-    /// copy of another version.
+    /// The link from a page. It contains a hash of the content, so that browsers do not use a
+    /// cached copy of another version.
     pub(super) fn url(&self, root: Root) -> String {
         format!(
             "{root}assets/{}?v={:016x}",

@@ -15,8 +15,8 @@ use crate::snapshot::{Snapshot, View};
 /// The number of incidents on one page.
 const PAGE_SIZE: usize = 50;
 
-/// How many characters of a record are shown, which bounds the size of a page. The JSON document has
-/// the whole record.
+/// How many characters of a record are shown, which bounds the size of a page. The JSON document
+/// has the whole record.
 const MAX_RECORD_CHARS: usize = 280;
 
 #[derive(Template)]

@@ -44,8 +44,8 @@ pub(super) fn time(seconds: f64) -> String {
     rfc3339(seconds).unwrap_or_else(|| seconds.to_string())
 }
 
-/// The query string, including the question mark, for this filter and page (from 0). It is empty for
-/// the first page of everything.
+/// The query string, including the question mark, for this filter and page (from 0). It is empty
+/// for the first page of everything.
 pub(super) fn query(filter: &Filter, names: &[Arc<str>], page: usize) -> String {
     let mut query = String::new();
     let mut add = |key: &str, value: &str| {
@@ -97,8 +97,8 @@ pub(super) fn employee(
     }
 }
 
-/// The link to an employee's incidents as JSON; `None` for an id that neither a path nor a query can
-/// contain.
+/// The link to an employee's incidents as JSON; `None` for an id that neither a path nor a query
+/// can contain.
 pub(super) fn document(root: Root, id: &str) -> Option<String> {
     if is_path_segment(id) {
         Some(format!("{root}incidents/{}", escape(id)))

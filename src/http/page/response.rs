@@ -32,8 +32,8 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; scr
 const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Encoding, Prefer");
 
 impl Gateway {
-    /// Renders a page of a snapshot. The template is built on the rendering thread too, because that
-    /// can take long: one employee may have most of the incidents.
+    /// Renders a page of a snapshot. The template is built on the rendering thread too, because
+    /// that can take long: one employee may have most of the incidents.
     pub(super) async fn render_page<T: Template>(
         &self,
         template: impl FnOnce() -> T + Send + 'static,
@@ -64,10 +64,10 @@ impl Gateway {
 
     /// The response if there is a problem.
     ///
-    /// Before there is data, callers that accept HTML get a page that says so and reloads itself. Its
-    /// status is 200, because proxies may replace the body of a 503 with their own; it is `no-store`,
-    /// and `/readyz` is the place to ask whether there is data. Any other problem is an HTML page for
-    /// browsers, and problem details for other callers.
+    /// Before there is data, callers that accept HTML get a page that says so and reloads itself.
+    /// Its status is 200, because proxies may replace the body of a 503 with their own; it is
+    /// `no-store`, and `/readyz` is the place to ask whether there is data. Any other problem is an
+    /// HTML page for browsers, and problem details for other callers.
     pub(super) fn page_without_content(
         &self,
         problem: &Problem,

@@ -46,8 +46,8 @@ impl AllowedKeys {
 impl Query {
     /// Parses a query string; `sources` are the valid values of `type`.
     ///
-    /// `employee_id`, `type` and `priority` take several values, separated by commas or by repeating
-    /// the key.
+    /// `employee_id`, `type` and `priority` take several values, separated by commas or by
+    /// repeating the key.
     ///
     /// # Errors
     ///
