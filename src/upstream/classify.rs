@@ -149,7 +149,7 @@ fn redirection(response: &Response, base: &Url) -> String {
             format!("it redirects to another scheme or port of its host; {NOT_FOLLOWED}")
         }
         Some(_) => format!("it redirects to another host; {NOT_FOLLOWED}"),
-        None => "it redirects nowhere".to_owned(),
+        None => "it answered with a redirection that names no address".to_owned(),
     };
     format!("{what} ({})", response.status().as_u16())
 }
