@@ -4,11 +4,11 @@
 //!
 //! Callers choose what is rendered, so memory and processor time must be bounded here:
 //!
-//! - An [`account`] counts the bytes of all bodies, with their keys, that are cached or being sent.
+//! - An `account` counts the bytes of all bodies, with their keys, that are cached or being sent.
 //!   The whole documents of current views are exempt until their view is retired.
-//! - A render holds a permit of the [`queue`] until its bytes are charged to the account or
+//! - A render holds a permit of the `queue` until its bytes are charged to the account or
 //!   dropped.
-//! - When a new body does not fit, cached bodies are evicted first; then the slowest [`responses`]
+//! - When a new body does not fit, cached bodies are evicted first; then the slowest `responses`
 //!   are aborted.
 
 mod account;

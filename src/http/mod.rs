@@ -1,8 +1,8 @@
 //! The HTTP server: what is served on the public and on the admin listener.
 //!
-//! A request passes through [`serve`] (connections), [`layers`] (concerns shared by all routes) and
-//! [`service`] (routing) to the file of its resource. Resources made of incident data go through
-//! [`snapshot_selection`] and [`rendered_response`].
+//! A request passes through `serve` (connections), `layers` (concerns shared by all routes) and
+//! `service` (routing) to the file of its resource. Resources made of incident data go through
+//! `snapshot_selection` and `rendered_response`.
 
 mod body;
 mod conditions;
