@@ -11,7 +11,7 @@ use super::record::{
     HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4,
     MAX_ID_BYTES, NO_PRIORITY, NOT_AN_OBJECT, Priority, Record,
 };
-use super::scanner::{Number, Scanner, Value, ValueKind};
+use super::scanner::{Scanner, Value, ValueKind};
 use super::timestamp_range::TimestampRange;
 use super::window::Prefix;
 use super::{DecodeError, document, employee_text, offset, swar, unescape};
@@ -363,16 +363,9 @@ fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, De
         record.timestamp = f64::NAN;
         return scanner.value(3);
     }
-    let Number { start, integer_digits, fraction_digits, end, is_plain } = scanner.number()?;
-    let seconds = if is_plain {
-        swar::decimal(scanner.bytes(), start, integer_digits, fraction_digits)
-    } else {
-        None
-    };
-    let seconds = match seconds {
-        Some(seconds) => seconds,
-        None => scanner.text(start, end)?.parse().unwrap_or(f64::NAN),
-    };
+    let start = scanner.position();
+    let end = scanner.number()?;
+    let seconds = scanner.text(start, end)?.parse().unwrap_or(f64::NAN);
     // Adding zero turns -0 into 0, so that equal times compare equal bit by bit.
     record.timestamp = if f64::is_finite(seconds) { seconds + 0.0 } else { f64::NAN };
     Ok(Value { kind: ValueKind::Number, start, end })

@@ -33,19 +33,6 @@ pub(super) struct Value {
     pub(super) end: usize,
 }
 
-/// A number's bounds in the body, and the lengths of its parts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Number {
-    pub(super) start: usize,
-    /// How many digits are before the decimal point.
-    pub(super) integer_digits: usize,
-    /// How many digits are after it.
-    pub(super) fraction_digits: usize,
-    pub(super) end: usize,
-    /// Whether it has neither sign nor exponent.
-    pub(super) is_plain: bool,
-}
-
 /// A position in a body.
 ///
 /// The methods that every record needs are inlined, and rare ones work on a copy
@@ -278,25 +265,26 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Reads a number, and returns where it ends.
     #[inline(always)]
-    pub(super) fn number(&mut self) -> Result<Number, DecodeError> {
-        let start = self.position;
-        let mut is_plain = !self.accept(b'-');
+    pub(super) fn number(&mut self) -> Result<usize, DecodeError> {
+        self.accept(b'-');
         let has_leading_zero = self.peek() == b'0';
         let integer_digits = self.digits()?;
         if has_leading_zero && integer_digits > 1 {
             return self.fault("an invalid number");
         }
-        let fraction_digits = if self.accept(b'.') { self.digits()? } else { 0 };
+        if self.accept(b'.') {
+            self.digits()?;
+        }
         if matches!(self.peek(), b'e' | b'E') {
-            is_plain = false;
             self.position += 1;
             if matches!(self.peek(), b'+' | b'-') {
                 self.position += 1;
             }
             self.digits()?;
         }
-        Ok(Number { start, integer_digits, fraction_digits, end: self.position, is_plain })
+        Ok(self.position)
     }
 
     fn literal(&mut self, literal: &'static str) -> Result<(), DecodeError> {
@@ -350,7 +338,9 @@ impl<'a> Scanner<'a> {
                     }
                 }
                 b'"' => self.string()?,
-                b'-' | b'0'..=b'9' => drop(self.number()?),
+                b'-' | b'0'..=b'9' => {
+                    self.number()?;
+                }
                 _ => self.other(depth)?,
             }
             // A value or an empty container ends here. Close containers until a comma introduces

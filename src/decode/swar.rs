@@ -1,4 +1,4 @@
-//! Parses small numbers, decimals and IPv4 addresses eight or sixteen bytes at a time (SIMD within
+//! Parses small numbers and IPv4 addresses eight or sixteen bytes at a time (SIMD within
 //! a register).
 //!
 //! Functions that take a body read a window of fixed size, which may reach beyond the text's end.
@@ -32,17 +32,6 @@ fn combine(digits: u64) -> u64 {
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
     fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xffff_ffff
-}
-
-/// The number that the `count` (1–16) digits at `start` make.
-#[inline]
-fn number(body: &[u8], start: usize, count: usize) -> Option<u64> {
-    let short = |start, count| Some(combine(digits(window(body, start)?, count)));
-    if count <= 8 {
-        short(start, count)
-    } else {
-        Some(short(start, count - 8)? * 100_000_000 + short(start + count - 8, 8)?)
-    }
 }
 
 /// The number of a text of `count` bytes, if these are one to eight digits without leading zeros.
@@ -112,49 +101,6 @@ pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     valid.then_some(address)
 }
 
-/// The nearest `f64` to a decimal such as `1629939474.1346128`, which has neither sign nor
-/// exponent. `None` unless it has at most 15 digits before the point, and the integer part is at
-/// least 10^`fraction_digits`.
-///
-/// The result is integer + fraction / 10^f, with f = `fraction_digits`. The quotient may be off by
-/// 2^-54, and yet the sum rounds as the exact decimal would. Let 2^e be the greatest power of two
-/// that is not above the decimal. Midpoints between two floats are then multiples of 2^(e-53), and
-/// the decimal is a multiple of 10^-f. If the decimal is such a midpoint, the quotient is exact.
-/// Otherwise it differs from the midpoint by at least 10^-f × 2^(e-53), which is more than 2^-54,
-/// since 10^f is less than 2^(e+1).
-#[inline]
-pub(super) fn decimal(
-    body: &[u8],
-    start: usize,
-    integer_digits: usize,
-    fraction_digits: usize,
-) -> Option<f64> {
-    const POWERS: [u64; 15] = {
-        let mut powers = [1; 15];
-        let mut index = 1;
-        while index < 15 {
-            powers[index] = powers[index - 1] * 10;
-            index += 1;
-        }
-        powers
-    };
-    if integer_digits > 15 {
-        return None;
-    }
-    let seconds = number(body, start, integer_digits)?;
-    let power = *POWERS.get(fraction_digits)?;
-    if seconds < power {
-        return None;
-    }
-    let fraction = if fraction_digits > 0 {
-        number(body, start + integer_digits + 1, fraction_digits)?
-    } else {
-        0
-    };
-    #[allow(clippy::cast_precision_loss, reason = "all of them are less than 2^53")]
-    Some(seconds as f64 + fraction as f64 / power as f64)
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
@@ -162,17 +108,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// `super::decimal` of a text whose decimal point has to be found first.
-    fn decimal(body: &[u8], start: usize, end: usize) -> Option<f64> {
-        let text = &body[start..end];
-        let whole = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-        let places = text.len().saturating_sub(whole + 1);
-        let plain = whole > 0
-            && (whole == text.len() || text[whole] == b'.')
-            && text[whole..].iter().skip(1).all(u8::is_ascii_digit);
-        if plain { super::decimal(body, start, whole, places) } else { None }
-    }
 
     /// Parses the text in the middle of a body, so that the window fits.
     fn parse_in_body<T>(text: &str, read: impl Fn(&[u8], usize, usize) -> Option<T>) -> Option<T> {
@@ -197,55 +132,6 @@ mod tests {
             prop_assert_eq!(parse_in_body(&text, small_number_at), number);
             prop_assert_eq!(small_number(text.as_bytes()), number);
             prop_assert_eq!(small_number_at(text.as_bytes(), 0, text.len()), number);
-        }
-
-        #[test]
-        fn decimals_are_the_nearest_floats(text in "[1-9][0-9]{0,15}(\\.[0-9]{1,9})?|[0-9]{1,10}\\.[0-9]{7}|[1-9]{1,6}\\.[05]{1,13}") {
-            if let Some(seconds) = parse_in_body(&text, decimal) {
-                prop_assert_eq!(seconds.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
-            }
-        }
-
-        #[test]
-        fn decimals_between_two_floats_round_as_the_standard_library_does(bits in 0x3ff0_0000_0000_0000_u64..0x4330_0000_0000_0000) {
-            let (low, high) = (f64::from_bits(bits), f64::from_bits(bits + 1));
-            let middle = f64::midpoint(low, high);
-            let rounded = (0..15).map(|places| format!("{middle:.places$}"));
-            for text in rounded.chain([low, middle, high].map(|exact| exact.to_string())) {
-                if let Some(seconds) = parse_in_body(&text, decimal) {
-                    prop_assert_eq!(seconds.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_decimal_that_could_be_rounded_twice_is_not_parsed_here() {
-        // Some of these are half-way between two floats.
-        for text in [
-            "1629939474.1346128",
-            "10.5",
-            "1",
-            "999999999999999.125",
-            "562949953421312.062",
-            "562949953421312.0625",
-            "562949953421312.1875",
-            "33554432.0000001",
-        ] {
-            assert_eq!(parse_in_body(text, decimal), Some(text.parse().unwrap()), "{text}");
-        }
-        for text in [
-            "9.25",
-            "1.0",
-            "0.5",
-            "1e3",
-            "-1.5",
-            "",
-            "9007199254740993",
-            "4503599627370497.5",
-            ".5",
-        ] {
-            assert_eq!(parse_in_body(text, decimal), None, "{text}");
         }
     }
 }
