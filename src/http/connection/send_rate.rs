@@ -28,6 +28,8 @@ pub(super) struct SendRate {
     allowance: Duration,
     /// When the pending write began to wait for the client.
     blocked_since: Option<Instant>,
+    /// Expires at the deadline or earlier, and is then reset. Deadlines only move later, so it need
+    /// not be reset for each write that waits, which would cost as much as a small write.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -40,7 +42,6 @@ impl SendRate {
     pub(super) fn sent(&mut self, bytes: usize) {
         // The clock is not read unless a write had to wait.
         let Some(since) = self.blocked_since.take() else { return };
-        self.timer = None;
         let earned = bytes as f64 / self.limit.bytes_per_second as f64;
         self.allowance = self
             .allowance
@@ -51,7 +52,7 @@ impl SendRate {
 
     /// Call when the whole response has been sent. The next one starts with the whole grace period.
     pub(super) fn finished(&mut self) {
-        (self.blocked_since, self.timer) = (None, None);
+        self.blocked_since = None;
         self.allowance = self.limit.grace;
     }
 
@@ -62,7 +63,14 @@ impl SendRate {
         }
         let since = *self.blocked_since.get_or_insert_with(Instant::now);
         let deadline = since + self.allowance;
-        self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline))).as_mut().poll(context)
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        while timer.as_mut().poll(context).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
     }
 }
 
