@@ -3,6 +3,7 @@
 //! A client that reads slowly keeps its whole body in memory. When another body needs that memory,
 //! the slowest responses are aborted until enough of it is free.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -28,15 +29,17 @@ const RATE_WINDOW: Duration = Duration::from_millis(500);
 /// at all open responses.
 pub(super) const RECLAIM_INTERVAL: Duration = Duration::from_millis(50);
 
+/// The number of maps over which responses are spread. Each warm response is entered and removed,
+/// so threads would often wait for the lock of a single one.
+const SHARDS: usize = 16;
+
 /// The responses that are being sent over connections.
 #[derive(Default)]
-pub(super) struct Responses(Mutex<Open>);
-
-#[derive(Default)]
-struct Open {
-    next_id: u64,
-    by_id: HashMap<u64, Response>,
-    last_reclaim: Option<Instant>,
+pub(super) struct Responses {
+    next_id: AtomicU64,
+    /// A response is in the shard of its id modulo [`SHARDS`].
+    shards: [Mutex<HashMap<u64, Response>>; SHARDS],
+    last_reclaim: Mutex<Option<Instant>>,
 }
 
 struct Response {
@@ -74,9 +77,8 @@ struct Readers {
 }
 
 impl Responses {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        // No change can be interrupted half-way by a panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Response>> {
+        lock(&self.shards[(id % SHARDS as u64) as usize])
     }
 
     /// The bytes of a body, to be sent over `connection`. The body, and with it its charge to the
@@ -95,10 +97,8 @@ impl Responses {
                 rate: None,
                 is_aborted: false,
             };
-            let mut open = self.open();
-            let id = open.next_id;
-            open.next_id += 1;
-            open.by_id.insert(id, response);
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            self.shard(id).insert(id, response);
             id
         });
         Bytes::from_owner(TrackedBytes { body: Arc::clone(body), id, responses: Arc::clone(self) })
@@ -109,27 +109,29 @@ impl Responses {
     ///
     /// Does nothing within [`RECLAIM_INTERVAL`] of the last call that had an effect.
     pub(super) fn abort_slowest(&self, bytes: u64, max_rate: f64, now: Instant) {
-        let mut open = self.open();
-        if open.last_reclaim.is_some_and(|last| now < last + RECLAIM_INTERVAL) {
+        let mut last_reclaim = lock(&self.last_reclaim);
+        if last_reclaim.is_some_and(|last| now < last + RECLAIM_INTERVAL) {
             return;
         }
-        open.last_reclaim = Some(now);
+        *last_reclaim = Some(now);
         let mut by_body: HashMap<*const RenderedBody, Readers> = HashMap::new();
-        for (id, response) in &mut open.by_id {
-            response.measure(now);
-            let Some(body) = response.body.upgrade() else { continue };
-            if !body.charge().is_counted() {
-                continue;
+        for shard in &self.shards {
+            for (id, response) in lock(shard).iter_mut() {
+                response.measure(now);
+                let Some(body) = response.body.upgrade() else { continue };
+                if !body.charge().is_counted() {
+                    continue;
+                }
+                let readers = by_body.entry(Arc::as_ptr(&body)).or_insert_with(|| Readers {
+                    bytes: body.charge().bytes(),
+                    rate: 0.0,
+                    response_ids: Vec::new(),
+                    are_aborted: true,
+                });
+                readers.rate = readers.rate.max(response.rate.unwrap_or(f64::INFINITY));
+                readers.are_aborted &= response.is_aborted;
+                readers.response_ids.push(*id);
             }
-            let readers = by_body.entry(Arc::as_ptr(&body)).or_insert_with(|| Readers {
-                bytes: body.charge().bytes(),
-                rate: 0.0,
-                response_ids: Vec::new(),
-                are_aborted: true,
-            });
-            readers.rate = readers.rate.max(response.rate.unwrap_or(f64::INFINITY));
-            readers.are_aborted &= response.is_aborted;
-            readers.response_ids.push(*id);
         }
         let mut readers: Vec<Readers> = by_body.into_values().collect();
         // An aborted connection takes a moment to close. Its memory, which is about to become free,
@@ -144,7 +146,7 @@ impl Responses {
             }
             freed += readers.bytes;
             for id in readers.response_ids {
-                if let Some(response) = open.by_id.get_mut(&id)
+                if let Some(response) = self.shard(id).get_mut(&id)
                     && !std::mem::replace(&mut response.is_aborted, true)
                 {
                     response.connection.abort();
@@ -152,6 +154,11 @@ impl Responses {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No change can be interrupted half-way by a panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The bytes of one response's body, until its connection has sent or dropped them.
@@ -171,7 +178,7 @@ impl AsRef<[u8]> for TrackedBytes {
 impl Drop for TrackedBytes {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            let response = self.responses.open().by_id.remove(&id);
+            let response = self.responses.shard(id).remove(&id);
             // Dropped after the lock is released: it may hold the last reference to the connection.
             drop(response);
         }
