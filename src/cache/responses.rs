@@ -3,7 +3,7 @@
 //! A client that reads slowly keeps its whole body in memory. When another body needs that memory,
 //! the slowest responses are aborted until enough of it is free.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -36,9 +36,9 @@ const SHARDS: usize = 16;
 /// The responses that are being sent over connections.
 #[derive(Default)]
 pub(super) struct Responses {
-    next_id: AtomicU64,
+    next_id: AtomicUsize,
     /// A response is in the shard of its id modulo [`SHARDS`].
-    shards: [Mutex<HashMap<u64, Response>>; SHARDS],
+    shards: [Mutex<HashMap<usize, Response>>; SHARDS],
     last_reclaim: Mutex<Option<Instant>>,
 }
 
@@ -71,14 +71,14 @@ struct Readers {
     bytes: u64,
     /// The rate of the fastest response, in bytes per second.
     rate: f64,
-    response_ids: Vec<u64>,
+    response_ids: Vec<usize>,
     /// Whether all of them have been aborted, though some may not have ended yet.
     are_aborted: bool,
 }
 
 impl Responses {
-    fn shard(&self, id: u64) -> MutexGuard<'_, HashMap<u64, Response>> {
-        lock(&self.shards[(id % SHARDS as u64) as usize])
+    fn shard(&self, id: usize) -> MutexGuard<'_, HashMap<usize, Response>> {
+        lock(&self.shards[id % SHARDS])
     }
 
     /// The bytes of a body, to be sent over `connection`. The body, and with it its charge to the
@@ -165,7 +165,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct TrackedBytes {
     body: Arc<RenderedBody>,
     /// `None` for a response that cannot be aborted.
-    id: Option<u64>,
+    id: Option<usize>,
     responses: Arc<Responses>,
 }
 
