@@ -5,6 +5,9 @@
 //!
 //! | module | purpose |
 //! |---|---|
+//! | [`json`] | a strict JSON scanner, and paths to values |
+//! | [`mapping`] | how a source's records are read: priority, timestamp, identity |
+//! | [`request`] | what is asked of a source: templates, and how pages follow each other |
 //! | [`config`] | defaults, file, environment and flags → a validated [`config::Config`] |
 //! | [`sources`] | names a source, and keeps a value for each |
 //! | [`outcome`] | how a call to a source ended, as metrics, headers and `/sources` name it |
@@ -41,12 +44,15 @@ mod hex;
 pub mod http;
 pub mod identity;
 pub mod join;
+pub mod json;
 pub mod logging;
+pub mod mapping;
 pub mod memory;
 pub mod metrics;
 pub mod outcome;
 pub mod refresh;
 pub mod render;
+pub mod request;
 pub mod snapshot;
 pub mod sources;
 pub mod trace_context;

@@ -1,61 +1,65 @@
-//! The sources: the identity table and the incident sources.
+//! The sources: identity tables and incident sources.
 
 use std::ops::{Index, IndexMut};
 
 /// Identifies a source.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum SourceId {
-    /// The identity table.
-    Identities,
+    /// An identity table, by its index in the order in which tables are looked up.
+    Table(usize),
     /// An incident source, by its index in the configured order.
     Incidents(usize),
-}
-
-impl SourceId {
-    /// The index in a list that has the identities first, then the incident sources.
-    #[must_use]
-    pub const fn position(self) -> usize {
-        match self {
-            Self::Identities => 0,
-            Self::Incidents(index) => index + 1,
-        }
-    }
-
-    const fn from_position(position: usize) -> Self {
-        match position {
-            0 => Self::Identities,
-            _ => Self::Incidents(position - 1),
-        }
-    }
 }
 
 /// A value for each source.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PerSource<T> {
-    /// Indexed by [`SourceId::position`].
+    /// Those of the tables, then those of the incident sources.
     values: Vec<T>,
+    tables: usize,
 }
 
 impl<T> PerSource<T> {
-    /// Takes the value of the identities, and those of the incident sources in the configured
-    /// order.
-    pub fn new(identities: T, incidents: impl IntoIterator<Item = T>) -> Self {
-        Self { values: std::iter::once(identities).chain(incidents).collect() }
+    /// Takes the values of the identity tables, and those of the incident sources, each in the
+    /// configured order.
+    pub fn new(
+        tables: impl IntoIterator<Item = T>,
+        incidents: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let mut values: Vec<T> = tables.into_iter().collect();
+        let tables = values.len();
+        values.extend(incidents);
+        Self { values, tables }
     }
 
-    /// The values, the identities' first.
+    /// The values, the tables' first.
     #[must_use]
     pub fn as_slice(&self) -> &[T] {
         &self.values
     }
 
+    /// The values of the identity tables, in the configured order.
+    #[must_use]
+    pub fn tables(&self) -> &[T] {
+        &self.values[..self.tables]
+    }
+
     /// The values of the incident sources, in the configured order.
     #[must_use]
     pub fn incidents(&self) -> &[T] {
-        &self.values[1..]
+        &self.values[self.tables..]
     }
 
-    /// The values, the identities' first.
+    /// The index of a source in a list that has the tables first, then the incident sources.
+    #[must_use]
+    pub const fn position(&self, source: SourceId) -> usize {
+        match source {
+            SourceId::Table(index) => index,
+            SourceId::Incidents(index) => self.tables + index,
+        }
+    }
+
+    /// The values, the tables' first.
     pub fn iter(&self) -> std::slice::Iter<'_, T> {
         self.values.iter()
     }
@@ -65,12 +69,13 @@ impl<T> PerSource<T> {
         self.values.iter_mut()
     }
 
-    /// All sources, the identities first.
+    /// All sources, the tables first.
     pub fn ids(&self) -> impl Iterator<Item = SourceId> + use<T> {
-        (0..self.values.len()).map(SourceId::from_position)
+        let incidents = self.values.len() - self.tables;
+        (0..self.tables).map(SourceId::Table).chain((0..incidents).map(SourceId::Incidents))
     }
 
-    /// Each source with its value, the identities first.
+    /// Each source with its value, the tables first.
     pub fn entries(&self) -> impl Iterator<Item = (SourceId, &T)> {
         self.ids().zip(&self.values)
     }
@@ -78,12 +83,13 @@ impl<T> PerSource<T> {
     /// Applies `value` to each source and its value.
     #[must_use]
     pub fn map<U>(&self, mut value: impl FnMut(SourceId, &T) -> U) -> PerSource<U> {
-        PerSource { values: self.entries().map(|(id, old)| value(id, old)).collect() }
+        let values = self.entries().map(|(id, old)| value(id, old)).collect();
+        PerSource { values, tables: self.tables }
     }
 
     /// How many sources there are; at least one.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "the identities are always there")]
+    #[expect(clippy::len_without_is_empty, reason = "the configuration has at least one source")]
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -93,13 +99,14 @@ impl<T> Index<SourceId> for PerSource<T> {
     type Output = T;
 
     fn index(&self, source: SourceId) -> &T {
-        &self.values[source.position()]
+        &self.values[self.position(source)]
     }
 }
 
 impl<T> IndexMut<SourceId> for PerSource<T> {
     fn index_mut(&mut self, source: SourceId) -> &mut T {
-        &mut self.values[source.position()]
+        let position = self.position(source);
+        &mut self.values[position]
     }
 }
 
@@ -136,11 +143,14 @@ mod tests {
 
     #[test]
     fn every_source_finds_its_value() {
-        let names = PerSource::new("identities", ["denial", "probing"]);
-        assert_eq!(names[SourceId::Identities], "identities");
+        let names = PerSource::new(["identities"], ["denial", "probing"]);
+        assert_eq!(names[SourceId::Table(0)], "identities");
         assert_eq!(names[SourceId::Incidents(1)], "probing");
-        assert_eq!(names.incidents(), ["denial", "probing"]);
-        let lengths = names.map(|id, name| (id.position(), name.len()));
+        assert_eq!(
+            (names.tables(), names.incidents()),
+            (&names.as_slice()[..1], &names.as_slice()[1..])
+        );
+        let lengths = names.map(|id, name| (names.position(id), name.len()));
         assert_eq!(lengths.as_slice(), [(0, 10), (1, 6), (2, 7)]);
         for (id, name) in names.entries() {
             assert_eq!(names[id], *name);

@@ -14,7 +14,7 @@ use super::value::{
     url,
 };
 use super::yaml::Node;
-use super::{Concurrency, Config, LogFormat};
+use super::{Concurrency, Config, HttpOrigin, LogFormat, Origin, Table};
 
 /// Printed instead of a password. As a value it means no password, so that the output of `check`
 /// can be used as a configuration file.
@@ -192,8 +192,15 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
     Setting::scalar(
         "identities.path",
-        |c, v| assign(&mut c.identities.path, path(v)),
-        |c| show_text(&c.identities.path),
+        |c, v| {
+            let origin = Origin::Http(HttpOrigin::endpoint(&path(v)?));
+            c.identities = vec![Table { origin, every: None, rows: None }];
+            Ok(())
+        },
+        |c| match c.identities.first().map(|table| &table.origin) {
+            Some(Origin::Http(http)) => show_text(&http.request.path),
+            _ => "null".to_owned(),
+        },
     ),
     Setting {
         key: "sources",

@@ -3,7 +3,7 @@
 use super::error::{ConfigErrorKind, Excerpt};
 use super::value::{path, show_text, text};
 use super::yaml::{Entry, Node, Position, Value};
-use super::{IDENTITIES, Source};
+use super::{IDENTITIES, Origin, Source};
 
 const LIST: &str = "a list of sources, such as `- { name: denial, path: /incidents/denial/, \
     identity: reported_by }`";
@@ -102,7 +102,9 @@ impl Reader<'_> {
         let path = self.field(item, entries, "path", path);
         let identity = self.field(item, entries, "identity", identity);
         let (name, position) = name?;
-        Some((Source { name, path: path?.0, identity: identity?.0 }, position))
+        let (path, identity) = (path?.0, identity?.0);
+        let identity: Vec<&str> = identity.iter().map(String::as_str).collect();
+        Some((Source::plain(&name, &path, &identity), position))
     }
 
     fn field<T>(
@@ -159,12 +161,17 @@ fn identity(node: &Node) -> Result<Vec<String>, ConfigErrorKind> {
 /// Prints the list as YAML, with a line for each source.
 pub(super) fn show(sources: &[Source]) -> String {
     let line = |source: &Source| {
-        let fields: Vec<_> = source.identity.iter().map(|field| show_text(field)).collect();
+        let fields: Vec<_> =
+            source.identity.iter().map(|entry| show_text(entry.at.as_str())).collect();
         let identity = match fields.as_slice() {
             [field] => field.clone(),
             fields => format!("[{}]", fields.join(", ")),
         };
-        let (name, path) = (show_text(&source.name), show_text(&source.path));
+        let path = match &source.origin {
+            Origin::Http(http) => &http.request.path,
+            Origin::File(pattern) => pattern,
+        };
+        let (name, path) = (show_text(&source.name), show_text(path));
         format!("\n  - {{ name: {name}, path: {path}, identity: {identity} }}")
     };
     sources.iter().map(line).collect()

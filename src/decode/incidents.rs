@@ -9,12 +9,12 @@ use super::fields::{Member, MemberRole, SourceFields};
 use super::interned_values::{InternedValue, InternedValues};
 use super::record::{
     HAS_EMPLOYEE_ID, HAS_TYPE, IDENTITY, IDENTITY_NUMBER, IDENTITY_OTHER, IDENTITY_V4,
-    MAX_ID_BYTES, NO_PRIORITY, NOT_AN_OBJECT, Priority, Record,
+    MAX_ID_BYTES, NO_PRIORITY, NOT_AN_OBJECT, Record,
 };
-use super::scanner::{Scanner, Value, ValueKind};
 use super::timestamp_range::TimestampRange;
-use super::window::Prefix;
-use super::{DecodeError, document, employee_text, offset, swar, unescape};
+use super::{DecodeError, Priority, document, employee_text, offset, unescape};
+use crate::json::window::Prefix;
+use crate::json::{Scanner, Value, ValueKind, swar};
 
 /// An incident source's whole answer: the body, and its records in upstream order.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::offset;
 use super::record::Span;
-use super::scanner::ValueKind;
+use crate::json::ValueKind;
 
 /// A distinct value: the span of its first occurrence.
 #[derive(Clone, Copy, Debug)]

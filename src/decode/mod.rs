@@ -6,41 +6,20 @@
 mod fields;
 mod incidents;
 mod interned_values;
-mod members;
 mod record;
-mod scanner;
-mod swar;
 mod timestamp_range;
-mod window;
 
 use std::borrow::Cow;
-use std::fmt;
 
 pub use fields::{Member, SourceFields};
 pub use incidents::Incidents;
-pub use members::{members, unescape};
-pub use record::{IdentityValue, MAX_ID_BYTES, Priority, Record, RecordFault, Span};
-use scanner::Scanner;
-pub use scanner::{MAX_DEPTH, ValueKind};
-pub(crate) use swar::small_number;
+pub use record::{IdentityValue, MAX_ID_BYTES, Record, RecordFault, Span};
 pub use timestamp_range::TimestampRange;
 
-/// Why a body was refused. It quotes nothing from the body.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct DecodeError {
-    /// The offset of the byte at which the fault was detected.
-    pub offset: usize,
-    /// What is wrong there.
-    pub fault: &'static str,
-}
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.fault, self.offset)
-    }
-}
-
-impl std::error::Error for DecodeError {}
+use crate::json::Scanner;
+pub(crate) use crate::json::swar::small_number;
+pub use crate::json::{JsonError as DecodeError, MAX_DEPTH, ValueKind, members, unescape};
+pub use crate::mapping::Priority;
 
 /// A byte order mark, which a parser may ignore at the start of a JSON text (RFC 8259, section
 /// 8.1).

@@ -2,44 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use crate::mapping::Priority;
+
 /// The longest employee id, in bytes (UTF-8, unescaped). A longer value names nobody, because
 /// answers repeat the id with every record of the employee.
 pub const MAX_ID_BYTES: usize = 256;
-
-/// How urgent an incident is, in the order in which the document lists them.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Priority {
-    /// `low`
-    Low,
-    /// `medium`
-    Medium,
-    /// `high`
-    High,
-    /// `critical`
-    Critical,
-}
-
-impl Priority {
-    /// Every priority, in order.
-    pub const ALL: [Self; 4] = [Self::Low, Self::Medium, Self::High, Self::Critical];
-
-    /// Its name in records and documents.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
-    }
-
-    /// The priority with this name; names are case-sensitive.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|priority| priority.as_str() == name)
-    }
-}
 
 /// Why a record cannot be attributed to an employee, apart from an address that is not in the
 /// table.

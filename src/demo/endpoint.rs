@@ -116,14 +116,18 @@ impl std::error::Error for UnknownSource {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, IDENTITIES};
+    use crate::config::{Config, IDENTITIES, Origin};
 
     #[test]
     fn names_paths_and_order_are_those_of_the_default_configuration() {
         let config = Config::default();
-        let expected = std::iter::once((IDENTITIES, config.identities.path.as_str())).chain(
-            config.sources.iter().map(|source| (source.name.as_str(), source.path.as_str())),
-        );
+        let tables = config.identities.iter().map(|table| (IDENTITIES, &table.origin));
+        let sources = config.sources.iter().map(|source| (source.name.as_str(), &source.origin));
+        let path = |origin| match origin {
+            &Origin::Http(ref http) => http.request.path.as_str(),
+            Origin::File(pattern) => pattern,
+        };
+        let expected = tables.chain(sources).map(|(name, origin)| (name, path(origin)));
         assert!(
             expected.eq(Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), endpoint.path())))
         );

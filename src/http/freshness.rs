@@ -268,7 +268,7 @@ mod tests {
         Snapshot {
             view: Arc::new(View::new(1, [].into(), [].into(), join(None, &[]))),
             sources: Arc::new(PerSource::new(
-                status(identities),
+                [status(identities)],
                 incidents.iter().map(|age| status(*age)),
             )),
             policy: POLICY,

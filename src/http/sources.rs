@@ -53,7 +53,7 @@ impl Gateway {
             age_seconds: source.age(now).map(|age| milliseconds(age.as_secs_f64())),
             records: source.records,
             bytes: source.bytes,
-            truncated: (id != SourceId::Identities).then_some(source.truncated),
+            truncated: matches!(id, SourceId::Incidents(_)).then_some(source.truncated),
             last_success: source.last_success.and_then(rfc3339),
             last_attempt: source.last_attempt.and_then(rfc3339),
             last_duration_seconds: source
@@ -64,7 +64,7 @@ impl Gateway {
                 .as_ref()
                 .map(|error| format!("{}: {}", error.kind, error.detail)),
             consecutive_failures: source.consecutive_failures,
-            breaker: self.upstream.breaker_state(id.position()).as_str(),
+            breaker: self.upstream.breaker_state(snapshot.sources.position(id)).as_str(),
         });
         let document = Document {
             completeness: snapshot.completeness(now).as_str(),

@@ -45,8 +45,8 @@ impl UpstreamFetcher {
     #[must_use]
     pub fn new(upstream: Arc<Upstream>, sources: &[config::Source]) -> Self {
         let fields =
-            sources.iter().map(|source| Some(Arc::new(SourceFields::new(&source.identity))));
-        Self { upstream, fields: PerSource::new(None, fields) }
+            |source: &config::Source| Some(Arc::new(SourceFields::new(&source.identity_fields())));
+        Self { upstream, fields: PerSource::new([None], sources.iter().map(fields)) }
     }
 }
 
@@ -58,8 +58,9 @@ impl Fetcher for UpstreamFetcher {
     ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
         let upstream = Arc::clone(&self.upstream);
         let fields = self.fields[source].clone();
+        let endpoint = self.fields.position(source);
         async move {
-            let answer = upstream.fetch(source.position(), context).await?;
+            let answer = upstream.fetch(endpoint, context).await?;
             let (body, duration) = (answer.body().clone(), answer.duration());
             let decode = move || match fields {
                 None => IdentityTable::decode(body)

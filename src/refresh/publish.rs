@@ -49,7 +49,7 @@ impl Refresh {
             match state.batch() {
                 Some(Batch::Identities(table)) => identities = Some(Arc::clone(table)),
                 Some(Batch::Incidents(incidents)) => batches.push(Some(Arc::clone(incidents))),
-                None if source == SourceId::Identities => {}
+                None if matches!(source, SourceId::Table(_)) => {}
                 None => batches.push(None),
             }
         }

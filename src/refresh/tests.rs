@@ -40,7 +40,7 @@ async fn the_slowest_source_is_called_first() {
     sleep(seconds(35)).await;
     let order: Vec<SourceId> =
         bench.script.calls.lock().unwrap().iter().map(|(source, ..)| *source).collect();
-    let first = [SourceId::Identities, DENIAL, PROBING];
+    let first = [SourceId::Table(0), DENIAL, PROBING];
     assert_eq!((&order[..3], &order[3..]), (&first[..], &[PROBING, DENIAL, first[0]][..]));
 }
 
@@ -160,7 +160,7 @@ async fn data_that_comes_during_a_publication_waits_for_the_next() {
     let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings());
     let end = |source: SourceId, who: &str| {
         let Answer::Body(_, body) =
-            (if source == SourceId::Identities { table(0, "{}") } else { incidents(0, &[who]) })
+            (if source == SourceId::Table(0) { table(0, "{}") } else { incidents(0, &[who]) })
         else {
             unreachable!()
         };
@@ -364,7 +364,7 @@ async fn a_source_is_truncated_while_its_data_says_that_there_is_more() {
         let snapshot = bench.snapshot();
         view = snapshot.view.id();
         assert_eq!(snapshot.sources[DENIAL].truncated, is_truncated);
-        assert!(!snapshot.sources[SourceId::Identities].truncated);
+        assert!(!snapshot.sources[SourceId::Table(0)].truncated);
         assert_eq!(snapshot.completeness(Instant::now()), Completeness::Complete);
     }
 }

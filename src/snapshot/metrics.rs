@@ -112,7 +112,7 @@ mod tests {
     use crate::sources::{PerSource, SourceId};
 
     fn snapshot() -> Snapshot {
-        let names = PerSource::new("identities".into(), ["denial".into()]);
+        let names = PerSource::new(["identities".into()], ["denial".into()]);
         let mut sources = names.map(|_, name: &Arc<str>| SourceStatus::new(Arc::clone(name)));
         sources[SourceId::Incidents(0)].fetched_at = Some(FetchTime::now(&WallClock::system()));
         sources[SourceId::Incidents(0)].records = 7;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, IDENTITIES};
+use crate::config::{Config, Origin, Table, table_name};
 use crate::sources::PerSource;
 
 /// One endpoint of the upstream.
@@ -18,11 +18,18 @@ impl Endpoint {
     /// The endpoint of each configured source.
     #[must_use]
     pub fn all(config: &Config) -> PerSource<Self> {
-        let identities = Self { name: IDENTITIES.into(), path: config.identities.path.clone() };
+        let path = |origin: &Origin| match origin {
+            Origin::Http(http) => http.request.path.clone(),
+            Origin::File(pattern) => pattern.clone(),
+        };
+        let table = |(index, table): (usize, &Table)| Self {
+            name: table_name(index).into(),
+            path: path(&table.origin),
+        };
         let incidents = config
             .sources
             .iter()
-            .map(|source| Self { name: source.name.as_str().into(), path: source.path.clone() });
-        PerSource::new(identities, incidents)
+            .map(|source| Self { name: source.name.as_str().into(), path: path(&source.origin) });
+        PerSource::new(config.identities.iter().enumerate().map(table), incidents)
     }
 }

@@ -368,7 +368,7 @@ fn the_fixtures_give_the_expected_documents() {
     };
     let sources = incident_gateway::config::Config::default().sources;
     let batches = sources.iter().map(|source| {
-        let fields = SourceFields::new(&source.identity);
+        let fields = SourceFields::new(&source.identity_fields());
         Some(Arc::new(Incidents::decode(Bytes::from(fixture(&source.name)), &fields).unwrap()))
     });
     let identities = IdentityTable::decode(Bytes::from(fixture("identities"))).unwrap();

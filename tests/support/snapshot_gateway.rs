@@ -125,7 +125,7 @@ impl SnapshotGateway {
         let before = Arc::clone(&self.snapshots.borrow());
         let sources = before.sources.map(|source, before| {
             let body = match source {
-                SourceId::Identities => identities,
+                SourceId::Table(_) => identities,
                 SourceId::Incidents(index) => bodies.get(index).copied().flatten(),
             };
             SourceStatus {

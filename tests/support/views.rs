@@ -20,7 +20,9 @@ pub(crate) fn view(
         config.sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
     let batches = config.sources.iter().enumerate().map(|(index, source)| {
         let body = Bytes::from(bodies.get(index).copied().flatten()?.to_owned());
-        Some(Arc::new(Incidents::decode(body, &SourceFields::new(&source.identity)).unwrap()))
+        Some(Arc::new(
+            Incidents::decode(body, &SourceFields::new(&source.identity_fields())).unwrap(),
+        ))
     });
     let identities =
         identities.map(|body| IdentityTable::decode(Bytes::from(body.to_owned())).unwrap());

@@ -6,8 +6,8 @@ use secrecy::SecretString;
 
 use crate::config::settings::{SETTINGS, names_below};
 use crate::config::{
-    Cache, Concurrency, Config, Identities, Limits, LogFormat, Otlp, Shutdown, Source, Upstream,
-    from_yaml,
+    Cache, Concurrency, Config, HttpOrigin, Limits, LogFormat, Origin, Otlp, Shutdown, Source,
+    Table, Upstream, from_yaml,
 };
 
 #[test]
@@ -110,7 +110,10 @@ fn source() -> impl Strategy<Value = Source> {
         path(),
         proptest::collection::vec("\\PC{1,9}|[\\x00-\\x7f]{1,9}", 1..4),
     )
-        .prop_map(|(name, path, identity)| Source { name, path, identity })
+        .prop_map(|(name, path, identity)| {
+            let identity: Vec<&str> = identity.iter().map(String::as_str).collect();
+            Source::plain(&name, &path, &identity)
+        })
 }
 
 fn upstream() -> impl Strategy<Value = Upstream> {
@@ -123,6 +126,11 @@ fn upstream() -> impl Strategy<Value = Upstream> {
             base_url,
             username,
             password: password.map(SecretString::from),
+            auth: None,
+            ca: None,
+            client_certificate: None,
+            proxy: None,
+            rate: None,
             timeout,
             connect_timeout,
             concurrency: numbers.0,
@@ -164,7 +172,12 @@ fn config() -> impl Strategy<Value = Config> {
                 admin_listen: SocketAddr::new(addresses.1, addresses.3),
                 response_budget,
                 upstream,
-                identities: Identities { path },
+                upstreams: Vec::new(),
+                identities: vec![Table {
+                    origin: Origin::Http(HttpOrigin::endpoint(&path)),
+                    every: None,
+                    rows: None,
+                }],
                 sources,
                 cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
                 limits: Limits {

@@ -24,7 +24,7 @@ pub(super) const DENIAL: SourceId = SourceId::Incidents(0);
 pub(super) const PROBING: SourceId = SourceId::Incidents(1);
 
 pub(super) fn names() -> PerSource<Arc<str>> {
-    PerSource::new("identities".into(), ["denial".into(), "probing".into()])
+    PerSource::new(["identities".into()], ["denial".into(), "probing".into()])
 }
 
 /// What a source answers: after how long, and what.
@@ -64,7 +64,7 @@ impl Fetcher for Script {
     ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
         let trace = context.trace.unwrap();
         self.calls.lock().unwrap().push((source, self.started.elapsed(), trace));
-        let mut answers = self.answers[source.position()].lock().unwrap();
+        let mut answers = self.answers[names().position(source)].lock().unwrap();
         let answer =
             if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
         async move {
@@ -88,7 +88,7 @@ impl Fetcher for Script {
 
 pub(super) fn fetched(source: SourceId, body: String, duration: Duration) -> FetchedBatch {
     let body = Bytes::from(body);
-    let batch = if source == SourceId::Identities {
+    let batch = if source == SourceId::Table(0) {
         Batch::Identities(Arc::new(IdentityTable::decode(body).unwrap()))
     } else {
         let fields = SourceFields::new(&["who".to_owned()]);

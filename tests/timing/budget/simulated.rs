@@ -46,7 +46,10 @@ impl Fetcher for Moody {
         source: SourceId,
         _: CallContext,
     ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
-        let position = source.position();
+        let position = match source {
+            SourceId::Table(table) => table,
+            SourceId::Incidents(index) => index + 1,
+        };
         let in_flight = Arc::clone(&self.in_flight);
         assert_eq!(
             in_flight[position].fetch_add(1, Ordering::SeqCst),
@@ -62,11 +65,9 @@ impl Fetcher for Moody {
         let failure = if took > deadline { Some(Outcome::Timeout) } else { failure };
         let body = Bytes::from_static(GOOD[position].1.as_bytes());
         let batch = match source {
-            SourceId::Identities => {
-                Batch::Identities(Arc::new(IdentityTable::decode(body).unwrap()))
-            }
+            SourceId::Table(_) => Batch::Identities(Arc::new(IdentityTable::decode(body).unwrap())),
             SourceId::Incidents(index) => {
-                let fields = SourceFields::new(&self.config.sources[index].identity);
+                let fields = SourceFields::new(&self.config.sources[index].identity_fields());
                 Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))
             }
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::config::{Concurrency, LogFormat, Source};
+use crate::config::{Concurrency, HttpOrigin, LogFormat, Origin, Source};
 
 #[test]
 fn an_empty_configuration_means_the_defaults() {
@@ -71,8 +71,8 @@ shutdown: { drain_delay: 0s, timeout: 30s }
 #[test]
 fn an_eighth_source_is_one_more_line_and_the_list_replaces_the_default_one() {
     let line = |source: &Source| {
-        let Source { name, path, identity } = source;
-        format!("\n  - {{ name: {name}, path: {path}, identity: {} }}", identity[0])
+        let (name, identity) = (&source.name, &source.identity[0].at);
+        format!("\n  - {{ name: {name}, path: /incidents/{name}/, identity: {identity} }}")
     };
     let mut text =
         format!("sources:{}", Config::default().sources.iter().map(line).collect::<String>());
@@ -80,11 +80,7 @@ fn an_eighth_source_is_one_more_line_and_the_list_replaces_the_default_one() {
     text += "\n  - { name: phishing, path: /incidents/phishing/, identity: [user_ip, user_id] }";
     let sources = from_yaml("c", &text).unwrap().sources;
     assert_eq!(sources.len(), 8);
-    let eighth = Source {
-        name: "phishing".to_owned(),
-        path: "/incidents/phishing/".to_owned(),
-        identity: vec!["user_ip".to_owned(), "user_id".to_owned()],
-    };
+    let eighth = Source::plain("phishing", "/incidents/phishing/", &["user_ip", "user_id"]);
     assert_eq!(sources[7], eighth);
 
     let alone = from_yaml(
@@ -155,8 +151,8 @@ fn variables_of_lists_and_sections_hold_yaml() {
     ])
     .unwrap();
     assert_eq!(config.sources.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(config.sources[1].identity, ["y", "z"]);
-    assert_eq!(config.identities.path, "/who/");
+    assert_eq!(config.sources[1].identity, Source::plain("b", "/b", &["y", "z"]).identity);
+    assert_eq!(config.identities[0].origin, Origin::Http(HttpOrigin::endpoint("/who/")));
     assert_eq!(
         config.cache.ttl,
         Duration::from_secs(2),
@@ -175,8 +171,7 @@ fn aliases_and_core_tags_work() {
          /b, identity: *who }\n",
     )
     .unwrap();
-    assert_eq!(config.sources[1].identity, ["ip", "id"]);
-    assert_eq!(config.sources[1].path, "/b");
+    assert_eq!(config.sources[1], Source::plain("b", "/b", &["ip", "id"]));
 }
 
 #[test]

@@ -4,15 +4,15 @@
 use wide::u8x16;
 
 /// The bytes of a window.
-pub(super) const WIDTH: usize = 16;
+pub(crate) const WIDTH: usize = 16;
 
 /// Sixteen bytes of a body. Those beyond the body's end are zero, which JSON text never contains.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window(u8x16);
+pub(crate) struct Window(u8x16);
 
 impl Window {
     #[inline(always)]
-    pub(super) fn of(body: &[u8], start: usize) -> Self {
+    pub(crate) fn of(body: &[u8], start: usize) -> Self {
         match body.get(start..start + WIDTH) {
             Some(bytes) => Self(u8x16::new(bytes.try_into().expect("as many as were asked for"))),
             None => Self(u8x16::new(Self::at_end(body, start).to_le_bytes())),
@@ -29,13 +29,13 @@ impl Window {
     }
 
     #[inline(always)]
-    pub(super) fn bytes(self) -> u8x16 {
+    pub(crate) fn bytes(self) -> u8x16 {
         self.0
     }
 
     /// The number of bytes before the first quote, backslash or control character.
     #[inline(always)]
-    pub(super) fn plain_run(self) -> usize {
+    pub(crate) fn plain_run(self) -> usize {
         let bytes = self.0;
         let controls = bytes.simd_eq(bytes.min(u8x16::splat(0x1f)));
         let stops =
@@ -45,27 +45,27 @@ impl Window {
 
     /// The number of digits before the first other byte.
     #[inline(always)]
-    pub(super) fn digit_run(self) -> usize {
+    pub(crate) fn digit_run(self) -> usize {
         (!self.digits()).trailing_zeros() as usize
     }
 
     /// A mask of the bytes that are digits; the lowest bit is the first byte's.
     #[inline(always)]
-    pub(super) fn digits(self) -> u32 {
+    pub(crate) fn digits(self) -> u32 {
         let values = self.0 - u8x16::splat(b'0');
         values.simd_eq(values.min(u8x16::splat(9))).to_bitmask()
     }
 
     /// A mask of the bytes that equal `byte`; the lowest bit is the first byte's.
     #[inline(always)]
-    pub(super) fn positions(self, byte: u8) -> u32 {
+    pub(crate) fn positions(self, byte: u8) -> u32 {
         self.0.simd_eq(u8x16::splat(byte)).to_bitmask()
     }
 }
 
 /// A text of at most 32 bytes, prepared so that a comparison takes a few instructions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Prefix {
+pub(crate) struct Prefix {
     halves: [u8x16; 2],
     /// Masks of the bytes beyond the text's end.
     beyond: [u32; 2],
@@ -74,7 +74,7 @@ pub(super) struct Prefix {
 
 impl Prefix {
     /// Prepares a text; `None` if it is too long.
-    pub(super) const fn new(text: &[u8]) -> Option<Self> {
+    pub(crate) const fn new(text: &[u8]) -> Option<Self> {
         const ALL: u32 = (1 << WIDTH) - 1;
         let mut halves = [[0; WIDTH]; 2];
         let mut beyond = [ALL; 2];
@@ -93,7 +93,7 @@ impl Prefix {
 
     /// The text's length, if the body has the text at `start`.
     #[inline(always)]
-    pub(super) fn matches(&self, body: &[u8], start: usize) -> Option<usize> {
+    pub(crate) fn matches(&self, body: &[u8], start: usize) -> Option<usize> {
         let half = |half: usize| {
             let window = Window::of(body, start + half * WIDTH);
             window.0.simd_eq(self.halves[half]).to_bitmask() | self.beyond[half] == (1 << WIDTH) - 1

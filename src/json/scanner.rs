@@ -8,7 +8,7 @@
 
 use wide::u8x16;
 
-use super::DecodeError;
+use super::JsonError;
 use super::window::{Prefix, WIDTH, Window};
 
 /// How deep arrays and objects may nest, the document itself included.
@@ -27,10 +27,10 @@ pub enum ValueKind {
 
 /// A value's bounds in the body.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Value {
-    pub(super) kind: ValueKind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Value {
+    pub(crate) kind: ValueKind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 /// A position in a body.
@@ -38,7 +38,7 @@ pub(super) struct Value {
 /// The methods that every record needs are inlined, and rare ones work on a copy
 /// ([`Scanner::on_copy`]), so that the compiler can keep the position in a register.
 #[derive(Clone, Copy)]
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     bytes: &'a [u8],
     position: usize,
     /// The bitwise OR of all windows in which strings were read; ASCII if every byte in them is.
@@ -46,43 +46,43 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0, string_bytes: u8x16::ZERO }
     }
 
-    pub(super) fn position(&self) -> usize {
+    pub(crate) fn position(&self) -> usize {
         self.position
     }
 
-    pub(super) fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// The text between two positions; a fault if it is not UTF-8.
     #[inline(always)]
-    pub(super) fn text(&self, start: usize, end: usize) -> Result<&'a str, DecodeError> {
+    pub(crate) fn text(&self, start: usize, end: usize) -> Result<&'a str, JsonError> {
         std::str::from_utf8(&self.bytes[start..end])
-            .map_err(|_| DecodeError { offset: start, fault: "invalid UTF-8" })
+            .map_err(|_| JsonError { offset: start, fault: "invalid UTF-8" })
     }
 
     /// Whether all strings are known to be ASCII. May be false although they are.
-    pub(super) fn is_ascii(&self) -> bool {
+    pub(crate) fn is_ascii(&self) -> bool {
         self.string_bytes.to_array().is_ascii()
     }
 
     #[inline(always)]
-    pub(super) fn fault<T>(&self, fault: &'static str) -> Result<T, DecodeError> {
+    pub(crate) fn fault<T>(&self, fault: &'static str) -> Result<T, JsonError> {
         let fault =
             if self.position >= self.bytes.len() { "the body ends too soon" } else { fault };
-        Err(DecodeError { offset: self.position, fault })
+        Err(JsonError { offset: self.position, fault })
     }
 
     /// Runs a rare step on a copy of the scanner, and adopts the copy if the step succeeds.
     #[inline(always)]
-    pub(super) fn on_copy<T>(
+    pub(crate) fn on_copy<T>(
         &mut self,
-        step: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
-    ) -> Result<T, DecodeError> {
+        step: impl FnOnce(&mut Self) -> Result<T, JsonError>,
+    ) -> Result<T, JsonError> {
         let mut copy = *self;
         let result = step(&mut copy)?;
         *self = copy;
@@ -91,12 +91,12 @@ impl<'a> Scanner<'a> {
 
     /// The next byte; at the end 0, which is not valid anywhere in JSON.
     #[inline(always)]
-    pub(super) fn peek(&self) -> u8 {
+    pub(crate) fn peek(&self) -> u8 {
         self.bytes.get(self.position).copied().unwrap_or(0)
     }
 
     #[inline(always)]
-    pub(super) fn skip_whitespace(&mut self) {
+    pub(crate) fn skip_whitespace(&mut self) {
         while matches!(self.peek(), b' ' | b'\n' | b'\r' | b'\t') {
             self.position += 1;
         }
@@ -104,26 +104,26 @@ impl<'a> Scanner<'a> {
 
     /// Consumes `byte` if it is next.
     #[inline(always)]
-    pub(super) fn accept(&mut self, byte: u8) -> bool {
+    pub(crate) fn accept(&mut self, byte: u8) -> bool {
         let found = self.peek() == byte;
         self.position += usize::from(found);
         found
     }
 
     /// Consumes `bytes` if they are next.
-    pub(super) fn accept_bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn accept_bytes(&mut self, bytes: &[u8]) {
         if self.bytes[self.position..].starts_with(bytes) {
             self.position += bytes.len();
         }
     }
 
     #[inline(always)]
-    pub(super) fn expect(&mut self, byte: u8, fault: &'static str) -> Result<(), DecodeError> {
+    pub(crate) fn expect(&mut self, byte: u8, fault: &'static str) -> Result<(), JsonError> {
         if self.accept(byte) { Ok(()) } else { self.fault(fault) }
     }
 
     /// A fault if anything but whitespace is left.
-    pub(super) fn end(&mut self) -> Result<(), DecodeError> {
+    pub(crate) fn end(&mut self) -> Result<(), JsonError> {
         self.skip_whitespace();
         if self.position == self.bytes.len() {
             Ok(())
@@ -135,11 +135,11 @@ impl<'a> Scanner<'a> {
     /// Reads an object from its opening brace on. `member` is called with each member's name as
     /// spelled, and must read its value. `expected` is the fault if the next value is not an
     /// object.
-    pub(super) fn object(
+    pub(crate) fn object(
         &mut self,
         expected: &'static str,
-        mut member: impl FnMut(&mut Self, &'a str) -> Result<(), DecodeError>,
-    ) -> Result<(), DecodeError> {
+        mut member: impl FnMut(&mut Self, &'a str) -> Result<(), JsonError>,
+    ) -> Result<(), JsonError> {
         self.expect(b'{', expected)?;
         self.skip_whitespace();
         if self.accept(b'}') {
@@ -161,7 +161,7 @@ impl<'a> Scanner<'a> {
     /// Reads a member's name and the colon after it; returns the name as spelled between the
     /// quotes.
     #[inline]
-    pub(super) fn name(&mut self) -> Result<&'a str, DecodeError> {
+    pub(crate) fn name(&mut self) -> Result<&'a str, JsonError> {
         if self.peek() != b'"' {
             return self.fault("expected a member name");
         }
@@ -180,7 +180,7 @@ impl<'a> Scanner<'a> {
 
     /// Consumes the prefix if it is next.
     #[inline(always)]
-    pub(super) fn accept_prefix(&mut self, prefix: &Prefix) -> bool {
+    pub(crate) fn accept_prefix(&mut self, prefix: &Prefix) -> bool {
         let length = prefix.matches(self.bytes, self.position);
         self.position += length.unwrap_or_default();
         length.is_some()
@@ -188,7 +188,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a value of any kind; `depth` is how many arrays and objects are open around it.
     #[inline(always)]
-    pub(super) fn value(&mut self, depth: usize) -> Result<Value, DecodeError> {
+    pub(crate) fn value(&mut self, depth: usize) -> Result<Value, JsonError> {
         let start = self.position;
         let kind = match self.peek() {
             b'"' => {
@@ -209,7 +209,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a string, from its opening quote on.
     #[inline(always)]
-    fn string(&mut self) -> Result<(), DecodeError> {
+    fn string(&mut self) -> Result<(), JsonError> {
         self.position += 1;
         loop {
             let window = self.window();
@@ -231,7 +231,7 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(never)]
-    fn escape(&mut self) -> Result<(), DecodeError> {
+    fn escape(&mut self) -> Result<(), JsonError> {
         match self.bytes.get(self.position + 1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.position += 2,
             Some(b'u')
@@ -249,7 +249,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads one or more digits; returns how many.
     #[inline(always)]
-    fn digits(&mut self) -> Result<usize, DecodeError> {
+    fn digits(&mut self) -> Result<usize, JsonError> {
         let start = self.position;
         loop {
             let run = self.window().digit_run();
@@ -267,7 +267,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a number, and returns where it ends.
     #[inline(always)]
-    pub(super) fn number(&mut self) -> Result<usize, DecodeError> {
+    pub(crate) fn number(&mut self) -> Result<usize, JsonError> {
         self.accept(b'-');
         let has_leading_zero = self.peek() == b'0';
         let integer_digits = self.digits()?;
@@ -287,7 +287,7 @@ impl<'a> Scanner<'a> {
         Ok(self.position)
     }
 
-    fn literal(&mut self, literal: &'static str) -> Result<(), DecodeError> {
+    fn literal(&mut self, literal: &'static str) -> Result<(), JsonError> {
         if self.bytes[self.position..].starts_with(literal.as_bytes()) {
             self.position += literal.len();
             return Ok(());
@@ -297,7 +297,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads a literal, an array or an object.
     #[inline(never)]
-    fn other(&mut self, depth: usize) -> Result<(), DecodeError> {
+    fn other(&mut self, depth: usize) -> Result<(), JsonError> {
         match self.peek() {
             b't' => self.literal("true"),
             b'f' => self.literal("false"),
@@ -309,7 +309,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads an array or an object with everything in it. A stack of bits holds the containers that
     /// are open: 1 for an object, 0 for an array.
-    fn container(&mut self, depth: usize) -> Result<(), DecodeError> {
+    fn container(&mut self, depth: usize) -> Result<(), JsonError> {
         let mut objects = [0_u64; MAX_DEPTH / 64];
         let mut open = 0;
         loop {

@@ -55,7 +55,7 @@ pub(crate) fn small_number(text: &[u8]) -> Option<u32> {
 
 /// [`small_number`] of a text within a body.
 #[inline]
-pub(super) fn small_number_at(body: &[u8], start: usize, end: usize) -> Option<u32> {
+pub(crate) fn small_number_at(body: &[u8], start: usize, end: usize) -> Option<u32> {
     match window(body, start) {
         Some(first) => small_number_of(first, end - start),
         None => small_number(&body[start..end]),
@@ -65,7 +65,7 @@ pub(super) fn small_number_at(body: &[u8], start: usize, end: usize) -> Option<u
 /// An IPv4 address in strict dotted decimal form (RFC 6943, section 3.1.1), as 32 bits. `None` for
 /// other texts, and within 19 bytes of the body's end, where the window would not fit.
 #[inline]
-pub(super) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
+pub(crate) fn v4(body: &[u8], start: usize, end: usize) -> Option<u32> {
     let length = end - start;
     if !(7..=15).contains(&length) {
         return None;

@@ -1,0 +1,33 @@
+//! Reads JSON where it stands: a strict scanner, and paths to values.
+//!
+//! Values are found as spans of a body; nothing of it is copied or built.
+
+mod members;
+mod path;
+mod scanner;
+pub(crate) mod swar;
+pub(crate) mod window;
+
+use std::fmt;
+
+pub use members::{members, unescape};
+pub use path::{Path, PathError, Step};
+pub use scanner::{MAX_DEPTH, ValueKind};
+pub(crate) use scanner::{Scanner, Value};
+
+/// Why a text is not JSON, or not of the expected shape. It quotes nothing from the text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct JsonError {
+    /// The offset of the byte at which the fault was detected.
+    pub offset: usize,
+    /// What is wrong there.
+    pub fault: &'static str,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.fault, self.offset)
+    }
+}
+
+impl std::error::Error for JsonError {}

@@ -1,0 +1,28 @@
+//! How a source's records are read: which values are the id, priority, timestamp and identity, and
+//! what they mean.
+//!
+//! The configuration builds these types, whose constructors refuse what cannot work; `decode`
+//! compiles them once.
+
+mod identity_kind;
+mod priority;
+mod timestamp;
+
+pub use identity_kind::IdentityKind;
+pub use priority::{Priority, PriorityMapping, PriorityRule};
+pub use timestamp::{TimeUnit, TimestampMapping, TimestampRule};
+
+use crate::json::Path;
+
+/// The paths to a value, in order: the first that holds something is used.
+pub type Paths = Vec<Path>;
+
+/// One entry of a source's `identity`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IdentityEntry {
+    /// The path to the value.
+    pub at: Path,
+    /// How the value is looked up; `None` where `as` is not written, which means
+    /// [`IdentityKind::Auto`] in a mapped source.
+    pub kind: Option<IdentityKind>,
+}
