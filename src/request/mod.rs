@@ -11,7 +11,9 @@ pub use body::{BodyTemplate, JsonPointer, JsonTemplate};
 pub use pages::{NextPage, Target};
 pub use template::{RequestTimes, Template, TemplateError};
 
-use http::HeaderName;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method};
+use reqwest::Url;
 
 /// The request of a source, with templates for times.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,4 +26,25 @@ pub struct RequestTemplate {
     pub headers: Vec<(HeaderName, Template)>,
     /// The body, which makes the request a POST.
     pub body: Option<BodyTemplate>,
+}
+
+/// A request, without the headers that the upstream's settings add to each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// `GET`, or `POST` where there is a body.
+    pub method: Method,
+    /// Where it goes.
+    pub url: Url,
+    /// The source's own headers, and `Content-Type` where there is a body.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Option<Bytes>,
+}
+
+impl Request {
+    /// A GET request without headers.
+    #[must_use]
+    pub fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None }
+    }
 }
