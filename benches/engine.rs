@@ -12,7 +12,7 @@ use bytes::Bytes;
 use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::demo::Endpoint;
 use incident_gateway::demo::generate::Plan;
-use incident_gateway::identity::IdentityTable;
+use incident_gateway::identity::{IdentityTable, TableSlot};
 use incident_gateway::join;
 use incident_gateway::memory::{Allocator, keep_heaps_small};
 use incident_gateway::render::compress::{Coding, compress};
@@ -75,7 +75,7 @@ fn decode(data: &Data) -> (IdentityTable, Vec<Arc<Incidents>>) {
 
 fn join(data: &Data, (identities, batches): (IdentityTable, Vec<Arc<Incidents>>)) -> View {
     let batches: Box<[_]> = batches.into_iter().map(Some).collect();
-    let index = join::join(Some(&identities), &batches);
+    let index = join::join(&[TableSlot::addresses(Some(Arc::new(identities)))], &batches);
     let view = View::new(1, Arc::clone(&data.names), batches, index);
     view.with_fields(
         SOURCES

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use incident_gateway::decode::{Incidents, SourceFields};
-use incident_gateway::identity::IdentityTable;
+use incident_gateway::identity::{IdentityTable, TableSlot};
 use incident_gateway::join::join;
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
@@ -63,6 +63,7 @@ fn allocations(records: usize) -> usize {
         (0..EMPLOYEES).map(|employee| format!("\"17.0.0.{employee}\":{employee}")).collect();
     let identities =
         IdentityTable::decode(Bytes::from(format!("{{{}}}", identities.join(",")))).unwrap();
+    let tables = [TableSlot::addresses(Some(Arc::new(identities)))];
     let bodies = bodies(records);
     let fields = ["employee_id", "ip"].map(|field| SourceFields::new(&[field.to_owned()]));
     let names: Arc<[Arc<str>]> = ["misuse", "probing"].map(Arc::from).into();
@@ -71,7 +72,7 @@ fn allocations(records: usize) -> usize {
     let batches: Box<[_]> = batches
         .map(|(body, fields)| Some(Arc::new(Incidents::decode(body, fields).unwrap())))
         .collect();
-    let index = join(Some(&identities), &batches);
+    let index = join(&tables, &batches);
     let view = View::new(1, names, batches, index);
     let document = render::incidents(&view, &Filter::default());
     let after = ALLOCATIONS.load(Ordering::Relaxed);

@@ -32,7 +32,7 @@ async fn a_panic_is_answered_500_and_later_requests_succeed() {
     let overflows = Policy { ttl: Duration::MAX, ..good.policy };
     let names: Arc<[Arc<str>]> = Arc::new([]);
     let batches = good.view.batches();
-    let nameless = View::new(u64::MAX, names, batches.into(), join(None, batches));
+    let nameless = View::new(u64::MAX, names, batches.into(), join(&[], batches));
     let bad = [
         Snapshot { policy: overflows, ..(*good).clone() },
         Snapshot { view: Arc::new(nameless), ..(*good).clone() },

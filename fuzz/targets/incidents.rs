@@ -45,7 +45,7 @@ fuzz_target!(|body: &[u8]| {
     let records = incidents.records().len();
     let names: Arc<[Arc<str>]> = Arc::new(["fuzz".into()]);
     let batches = [Some(Arc::new(incidents))];
-    let index = join(None, &batches);
+    let index = join(&[], &batches);
     let view = View::new(1, names, batches.into(), index);
     assert_eq!(
         view.index().incident_count() + view.index().unattributed().len(),

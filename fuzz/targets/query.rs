@@ -21,7 +21,7 @@ static VIEW: LazyLock<View> = LazyLock::new(|| {
     );
     let names: Arc<[Arc<str>]> = Arc::new(["denial".into(), "other".into()]);
     let batches = [incidents.ok().map(Arc::new), None];
-    let index = join(None, &batches);
+    let index = join(&[], &batches);
     View::new(1, names, batches.into(), index)
 });
 

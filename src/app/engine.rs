@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::cache::Cache;
 use crate::clock::WallClock;
 use crate::config::Config;
+use crate::identity::KeyKinds;
 use crate::metrics::{self, Registry};
 use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, UpstreamFetcher};
 use crate::snapshot::{self, Policy, Snapshot};
@@ -56,6 +57,7 @@ impl Engine {
         };
         let settings = Settings {
             names,
+            table_kinds: config.identities.iter().map(KeyKinds::of).collect(),
             fields: config.known_fields(),
             policy,
             seed,

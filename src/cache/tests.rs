@@ -18,7 +18,7 @@ fn cache(max_bytes: u64, max_renders: usize) -> Arc<Cache> {
 }
 
 fn view(id: u64) -> Arc<View> {
-    Arc::new(View::new(id, [Arc::from("denial")].into(), [None].into(), join(None, &[None])))
+    Arc::new(View::new(id, [Arc::from("denial")].into(), [None].into(), join(&[], &[None])))
 }
 
 fn filtered(text: &str) -> Resource {

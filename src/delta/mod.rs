@@ -143,7 +143,7 @@ mod tests {
 
     fn view(batches: &[Option<Arc<Incidents>>]) -> View {
         let names = batches.iter().map(|_| Arc::from("source")).collect();
-        View::new(1, names, batches.into(), join(None, batches))
+        View::new(1, names, batches.into(), join(&[], batches))
     }
 
     /// The one delta between two batches.

@@ -266,7 +266,7 @@ mod tests {
             ..SourceStatus::new("source".into())
         };
         Snapshot {
-            view: Arc::new(View::new(1, [].into(), [].into(), join(None, &[]))),
+            view: Arc::new(View::new(1, [].into(), [].into(), join(&[], &[]))),
             sources: Arc::new(PerSource::new(
                 [status(identities)],
                 incidents.iter().map(|age| status(*age)),

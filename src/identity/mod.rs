@@ -5,11 +5,19 @@
 //! matches however it is written.
 
 mod address;
+mod address_object;
+mod content_digest;
 mod employee_id;
+mod key_kinds;
+mod person_names;
 mod resolver;
 mod table;
+mod table_slot;
+mod text_keys;
 
 pub use address::parse_address;
 pub use employee_id::{EmployeeId, EmployeeIds};
+pub use key_kinds::KeyKinds;
 pub use resolver::{Resolver, UnresolvedIdentity};
 pub use table::IdentityTable;
+pub use table_slot::TableSlot;

@@ -6,62 +6,80 @@ use std::net::IpAddr;
 use super::address::parse_address;
 use super::employee_id::{EmployeeId, EmployeeIds};
 use super::table::IdentityTable;
+use super::table_slot::TableSlot;
+use crate::mapping::IdentityKind;
 
 /// Why a value names no employee.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UnresolvedIdentity {
-    /// It is an address that is not in the table.
+    /// It is an address that is in no table.
     UnknownIp,
-    /// It is an address, and there is no table.
+    /// It is in no table, and not an address.
+    UnknownIdentity,
+    /// A table that might have it is missing.
     TableUnavailable,
     /// It is not Unicode text, and so no identity.
     NotAnIdentity,
 }
 
-/// Gives each employee an index: first those of the table, in its order, then others in the order
-/// in which identity values name them.
+/// Gives each employee an index: first those of the first table with data, in its order, then
+/// others in the order in which records or other tables name them.
 pub struct Resolver<'a> {
-    table: Option<&'a IdentityTable>,
-    /// How many employees the table names.
-    table_len: u32,
+    slots: &'a [TableSlot],
+    /// The slot of the first table with data, and that table.
+    first: Option<(usize, &'a IdentityTable)>,
+    /// How many employees the first table names.
+    first_len: u32,
     others: EmployeeIds,
+    /// For each slot, the index of each employee of its table, or [`UNKNOWN`]; empty for the first
+    /// table, and for tables that no record needs.
+    indices: Vec<Vec<u32>>,
 }
 
 /// The join numbers groups with 32 bits, and has four groups for each employee.
 const MAX_EMPLOYEES: u32 = u32::MAX / 4;
 
+/// The index of an employee of a table who is not known by an index yet.
+const UNKNOWN: u32 = u32::MAX;
+
 impl<'a> Resolver<'a> {
-    /// A resolver that looks addresses up in `table`.
+    /// A resolver that looks values up in the tables of `slots`, in their order.
     ///
     /// # Panics
     ///
     /// When there are 2^30 employees or more.
     #[must_use]
-    pub fn new(table: Option<&'a IdentityTable>) -> Self {
-        let table_len = table.map_or(0, |table| table.ids().len());
-        let table_len = u32::try_from(table_len).ok().filter(|len| *len < MAX_EMPLOYEES);
-        let table_len = table_len.expect("fewer than 2^30 employees");
-        Self { table, table_len, others: EmployeeIds::default() }
+    pub fn new(slots: &'a [TableSlot]) -> Self {
+        let first = slots
+            .iter()
+            .enumerate()
+            .find_map(|(index, slot)| Some((index, slot.table.as_deref()?)));
+        let first_len = first.map_or(0, |(_, table)| table.ids().len());
+        let first_len = u32::try_from(first_len).ok().filter(|len| *len < MAX_EMPLOYEES);
+        let first_len = first_len.expect("fewer than 2^30 employees");
+        let indices = vec![Vec::new(); slots.len()];
+        Self { slots, first, first_len, others: EmployeeIds::default(), indices }
     }
 
     /// How many employees have an index so far.
     #[must_use]
     pub fn employee_count(&self) -> usize {
-        self.table_len as usize + self.others.len()
+        self.first_len as usize + self.others.len()
     }
 
     /// The index of the employee whose id is this number.
     #[inline]
     pub fn by_number(&mut self, number: u32) -> u32 {
-        let known = self.table.and_then(|table| table.ids().find_number(number));
+        let known = self.first.and_then(|(_, table)| table.ids().find_number(number));
         known.unwrap_or_else(|| {
             let other = self.others.intern_number(number);
             self.other_employee(other)
         })
     }
 
-    fn by_id(&mut self, id: &str) -> u32 {
-        let known = self.table.and_then(|table| table.ids().find(id));
+    /// The index of the employee with this id.
+    pub fn by_id(&mut self, id: &str) -> u32 {
+        let known = self.first.and_then(|(_, table)| table.ids().find(id));
         known.unwrap_or_else(|| {
             let other = self.others.intern(id);
             self.other_employee(other)
@@ -69,7 +87,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn other_employee(&self, index: u32) -> u32 {
-        let employee = self.table_len + index;
+        let employee = self.first_len + index;
         assert!(employee < MAX_EMPLOYEES, "fewer than 2^30 employees");
         employee
     }
@@ -78,11 +96,63 @@ impl<'a> Resolver<'a> {
     ///
     /// # Errors
     ///
-    /// When there is no table, or the address is not in it.
+    /// When no table has the address, or a table that might have it is missing.
     #[inline]
-    pub fn by_address(&self, address: IpAddr) -> Result<u32, UnresolvedIdentity> {
-        let table = self.table.ok_or(UnresolvedIdentity::TableUnavailable)?;
-        table.employee(address).ok_or(UnresolvedIdentity::UnknownIp)
+    pub fn by_address(&mut self, address: IpAddr) -> Result<u32, UnresolvedIdentity> {
+        self.look_up(IdentityKind::Ip, |table| table.employee(address))
+    }
+
+    /// The index of the employee that a cleaned key belongs to, which is not an address.
+    ///
+    /// # Errors
+    ///
+    /// When no table has the key, or a table that might have it is missing.
+    pub fn by_text(&mut self, kind: IdentityKind, key: &str) -> Result<u32, UnresolvedIdentity> {
+        self.look_up(kind, |table| table.employee_by_text(kind, key))
+    }
+
+    /// Asks the tables that have keys of this kind, up to the first that finds an employee. Those
+    /// after a missing one are not asked, because the missing one might name somebody else.
+    #[inline]
+    fn look_up(
+        &mut self,
+        kind: IdentityKind,
+        find: impl Fn(&IdentityTable) -> Option<u32>,
+    ) -> Result<u32, UnresolvedIdentity> {
+        for (index, slot) in self.slots.iter().enumerate() {
+            if !slot.kinds.contains(kind) {
+                continue;
+            }
+            let table = slot.table.as_deref().ok_or(UnresolvedIdentity::TableUnavailable)?;
+            if let Some(employee) = find(table) {
+                return Ok(self.index_of(index, table, employee));
+            }
+        }
+        Err(match kind {
+            IdentityKind::Ip => UnresolvedIdentity::UnknownIp,
+            _ => UnresolvedIdentity::UnknownIdentity,
+        })
+    }
+
+    /// The index of a table's employee, who may have another index in the table.
+    #[inline]
+    fn index_of(&mut self, slot: usize, table: &IdentityTable, employee: u32) -> u32 {
+        if self.first.is_some_and(|(first, _)| first == slot) {
+            return employee;
+        }
+        if self.indices[slot].is_empty() {
+            self.indices[slot] = vec![UNKNOWN; table.ids().len()];
+        }
+        let known = self.indices[slot][employee as usize];
+        if known != UNKNOWN {
+            return known;
+        }
+        let index = match &table.ids().list()[employee as usize] {
+            EmployeeId::Number(number) => self.by_number(*number),
+            EmployeeId::Text(id) => self.by_id(id),
+        };
+        self.indices[slot][employee as usize] = index;
+        index
     }
 
     /// The index of the employee that a value names: an IP address is looked up, anything else is
@@ -90,7 +160,7 @@ impl<'a> Resolver<'a> {
     ///
     /// # Errors
     ///
-    /// When the value is `None`, or an address that is not in the table.
+    /// When the value is `None`, or an address that is not found.
     pub fn resolve(&mut self, value: Option<Cow<'_, str>>) -> Result<u32, UnresolvedIdentity> {
         let value = value.ok_or(UnresolvedIdentity::NotAnIdentity)?;
         match parse_address(&value) {
@@ -101,7 +171,7 @@ impl<'a> Resolver<'a> {
 
     /// The ids of all employees, in the order of their indices.
     pub fn ids(&self) -> impl Iterator<Item = &EmployeeId> {
-        self.table.map_or(&[][..], |table| table.ids().list()).iter().chain(self.others.list())
+        self.first.map_or(&[][..], |(_, table)| table.ids().list()).iter().chain(self.others.list())
     }
 
     /// The id of the employee with this index.
@@ -111,8 +181,8 @@ impl<'a> Resolver<'a> {
     /// When there is no such employee.
     #[must_use]
     pub fn employee_id(&self, employee: u32) -> &EmployeeId {
-        match (self.table, employee.checked_sub(self.table_len)) {
-            (Some(table), None) => &table.ids().list()[employee as usize],
+        match (self.first, employee.checked_sub(self.first_len)) {
+            (Some((_, table)), None) => &table.ids().list()[employee as usize],
             (_, other) => &self.others.list()[other.unwrap_or_default() as usize],
         }
     }
@@ -120,22 +190,25 @@ impl<'a> Resolver<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
 
     use super::UnresolvedIdentity::{NotAnIdentity, TableUnavailable, UnknownIp};
     use super::*;
 
-    fn table(body: &'static str) -> IdentityTable {
-        IdentityTable::decode(Bytes::from_static(body.as_bytes())).unwrap()
+    fn table(body: &'static str) -> TableSlot {
+        let table = IdentityTable::decode(Bytes::from_static(body.as_bytes())).unwrap();
+        TableSlot::addresses(Some(Arc::new(table)))
     }
 
     #[test]
     fn addresses_are_looked_up_as_addresses() {
-        let table = table(
+        let tables = [table(
             r#"{"17.1.2.3": 7, "2001:DB8:0::1": "eight", "::ffff:17.9.9.9": "009",
                 "17.0.0.1": null, "17.0.0.2": "17.1.2.3", "host": 5, "fe80::1%eth1": "nine"}"#,
-        );
-        let mut resolver = Resolver::new(Some(&table));
+        )];
+        let mut resolver = Resolver::new(&tables);
         let mut resolve = |value: &'static str| {
             let employee = resolver.resolve(Some(Cow::Borrowed(value)));
             employee.map(|employee| resolver.employee_id(employee).to_string())
@@ -160,7 +233,10 @@ mod tests {
 
     #[test]
     fn without_a_table_only_ids_are_resolved() {
-        let mut resolver = Resolver::new(None);
+        let mut resolver = Resolver::new(&[]);
+        assert_eq!(resolver.resolve(Some("::1".into())), Err(UnknownIp));
+        let missing = [TableSlot::addresses(None)];
+        let mut resolver = Resolver::new(&missing);
         assert_eq!(resolver.resolve(Some("::1".into())), Err(TableUnavailable));
         assert_eq!(resolver.resolve(Some("1234".into())), Ok(resolver.by_number(1234)));
         assert_eq!(resolver.resolve(None), Err(NotAnIdentity));
@@ -168,8 +244,8 @@ mod tests {
 
     #[test]
     fn an_id_names_the_same_employee_as_number_as_text_and_by_address() {
-        let table = table(r#"{"17.0.0.1": 7, "17.0.0.2": "x"}"#);
-        let mut resolver = Resolver::new(Some(&table));
+        let tables = [table(r#"{"17.0.0.1": 7, "17.0.0.2": "x"}"#)];
+        let mut resolver = Resolver::new(&tables);
         let seven = resolver.by_address([17, 0, 0, 1].into()).unwrap();
         assert_eq!((resolver.by_number(7), resolver.resolve(Some("7".into()))), (seven, Ok(seven)));
         assert_eq!(resolver.resolve(Some("x".into())), resolver.by_address([17, 0, 0, 2].into()));

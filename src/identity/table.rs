@@ -1,216 +1,144 @@
-//! Decodes the answer of the identities endpoint: one JSON object that maps addresses to employees.
+//! A table that maps identities to employees.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bytes::Bytes;
 use hashbrown::HashMap;
 
-use super::address::parse_address;
+use super::content_digest::ContentDigest;
 use super::employee_id::EmployeeIds;
-use crate::decode::{
-    DecodeError, MAX_ID_BYTES, ValueKind, employee_text, read_object, small_number, unescape,
-};
+use super::key_kinds::KeyKinds;
+use super::person_names::PersonNames;
+use super::text_keys::TextKeys;
+use crate::mapping::IdentityKind;
 
-/// Maps addresses to employees.
-///
-/// [`parse_address`] reads the names. An entry is ignored when its name is not an address, or when
-/// its value is neither a number nor a string, is itself an address, or is longer than
-/// [`MAX_ID_BYTES`]. The last of several entries for the same address counts.
+/// Maps addresses, e-mail addresses, user names and host names to employees.
 #[derive(Debug)]
 pub struct IdentityTable {
-    body: Bytes,
-    entries: Entries,
+    pub(super) kinds: KeyKinds,
+    pub(super) addresses: Addresses,
+    pub(super) texts: TextKeys,
+    pub(super) ids: EmployeeIds,
+    pub(super) names: PersonNames,
+    pub(super) records: usize,
+    pub(super) conflicts: usize,
+    pub(super) oversized_ids: usize,
+    pub(super) digest: ContentDigest,
 }
 
+/// Employees by canonical address.
 #[derive(Debug, Default)]
-struct Entries {
-    /// Indices in `ids`, by address.
+pub(super) struct Addresses {
     v4: HashMap<Ipv4Addr, u32>,
     v6: HashMap<Ipv6Addr, u32>,
-    ids: EmployeeIds,
-    /// How many entries are ignored because their id is too long.
-    oversized_ids: usize,
 }
 
-impl Entries {
-    /// Adds an entry; returns whether its name is an address.
-    fn insert(&mut self, name: &str, kind: ValueKind, value: &str) -> bool {
-        let Some(address) = parse_address(name) else { return false };
-        match (address, self.employee(kind, value)) {
-            (IpAddr::V4(address), Some(employee)) => drop(self.v4.insert(address, employee)),
-            (IpAddr::V6(address), Some(employee)) => drop(self.v6.insert(address, employee)),
-            (IpAddr::V4(address), None) => drop(self.v4.remove(&address)),
-            (IpAddr::V6(address), None) => drop(self.v6.remove(&address)),
+impl Addresses {
+    #[inline]
+    pub(super) fn get(&self, address: IpAddr) -> Option<u32> {
+        match address {
+            IpAddr::V4(address) => self.v4.get(&address).copied(),
+            IpAddr::V6(address) => self.v6.get(&address).copied(),
         }
-        true
     }
 
-    /// The index of the employee that a value names; `None` if it is not a valid id.
-    fn employee(&mut self, kind: ValueKind, value: &str) -> Option<u32> {
-        let id = employee_text(kind, value)?;
-        if let Some(number) = small_number(id.as_bytes()) {
-            return Some(self.ids.intern_number(number));
+    /// Sets an address's employee; returns the one whom it had.
+    pub(super) fn insert(&mut self, address: IpAddr, employee: u32) -> Option<u32> {
+        match address {
+            IpAddr::V4(address) => self.v4.insert(address, employee),
+            IpAddr::V6(address) => self.v6.insert(address, employee),
         }
-        if id.len() > MAX_ID_BYTES {
-            self.oversized_ids += 1;
-            return None;
-        }
-        if parse_address(&id).is_some() {
-            return None;
-        }
-        Some(self.ids.intern(&id))
+    }
+
+    pub(super) fn remove(&mut self, address: IpAddr) {
+        match address {
+            IpAddr::V4(address) => self.v4.remove(&address),
+            IpAddr::V6(address) => self.v6.remove(&address),
+        };
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
     }
 }
 
 impl IdentityTable {
-    /// Decodes one object of addresses and employee ids.
-    ///
-    /// # Errors
-    ///
-    /// When the body is not UTF-8, not one JSON document of at most
-    /// [`MAX_DEPTH`](crate::decode::MAX_DEPTH) levels, not an object, or an object that has members
-    /// but none named by an address: such a document is not a table but, say, an error message.
-    pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
-        let mut entries = Entries::default();
-        let (mut has_members, mut has_addresses) = (false, false);
-        read_object(&body, "expected an object of addresses", |name, kind, value| {
-            has_members = true;
-            let name = unescape(name);
-            has_addresses |= name.is_some_and(|name| entries.insert(&name, kind, value));
-        })?;
-        if has_members && !has_addresses {
-            let fault = "no member of the object is named by an address";
-            return Err(DecodeError { offset: 0, fault });
-        }
-        Ok(Self { body, entries })
-    }
-
-    /// The number of addresses that map to an employee.
+    /// The number of keys that map to an employee.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.v4.len() + self.entries.v6.len()
+        self.addresses.len() + self.texts.len()
     }
 
-    /// Whether no address maps to an employee.
+    /// Whether no key maps to an employee.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The number of entries that are ignored because their id is longer than [`MAX_ID_BYTES`].
-    /// Records with their addresses are unattributed, with the reason `unknown_ip`.
+    /// The number of records: of addresses that map to an employee, or of rows.
     #[must_use]
-    pub fn oversized_ids(&self) -> usize {
-        self.entries.oversized_ids
+    pub fn records(&self) -> usize {
+        self.records
     }
 
-    /// The whole body.
+    /// Whether it can be looked up by keys of this kind.
     #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.body
+    pub fn has(&self, kind: IdentityKind) -> bool {
+        self.kinds.contains(kind)
+    }
+
+    /// The number of keys that were given a second employee, who differs from the first.
+    #[must_use]
+    pub fn conflicts(&self) -> usize {
+        self.conflicts
+    }
+
+    /// The number of entries that are ignored because their employee id is longer than
+    /// [`MAX_ID_BYTES`](crate::decode::MAX_ID_BYTES).
+    #[must_use]
+    pub fn oversized_ids(&self) -> usize {
+        self.oversized_ids
+    }
+
+    /// The size in bytes of what it was decoded from.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.digest.size_bytes
+    }
+
+    /// Whether both were decoded from the same bytes.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.digest == other.digest
     }
 
     /// The ids of all employees that entries name.
     #[must_use]
     pub fn ids(&self) -> &EmployeeIds {
-        &self.entries.ids
+        &self.ids
     }
 
     /// The employee that a canonical address belongs to, as an index in [`Self::ids`].
     #[must_use]
     #[inline]
     pub fn employee(&self, address: IpAddr) -> Option<u32> {
-        match address {
-            IpAddr::V4(address) => self.entries.v4.get(&address).copied(),
-            IpAddr::V6(address) => self.entries.v6.get(&address).copied(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::identity::EmployeeId;
-
-    fn decode(body: &str) -> Result<IdentityTable, DecodeError> {
-        IdentityTable::decode(Bytes::from(body.to_owned()))
+        self.addresses.get(address)
     }
 
-    fn employee(table: &IdentityTable, address: &str) -> Option<EmployeeId> {
-        let employee = table.employee(address.parse().unwrap())?;
-        Some(table.ids().list()[employee as usize].clone())
+    /// The employee that a cleaned key of another kind belongs to, as an index in [`Self::ids`].
+    #[must_use]
+    pub fn employee_by_text(&self, kind: IdentityKind, key: &str) -> Option<u32> {
+        self.texts.get(kind, key)
     }
 
-    #[test]
-    fn the_last_entry_for_an_address_counts() {
-        let table = decode(
-            r#"{"17.0.0.1":1,"17.0.0.1":2,"::ffff:17.0.0.2":"x","::1":3,"host":4,"17.0.0.3":[],
-                "17.0.0.4":7,"17.0.0.4:80":null}"#,
-        )
-        .unwrap();
-        assert_eq!(table.len(), 3);
-        assert_eq!(employee(&table, "17.0.0.1"), Some(EmployeeId::Number(2)));
-        assert_eq!(employee(&table, "17.0.0.2"), Some(EmployeeId::Text("x".into())));
-        assert_eq!(employee(&table, "17.0.0.3"), None);
-        assert_eq!(employee(&table, "17.0.0.4"), None);
+    /// Whether it has the name of any person.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        !self.names.is_empty()
     }
 
-    #[test]
-    fn addresses_in_names_may_have_a_zone_a_port_brackets_and_blanks() {
-        let table = decode(
-            r#"{" 17.0.0.1":1,"17.0.0.2:443":2,"[2001:db8::1]:443":3,"fe80::1%eth0":4,
-                "\u005b2001:db8::2\u005d":5}"#,
-        )
-        .unwrap();
-        for (address, number) in [
-            ("17.0.0.1", 1),
-            ("17.0.0.2", 2),
-            ("2001:db8::1", 3),
-            ("fe80::1", 4),
-            ("2001:db8::2", 5),
-        ] {
-            assert_eq!(employee(&table, address), Some(EmployeeId::Number(number)), "{address}");
-        }
-    }
-
-    #[test]
-    fn a_value_that_is_an_address_names_nobody() {
-        let table = decode(r#"{"17.0.0.1":"17.1.2.3","17.0.0.2":" 17.1.2.3:80"}"#).unwrap();
-        assert!(table.is_empty() && table.ids().is_empty());
-    }
-
-    #[test]
-    fn an_id_has_at_most_256_bytes() {
-        let (long, longer) = ("é".repeat(128), "é".repeat(129));
-        let escaped = "\\u0061".repeat(256);
-        let table = decode(&format!(
-            r#"{{"17.0.0.1":"{long}","17.0.0.2":"{longer}","17.0.0.3":"{escaped}","17.0.0.4":5}}"#
-        ))
-        .unwrap();
-        assert_eq!(employee(&table, "17.0.0.1"), Some(EmployeeId::Text(long.into())));
-        assert_eq!(employee(&table, "17.0.0.2"), None);
-        assert_eq!(employee(&table, "17.0.0.3"), Some(EmployeeId::Text("a".repeat(256).into())));
-        assert_eq!((table.len(), table.oversized_ids()), (3, 1));
-    }
-
-    #[test]
-    fn an_empty_object_is_an_empty_table() {
-        assert!(decode("{}").unwrap().is_empty());
-        assert!(decode("\u{feff} { } ").unwrap().is_empty());
-    }
-
-    #[test]
-    fn other_documents_are_refused() {
-        for body in [
-            "",
-            "[]",
-            "null",
-            r#"{"error":"busy"}"#,
-            r#"{"17.0.0.1":1"#,
-            r#"{"17.0.0.1":1}{}"#,
-            r#"{"17.0.0.1" 1}"#,
-        ] {
-            assert!(decode(body).is_err(), "{body}");
-        }
+    /// The name of the person with this employee id.
+    #[must_use]
+    pub fn name(&self, employee_id: &str) -> Option<&str> {
+        self.names.get(self.ids.find(employee_id)?)
     }
 }

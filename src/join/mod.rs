@@ -23,16 +23,13 @@ pub use unattributed::{Reason, Unattributed};
 use self::index::Groups;
 use self::time_slices::for_each_by_time_slice;
 use crate::decode::{IdentityValue, Incidents, Priority, Record};
-use crate::identity::{EmployeeId, IdentityTable, Resolver};
+use crate::identity::{EmployeeId, Resolver, TableSlot};
 
-/// Joins the records of all sources by employee. `sources` are in the configured order; a source
-/// without data is `None`.
+/// Joins the records of all sources by employee. `tables` and `sources` are in the configured
+/// order; a source without data is `None`.
 #[must_use]
-pub fn join(
-    identities: Option<&IdentityTable>,
-    sources: &[Option<Arc<Incidents>>],
-) -> IncidentIndex {
-    let mut resolver = Resolver::new(identities);
+pub fn join(tables: &[TableSlot], sources: &[Option<Arc<Incidents>>]) -> IncidentIndex {
+    let mut resolver = Resolver::new(tables);
     let Assignment { slots, group_sizes, counts, unattributed } = assign(sources, &mut resolver);
     let groups = group(sources, &resolver, &slots, group_sizes);
     IncidentIndex::new(groups, unattributed, counts)

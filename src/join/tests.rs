@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::decode::SourceFields;
+use crate::identity::IdentityTable;
 
 #[expect(clippy::unnecessary_wraps, reason = "a source's data as the join takes it")]
 fn batch(records: &[&str]) -> Option<Arc<Incidents>> {
@@ -13,8 +14,9 @@ fn batch(records: &[&str]) -> Option<Arc<Incidents>> {
     Some(Arc::new(Incidents::decode(Bytes::from(body), &fields).unwrap()))
 }
 
-fn table(body: &'static str) -> IdentityTable {
-    IdentityTable::decode(Bytes::from_static(body.as_bytes())).unwrap()
+fn table(body: &'static str) -> TableSlot {
+    let table = IdentityTable::decode(Bytes::from_static(body.as_bytes())).unwrap();
+    TableSlot::addresses(Some(Arc::new(table)))
 }
 
 /// Incidents as (source, timestamp).
@@ -43,7 +45,7 @@ fn incidents_are_grouped_by_employee_and_priority() {
         None,
         batch(&[r#"{"id":"8","priority":"low","timestamp":1}"#]),
     ];
-    let index = join(Some(&table(r#"{"17.0.0.1":"alice"}"#)), &sources);
+    let index = join(&[table(r#"{"17.0.0.1":"alice"}"#)], &sources);
     let none = Vec::new;
     assert_eq!(
         groups(&index),
@@ -65,7 +67,7 @@ fn equal_times_keep_the_order_of_the_sources_and_of_upstream() {
         batch(&[r#"{"id":1,"priority":"low","timestamp":5.0}"#, same]),
         batch(&[same, r#"{"id":1,"priority":"low","timestamp":4}"#, same]),
     ];
-    let index = join(None, &sources);
+    let index = join(&[], &sources);
     let group = index.employee("1").unwrap().groups[0];
     let order: Vec<_> =
         group.iter().map(|incident| (incident.source(), incident.timestamp)).collect();
@@ -98,12 +100,12 @@ fn the_first_applicable_reason_is_given() {
         (0, 5, InvalidPriority),
         (0, 6, InvalidTimestamp),
     ];
-    let index = join(Some(&table(r#"{"17.0.0.1":1}"#)), &sources);
+    let index = join(&[table(r#"{"17.0.0.1":1}"#)], &sources);
     let expected = [&[(0, 0, NotAnObject), (0, 1, UnknownIp)], &others[..]].concat();
     assert_eq!(reasons(&index), expected);
     assert_eq!(index.incident_count(), 1);
 
-    let index = join(None, &sources);
+    let index = join(&[TableSlot::addresses(None)], &sources);
     let expected = [
         &[(0, 0, NotAnObject), (0, 1, IdentitiesUnavailable)],
         &others[..],
@@ -125,7 +127,7 @@ fn addresses_with_a_zone_a_port_brackets_or_blanks_are_looked_up() {
         r#"{"ip":"17.0.0.2:443","priority":"low","timestamp":7}"#,
     ])];
     let table = table(r#"{"17.0.0.1":1,"[2001:DB8::1]":1,"fe80::1%en1":1}"#);
-    let index = join(Some(&table), &sources);
+    let index = join(&[table], &sources);
     assert_eq!(index.employee("1").unwrap().incident_count(), 6);
     assert_eq!(index.employee_count(), 1);
     assert_eq!(reasons(&index), [(0, 6, Reason::UnknownIp)]);
@@ -144,7 +146,7 @@ fn an_id_of_more_than_256_bytes_is_no_identity() {
     ];
     let records = ids.map(|id| record(&id));
     let sources = [batch(&records.each_ref().map(String::as_str))];
-    let index = join(None, &sources);
+    let index = join(&[], &sources);
     assert_eq!(index.employee(&"x".repeat(256)).unwrap().incident_count(), 2);
     let missing = [1, 3, 4, 5].map(|record| (0, record, Reason::MissingIdentity));
     assert_eq!(reasons(&index), missing);
@@ -153,7 +155,7 @@ fn an_id_of_more_than_256_bytes_is_no_identity() {
 #[test]
 fn nothing_joined_is_an_empty_index() {
     for sources in [&[][..], &[None, None], &[batch(&[])]] {
-        let index = join(None, sources);
+        let index = join(&[], sources);
         assert_eq!((index.employee_count(), index.incident_count()), (0, 0));
         assert!(index.unattributed().is_empty() && index.employee("").is_none());
         assert_eq!(index.ranks_between(Some(0.0), None), Some(Vec::new()));
@@ -181,7 +183,7 @@ proptest! {
                 batch(&records.iter().map(String::as_str).collect::<Vec<_>>())
             })
             .collect();
-        let index = join(None, &sources);
+        let index = join(&[], &sources);
         let mut found: Vec<(usize, u32)> = index
             .employees()
             .flat_map(|employee| employee.groups.concat())

@@ -149,7 +149,7 @@ mod tests {
         body.push_str("]}");
         let incidents =
             Incidents::decode(Bytes::from(body), &SourceFields::new(&["id".to_owned()])).unwrap();
-        join(None, &[Some(Arc::new(incidents))])
+        join(&[], &[Some(Arc::new(incidents))])
     }
 
     /// The ranks of the employees with incidents in a period, found by a full scan.

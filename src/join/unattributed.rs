@@ -6,9 +6,11 @@ use crate::identity::UnresolvedIdentity;
 /// Why a record is unattributed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Reason {
-    /// Its address is not in the identity table.
+    /// Its address is in no identity table.
     UnknownIp,
-    /// It names an address, and there is no identity table.
+    /// Its identities are in no identity table.
+    UnknownIdentity,
+    /// It may be in an identity table that is missing.
     IdentitiesUnavailable,
     /// It has no identity.
     MissingIdentity,
@@ -22,8 +24,9 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::UnknownIp,
+        Self::UnknownIdentity,
         Self::IdentitiesUnavailable,
         Self::MissingIdentity,
         Self::InvalidPriority,
@@ -36,6 +39,7 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::UnknownIp => "unknown_ip",
+            Self::UnknownIdentity => "unknown_identity",
             Self::IdentitiesUnavailable => "identities_unavailable",
             Self::MissingIdentity => "missing_identity",
             Self::InvalidPriority => "invalid_priority",
@@ -60,6 +64,7 @@ impl From<UnresolvedIdentity> for Reason {
     fn from(error: UnresolvedIdentity) -> Self {
         match error {
             UnresolvedIdentity::UnknownIp => Self::UnknownIp,
+            UnresolvedIdentity::UnknownIdentity => Self::UnknownIdentity,
             UnresolvedIdentity::TableUnavailable => Self::IdentitiesUnavailable,
             UnresolvedIdentity::NotAnIdentity => Self::MissingIdentity,
         }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::decode::Incidents;
 use crate::identity::IdentityTable;
 
@@ -17,12 +15,22 @@ pub enum Batch {
 }
 
 impl Batch {
-    /// The answer's bytes.
+    /// The size in bytes of what it was decoded from.
     #[must_use]
-    pub fn body(&self) -> &Bytes {
+    pub fn size_bytes(&self) -> usize {
         match self {
-            Self::Identities(identities) => identities.body(),
-            Self::Incidents(incidents) => incidents.body(),
+            Self::Identities(identities) => identities.size_bytes(),
+            Self::Incidents(incidents) => incidents.body().len(),
+        }
+    }
+
+    /// Whether both have the same content, byte for byte.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Identities(one), Self::Identities(other)) => one.is_same_as(other),
+            (Self::Incidents(one), Self::Incidents(other)) => one.body() == other.body(),
+            _ => false,
         }
     }
 
@@ -35,11 +43,11 @@ impl Batch {
         }
     }
 
-    /// The number of records, or of addresses.
+    /// The number of records: of addresses or rows, for a table.
     #[must_use]
     pub fn records(&self) -> usize {
         match self {
-            Self::Identities(identities) => identities.len(),
+            Self::Identities(identities) => identities.records(),
             Self::Incidents(incidents) => incidents.records().len(),
         }
     }

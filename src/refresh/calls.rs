@@ -122,9 +122,9 @@ impl Refresh {
         let state = &mut self.sources[source];
         let is_unchanged = match state.batch() {
             Some(last) => {
-                let (last, new) = (last.body().clone(), batch.body().clone());
+                let (last, new) = (last.clone(), batch.clone());
                 // Comparing large bodies takes milliseconds.
-                run_cpu_bound(move || last == new).await
+                run_cpu_bound(move || last.is_same_as(&new)).await
             }
             None => false,
         };
@@ -150,7 +150,7 @@ impl Refresh {
             return;
         }
         status.records = batch.records();
-        status.bytes = batch.body().len();
+        status.bytes = batch.size_bytes();
         status.truncated = batch.is_truncated();
         missing_records::warn(state, &status, &batch, &self.metrics);
         drop(state.replace_batch(Some(batch), status));

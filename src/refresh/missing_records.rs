@@ -30,13 +30,16 @@ pub(super) fn warn(
             "employee ids of more than 256 bytes in the identity table are ignored"
         );
     }
-    let before = replaced.batch().map_or(0, Batch::records);
-    if batch.records() < before.div_ceil(2) {
+    let before = match replaced.batch() {
+        Some(Batch::Identities(before)) => before.len(),
+        _ => 0,
+    };
+    if table.len() < before.div_ceil(2) {
         metrics.record_shrunk_identities();
         tracing::warn!(
             source,
             before,
-            now = batch.records(),
+            now = table.len(),
             "the identity table has lost most of its addresses; incidents of the others will be in \
              /unattributed as unknown_ip"
         );

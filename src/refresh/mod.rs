@@ -30,6 +30,7 @@ use self::publish::Publication;
 use self::source_state::SourceState;
 use crate::cache::Cache;
 use crate::clock::WallClock;
+use crate::identity::KeyKinds;
 use crate::join::join;
 use crate::snapshot::{Freshness, Policy, Snapshot, SourceStatus, View};
 use crate::sources::{PerSource, SourceId};
@@ -40,6 +41,8 @@ use crate::upstream::UpstreamError;
 pub struct Settings {
     /// The sources' names.
     pub names: PerSource<Arc<str>>,
+    /// The kinds of keys of each identity table.
+    pub table_kinds: Box<[KeyKinds]>,
     /// The fields that the incident records are known to have.
     pub fields: Arc<[Arc<str>]>,
     /// The ages at which data changes its state.
@@ -73,6 +76,7 @@ pub struct Refresh {
     trace_ids: fastrand::Rng,
     /// The names of the incident sources.
     names: Arc<[Arc<str>]>,
+    table_kinds: Box<[KeyKinds]>,
     fields: Arc<[Arc<str>]>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sources: PerSource<SourceState>,
@@ -99,11 +103,11 @@ impl Refresh {
         metrics: RefreshMetrics,
         settings: Settings,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let Settings { names, fields, policy, seed, repeat, clock } = settings;
+        let Settings { names, table_kinds, fields, policy, seed, repeat, clock } = settings;
         let now = Instant::now();
         let incident_names: Arc<[Arc<str>]> = names.incidents().into();
         let batches: Box<[_]> = incident_names.iter().map(|_| None).collect();
-        let index = join(None, &batches);
+        let index = join(&[], &batches);
         let view = View::new(0, Arc::clone(&incident_names), batches, index)
             .with_fields(Arc::clone(&fields));
         let snapshot = Snapshot {
@@ -129,6 +133,7 @@ impl Refresh {
             },
             trace_ids,
             names: incident_names,
+            table_kinds,
             fields,
             snapshots,
             sources: names.map(|_, name| SourceState::new(Arc::clone(name), now)),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::source_state::BatchVersion;
+use super::source_state::{BatchVersion, SourceState};
 use super::{Batch, Refresh};
 use crate::background::run_cpu_bound;
+use crate::identity::{KeyKinds, TableSlot};
 use crate::join::join;
 use crate::snapshot::{Snapshot, SourceStatus, View};
-use crate::sources::{PerSource, SourceId};
+use crate::sources::PerSource;
 
 /// A view that is being joined and rendered in the background.
 pub(super) struct Publication {
@@ -43,22 +44,26 @@ impl Refresh {
             // Callers wait for this view, so answers from the one before are no longer needed.
             self.cache.retire_before(id).await;
         }
-        let mut identities = None;
-        let mut batches = Vec::with_capacity(self.names.len());
-        for (source, state) in self.sources.entries() {
-            match state.batch() {
-                Some(Batch::Identities(table)) => identities = Some(Arc::clone(table)),
-                Some(Batch::Incidents(incidents)) => batches.push(Some(Arc::clone(incidents))),
-                None if matches!(source, SourceId::Table(_)) => {}
-                None => batches.push(None),
-            }
-        }
+        let table = |(state, kinds): (&SourceState, &KeyKinds)| {
+            let table = match state.batch() {
+                Some(Batch::Identities(table)) => Some(Arc::clone(table)),
+                _ => None,
+            };
+            TableSlot { kinds: *kinds, table }
+        };
+        let tables: Vec<_> =
+            self.sources.tables().iter().zip(&self.table_kinds).map(table).collect();
+        let incidents = |state: &SourceState| match state.batch() {
+            Some(Batch::Incidents(incidents)) => Some(Arc::clone(incidents)),
+            _ => None,
+        };
+        let batches: Box<[_]> = self.sources.incidents().iter().map(incidents).collect();
         let (names, fields) = (Arc::clone(&self.names), Arc::clone(&self.fields));
         let cache = Arc::clone(&self.cache);
         let view = tokio::spawn(async move {
             let make_view = move || {
-                let index = join(identities.as_deref(), &batches);
-                View::new(id, names, batches.into(), index).with_fields(fields)
+                let index = join(&tables, &batches);
+                View::new(id, names, batches, index).with_fields(fields).with_tables(&tables)
             };
             let view = Arc::new(run_cpu_bound(make_view).await);
             cache.prerender(&view).await;

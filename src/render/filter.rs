@@ -162,7 +162,7 @@ mod tests {
         let incidents =
             Incidents::decode(Bytes::from(body), &SourceFields::new(&["who".to_owned()])).unwrap();
         let batches = [Some(Arc::new(incidents))];
-        let index = join(None, &batches);
+        let index = join(&[], &batches);
         View::new(1, [Arc::from("denial")].into(), batches.into(), index)
     }
 

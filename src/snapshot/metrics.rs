@@ -122,7 +122,7 @@ mod tests {
                 0,
                 ["denial".into()].into(),
                 Box::new([None]),
-                join(None, &[None]),
+                join(&[], &[None]),
             )),
             sources: Arc::new(sources),
             policy: Policy { ttl: second, grace: second, stale_for: second },

@@ -13,6 +13,7 @@ pub use completeness::{Completeness, Freshness, Policy};
 
 use crate::clock::FetchTime;
 use crate::decode::{Incidents, Record};
+use crate::identity::{IdentityTable, TableSlot};
 use crate::join::{IncidentIndex, IncidentRef, Unattributed};
 use crate::outcome::Outcome;
 use crate::sources::PerSource;
@@ -25,6 +26,8 @@ pub struct View {
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
     index: IncidentIndex,
+    /// The tables that have names of persons, in the order in which they are looked up.
+    person_tables: Vec<Arc<IdentityTable>>,
     /// For each source, the body of its batch; empty without a batch.
     bodies: Box<[Bytes]>,
 }
@@ -43,7 +46,8 @@ impl View {
             batch.as_ref().map_or_else(Bytes::new, |batch| batch.body().clone())
         };
         let bodies = batches.iter().map(body).collect();
-        Self { id, names, fields: Arc::default(), batches, index, bodies }
+        let (fields, person_tables) = (Arc::default(), Vec::new());
+        Self { id, names, fields, batches, index, person_tables, bodies }
     }
 
     /// Sets the fields that the records of its sources are known to have. CSV has a column for
@@ -51,6 +55,14 @@ impl View {
     #[must_use]
     pub fn with_fields(self, fields: Arc<[Arc<str>]>) -> Self {
         Self { fields, ..self }
+    }
+
+    /// Sets the tables that the records were joined with. They have the names of persons.
+    #[must_use]
+    pub fn with_tables(self, tables: &[TableSlot]) -> Self {
+        let tables = tables.iter().filter_map(|slot| slot.table.as_ref());
+        let person_tables = tables.filter(|table| table.has_names()).cloned().collect();
+        Self { person_tables, ..self }
     }
 
     /// The id, which is unique within the process.
@@ -63,6 +75,13 @@ impl View {
     #[must_use]
     pub fn index(&self) -> &IncidentIndex {
         &self.index
+    }
+
+    /// The name of the person with this employee id: the first that a table has, in the order in
+    /// which tables are looked up.
+    #[must_use]
+    pub fn person_name(&self, employee_id: &str) -> Option<&str> {
+        self.person_tables.iter().find_map(|table| table.name(employee_id))
     }
 
     /// The names of the incident sources, in the configured order.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use incident_gateway::decode::{Incidents, SourceFields};
-use incident_gateway::identity::IdentityTable;
+use incident_gateway::identity::{IdentityTable, TableSlot};
 use incident_gateway::join::join;
 use incident_gateway::render::{self, Filter};
 use incident_gateway::snapshot::View;
@@ -31,10 +31,10 @@ fn documents(identities: Option<&str>, bodies: &[Option<String>]) -> (String, St
         };
         body.as_ref().map(|body| Arc::new(decode(body)))
     });
-    let identities =
-        identities.map(|body| IdentityTable::decode(Bytes::from(body.to_owned())).unwrap());
+    let identities = identities
+        .map(|body| Arc::new(IdentityTable::decode(Bytes::from(body.to_owned())).unwrap()));
     let batches: Box<[_]> = batches.collect();
-    let index = join(identities.as_ref(), &batches);
+    let index = join(&[TableSlot::addresses(identities)], &batches);
     let view = View::new(1, names.into(), batches, index);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let document = render::incidents(&view, &Filter::default());
@@ -375,7 +375,7 @@ fn the_fixtures_give_the_expected_documents() {
     let names: Vec<Arc<str>> =
         sources.iter().map(|source| Arc::from(source.name.as_str())).collect();
     let batches: Box<[_]> = batches.collect();
-    let index = join(Some(&identities), &batches);
+    let index = join(&[TableSlot::addresses(Some(Arc::new(identities)))], &batches);
     let view = View::new(1, names.into(), batches, index);
     assert!(render::incidents(&view, &Filter::default()) == fixture("expected/incidents"));
     assert!(render::unattributed(&view) == fixture("expected/unattributed"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use incident_gateway::config::Config;
 use incident_gateway::decode::{Incidents, SourceFields};
-use incident_gateway::identity::IdentityTable;
+use incident_gateway::identity::{IdentityTable, TableSlot};
 use incident_gateway::join::join;
 use incident_gateway::snapshot::View;
 
@@ -24,10 +24,10 @@ pub(crate) fn view(
             Incidents::decode(body, &SourceFields::new(&source.identity_fields())).unwrap(),
         ))
     });
-    let identities =
-        identities.map(|body| IdentityTable::decode(Bytes::from(body.to_owned())).unwrap());
+    let identities = identities
+        .map(|body| Arc::new(IdentityTable::decode(Bytes::from(body.to_owned())).unwrap()));
     let batches: Box<[_]> = batches.collect();
-    let index = join(identities.as_ref(), &batches);
+    let index = join(&[TableSlot::addresses(identities)], &batches);
     View::new(id, names.into(), batches, index).with_fields(config.known_fields())
 }
 

@@ -243,6 +243,7 @@ fn row(employee: &Employee<'_>, filter: &Filter, names: &[Arc<str>], now: System
 const fn sentence(reason: Reason) -> &'static str {
     match reason {
         Reason::UnknownIp => "the address is not among the identities",
+        Reason::UnknownIdentity => "the person is not among the identities",
         Reason::IdentitiesUnavailable => "there is no data from identities",
         Reason::MissingIdentity => "the record names no employee",
         Reason::InvalidPriority => "the priority is not low, medium, high or critical",

@@ -14,7 +14,7 @@ use crate::upstream::CallContext;
 use bytes::Bytes;
 
 use crate::decode::{Incidents, SourceFields};
-use crate::identity::IdentityTable;
+use crate::identity::{IdentityTable, KeyKinds};
 use crate::render::{self, Filter};
 use crate::snapshot::Completeness;
 
@@ -126,6 +126,7 @@ pub(super) fn fail(after: u64, kind: Outcome) -> Answer {
 pub(super) fn settings() -> Settings {
     Settings {
         names: names(),
+        table_kinds: [KeyKinds::ADDRESSES].into(),
         fields: Arc::default(),
         policy: Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR },
         seed: 42,

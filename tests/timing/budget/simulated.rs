@@ -15,7 +15,7 @@ use incident_gateway::clock::WallClock;
 use incident_gateway::config::Config;
 use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::http::{Gateway, Phase};
-use incident_gateway::identity::IdentityTable;
+use incident_gateway::identity::{IdentityTable, KeyKinds};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::refresh::{
@@ -166,6 +166,7 @@ async fn play(seed: u64) {
     };
     let settings = Settings {
         names,
+        table_kinds: [KeyKinds::ADDRESSES].into(),
         fields: config.known_fields(),
         policy,
         seed,
