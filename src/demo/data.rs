@@ -1,13 +1,14 @@
 //! The data that the demo upstream serves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{fs, io};
 
 use bytes::Bytes;
 
 use super::Endpoint;
-use super::generate::{Plan, live_body};
+use super::generate::{Plan, live_page};
+use super::list_query::ListQuery;
 
 /// The kind of data that the endpoints serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,7 +23,8 @@ pub enum Data {
     Generated(Plan),
     /// The data of `fixtures/`, embedded in the binary, with all the edge cases of the tests.
     Fixtures,
-    /// One file for each endpoint, `<name>.json`, served as it is.
+    /// One file for each endpoint, `<name>.json`, served as it is. Those of the mapped sources may
+    /// be absent.
     Directory(PathBuf),
 }
 
@@ -35,49 +37,76 @@ impl Default for Data {
 impl Data {
     /// Reads or generates the bodies. `now` is the time of the start.
     pub(super) fn load(&self, now: SystemTime) -> io::Result<Bodies> {
-        if let Self::Live { seed } = self {
-            return Ok(Bodies::Live { seed: *seed });
-        }
-        let bodies = Endpoint::ALL.into_iter().map(|endpoint| self.fixed_body(endpoint, now));
-        Ok(Bodies::Fixed(bodies.collect::<io::Result<_>>()?))
-    }
-
-    fn fixed_body(&self, endpoint: Endpoint, now: SystemTime) -> io::Result<Bytes> {
-        match self {
-            Self::Live { seed } => Ok(live_body(endpoint, *seed, now).into()),
-            Self::Generated(plan) => Ok(plan.body_at(endpoint, now).into()),
-            Self::Fixtures => Ok(Bytes::from_static(fixture(endpoint))),
-            Self::Directory(directory) => {
-                let path = directory.join(format!("{endpoint}.json"));
-                fs::read(&path).map(Bytes::from).map_err(|error| {
-                    let path = path.display();
-                    io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        format!(
-                            "cannot read {path}: {error}; the directory must hold one \
-                             <source>.json for each of the eight endpoints"
-                        ),
-                    )
-                })
+        let fixed = match self {
+            Self::Live { seed } => return Ok(Bodies::Live { seed: *seed }),
+            Self::Generated(plan) => {
+                let bodies = Endpoint::PLAIN.map(|endpoint| plan.body_at(endpoint, now).into());
+                return Ok(Bodies::Generated { plan: *plan, end: now, plain: bodies.into() });
             }
-        }
+            Self::Fixtures => {
+                Endpoint::ALL.map(|endpoint| Some(Bytes::from_static(fixture(endpoint)))).into()
+            }
+            Self::Directory(directory) => Endpoint::ALL
+                .into_iter()
+                .map(|endpoint| read(directory, endpoint))
+                .collect::<io::Result<_>>()?,
+        };
+        Ok(Bodies::Fixed(fixed))
+    }
+}
+
+/// Reads an endpoint's file; `None` if it may be absent, and is.
+fn read(directory: &Path, endpoint: Endpoint) -> io::Result<Option<Bytes>> {
+    let path = directory.join(format!("{endpoint}.json"));
+    match fs::read(&path) {
+        Ok(body) => Ok(Some(body.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !endpoint.is_plain() => Ok(None),
+        Err(error) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!(
+                "cannot read {}: {error}; the directory must hold one <source>.json for each of \
+                 the eight endpoints",
+                path.display()
+            ),
+        )),
     }
 }
 
 /// The bodies of the endpoints.
 pub(super) enum Bodies {
-    /// By [`Endpoint::index`].
-    Fixed(Vec<Bytes>),
+    /// By [`Endpoint::index`]; `None` for an endpoint that is not served.
+    Fixed(Vec<Option<Bytes>>),
+    /// Fixed for the plain endpoints, by [`Endpoint::index`]; the others' parts are generated for
+    /// each request.
+    Generated { plan: Plan, end: SystemTime, plain: Vec<Bytes> },
     /// Generated for each request.
     Live { seed: u64 },
 }
 
 impl Bodies {
-    /// The endpoint's body at `now`.
-    pub(super) fn get(&self, endpoint: Endpoint, now: SystemTime) -> Bytes {
+    /// Whether the endpoint is served.
+    pub(super) fn has(&self, endpoint: Endpoint) -> bool {
+        !matches!(self, Self::Fixed(bodies) if bodies[endpoint.index()].is_none())
+    }
+
+    /// What the query asks for of the endpoint's body at `now`; empty if it is not served.
+    pub(super) fn get(&self, endpoint: Endpoint, query: &ListQuery, now: SystemTime) -> Bytes {
         match self {
-            Self::Fixed(bodies) => bodies[endpoint.index()].clone(),
-            Self::Live { seed } => live_body(endpoint, *seed, now).into(),
+            Self::Fixed(bodies) => bodies[endpoint.index()].clone().unwrap_or_default(),
+            Self::Generated { plan, end, plain } => {
+                let plain = plain.get(endpoint.index()).cloned();
+                plain.unwrap_or_else(|| plan.page_at(endpoint, *end, query).into())
+            }
+            Self::Live { seed } => live_page(endpoint, *seed, now, query).into(),
+        }
+    }
+
+    /// The body of an endpoint, if it is the same for every request.
+    pub(super) fn fixed(&self, endpoint: Endpoint) -> Option<&Bytes> {
+        match self {
+            Self::Fixed(bodies) => bodies[endpoint.index()].as_ref(),
+            Self::Generated { plain, .. } => plain.get(endpoint.index()),
+            Self::Live { .. } => None,
         }
     }
 }
@@ -92,6 +121,9 @@ fn fixture(endpoint: Endpoint) -> &'static [u8] {
         Endpoint::Unauthorized => include_bytes!("../../fixtures/unauthorized.json"),
         Endpoint::Probing => include_bytes!("../../fixtures/probing.json"),
         Endpoint::Other => include_bytes!("../../fixtures/other.json"),
+        Endpoint::People => include_bytes!("../../fixtures/people.json"),
+        Endpoint::Signin => include_bytes!("../../fixtures/signin.json"),
+        Endpoint::Mail => include_bytes!("../../fixtures/mail.json"),
     }
 }
 
@@ -104,12 +136,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let data = Data::Directory(directory.path().to_owned());
         let now = SystemTime::now();
-        for endpoint in Endpoint::ALL {
+        let get = |bodies: &Bodies, endpoint| bodies.get(endpoint, &ListQuery::default(), now);
+        for endpoint in Endpoint::PLAIN {
             let error = data.load(now).err().unwrap();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
             assert!(error.to_string().contains(&format!("{endpoint}.json")), "{error}");
             fs::write(directory.path().join(format!("{endpoint}.json")), endpoint.name()).unwrap();
         }
-        assert_eq!(data.load(now).unwrap().get(Endpoint::Other, now), "other");
+        let bodies = data.load(now).unwrap();
+        assert_eq!(get(&bodies, Endpoint::Other), "other");
+        assert!(bodies.has(Endpoint::Other) && !bodies.has(Endpoint::Mail));
+        fs::write(directory.path().join("mail.json"), "mail").unwrap();
+        assert_eq!(get(&data.load(now).unwrap(), Endpoint::Mail), "mail");
     }
 }

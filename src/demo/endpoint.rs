@@ -1,9 +1,10 @@
-//! The upstream's eight endpoints.
+//! The demo upstream's endpoints: the upstream's eight, and those of the mapped sources.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// One of the upstream's endpoints; its name is the source's name in the gateway's configuration.
+/// One of the endpoints; its name is that of the source in the gateway's configuration, except for
+/// [`Endpoint::People`], which is the second identity table.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Endpoint {
     /// The table of IP addresses and their employees.
@@ -22,12 +23,33 @@ pub enum Endpoint {
     Probing,
     /// Incidents that name an employee or an address.
     Other,
+    /// The table of people: e-mail address, host name and name of each employee.
+    People,
+    /// Sign-in events in pages, which name people by e-mail address.
+    Signin,
+    /// Alerts of a mail filter, which name people by e-mail address or host name.
+    Mail,
 }
 
 impl Endpoint {
-    /// Every endpoint: identities, then the sources in the order of the gateway's default
-    /// configuration.
-    pub const ALL: [Self; 8] = [
+    /// Every endpoint: those of [`Endpoint::PLAIN`], then those of the mapped sources.
+    pub const ALL: [Self; 11] = [
+        Self::Identities,
+        Self::Denial,
+        Self::Intrusion,
+        Self::Executable,
+        Self::Misuse,
+        Self::Unauthorized,
+        Self::Probing,
+        Self::Other,
+        Self::People,
+        Self::Signin,
+        Self::Mail,
+    ];
+
+    /// The endpoints of the gateway's default configuration: identities, then the sources in their
+    /// order.
+    pub const PLAIN: [Self; 8] = [
         Self::Identities,
         Self::Denial,
         Self::Intrusion,
@@ -50,10 +72,13 @@ impl Endpoint {
             Self::Unauthorized => "unauthorized",
             Self::Probing => "probing",
             Self::Other => "other",
+            Self::People => "people",
+            Self::Signin => "signin",
+            Self::Mail => "mail",
         }
     }
 
-    /// Its path, with the trailing slash.
+    /// Its path, with the trailing slash if it has one.
     #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
@@ -65,7 +90,16 @@ impl Endpoint {
             Self::Unauthorized => "/incidents/unauthorized/",
             Self::Probing => "/incidents/probing/",
             Self::Other => "/incidents/other/",
+            Self::People => "/people",
+            Self::Signin => "/signin/events",
+            Self::Mail => "/mail/alerts",
         }
+    }
+
+    /// Whether it is of the gateway's default configuration.
+    #[must_use]
+    pub const fn is_plain(self) -> bool {
+        self.index() < Self::PLAIN.len()
     }
 
     /// The endpoint with exactly this path.
@@ -129,7 +163,7 @@ mod tests {
         };
         let expected = tables.chain(sources).map(|(name, origin)| (name, path(origin)));
         assert!(
-            expected.eq(Endpoint::ALL.iter().map(|endpoint| (endpoint.name(), endpoint.path())))
+            expected.eq(Endpoint::PLAIN.iter().map(|endpoint| (endpoint.name(), endpoint.path())))
         );
     }
 

@@ -1,7 +1,8 @@
 //! The demo upstream: an HTTP server to try the gateway with, which behaves like the real upstream
 //! or, on request, worse.
 //!
-//! It serves the eight endpoints with Basic auth. Each call takes time, more so with more calls in
+//! It serves the upstream's eight endpoints, and beside them a table of people and the lists of two
+//! sources in shapes of their own, all with Basic auth. Each call takes time, more so with more calls in
 //! flight, and each source can be given a fault.
 
 mod args;
@@ -11,6 +12,7 @@ mod data;
 mod endpoint;
 mod fault;
 pub mod generate;
+mod list_query;
 mod options;
 mod server;
 mod service;

@@ -20,6 +20,7 @@ use super::body::{self, Body};
 use super::contention::Contention;
 use super::data::Bodies;
 use super::fault::{Fault, Garbage};
+use super::list_query::ListQuery;
 use super::{Endpoint, Options};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -35,15 +36,22 @@ pub(super) struct Service {
     /// The time on tokio's clock at [`Options::started_at`].
     start: Instant,
     bodies: Bodies,
-    /// The bodies in gzip, by [`Endpoint::index`]. Empty if [`Options::gzip`] is off or the bodies
-    /// change.
-    gzip: Vec<Bytes>,
+    /// The bodies in gzip, by [`Endpoint::index`]. `None` if [`Options::gzip`] is off or the body is
+    /// not the same for every request.
+    gzip: Vec<Option<Bytes>>,
     /// The body of [`Fault::Bomb`]; empty if no endpoint has that fault.
     bomb: Bytes,
     contention: Contention,
     rng: Mutex<fastrand::Rng>,
     /// By [`Endpoint::index`]: whether the next call succeeds under [`Fault::Flap`].
     succeeds_next: [AtomicBool; Endpoint::ALL.len()],
+}
+
+/// A request that is answered.
+struct Call {
+    endpoint: Endpoint,
+    query: ListQuery,
+    accepts_gzip: bool,
 }
 
 /// A body in the content coding in which it is sent.
@@ -57,12 +65,11 @@ impl Service {
     pub(super) fn new(options: Options) -> io::Result<Self> {
         options.check()?;
         let bodies = options.data.load(options.started_at)?;
-        let gzip = match &bodies {
-            Bodies::Fixed(bodies) if options.gzip => {
-                bodies.iter().map(|bytes| body::gzip(bytes)).collect()
-            }
-            _ => Vec::new(),
-        };
+        let gzip = Endpoint::ALL.into_iter().map(|endpoint| {
+            let body = bodies.fixed(endpoint).filter(|_| options.gzip);
+            body.map(|bytes| body::gzip(bytes))
+        });
+        let gzip = gzip.collect();
         let bomb = if options.faults.values().any(|fault| *fault == Fault::Bomb) {
             body::bomb()
         } else {
@@ -78,7 +85,8 @@ impl Service {
     /// Handles one request. Dropping the future, as the server does when the client disconnects,
     /// ends the call.
     pub(super) async fn answer(&self, request: request::Parts) -> Response<Body> {
-        let Some(endpoint) = Endpoint::at(request.uri.path()) else {
+        let found = Endpoint::at(request.uri.path());
+        let Some(endpoint) = found.filter(|endpoint| self.bodies.has(*endpoint)) else {
             return text(StatusCode::NOT_FOUND, "the demo upstream has no such path\n");
         };
         if request.method != Method::GET {
@@ -88,14 +96,20 @@ impl Service {
         if !self.is_authorized(&request.headers) {
             return unauthorized();
         }
+        let query = match ListQuery::parse(request.uri.query().unwrap_or_default()) {
+            Ok(query) => query,
+            Err(_) if endpoint.is_plain() => ListQuery::default(),
+            Err(error) => return text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        };
         let (latency, fails) = self.draw();
         self.contention.work(latency).await;
+        let call = Call { endpoint, query, accepts_gzip: accepts_gzip(&request.headers) };
         let answer = match self.options.faults.get(&endpoint) {
             _ if fails => {
                 text(StatusCode::INTERNAL_SERVER_ERROR, "a random failure, as requested\n")
             }
-            Some(fault) => self.faulty(endpoint, fault, &request.headers).await,
-            None => self.ok(endpoint, &request.headers),
+            Some(fault) => self.faulty(&call, fault).await,
+            None => self.ok(&call),
         };
         tracing::debug!(
             source = endpoint.name(),
@@ -126,44 +140,38 @@ impl Service {
         (self.options.latency.mul_f64(factor), rng.f64() < self.options.fail)
     }
 
-    fn payload(&self, endpoint: Endpoint, headers: &HeaderMap) -> Payload {
-        if !self.options.gzip || !accepts_gzip(headers) {
-            return Payload::plain(self.body(endpoint));
+    fn payload(&self, call: &Call) -> Payload {
+        if !self.options.gzip || !call.accepts_gzip {
+            return Payload::plain(self.body(call));
         }
-        let bytes = self
-            .gzip
-            .get(endpoint.index())
-            .map_or_else(|| body::gzip(&self.body(endpoint)), Bytes::clone);
+        let bytes = self.gzip[call.endpoint.index()]
+            .as_ref()
+            .map_or_else(|| body::gzip(&self.body(call)), Bytes::clone);
         Payload { bytes, encoding: Some(GZIP) }
     }
 
-    fn body(&self, endpoint: Endpoint) -> Bytes {
-        self.bodies.get(endpoint, self.now())
+    fn body(&self, call: &Call) -> Bytes {
+        self.bodies.get(call.endpoint, &call.query, self.now())
     }
 
     fn now(&self) -> SystemTime {
         self.options.started_at + self.start.elapsed()
     }
 
-    fn ok(&self, endpoint: Endpoint, headers: &HeaderMap) -> Response<Body> {
-        self.payload(endpoint, headers).answer(body::whole)
+    fn ok(&self, call: &Call) -> Response<Body> {
+        self.payload(call).answer(body::whole)
     }
 
-    async fn faulty(
-        &self,
-        endpoint: Endpoint,
-        fault: &Fault,
-        headers: &HeaderMap,
-    ) -> Response<Body> {
+    async fn faulty(&self, call: &Call, fault: &Fault) -> Response<Body> {
         match fault {
             Fault::Hang => std::future::pending().await,
-            Fault::Stall => self.payload(endpoint, headers).answer(|bytes| body::stalled(&bytes)),
-            Fault::CutOff => self.payload(endpoint, headers).answer(|bytes| body::cut_off(&bytes)),
+            Fault::Stall => self.payload(call).answer(|bytes| body::stalled(&bytes)),
+            Fault::CutOff => self.payload(call).answer(|bytes| body::cut_off(&bytes)),
             Fault::Drip(per_second) => {
-                self.payload(endpoint, headers).answer(|bytes| body::dripping(bytes, *per_second))
+                self.payload(call).answer(|bytes| body::dripping(bytes, *per_second))
             }
             Fault::Status(status) => self.status(*status),
-            Fault::Garbage(garbage) => self.garbage(endpoint, *garbage),
+            Fault::Garbage(garbage) => self.garbage(call, *garbage),
             Fault::Redirect(to) => {
                 with(text(StatusCode::FOUND, "a redirect, as requested\n"), LOCATION, to.clone())
             }
@@ -173,8 +181,8 @@ impl Service {
                 Payload { bytes: self.bomb.clone(), encoding: Some(GZIP) }.answer(body::whole)
             }
             Fault::Flap => {
-                if self.succeeds_next[endpoint.index()].fetch_not(Ordering::Relaxed) {
-                    self.ok(endpoint, headers)
+                if self.succeeds_next[call.endpoint.index()].fetch_not(Ordering::Relaxed) {
+                    self.ok(call)
                 } else {
                     text(
                         StatusCode::INTERNAL_SERVER_ERROR,
@@ -211,7 +219,7 @@ impl Service {
         }
     }
 
-    fn garbage(&self, endpoint: Endpoint, garbage: Garbage) -> Response<Body> {
+    fn garbage(&self, call: &Call, garbage: Garbage) -> Response<Body> {
         let bytes = match garbage {
             Garbage::Html => {
                 let page = Bytes::from_static(
@@ -220,7 +228,7 @@ impl Service {
                 return with(Response::new(body::whole(page)), CONTENT_TYPE, HTML);
             }
             Garbage::Json => {
-                let plain = self.body(endpoint);
+                let plain = self.body(call);
                 plain.slice(..plain.len() / 2)
             }
             Garbage::Shape => {
@@ -271,8 +279,8 @@ fn unauthorized() -> Response<Body> {
     with(text(StatusCode::UNAUTHORIZED, "wrong user or password\n"), WWW_AUTHENTICATE, CHALLENGE)
 }
 
-fn text(status: StatusCode, text: &'static str) -> Response<Body> {
-    let mut answer = Response::new(body::whole(Bytes::from_static(text.as_bytes())));
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut answer = Response::new(body::whole(text.into()));
     *answer.status_mut() = status;
     with(answer, CONTENT_TYPE, TEXT)
 }

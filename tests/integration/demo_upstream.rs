@@ -97,7 +97,7 @@ async fn by_default_the_data_looks_like_that_of_the_last_day_in_production() {
     let identities = document(Endpoint::Identities).await;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let (mut latest, mut unknown, mut total) = (0.0_f64, 0, 0);
-    for endpoint in &Endpoint::ALL[1..] {
+    for endpoint in &Endpoint::PLAIN[1..] {
         let body = document(*endpoint).await;
         for record in body["results"].as_array().unwrap() {
             let age = now - record["timestamp"].as_f64().unwrap();
@@ -122,7 +122,7 @@ async fn by_default_the_data_looks_like_that_of_the_last_day_in_production() {
 async fn the_examples_of_the_readme_work_with_the_demo() {
     // At an hour of the night, when there is least.
     let night = SystemTime::UNIX_EPOCH + Duration::from_hours(20_745 * 24 + 4);
-    let bodies: Vec<(&str, String)> = Endpoint::ALL
+    let bodies: Vec<(&str, String)> = Endpoint::PLAIN
         .iter()
         .map(|endpoint| (endpoint.name(), live_body(*endpoint, 0, night)))
         .map(|(name, body)| (name, String::from_utf8(body).unwrap()))
@@ -223,7 +223,7 @@ async fn gzip_is_sent_when_it_is_enabled_and_accepted() {
 #[tokio::test]
 async fn a_directory_or_generated_data_can_be_served() {
     let directory = tempfile::tempdir().unwrap();
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::PLAIN {
         fs::write(
             directory.path().join(format!("{endpoint}.json")),
             format!("as it is: {endpoint}"),
@@ -238,12 +238,41 @@ async fn a_directory_or_generated_data_can_be_served() {
     let options = Options { data: Data::Generated(plan), ..quick() };
     let started_at = options.started_at;
     let upstream = Upstream::start(options).await.unwrap();
-    for endpoint in Endpoint::ALL {
+    for endpoint in Endpoint::PLAIN {
         assert!(
             get(&upstream, endpoint).await.bytes().await.unwrap()
                 == plan.body_at(endpoint, started_at),
             "{endpoint}"
         );
+    }
+}
+
+#[tokio::test]
+async fn mapped_sources_are_listed_in_parts_with_the_faults_of_the_others() {
+    let plan = Plan { incidents: 7 * 100, employees: 60, seed: 1 };
+    let faults = [(Endpoint::People, Fault::Flap)].into();
+    let options = Options { data: Data::Generated(plan), gzip: true, faults, ..quick() };
+    let upstream = Upstream::start(options).await.unwrap();
+    let page = async |query: &str| {
+        let path = format!("{}{}?{query}", upstream.base_url(), Endpoint::Signin.path());
+        client().get(path).basic_auth(USERNAME, Some(PASSWORD)).send().await.unwrap()
+    };
+    let json = async |query: &str| -> Value {
+        serde_json::from_slice(&page(query).await.bytes().await.unwrap()).unwrap()
+    };
+    let first = json("limit=60").await;
+    assert_eq!(first["events"].as_array().unwrap().len(), 60);
+    let cursor = first["page"]["next"].as_str().unwrap();
+    let second = json(&format!("limit=60&cursor={cursor}")).await;
+    assert_eq!(second["events"].as_array().unwrap().len(), 41);
+    assert_eq!(second["events"][0], first["events"][59]);
+    assert_eq!(second["page"]["next"], Value::Null);
+    assert_eq!(json("since=2100-01-01T00:00:00Z").await["events"], Value::Array(Vec::new()));
+    let refused = page("since=yesterday").await;
+    assert_eq!(refused.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(refused.text().await.unwrap(), "the value of since cannot be read\n");
+    for expected in [500, 200] {
+        assert_eq!(get(&upstream, Endpoint::People).await.status(), expected);
     }
 }
 
@@ -277,7 +306,7 @@ async fn dropping_the_upstream_closes_its_connections() {
 async fn a_hanging_source_does_not_affect_the_others() {
     let upstream = Upstream::start(with_fault(Endpoint::Denial, Fault::Hang)).await.unwrap();
     let hanging = tokio::spawn(request(&client(), &upstream, Endpoint::Denial).send());
-    for endpoint in Endpoint::ALL.into_iter().filter(|endpoint| *endpoint != Endpoint::Denial) {
+    for endpoint in Endpoint::PLAIN.into_iter().filter(|endpoint| *endpoint != Endpoint::Denial) {
         assert_eq!(get(&upstream, endpoint).await.bytes().await.unwrap(), fixture(endpoint));
     }
     assert!(!hanging.is_finished());

@@ -4,6 +4,8 @@
 //! version of any crate.
 
 mod arrivals;
+mod mapped;
+mod people;
 mod population;
 mod records;
 mod rng;
@@ -16,11 +18,13 @@ use population::Population;
 use records::Records;
 
 use super::Endpoint;
+use super::list_query::ListQuery;
 
 /// A fixed number of records over about a day, for load tests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Plan {
-    /// The number of records of all sources together, divided equally among them.
+    /// The number of records of the seven plain sources together, divided equally among them. Each
+    /// mapped source has as many as one of them.
     pub incidents: u64,
     /// The number of employees in the identity table, who have two machines each; from 1 to
     /// [`Plan::MAX_EMPLOYEES`].
@@ -47,8 +51,8 @@ impl Plan {
         }
     }
 
-    /// The endpoint's body at a fixed time, so that it never changes: `{"results":[…]}`, or the
-    /// identity table.
+    /// The endpoint's body at a fixed time, so that it never changes; of a list in pages, the first
+    /// page.
     ///
     /// # Panics
     ///
@@ -65,29 +69,51 @@ impl Plan {
     /// If there are no employees, or more than [`Plan::MAX_EMPLOYEES`].
     #[must_use]
     pub fn body_at(&self, endpoint: Endpoint, now: SystemTime) -> Vec<u8> {
+        self.page_at(endpoint, now, &ListQuery::default())
+    }
+
+    /// The part of [`Plan::body_at`] that the query asks for; the endpoints of plain sources ignore
+    /// it.
+    pub(super) fn page_at(
+        &self,
+        endpoint: Endpoint,
+        now: SystemTime,
+        query: &ListQuery,
+    ) -> Vec<u8> {
         assert!(
             (1..=Self::MAX_EMPLOYEES).contains(&self.employees),
             "no ids for {} employees",
             self.employees
         );
-        let sources = Endpoint::ALL.len() as u64 - 1;
+        let sources = Endpoint::PLAIN.len() as u64 - 1;
         // Identities have index 0. The first sources get the remainder of the division.
         let has_one_more = endpoint.index() as u64 <= self.incidents % sources;
         let records = self.incidents / sources + u64::from(has_one_more);
         let population = Population { employees: self.employees };
-        body(endpoint, population, records, self.seed, now)
+        body(endpoint, population, records, self.seed, now, query)
     }
 }
 
 /// The number of employees of [`live_body`].
 const LIVE_EMPLOYEES: u64 = 400;
 
-/// The endpoint's body at `now` with the incidents of about the last day. Every few seconds a new
-/// one arrives at one of the sources, and its oldest is dropped.
+/// The endpoint's body at `now` with the incidents of about the last day; of a list in pages, the
+/// first page. Every few seconds a new incident arrives at one of the sources, and its oldest is
+/// dropped.
 #[must_use]
 pub fn live_body(endpoint: Endpoint, seed: u64, now: SystemTime) -> Vec<u8> {
+    live_page(endpoint, seed, now, &ListQuery::default())
+}
+
+/// The part of [`live_body`] that the query asks for; the endpoints of plain sources ignore it.
+pub(super) fn live_page(
+    endpoint: Endpoint,
+    seed: u64,
+    now: SystemTime,
+    query: &ListQuery,
+) -> Vec<u8> {
     let per_day = match endpoint {
-        Endpoint::Identities => 0,
+        Endpoint::Identities | Endpoint::People => 0,
         Endpoint::Denial => 4_300,
         Endpoint::Intrusion => 1_700,
         Endpoint::Executable => 500,
@@ -95,8 +121,10 @@ pub fn live_body(endpoint: Endpoint, seed: u64, now: SystemTime) -> Vec<u8> {
         Endpoint::Unauthorized => 300,
         Endpoint::Probing => 5_200,
         Endpoint::Other => 1_100,
+        Endpoint::Signin => 1_400,
+        Endpoint::Mail => 450,
     };
-    body(endpoint, Population { employees: LIVE_EMPLOYEES }, per_day, seed, now)
+    body(endpoint, Population { employees: LIVE_EMPLOYEES }, per_day, seed, now, query)
 }
 
 fn body(
@@ -105,16 +133,24 @@ fn body(
     records: u64,
     seed: u64,
     now: SystemTime,
+    query: &ListQuery,
 ) -> Vec<u8> {
-    if endpoint == Endpoint::Identities {
-        return enclose(b"{", 0..population.machines(), b"}", write_identity);
-    }
     let (open, close) = (b"{\"results\":[", b"]}");
-    if records == 0 {
-        return enclose(open, 0..0, close, |_, _| {});
+    match endpoint {
+        Endpoint::Identities => {
+            return enclose(b"{", 0..population.machines(), b"}", write_identity);
+        }
+        Endpoint::People => {
+            return enclose(open, 0..population.employees, close, mapped::write_person);
+        }
+        _ => {}
     }
-    let source = Records::new(endpoint, population, records, seed);
-    enclose(open, source.window(ticks(now)), close, |out, number| source.write(out, number))
+    let (source, now) = (Records::new(endpoint, population, records, seed), ticks(now));
+    match endpoint {
+        Endpoint::Signin => mapped::signin_page(&source, now, query),
+        Endpoint::Mail => mapped::mail_list(&source, now, query),
+        _ => enclose(open, source.window(now), close, |out, number| source.write(out, number)),
+    }
 }
 
 /// Writes parts separated by commas, between `open` and `close`.
@@ -142,7 +178,8 @@ fn write_identity(out: &mut Vec<u8>, machine: u64) {
     write!(out, "\"{address}\":{id}").expect("writing to memory succeeds");
 }
 
-fn ticks(time: SystemTime) -> u64 {
+/// A time in ticks of 100 ns since the epoch.
+pub(super) fn ticks(time: SystemTime) -> u64 {
     let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since_epoch.as_secs() * TICKS_PER_SECOND + u64::from(since_epoch.subsec_nanos()) / 100
 }

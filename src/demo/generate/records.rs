@@ -29,10 +29,11 @@ const PRIORITIES: [&str; 40] = [
 
 /// The content of a record, independent of the source's field names.
 #[derive(Clone, Copy, Debug)]
-struct Incident {
-    employee: u64,
-    priority: &'static str,
-    time: u64,
+pub(super) struct Incident {
+    pub(super) employee: u64,
+    pub(super) priority: &'static str,
+    /// In ticks since the epoch.
+    pub(super) time: u64,
 }
 
 /// One source's records. Each is a function of its number.
@@ -45,7 +46,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// The records of a source at which `per_day` (at least 1) records arrive each day.
+    /// The records of a source at which `per_day` records arrive each day.
     pub(super) fn new(endpoint: Endpoint, population: Population, per_day: u64, seed: u64) -> Self {
         let mut seeds = Rng::new(seed, endpoint.index() as u64);
         let arrivals = Arrivals { per_day, seed: seeds.next() };
@@ -54,8 +55,21 @@ impl Records {
 
     /// The numbers of the records that the source lists at `now`: the last `per_day` ones.
     pub(super) fn window(&self, now: u64) -> std::ops::Range<u64> {
-        let end = self.arrivals.count_by(now);
+        let end = self.arrived_by(now);
         end.saturating_sub(self.arrivals.per_day)..end
+    }
+
+    /// How many records have arrived by `now`, which is also the number of the next.
+    pub(super) fn arrived_by(&self, now: u64) -> u64 {
+        if self.arrivals.per_day == 0 { 0 } else { self.arrivals.count_by(now) }
+    }
+
+    /// The content of the record with this number, and the generator for the rest of it. Unlike
+    /// those that [`Records::write`] writes, none repeats the one before.
+    pub(super) fn unrepeated(&self, number: u64) -> (Rng, Incident) {
+        let mut rng = Rng::new(self.seed, number);
+        let incident = self.draw(&mut rng, number);
+        (rng, incident)
     }
 
     /// Writes the record with this number, without whitespace.
@@ -73,7 +87,6 @@ impl Records {
         let Incident { employee, priority, time } = incident;
         write(out, format_args!("{{\"priority\":\"{priority}\""));
         match self.endpoint {
-            Endpoint::Identities => unreachable!("the identity table has no incidents"),
             Endpoint::Denial => {
                 write_id(out, "reported_by", employee);
                 write_time(out, time);
@@ -103,6 +116,9 @@ impl Records {
                     write_id(out, "identifier", employee);
                 }
                 write_time(out, time);
+            }
+            Endpoint::Identities | Endpoint::People | Endpoint::Signin | Endpoint::Mail => {
+                unreachable!("only plain sources have such records")
             }
         }
         out.push(b'}');
