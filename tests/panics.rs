@@ -11,7 +11,7 @@ use incident_gateway::config::{LogFormat, Otlp};
 use incident_gateway::http::Server;
 use incident_gateway::join::join;
 use incident_gateway::logging;
-use incident_gateway::snapshot::{Policy, Snapshot, View};
+use incident_gateway::snapshot::{Policy, Snapshot, SourceStatus, View};
 use support::client::Client;
 use support::snapshot_gateway::SnapshotGateway;
 use tokio::net::TcpListener;
@@ -29,12 +29,15 @@ async fn a_panic_is_answered_500_and_later_requests_succeed() {
     // Invalid snapshots, which configuration and refresh never make: durations whose sum overflows,
     // which panics in the handler, and a view whose sources have no names, which panics on the
     // rendering thread.
-    let overflows = Policy { ttl: Duration::MAX, ..good.policy };
+    let overflows = good.sources.map(|_, source| {
+        let policy = Policy { ttl: Duration::MAX, ..source.policy };
+        SourceStatus { policy, ..source.clone() }
+    });
     let names: Arc<[Arc<str>]> = Arc::new([]);
     let batches = good.view.batches();
     let nameless = View::new(u64::MAX, names, batches.into(), join(&[], batches));
     let bad = [
-        Snapshot { policy: overflows, ..(*good).clone() },
+        Snapshot { sources: Arc::new(overflows), ..(*good).clone() },
         Snapshot { view: Arc::new(nameless), ..(*good).clone() },
     ];
     for bad in bad {

@@ -11,8 +11,8 @@ use crate::clock::WallClock;
 use crate::config::Config;
 use crate::identity::KeyKinds;
 use crate::metrics::{self, Registry};
-use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, UpstreamFetcher};
-use crate::snapshot::{self, Policy, Snapshot};
+use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, SourceSettings, UpstreamFetcher};
+use crate::snapshot::{self, Snapshot};
 use crate::upstream::{Endpoint, SetupError, Upstream, UpstreamMetrics};
 
 /// The parts of a gateway that fetch and publish data, without listeners. `fetch` needs no others.
@@ -38,7 +38,6 @@ impl Engine {
     /// When the upstream cannot be set up.
     pub fn new(config: &Config, seed: u64, repeat: Repeat) -> Result<Self, SetupError> {
         let endpoints = Endpoint::all(config);
-        let names = endpoints.map(|_, endpoint| Arc::clone(&endpoint.name));
         let mut registry = metrics::registry();
         let upstream_metrics = UpstreamMetrics::register(&mut registry);
         let upstream = Arc::new(Upstream::new(
@@ -50,16 +49,11 @@ impl Engine {
         let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
         let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
         let fetcher = UpstreamFetcher::new(Arc::clone(&upstream), &config.sources);
-        let policy = Policy {
-            ttl: config.cache.ttl,
-            grace: config.upstream.timeout,
-            stale_for: config.cache.stale_for,
-        };
         let settings = Settings {
-            names,
             table_kinds: config.identities.iter().map(KeyKinds::of).collect(),
+            sources: SourceSettings::all(config),
             fields: config.known_fields(),
-            policy,
+            ttl: config.cache.ttl,
             seed,
             repeat,
             clock: WallClock::system(),

@@ -8,7 +8,7 @@ use sfv::{Integer, ListSerializer, TokenRef, key_ref};
 use tokio::time::Instant;
 
 use super::problem::ProblemSource;
-use crate::snapshot::{Completeness, Freshness, Policy, Snapshot};
+use crate::snapshot::{Completeness, Freshness, Snapshot};
 
 /// How a request was served from cached data, as reported by `Cache-Status` and the metrics.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -39,14 +39,37 @@ impl CacheResult {
     }
 }
 
-/// The seconds until the oldest data of the snapshot exceeds its `ttl`; negative after that.
+/// The seconds until the first source's data exceeds its `ttl`; negative after that.
 fn remaining_ttl_seconds(snapshot: &Snapshot, now: Instant) -> i64 {
-    let (age, ttl) = (snapshot.age(now).unwrap_or_default(), snapshot.policy.ttl);
     let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-    match ttl.checked_sub(age) {
-        Some(left) => seconds(left),
-        // Rounded away from zero, so that expired data never has a remaining ttl of 0.
-        None => -seconds(age.saturating_sub(ttl) + Duration::from_nanos(999_999_999)),
+    let remaining = snapshot.sources.iter().map(|source| {
+        let (age, ttl) = (source.age(now).unwrap_or_default(), source.policy.ttl);
+        match ttl.checked_sub(age) {
+            Some(left) => seconds(left),
+            // Rounded away from zero, so that expired data never has a remaining ttl of 0.
+            None => -seconds(age.saturating_sub(ttl) + Duration::from_nanos(999_999_999)),
+        }
+    });
+    remaining.min().unwrap_or_default()
+}
+
+/// The windows of RFC 5861, in seconds.
+struct StaleWindows {
+    while_revalidate: u64,
+    if_error: u64,
+}
+
+impl StaleWindows {
+    /// The windows that begin when `remaining` seconds have passed. They end before the data of any
+    /// source is too old to be served.
+    fn new(snapshot: &Snapshot, remaining: u64, now: Instant) -> Self {
+        let with_data =
+            || snapshot.sources.iter().filter_map(|source| Some((source, source.age(now)?)));
+        let servable = with_data()
+            .map(|(source, age)| source.policy.stale_for.as_secs().saturating_sub(age.as_secs()));
+        let if_error = servable.min().unwrap_or_default().saturating_sub(remaining);
+        let shortest_ttl = snapshot.sources.iter().map(|source| source.policy.ttl.as_secs()).min();
+        Self { while_revalidate: shortest_ttl.unwrap_or_default().min(if_error), if_error }
     }
 }
 
@@ -73,14 +96,14 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// left.
 ///
 /// Clients subtract `Age` from `max-age` (RFC 9111, section 4.2), so `max-age` includes it. The
-/// windows of RFC 5861 begin where `max-age` ends, and together must not exceed `stale_for`.
-fn cache_control(policy: &Policy, age: u64, remaining: i64) -> String {
-    let max_age = age + u64::try_from(remaining).unwrap_or(0);
-    let stale_if_error = policy.stale_for.as_secs().saturating_sub(max_age);
-    let stale_while_revalidate = policy.ttl.as_secs().min(stale_if_error);
+/// windows of RFC 5861 begin where `max-age` ends.
+fn cache_control(snapshot: &Snapshot, age: u64, remaining: i64, now: Instant) -> String {
+    let remaining = u64::try_from(remaining).unwrap_or(0);
+    let StaleWindows { while_revalidate, if_error } = StaleWindows::new(snapshot, remaining, now);
+    let max_age = age + remaining;
     format!(
-        "private, max-age={max_age}, stale-while-revalidate={stale_while_revalidate}, \
-         stale-if-error={stale_if_error}"
+        "private, max-age={max_age}, stale-while-revalidate={while_revalidate}, \
+         stale-if-error={if_error}"
     )
 }
 
@@ -107,7 +130,7 @@ impl FreshnessHeaders {
             // A cache that stored a partial response would serve it as if it were complete.
             "private, max-age=0".to_owned()
         } else {
-            cache_control(&snapshot.policy, age, remaining)
+            cache_control(snapshot, age, remaining, now)
         };
         Self {
             completeness: HeaderValue::from_static(completeness.as_str()),
@@ -245,16 +268,13 @@ mod tests {
 
     use crate::clock::{FetchTime, WallClock};
     use crate::join::join;
-    use crate::snapshot::{SourceStatus, View};
+    use crate::snapshot::{Policy, SourceStatus, View};
     use crate::sources::PerSource;
 
     use super::*;
 
-    const POLICY: Policy = Policy {
-        ttl: Duration::from_secs(30),
-        grace: Duration::from_secs(10),
-        stale_for: Duration::from_hours(1),
-    };
+    const POLICY: Policy =
+        Policy::of_ttl(Duration::from_secs(30), Duration::from_secs(10), Duration::from_hours(1));
 
     /// A snapshot whose sources were fetched this many seconds ago, or never (`None`).
     fn snapshot(identities: Option<f64>, incidents: &[Option<f64>]) -> Snapshot {
@@ -263,7 +283,7 @@ mod tests {
         let status = |age: Option<f64>| SourceStatus {
             fetched_at: age
                 .map(|age| FetchTime::restored(now - Duration::from_secs_f64(age), &clock)),
-            ..SourceStatus::new("source".into())
+            ..SourceStatus::new("source".into(), POLICY)
         };
         Snapshot {
             view: Arc::new(View::new(1, [].into(), [].into(), join(&[], &[]))),
@@ -271,7 +291,6 @@ mod tests {
                 [status(identities)],
                 incidents.iter().map(|age| status(*age)),
             )),
-            policy: POLICY,
         }
     }
 

@@ -185,7 +185,7 @@ impl Refresh {
             outcome = error.kind.as_str(),
             detail = error.detail,
             failures,
-            state = self.policy.freshness(status.fetched_at, failures, now).as_str(),
+            state = status.freshness(now).as_str(),
             "refresh of source failed"
         );
         if is_attempt || status.last_error.is_none() {

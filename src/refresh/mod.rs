@@ -9,6 +9,7 @@ mod metrics;
 mod missing_records;
 mod publish;
 mod schedule;
+mod settings;
 mod source_state;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use batch::Batch;
 pub use fetcher::{FetchedBatch, Fetcher, UpstreamFetcher};
 pub use metrics::RefreshMetrics;
 pub use schedule::Schedule;
+pub use settings::{Repeat, Settings, SourceSettings};
 
 use self::calls::{CallEnd, Round};
 use self::debounce::Debounce;
@@ -32,37 +34,13 @@ use crate::cache::Cache;
 use crate::clock::WallClock;
 use crate::identity::KeyKinds;
 use crate::join::join;
-use crate::snapshot::{Freshness, Policy, Snapshot, SourceStatus, View};
+use crate::snapshot::{Freshness, Snapshot, View};
 use crate::sources::{PerSource, SourceId};
 use crate::trace_context::TraceContext;
 use crate::upstream::UpstreamError;
 
-/// The settings of a refresh.
-pub struct Settings {
-    /// The sources' names.
-    pub names: PerSource<Arc<str>>,
-    /// The kinds of keys of each identity table.
-    pub table_kinds: Box<[KeyKinds]>,
-    /// The fields that the incident records are known to have.
-    pub fields: Arc<[Arc<str>]>,
-    /// The ages at which data changes its state.
-    pub policy: Policy,
-    /// Seeds the jitter and the trace ids.
-    pub seed: u64,
-    /// Whether sources are fetched again.
-    pub repeat: Repeat,
-    /// The wall clock that dates attempts and data.
-    pub clock: WallClock,
-}
-
-/// Whether sources are fetched again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Repeat {
-    /// Each whenever it is due, until the refresh is dropped.
-    Always,
-    /// Each is fetched once; then the refresh ends.
-    Never,
-}
+/// The longest time that an upstream may ask to be left alone.
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// The refresh; [`Refresh::run`] drives it.
 pub struct Refresh {
@@ -70,7 +48,7 @@ pub struct Refresh {
     cache: Arc<Cache>,
     metrics: RefreshMetrics,
     schedule: Schedule,
-    policy: Policy,
+    ttl: Duration,
     repeat: Repeat,
     clock: WallClock,
     trace_ids: fastrand::Rng,
@@ -103,17 +81,17 @@ impl Refresh {
         metrics: RefreshMetrics,
         settings: Settings,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let Settings { names, table_kinds, fields, policy, seed, repeat, clock } = settings;
+        let Settings { sources, table_kinds, fields, ttl, seed, repeat, clock } = settings;
         let now = Instant::now();
-        let incident_names: Arc<[Arc<str>]> = names.incidents().into();
+        let names = sources.incidents().iter().map(|source| Arc::clone(&source.name));
+        let incident_names: Arc<[Arc<str>]> = names.collect();
         let batches: Box<[_]> = incident_names.iter().map(|_| None).collect();
         let index = join(&[], &batches);
         let view = View::new(0, Arc::clone(&incident_names), batches, index)
             .with_fields(Arc::clone(&fields));
         let snapshot = Snapshot {
             view: Arc::new(view),
-            sources: Arc::new(names.map(|_, name| SourceStatus::new(Arc::clone(name)))),
-            policy,
+            sources: Arc::new(sources.map(|_, source| source.first_status())),
         };
         let (snapshots, receiver) = watch::channel(Arc::new(snapshot));
         let (retry_sender, retry_receiver) = mpsc::unbounded_channel();
@@ -122,13 +100,13 @@ impl Refresh {
             fetcher,
             cache,
             metrics,
-            schedule: Schedule::new(policy.ttl, policy.stale_for, trace_ids.u64(..)),
-            policy,
+            schedule: Schedule::new(ttl, MAX_RETRY_AFTER, trace_ids.u64(..)),
+            ttl,
             repeat,
             clock,
             round: Round {
                 started: now,
-                period: policy.ttl,
+                period: ttl,
                 trace: TraceContext::new(trace_ids.u128(..)),
             },
             trace_ids,
@@ -136,7 +114,7 @@ impl Refresh {
             table_kinds,
             fields,
             snapshots,
-            sources: names.map(|_, name| SourceState::new(Arc::clone(name), now)),
+            sources: sources.map(|_, source| SourceState::new(source.first_status(), now)),
             calls: FuturesUnordered::new(),
             retry_sender,
             retry_receiver,
@@ -182,19 +160,16 @@ impl Refresh {
     fn drop_expired_data(&mut self) {
         let now = Instant::now();
         for state in &mut self.sources {
-            let fetched_at = state.newest().fetched_at;
-            if fetched_at.is_none()
-                || self.policy.freshness(fetched_at, 0, now) != Freshness::Missing
-            {
+            let status = state.newest();
+            if status.fetched_at.is_none() || status.freshness(now) != Freshness::Missing {
                 continue;
             }
-            let status = state.newest().clone();
+            let status = status.clone();
             tracing::warn!(
                 source = &*status.name,
                 "last good data is too old to stand in; source missing"
             );
-            let status =
-                SourceStatus { fetched_at: None, records: 0, bytes: 0, truncated: false, ..status };
+            let status = status.without_data();
             drop(state.replace_batch(None, status));
             self.unpublished.note(now);
         }
@@ -206,14 +181,14 @@ impl Refresh {
         let idle =
             self.sources.iter().filter(may_be_called).filter(|_| self.repeat == Repeat::Always);
         let due = idle.map(|source| source.due);
-        // Data expires only when it is older than `stale_for`.
-        let expired_age = self.policy.stale_for.saturating_add(Duration::from_millis(1));
-        let expiry = self
-            .sources
-            .iter()
-            .filter_map(|source| source.newest().fetched_at?.instant_of_age(expired_age));
+        let expiry = self.sources.iter().filter_map(|source| {
+            let status = source.newest();
+            // Data expires only when it is older than `stale_for`.
+            let expired_age = status.policy.stale_for.saturating_add(Duration::from_millis(1));
+            status.fetched_at?.instant_of_age(expired_age)
+        });
         let publish = self.publish_at().filter(|_| self.publication.is_none());
-        due.chain(expiry).chain(publish).min().unwrap_or_else(|| Instant::now() + self.policy.ttl)
+        due.chain(expiry).chain(publish).min().unwrap_or_else(|| Instant::now() + self.ttl)
     }
 }
 

@@ -83,7 +83,7 @@ impl Refresh {
         let now = Instant::now();
         self.publish_cost = now.saturating_duration_since(started);
         let (id, sources) = (view.id(), self.statuses());
-        let snapshot = Arc::new(Snapshot { view, sources, policy: self.policy });
+        let snapshot = Arc::new(Snapshot { view, sources });
         let index = snapshot.view.index();
         tracing::info!(
             view = id,
@@ -103,11 +103,7 @@ impl Refresh {
     pub(super) fn publish_statuses(&self) {
         let sources = self.statuses();
         self.snapshots.send_modify(|snapshot| {
-            *snapshot = Arc::new(Snapshot {
-                sources,
-                view: Arc::clone(&snapshot.view),
-                policy: snapshot.policy,
-            });
+            *snapshot = Arc::new(Snapshot { sources, view: Arc::clone(&snapshot.view) });
         });
     }
 

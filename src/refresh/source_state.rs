@@ -1,7 +1,5 @@
 //! The last good data of a source, and its status.
 
-use std::sync::Arc;
-
 use tokio::time::Instant;
 
 use super::Batch;
@@ -37,8 +35,8 @@ pub(super) struct BatchVersion {
 }
 
 impl SourceState {
-    pub(super) fn new(name: Arc<str>, due: Instant) -> Self {
-        let status = SourceStatus::new(name);
+    /// A source with this status that was not called yet.
+    pub(super) fn new(status: SourceStatus, due: Instant) -> Self {
         Self {
             batch: None,
             version: 0,
@@ -102,10 +100,14 @@ impl SourceState {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use bytes::Bytes;
 
     use super::*;
     use crate::decode::{Incidents, SourceFields};
+    use crate::snapshot::Policy;
 
     fn batch() -> Batch {
         let body = Bytes::from_static(br#"{"results":[]}"#);
@@ -113,7 +115,8 @@ mod tests {
     }
 
     fn state_and_status() -> (SourceState, SourceStatus) {
-        let state = SourceState::new("denial".into(), Instant::now());
+        let policy = Policy::of_ttl(Duration::ZERO, Duration::ZERO, Duration::ZERO);
+        let state = SourceState::new(SourceStatus::new("denial".into(), policy), Instant::now());
         let status = SourceStatus { was_attempted: true, records: 7, ..state.newest().clone() };
         (state, status)
     }

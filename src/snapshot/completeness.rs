@@ -62,19 +62,36 @@ impl Completeness {
     }
 }
 
-/// The ages at which data becomes stale and missing.
-#[derive(Clone, Copy, Debug)]
+/// The ages at which the data of a source becomes stale and missing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Policy {
-    /// How old fresh data may be before it is refreshed (`cache.ttl`).
+    /// How old fresh data may be before it is refreshed (`every`, or `cache.ttl`).
     pub ttl: Duration,
-    /// How much longer it counts as fresh while a refresh is under way: the deadline of one call
-    /// (`upstream.timeout`).
+    /// How much longer it counts as fresh while a refresh is under way.
     pub grace: Duration,
-    /// How old served data may be (`cache.stale_for`).
+    /// How old served data may be.
     pub stale_for: Duration,
 }
 
 impl Policy {
+    /// The policy of a source of one page that is asked every `cache.ttl`: its data is refreshed
+    /// within the deadline of one call.
+    #[must_use]
+    pub const fn of_ttl(ttl: Duration, timeout: Duration, stale_for: Duration) -> Self {
+        Self { ttl, grace: timeout, stale_for }
+    }
+
+    /// The policy of a source with an interval of its own, or with several pages, which may take
+    /// long to come: one refresh may fail to come in time.
+    #[must_use]
+    pub const fn of_every(every: Duration, timeout: Duration, stale_for: Duration) -> Self {
+        Self {
+            ttl: every,
+            grace: every.saturating_add(timeout),
+            stale_for: every.saturating_add(stale_for),
+        }
+    }
+
     /// The state at `now` of data fetched at `fetched_at`, when the last `failures` attempts to
     /// refresh it failed.
     #[must_use]
@@ -120,6 +137,19 @@ mod tests {
         assert_eq!(at(3600, 9), Freshness::Stale);
         assert_eq!(at(3601, 9), Freshness::Missing);
         assert_eq!(policy.freshness(None, 0, start), Freshness::Missing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn freshness_follows_the_interval_of_a_source() {
+        let seconds = Duration::from_secs;
+        let policy = Policy::of_every(seconds(300), seconds(10), seconds(3600));
+        let (fetched_at, start) = (FetchTime::now(&WallClock::system()), Instant::now());
+        let at = |age, failures| policy.freshness(Some(fetched_at), failures, start + seconds(age));
+        assert_eq!(at(610, 0), Freshness::Fresh);
+        assert_eq!(at(611, 0), Freshness::Stale);
+        assert_eq!(at(1, 1), Freshness::Stale);
+        assert_eq!(at(3900, 0), Freshness::Stale);
+        assert_eq!(at(3901, 0), Freshness::Missing);
     }
 
     #[test]

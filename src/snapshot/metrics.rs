@@ -113,10 +113,12 @@ mod tests {
 
     fn snapshot() -> Snapshot {
         let names = PerSource::new(["identities".into()], ["denial".into()]);
-        let mut sources = names.map(|_, name: &Arc<str>| SourceStatus::new(Arc::clone(name)));
+        let second = Duration::from_secs(1);
+        let policy = Policy::of_ttl(second, second, second);
+        let mut sources =
+            names.map(|_, name: &Arc<str>| SourceStatus::new(Arc::clone(name), policy));
         sources[SourceId::Incidents(0)].fetched_at = Some(FetchTime::now(&WallClock::system()));
         sources[SourceId::Incidents(0)].records = 7;
-        let second = Duration::from_secs(1);
         Snapshot {
             view: Arc::new(View::new(
                 0,
@@ -125,7 +127,6 @@ mod tests {
                 join(&[], &[None]),
             )),
             sources: Arc::new(sources),
-            policy: Policy { ttl: second, grace: second, stale_for: second },
         }
     }
 

@@ -140,6 +140,10 @@ impl View {
 pub struct SourceStatus {
     /// Its name.
     pub name: Arc<str>,
+    /// The name of its upstream; `None` for files.
+    pub upstream: Option<Arc<str>>,
+    /// The ages at which its data changes its state.
+    pub policy: Policy,
     /// When the data in the snapshot was fetched.
     pub fetched_at: Option<FetchTime>,
     /// When an attempt last succeeded; kept when the data has grown too old.
@@ -156,6 +160,14 @@ pub struct SourceStatus {
     pub records: usize,
     /// Bytes of the data, decompressed.
     pub bytes: usize,
+    /// How many pages the data came in; for files, how many there were.
+    pub pages: usize,
+    /// Records that a later copy with the same id replaced.
+    pub duplicates: usize,
+    /// The priority values that map to nothing, with how many records have each; the first 20.
+    pub unmapped: Arc<[(String, usize)]>,
+    /// In a table: keys that name two employees, of whom the first counts.
+    pub conflicts: usize,
     /// Whether the source said that there are more records than it sent.
     pub truncated: bool,
     /// Whether an attempt has ended since the start, successfully or not.
@@ -176,9 +188,11 @@ pub struct SourceError {
 impl SourceStatus {
     /// The status of a source that was not called yet.
     #[must_use]
-    pub fn new(name: Arc<str>) -> Self {
+    pub fn new(name: Arc<str>, policy: Policy) -> Self {
         Self {
             name,
+            upstream: None,
+            policy,
             fetched_at: None,
             last_success: None,
             last_attempt: None,
@@ -187,9 +201,29 @@ impl SourceStatus {
             consecutive_failures: 0,
             records: 0,
             bytes: 0,
+            pages: 0,
+            duplicates: 0,
+            unmapped: Arc::default(),
+            conflicts: 0,
             truncated: false,
             was_attempted: false,
             next_attempt: None,
+        }
+    }
+
+    /// The same status when the data is dropped.
+    #[must_use]
+    pub fn without_data(self) -> Self {
+        Self {
+            fetched_at: None,
+            records: 0,
+            bytes: 0,
+            pages: 0,
+            duplicates: 0,
+            unmapped: Arc::default(),
+            conflicts: 0,
+            truncated: false,
+            ..self
         }
     }
 
@@ -197,6 +231,12 @@ impl SourceStatus {
     #[must_use]
     pub fn age(&self, now: Instant) -> Option<Duration> {
         self.fetched_at.map(|fetched_at| fetched_at.age(now))
+    }
+
+    /// The state of its data at `now`.
+    #[must_use]
+    pub fn freshness(&self, now: Instant) -> Freshness {
+        self.policy.freshness(self.fetched_at, self.consecutive_failures, now)
     }
 }
 
@@ -207,15 +247,13 @@ pub struct Snapshot {
     pub view: Arc<View>,
     /// The status of each source.
     pub sources: Arc<PerSource<SourceStatus>>,
-    /// The ages at which data changes its state.
-    pub policy: Policy,
 }
 
 impl Snapshot {
     /// The state of a source at `now`.
     #[must_use]
     pub fn freshness(&self, source: &SourceStatus, now: Instant) -> Freshness {
-        self.policy.freshness(source.fetched_at, source.consecutive_failures, now)
+        source.freshness(now)
     }
 
     /// The completeness of an answer from this snapshot at `now`.

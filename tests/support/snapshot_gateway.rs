@@ -13,7 +13,8 @@ use incident_gateway::clock::{FetchTime, WallClock};
 use incident_gateway::config::Config;
 use incident_gateway::http::{Body, Gateway, Phase};
 use incident_gateway::metrics;
-use incident_gateway::snapshot::{self, Policy, Snapshot, SourceStatus, View};
+use incident_gateway::refresh::SourceSettings;
+use incident_gateway::snapshot::{self, Snapshot, SourceStatus, View};
 use incident_gateway::sources::{PerSource, SourceId};
 use incident_gateway::upstream::{Endpoint, Upstream, UpstreamMetrics};
 use tokio::sync::watch;
@@ -71,12 +72,9 @@ impl SnapshotGateway {
             Arc::new(Upstream::new(&config.upstream, endpoints.as_slice(), &metrics, 1).unwrap());
         let cache = Arc::new(Cache::new(config.cache.max_bytes, 2));
         let (phase, phases) = watch::channel(Phase::Serving);
-        let sources = endpoints.map(|_, endpoint| SourceStatus::new(Arc::clone(&endpoint.name)));
-        let first = Snapshot {
-            view: Arc::new(view(&config, 0, None, &[])),
-            sources: Arc::new(sources),
-            policy: policy(&config),
-        };
+        let sources = SourceSettings::all(&config).map(|_, source| source.first_status());
+        let first =
+            Snapshot { view: Arc::new(view(&config, 0, None, &[])), sources: Arc::new(sources) };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
         snapshot::metrics::register(&mut registry, receiver.clone());
         let gateway =
@@ -135,11 +133,12 @@ impl SnapshotGateway {
                 bytes: body.map_or(0, str::len),
                 was_attempted: true,
                 next_attempt: Some(Instant::now() + self.config.cache.ttl),
-                ..SourceStatus::new(Arc::clone(&before.name))
+                upstream: before.upstream.clone(),
+                ..SourceStatus::new(Arc::clone(&before.name), before.policy)
             }
         });
         let sources = Arc::new(sources);
-        let snapshot = Snapshot { view, sources, policy: policy(&self.config) };
+        let snapshot = Snapshot { view, sources };
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 
@@ -174,13 +173,5 @@ impl SnapshotGateway {
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
         self.get_with(path, &[]).await
-    }
-}
-
-fn policy(config: &Config) -> Policy {
-    Policy {
-        ttl: config.cache.ttl,
-        grace: config.upstream.timeout,
-        stale_for: config.cache.stale_for,
     }
 }

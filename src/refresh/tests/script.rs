@@ -16,7 +16,7 @@ use bytes::Bytes;
 use crate::decode::{Incidents, SourceFields};
 use crate::identity::{IdentityTable, KeyKinds};
 use crate::render::{self, Filter};
-use crate::snapshot::Completeness;
+use crate::snapshot::{Completeness, Policy};
 
 pub(super) const TTL: Duration = Duration::from_secs(30);
 pub(super) const STALE_FOR: Duration = Duration::from_mins(10);
@@ -125,10 +125,15 @@ pub(super) fn fail(after: u64, kind: Outcome) -> Answer {
 
 pub(super) fn settings() -> Settings {
     Settings {
-        names: names(),
         table_kinds: [KeyKinds::ADDRESSES].into(),
+        sources: names().map(|_, name| SourceSettings {
+            name: Arc::clone(name),
+            upstream: Some("default".into()),
+            policy: Policy::of_ttl(TTL, seconds(10), STALE_FOR),
+            has_own_times: false,
+        }),
         fields: Arc::default(),
-        policy: Policy { ttl: TTL, grace: seconds(10), stale_for: STALE_FOR },
+        ttl: TTL,
         seed: 42,
         repeat: Repeat::Always,
         clock: WallClock::system(),

@@ -19,9 +19,8 @@ use incident_gateway::identity::{IdentityTable, KeyKinds};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::refresh::{
-    Batch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, Settings,
+    Batch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, Settings, SourceSettings,
 };
-use incident_gateway::snapshot::Policy;
 use incident_gateway::sources::SourceId;
 use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamError, UpstreamMetrics};
 use tokio::sync::watch;
@@ -145,18 +144,12 @@ async fn play(seed: u64) {
     config.cache.ttl = Duration::from_secs([1, 5, 30][rng.usize(..3)]);
     config.cache.stale_for = Duration::from_secs([30, 60, 3600][rng.usize(..3)]);
     let endpoints = Endpoint::all(&config);
-    let names = endpoints.map(|_, endpoint| Arc::clone(&endpoint.name));
     let mut registry = metrics::registry();
     let metrics = UpstreamMetrics::register(&mut registry);
     let refresh_metrics = RefreshMetrics::register(&mut registry);
     let upstream =
         Arc::new(Upstream::new(&config.upstream, endpoints.as_slice(), &metrics, seed).unwrap());
     let cache = Arc::new(Cache::new(config.cache.max_bytes, 4));
-    let policy = Policy {
-        ttl: config.cache.ttl,
-        grace: config.upstream.timeout,
-        stale_for: config.cache.stale_for,
-    };
     let origin = Moody {
         config: config.clone(),
         rng: Mutex::new(rng.fork()),
@@ -165,10 +158,10 @@ async fn play(seed: u64) {
         in_flight: Arc::default(),
     };
     let settings = Settings {
-        names,
         table_kinds: [KeyKinds::ADDRESSES].into(),
+        sources: SourceSettings::all(&config),
         fields: config.known_fields(),
-        policy,
+        ttl: config.cache.ttl,
         seed,
         repeat: Repeat::Always,
         clock: WallClock::system(),

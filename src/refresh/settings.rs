@@ -1,0 +1,137 @@
+//! The settings of a refresh, and of each source in it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::WallClock;
+use crate::config::{self, Config, DEFAULT_UPSTREAM, Origin, table_name};
+use crate::identity::KeyKinds;
+use crate::snapshot::{Policy, SourceStatus};
+use crate::sources::PerSource;
+
+/// The settings of a refresh.
+pub struct Settings {
+    /// The settings of each source.
+    pub sources: PerSource<SourceSettings>,
+    /// The kinds of keys of each identity table.
+    pub table_kinds: Box<[KeyKinds]>,
+    /// The fields that the incident records are known to have.
+    pub fields: Arc<[Arc<str>]>,
+    /// How old data may be before it is refreshed, where a source says nothing else (`cache.ttl`).
+    pub ttl: Duration,
+    /// Seeds the jitter and the trace ids.
+    pub seed: u64,
+    /// Whether sources are fetched again.
+    pub repeat: Repeat,
+    /// The wall clock that dates attempts and data.
+    pub clock: WallClock,
+}
+
+/// Whether sources are fetched again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Repeat {
+    /// Each whenever it is due, until the refresh is dropped.
+    Always,
+    /// Each is fetched once; then the refresh ends.
+    Never,
+}
+
+/// The settings of one source.
+#[derive(Clone, Debug)]
+pub struct SourceSettings {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The name of its upstream; `None` for files.
+    pub upstream: Option<Arc<str>>,
+    /// The ages at which its data is refreshed and changes its state.
+    pub policy: Policy,
+    /// Whether it is asked at times of its own, and not in the rounds of the sources that are asked
+    /// every `cache.ttl`.
+    pub has_own_times: bool,
+}
+
+impl SourceSettings {
+    /// The settings of each configured source.
+    #[must_use]
+    pub fn all(config: &Config) -> PerSource<Self> {
+        let tables = config.identities.iter().enumerate().map(|(index, table)| {
+            Self::new(config, &table_name(index), &table.origin, table.every)
+        });
+        let incidents = config
+            .sources
+            .iter()
+            .map(|source| Self::new(config, &source.name, &source.origin, source.every));
+        PerSource::new(tables, incidents)
+    }
+
+    fn new(config: &Config, name: &str, origin: &Origin, every: Option<Duration>) -> Self {
+        let (upstream, timeout, has_pages) = match origin {
+            Origin::Http(http) => {
+                let timeout = settings_of(config, &http.upstream).timeout;
+                (Some(http.upstream.as_str().into()), timeout, http.next.is_some())
+            }
+            Origin::File(_) => (None, config.upstream.timeout, false),
+        };
+        let has_own_times = every.is_some() || has_pages;
+        let (every, stale_for) = (every.unwrap_or(config.cache.ttl), config.cache.stale_for);
+        let policy = if has_own_times {
+            Policy::of_every(every, timeout, stale_for)
+        } else {
+            Policy::of_ttl(every, timeout, stale_for)
+        };
+        Self { name: name.into(), upstream, policy, has_own_times }
+    }
+
+    /// The status of the source before it is called.
+    #[must_use]
+    pub fn first_status(&self) -> SourceStatus {
+        SourceStatus {
+            upstream: self.upstream.clone(),
+            ..SourceStatus::new(Arc::clone(&self.name), self.policy)
+        }
+    }
+}
+
+fn settings_of<'a>(config: &'a Config, upstream: &str) -> &'a config::Upstream {
+    let named = config.upstreams.iter().find(|named| named.name == upstream);
+    debug_assert!(named.is_some() || upstream == DEFAULT_UPSTREAM, "validated");
+    named.map_or(&config.upstream, |named| &named.settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{NamedUpstream, Source};
+    use crate::request::NextPage;
+    use crate::sources::SourceId;
+
+    #[test]
+    fn sources_with_an_interval_or_pages_have_times_of_their_own() {
+        let seconds = Duration::from_secs;
+        let mut config = Config::default();
+        let mut settings = config.upstream.clone();
+        settings.timeout = seconds(60);
+        config.upstreams.push(NamedUpstream { name: "okta".to_owned(), settings });
+        let mut source = |index: usize, change: &dyn Fn(&mut Source)| {
+            change(&mut config.sources[index]);
+        };
+        source(1, &|source| source.every = Some(seconds(300)));
+        source(2, &|source| {
+            let Origin::Http(http) = &mut source.origin else { return };
+            http.upstream = "okta".to_owned();
+            http.next = Some(NextPage::Link);
+        });
+        source(3, &|source| source.origin = Origin::File("/data/*.csv".to_owned()));
+        let all = SourceSettings::all(&config);
+        let of = |index| &all[SourceId::Incidents(index)];
+        let stale_for = config.cache.stale_for;
+        assert_eq!(of(0).policy, Policy::of_ttl(seconds(30), seconds(10), stale_for));
+        assert_eq!(of(1).policy, Policy::of_every(seconds(300), seconds(10), stale_for));
+        assert_eq!(of(2).policy, Policy::of_every(seconds(30), seconds(60), stale_for));
+        assert_eq!(of(3).policy, of(0).policy);
+        assert_eq!([0, 1, 2, 3].map(|index| of(index).has_own_times), [false, true, true, false]);
+        assert_eq!(of(2).first_status().upstream.as_deref(), Some("okta"));
+        assert_eq!(of(3).first_status().upstream, None);
+        assert_eq!(&*all[SourceId::Table(0)].name, "identities");
+    }
+}
