@@ -14,7 +14,7 @@ use super::record::{
 use super::timestamp_range::TimestampRange;
 use super::{DecodeError, Priority, document, employee_text, offset, unescape};
 use crate::json::window::Prefix;
-use crate::json::{Scanner, Value, ValueKind, swar};
+use crate::json::{JsonError, Scanner, Value, ValueKind, swar};
 
 /// An incident source's whole answer: the body, and its records in upstream order.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn document(&mut self, scanner: &mut Scanner<'_>) -> Result<(), DecodeError> {
+    fn document(&mut self, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
         let mut has_results = false;
         scanner.object("expected an object with `results`", |scanner, name| {
             // The last of several members with the same name counts; a second `results` is a fault.
@@ -143,7 +143,7 @@ impl Reader<'_> {
         if has_results {
             Ok(())
         } else {
-            Err(DecodeError { offset: 0, fault: "no `results` in the document" })
+            Err(JsonError { offset: 0, fault: "no `results` in the document" })
         }
     }
 
@@ -153,7 +153,7 @@ impl Reader<'_> {
 
     /// Reads the array of records. The scanner is passed by value so that its position stays in a
     /// register.
-    fn results<'a>(&mut self, mut scanner: Scanner<'a>) -> Result<Scanner<'a>, DecodeError> {
+    fn results<'a>(&mut self, mut scanner: Scanner<'a>) -> Result<Scanner<'a>, JsonError> {
         scanner.expect(b'[', "`results` is no array")?;
         scanner.skip_whitespace();
         if scanner.accept(b']') {
@@ -189,7 +189,7 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn record(&mut self, scanner: &mut Scanner<'_>) -> Result<Record, DecodeError> {
+    fn record(&mut self, scanner: &mut Scanner<'_>) -> Result<Record, JsonError> {
         let start = scanner.position();
         let mut record = Record {
             timestamp: f64::NAN,
@@ -210,11 +210,7 @@ impl Reader<'_> {
     }
 
     #[inline(always)]
-    fn members(
-        &mut self,
-        scanner: &mut Scanner<'_>,
-        record: &mut Record,
-    ) -> Result<(), DecodeError> {
+    fn members(&mut self, scanner: &mut Scanner<'_>, record: &mut Record) -> Result<(), JsonError> {
         let mut identity_rank = usize::MAX;
         for index in 0.. {
             let role = match self.layout.0.get(index) {
@@ -258,7 +254,7 @@ impl Reader<'_> {
         &mut self,
         scanner: &mut Scanner<'_>,
         index: usize,
-    ) -> Result<Option<MemberRole>, DecodeError> {
+    ) -> Result<Option<MemberRole>, JsonError> {
         let start = scanner.position();
         if index == 0 {
             scanner.expect(b'{', "expected an object")?;
@@ -325,7 +321,7 @@ fn is_short_when_unescaped(body: &[u8], value: Value) -> bool {
 
 /// Reads the value of `priority`.
 #[inline(always)]
-fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
+fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, JsonError> {
     const SPELLINGS: [Prefix; 4] = [
         Prefix::new(b"\"low\"").unwrap(),
         Prefix::new(b"\"medium\"").unwrap(),
@@ -358,7 +354,7 @@ fn priority(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, Dec
 
 /// Reads the value of `timestamp`.
 #[inline(always)]
-fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, DecodeError> {
+fn timestamp(scanner: &mut Scanner<'_>, record: &mut Record) -> Result<Value, JsonError> {
     if !matches!(scanner.peek(), b'-' | b'0'..=b'9') {
         record.timestamp = f64::NAN;
         return scanner.value(3);

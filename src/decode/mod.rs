@@ -3,6 +3,8 @@
 //! A body is accepted whole or not at all: it must be valid UTF-8 and one strict JSON document
 //! (RFC 8259) of bounded depth and of the expected shape. Nothing of it is copied.
 
+mod decoder;
+mod error;
 mod fields;
 mod incidents;
 mod interned_values;
@@ -11,14 +13,16 @@ mod timestamp_range;
 
 use std::borrow::Cow;
 
+pub use decoder::PageEnd;
+pub use error::{AnswerError, DecodeError};
 pub use fields::{Member, SourceFields};
 pub use incidents::Incidents;
 pub use record::{IdentityValue, MAX_ID_BYTES, Record, RecordFault, Span};
 pub use timestamp_range::TimestampRange;
 
-use crate::json::Scanner;
 pub(crate) use crate::json::swar::small_number;
-pub use crate::json::{JsonError as DecodeError, MAX_DEPTH, ValueKind, members, unescape};
+use crate::json::{JsonError, Scanner};
+pub use crate::json::{MAX_DEPTH, ValueKind, members, unescape};
 pub use crate::mapping::Priority;
 
 /// A byte order mark, which a parser may ignore at the start of a JSON text (RFC 8259, section
@@ -28,11 +32,11 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// Decodes a body that is one strict JSON document; `read` reads the document's value.
 fn document<T>(
     body: &[u8],
-    read: impl FnOnce(&mut Scanner<'_>) -> Result<T, DecodeError>,
-) -> Result<T, DecodeError> {
+    read: impl FnOnce(&mut Scanner<'_>) -> Result<T, JsonError>,
+) -> Result<T, JsonError> {
     // Spans are 32 bits wide; configuration keeps `upstream.max_body` below this.
     if u32::try_from(body.len()).is_err() {
-        return Err(DecodeError { offset: 0, fault: "the body is larger than 4 GiB" });
+        return Err(JsonError { offset: 0, fault: "the body is larger than 4 GiB" });
     }
     let mut scanner = Scanner::new(body);
     scanner.accept_bytes(BYTE_ORDER_MARK);
@@ -56,7 +60,7 @@ pub(crate) fn read_object(
     body: &[u8],
     expected: &'static str,
     mut member: impl FnMut(&str, ValueKind, &str),
-) -> Result<(), DecodeError> {
+) -> Result<(), JsonError> {
     document(body, |scanner| {
         scanner.object(expected, |scanner, name| {
             let value = scanner.value(1)?;
@@ -72,10 +76,10 @@ pub(crate) fn offset(position: usize) -> u32 {
     u32::try_from(position).unwrap_or(u32::MAX)
 }
 
-fn utf8(body: &[u8]) -> Result<(), DecodeError> {
+fn utf8(body: &[u8]) -> Result<(), JsonError> {
     match simdutf8::compat::from_utf8(body) {
         Ok(_) => Ok(()),
-        Err(error) => Err(DecodeError { offset: error.valid_up_to(), fault: "invalid UTF-8" }),
+        Err(error) => Err(JsonError { offset: error.valid_up_to(), fault: "invalid UTF-8" }),
     }
 }
 

@@ -2,11 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+pub use crate::mapping::MAX_ID_BYTES;
 use crate::mapping::Priority;
-
-/// The longest employee id, in bytes (UTF-8, unescaped). A longer value names nobody, because
-/// answers repeat the id with every record of the employee.
-pub const MAX_ID_BYTES: usize = 256;
 
 /// Why a record cannot be attributed to an employee, apart from an address that is not in the
 /// table.

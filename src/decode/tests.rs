@@ -12,8 +12,19 @@ fn decode(body: &str) -> Result<Incidents, DecodeError> {
     Incidents::decode(Bytes::from(body.to_owned()), &fields)
 }
 
+fn fault(error: DecodeError) -> &'static str {
+    match error {
+        DecodeError::Json(error) => error.fault,
+        DecodeError::Answer(error) => panic!("{error}"),
+    }
+}
+
 fn refused(body: &str) -> &'static str {
-    decode(body).expect_err(body).fault
+    fault(decode(body).expect_err(body))
+}
+
+fn invalid_utf8(offset: usize) -> DecodeError {
+    DecodeError::Json(JsonError { offset, fault: "invalid UTF-8" })
 }
 
 /// The only record of `{"results":[…]}`, with its identity value.
@@ -122,7 +133,7 @@ fn a_body_is_taken_whole_or_not_at_all() {
     }
     let invalid =
         Incidents::decode(Bytes::from_static(b"{\"results\":[\"\xff\"]}"), &SourceFields::new(&[]));
-    assert_eq!(invalid.unwrap_err(), DecodeError { offset: 13, fault: "invalid UTF-8" });
+    assert_eq!(invalid.unwrap_err(), invalid_utf8(13));
 }
 
 #[test]
@@ -203,10 +214,7 @@ fn a_body_that_is_no_utf8_is_refused_wherever_that_shows() {
                 body.bytes().map(|b| if b == b'@' { 0xff } else { b }).collect()
             };
             let body = bytes(format!("{{\"results\":[{{{member}}}]}}"));
-            let invalid = DecodeError {
-                offset: body.iter().position(|b| *b == 0xff).unwrap(),
-                fault: "invalid UTF-8",
-            };
+            let invalid = invalid_utf8(body.iter().position(|b| *b == 0xff).unwrap());
             assert_eq!(
                 Incidents::decode(Bytes::from(body), &fields).err().as_ref(),
                 Some(&invalid),
@@ -214,7 +222,7 @@ fn a_body_that_is_no_utf8_is_refused_wherever_that_shows() {
             );
             let body = bytes(format!("{{\"17.0.0.2\":1,{member}}}"));
             let refused = IdentityTable::decode(Bytes::from(body)).unwrap_err();
-            assert_eq!(refused.fault, "invalid UTF-8", "{member}");
+            assert_eq!(fault(refused), "invalid UTF-8", "{member}");
         }
     }
 }

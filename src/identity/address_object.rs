@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 
-use super::address::parse_address;
 use super::content_digest::ContentDigester;
 use super::employee_id::EmployeeIds;
 use super::key_kinds::KeyKinds;
@@ -12,6 +11,8 @@ use super::text_keys::TextKeys;
 use crate::decode::{
     DecodeError, MAX_ID_BYTES, ValueKind, employee_text, read_object, small_number, unescape,
 };
+use crate::json::JsonError;
+use crate::mapping::parse_address;
 
 #[derive(Default)]
 struct Entries {
@@ -76,7 +77,7 @@ impl IdentityTable {
         })?;
         if has_members && !has_addresses {
             let fault = "no member of the object is named by an address";
-            return Err(DecodeError { offset: 0, fault });
+            return Err(JsonError { offset: 0, fault }.into());
         }
         let mut digester = ContentDigester::default();
         digester.add(&body);

@@ -4,7 +4,6 @@
 //! [`parse_address`] reads the addresses of tables and of records alike, so that the same address
 //! matches however it is written.
 
-mod address;
 mod address_object;
 mod content_digest;
 mod employee_id;
@@ -15,7 +14,7 @@ mod table;
 mod table_slot;
 mod text_keys;
 
-pub use address::parse_address;
+pub use crate::mapping::parse_address;
 pub use employee_id::{EmployeeId, EmployeeIds};
 pub use key_kinds::KeyKinds;
 pub use resolver::{Resolver, UnresolvedIdentity};

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use super::address::parse_address;
 use super::employee_id::{EmployeeId, EmployeeIds};
 use super::table::IdentityTable;
 use super::table_slot::TableSlot;
 use crate::mapping::IdentityKind;
+use crate::mapping::parse_address;
 
 /// Why a value names no employee.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

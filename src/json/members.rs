@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::found::Found;
 use super::scanner::Scanner;
 
 /// The text of a JSON string, given its spelling between the quotes; `None` if it has a lone
@@ -33,5 +34,40 @@ pub fn members(record: &[u8]) -> impl Iterator<Item = (Option<Cow<'_, str>>, &[u
         scanner.skip_whitespace();
         has_more = scanner.accept(b',');
         Some((unescape(name), &record[start..value.end]))
+    })
+}
+
+/// The members of an object that the decoder has accepted, given from its opening brace on: each
+/// member's name as spelled between the quotes, and its value.
+pub(crate) fn object_members(object: &str) -> impl Iterator<Item = (&str, Found<'_>)> {
+    let mut scanner = Scanner::new(object.as_bytes());
+    let mut has_more = scanner.accept(b'{');
+    std::iter::from_fn(move || {
+        scanner.skip_whitespace();
+        if !has_more || scanner.peek() == b'}' {
+            return None;
+        }
+        let name = scanner.name().ok()?;
+        scanner.skip_whitespace();
+        let value = scanner.value(1).ok()?;
+        scanner.skip_whitespace();
+        has_more = scanner.accept(b',');
+        Some((name, Found { kind: value.kind, raw: object.get(value.start..value.end)? }))
+    })
+}
+
+/// The elements of an array that the decoder has accepted, given from its opening bracket on.
+pub(crate) fn elements(array: &str) -> impl Iterator<Item = Found<'_>> {
+    let mut scanner = Scanner::new(array.as_bytes());
+    let mut has_more = scanner.accept(b'[');
+    std::iter::from_fn(move || {
+        scanner.skip_whitespace();
+        if !has_more || scanner.peek() == b']' {
+            return None;
+        }
+        let value = scanner.value(1).ok()?;
+        scanner.skip_whitespace();
+        has_more = scanner.accept(b',');
+        Some(Found { kind: value.kind, raw: array.get(value.start..value.end)? })
     })
 }

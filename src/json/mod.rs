@@ -2,7 +2,10 @@
 //!
 //! Values are found as spans of a body; nothing of it is copied or built.
 
+mod find;
+mod found;
 mod members;
+mod parse_path;
 mod path;
 mod scanner;
 pub(crate) mod swar;
@@ -10,6 +13,7 @@ pub(crate) mod window;
 
 use std::fmt;
 
+pub use found::Found;
 pub use members::{members, unescape};
 pub use path::{Path, PathError, Step};
 pub use scanner::{MAX_DEPTH, ValueKind};

@@ -49,6 +49,10 @@ impl Path {
         Self { text: name.to_owned(), steps: Box::new([Step::Name(name.to_owned())]) }
     }
 
+    pub(super) fn from_parts(text: &str, steps: Vec<Step>) -> Self {
+        Self { text: text.to_owned(), steps: steps.into() }
+    }
+
     /// The text that the path was parsed from.
     #[must_use]
     pub fn as_str(&self) -> &str {

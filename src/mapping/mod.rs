@@ -4,11 +4,17 @@
 //! The configuration builds these types, whose constructors refuse what cannot work; `decode`
 //! compiles them once.
 
+mod address;
+mod error;
 mod identity_kind;
 mod priority;
+mod strptime;
 mod timestamp;
+mod timestamp_text;
 
-pub use identity_kind::IdentityKind;
+pub use address::parse_address;
+pub use error::MappingError;
+pub use identity_kind::{IdentityKind, MAX_ID_BYTES, holds_nothing};
 pub use priority::{Priority, PriorityMapping, PriorityRule};
 pub use timestamp::{TimeUnit, TimestampMapping, TimestampRule};
 
