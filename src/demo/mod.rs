@@ -2,8 +2,8 @@
 //! or, on request, worse.
 //!
 //! It serves the upstream's eight endpoints, and beside them a table of people and the lists of two
-//! sources in shapes of their own, all with Basic auth. Each call takes time, more so with more calls in
-//! flight, and each source can be given a fault.
+//! sources in shapes of their own, all with Basic auth. Each call takes time, more so with more
+//! calls in flight, and each source can be given a fault.
 
 mod args;
 mod body;
