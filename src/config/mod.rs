@@ -432,14 +432,24 @@ pub struct Otlp {
 }
 
 impl Config {
-    /// The known fields of incident records, without `priority`, `timestamp` and `employee_id`: the
-    /// distinct identity fields in the configured order, and `source_ip`.
+    /// The known fields of incident records, without `priority`, `timestamp` and `employee_id`. With
+    /// plain sources: their distinct identity fields in the configured order, and `source_ip`; with
+    /// mapped ones: the members of the envelope.
     #[must_use]
     pub fn known_fields(&self) -> Arc<[Arc<str>]> {
-        let plain = self.sources.iter().filter(|source| !source.is_mapped());
-        let identity = plain.flat_map(|source| &source.identity).map(|entry| entry.at.as_str());
+        let (mapped, plain): (Vec<_>, Vec<_>) =
+            self.sources.iter().partition(|source| source.is_mapped());
+        let mut names: Vec<&str> = Vec::new();
+        if !plain.is_empty() {
+            let identity = plain.iter().flat_map(|source| &source.identity);
+            names.extend(identity.map(|entry| entry.at.as_str()));
+            names.push("source_ip");
+        }
+        if !mapped.is_empty() {
+            names.extend(["id", "title", "url", "record"]);
+        }
         let mut fields: Vec<Arc<str>> = Vec::new();
-        for field in identity.chain(["source_ip"]).filter(|field| *field != "employee_id") {
+        for field in names.into_iter().filter(|field| *field != "employee_id") {
             if !fields.iter().any(|known| **known == *field) {
                 fields.push(field.into());
             }

@@ -4,11 +4,12 @@ use std::time::SystemTime;
 
 use http::Response;
 use http::header::{self, HeaderValue};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tokio::time::Instant;
 
 use super::Gateway;
 use super::body::Body;
+use crate::snapshot::SourceStatus;
 use crate::sources::SourceId;
 
 #[derive(Serialize)]
@@ -27,35 +28,74 @@ struct Concurrency {
 #[derive(Serialize)]
 struct Source<'a> {
     name: &'a str,
+    /// `None` for files.
+    upstream: Option<&'a str>,
     state: &'static str,
     age_seconds: Option<f64>,
     records: usize,
     bytes: usize,
-    /// Absent for the identity table, which has no pages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    truncated: Option<bool>,
+    pages: usize,
+    #[serde(flatten)]
+    findings: Findings<'a>,
     last_success: Option<String>,
     last_attempt: Option<String>,
+    next_attempt: Option<String>,
     last_duration_seconds: Option<f64>,
     last_error: Option<String>,
     consecutive_failures: u32,
-    breaker: &'static str,
+    /// `None` for files, which have no circuit breaker.
+    breaker: Option<&'static str>,
+}
+
+/// What was noticed in the data of an incident source, or of an identity table.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Findings<'a> {
+    Incidents { duplicates: usize, truncated: bool, unmapped: Unmapped<'a> },
+    Table { conflicts: usize },
+}
+
+/// The priority values that map to nothing, and how many records have each.
+struct Unmapped<'a>(&'a [(String, usize)]);
+
+impl Serialize for Unmapped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(value, records)| (value, records)))
+    }
+}
+
+impl<'a> Findings<'a> {
+    fn new(id: SourceId, source: &'a SourceStatus) -> Self {
+        match id {
+            SourceId::Table(_) => Self::Table { conflicts: source.conflicts },
+            SourceId::Incidents(_) => Self::Incidents {
+                duplicates: source.duplicates,
+                truncated: source.truncated,
+                unmapped: Unmapped(&source.unmapped),
+            },
+        }
+    }
 }
 
 impl Gateway {
     /// `GET /sources`
     pub(super) fn sources(&self) -> Response<Body> {
-        let (snapshot, now) = (self.snapshot(), Instant::now());
+        let (snapshot, now, wall) = (self.snapshot(), Instant::now(), SystemTime::now());
         let load = self.upstream.load();
         let sources = snapshot.sources.entries().map(|(id, source)| Source {
             name: &source.name,
+            upstream: source.upstream.as_deref(),
             state: snapshot.freshness(source, now).as_str(),
             age_seconds: source.age(now).map(|age| milliseconds(age.as_secs_f64())),
             records: source.records,
             bytes: source.bytes,
-            truncated: matches!(id, SourceId::Incidents(_)).then_some(source.truncated),
+            pages: source.pages,
+            findings: Findings::new(id, source),
             last_success: source.last_success.and_then(rfc3339),
             last_attempt: source.last_attempt.and_then(rfc3339),
+            next_attempt: source
+                .next_attempt
+                .and_then(|at| rfc3339(wall + at.saturating_duration_since(now))),
             last_duration_seconds: source
                 .last_duration
                 .map(|duration| milliseconds(duration.as_secs_f64())),
@@ -64,7 +104,10 @@ impl Gateway {
                 .as_ref()
                 .map(|error| format!("{}: {}", error.kind, error.detail)),
             consecutive_failures: source.consecutive_failures,
-            breaker: self.upstream.breaker_state(snapshot.sources.position(id)).as_str(),
+            breaker: source
+                .upstream
+                .as_ref()
+                .map(|_| self.upstream.breaker_state(snapshot.sources.position(id)).as_str()),
         });
         let document = Document {
             completeness: snapshot.completeness(now).as_str(),

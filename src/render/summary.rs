@@ -26,6 +26,7 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     for employee in filter.employees(view.index()) {
         let mut total = EmployeeTotal {
             employee_id: employee.id,
+            name: None,
             count: 0,
             priorities: [0; 4],
             latest: f64::NEG_INFINITY,
@@ -41,6 +42,9 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
         }
     }
     employees.keep_top();
+    for employee in &mut employees.top {
+        employee.name = view.person_name(employee.employee_id);
+    }
     let sum = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.merged(cell));
     let by_type: Vec<Tally> = cells.iter().map(|cells| sum(cells)).collect();
     let of_priority = |priority: usize| {
@@ -120,6 +124,8 @@ struct EmployeeTotals<'a> {
 
 struct EmployeeTotal<'a> {
     employee_id: &'a str,
+    /// The person's name, if a table has one.
+    name: Option<&'a str>,
     count: usize,
     priorities: [usize; 4],
     latest: f64,
@@ -128,8 +134,12 @@ struct EmployeeTotal<'a> {
 impl Serialize for EmployeeTotal<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
-        let mut object = serializer.serialize_struct("EmployeeTotal", 7)?;
+        let mut object = serializer.serialize_struct("EmployeeTotal", 8)?;
         object.serialize_field("employee_id", self.employee_id)?;
+        match self.name {
+            Some(name) => object.serialize_field("name", name)?,
+            None => object.skip_field("name")?,
+        }
         object.serialize_field("count", &self.count)?;
         for (priority, count) in Priority::ALL.into_iter().zip(&self.priorities) {
             object.serialize_field(priority.as_str(), count)?;

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Snapshot;
+use super::{Freshness, Snapshot};
 use crate::decode::Priority;
 use crate::join::Reason;
 
@@ -44,10 +44,27 @@ fn encode(snapshot: &Snapshot, now: Instant, encoder: &mut DescriptorEncoder<'_>
             series(&mut family, &[("source", &*source.name)], age.as_secs_f64())?;
         }
     }
+    let help = "Whether the source's data is fresh (0), stale (1) or missing (2)";
+    let mut family = gauges(encoder, "source_state", help)?;
+    for source in snapshot.sources.iter() {
+        let state: i64 = match source.freshness(now) {
+            Freshness::Fresh => 0,
+            Freshness::Stale => 1,
+            Freshness::Missing => 2,
+        };
+        series(&mut family, &[("source", &*source.name)], state)?;
+    }
     let help = "Records in the source's data; for identities, addresses";
     let mut family = gauges(encoder, "source_records", help)?;
     for source in snapshot.sources.iter() {
         series(&mut family, &[("source", &*source.name)], count(source.records))?;
+    }
+
+    let help = "Records whose priority value maps to nothing, also where a default stands in";
+    let mut family = gauges(encoder, "source_unmapped_records", help)?;
+    for source in snapshot.sources.incidents() {
+        let records = source.unmapped.iter().map(|(_, records)| *records).sum();
+        series(&mut family, &[("source", &*source.name)], count(records))?;
     }
 
     let mut family = gauges(encoder, "incidents", "Incidents joined to an employee")?;
@@ -119,6 +136,8 @@ mod tests {
             names.map(|_, name: &Arc<str>| SourceStatus::new(Arc::clone(name), policy));
         sources[SourceId::Incidents(0)].fetched_at = Some(FetchTime::now(&WallClock::system()));
         sources[SourceId::Incidents(0)].records = 7;
+        sources[SourceId::Incidents(0)].unmapped =
+            [("NOTICE".to_owned(), 2), ("7".to_owned(), 1)].into();
         Snapshot {
             view: Arc::new(View::new(
                 0,
@@ -139,6 +158,9 @@ mod tests {
         let page = metrics::encode(&registry);
         for series in [
             "source_age_seconds{source=\"denial\"} 2.5\n",
+            "source_state{source=\"denial\"} 2\n",
+            "source_state{source=\"identities\"} 2\n",
+            "source_unmapped_records{source=\"denial\"} 3\n",
             "source_records{source=\"identities\"} 0\n",
             "source_records{source=\"denial\"} 7\n",
             "incidents{type=\"denial\",priority=\"low\"} 0\n",

@@ -352,7 +352,12 @@ async fn any_employee_id_is_linked_and_has_a_page() {
     }
     let expected: HashSet<String> = ids
         .iter()
-        .map(|id| if id.is_empty() { "(empty id)".to_owned() } else { (*id).to_owned() })
+        .map(|id| match *id {
+            "" => "(empty id)".to_owned(),
+            // Control characters would not show.
+            "\n\u{0}" => "\u{fffd}\u{fffd}".to_owned(),
+            id => id.to_owned(),
+        })
         .collect();
     assert_eq!(found, expected);
 }

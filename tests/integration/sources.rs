@@ -1,5 +1,11 @@
 //! `/sources`.
 
+use std::time::{Duration, SystemTime};
+
+use incident_gateway::snapshot::SourceStatus;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
 use crate::support::snapshot_gateway::SnapshotGateway;
 
 #[tokio::test(start_paused = true)]
@@ -15,4 +21,67 @@ async fn a_source_that_holds_records_back_is_shown_as_truncated() {
             _ => assert_eq!(source["truncated"], name == "misuse", "{name}"),
         }
     }
+}
+
+/// The source with this name in `/sources`.
+async fn source(gateway: &SnapshotGateway, name: &str) -> Value {
+    let document = gateway.get("/sources").await.json();
+    let mut sources = document["sources"].as_array().unwrap().iter();
+    sources.find(|source| source["name"] == name).unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_noticed_in_the_data_is_told_for_each_source() {
+    let gateway = SnapshotGateway::with(&[]);
+    gateway.publish_states(|status| {
+        status.pages = 3;
+        status.duplicates = 2;
+        status.conflicts = 4;
+        status.unmapped = [("NOTICE".to_owned(), 7), ("\"7\"".to_owned(), 1)].into();
+    });
+    let misuse = source(&gateway, "misuse").await;
+    assert_eq!(misuse["upstream"], "default");
+    assert_eq!((&misuse["pages"], &misuse["duplicates"]), (&json!(3), &json!(2)));
+    assert_eq!(misuse["unmapped"], json!({"NOTICE": 7, "\"7\"": 1}));
+    assert_eq!((&misuse["truncated"], misuse.get("conflicts")), (&json!(false), None));
+    let table = source(&gateway, "identities").await;
+    assert_eq!((&table["pages"], &table["conflicts"]), (&json!(3), &json!(4)));
+    for absent in ["duplicates", "unmapped", "truncated"] {
+        assert!(table.get(absent).is_none(), "{absent}");
+    }
+    gateway.publish_states(|status| {
+        *status = SourceStatus::new(status.name.clone(), status.policy);
+    });
+    let untried = source(&gateway, "misuse").await;
+    assert_eq!((&untried["unmapped"], &untried["pages"]), (&json!({}), &json!(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_attempt_is_a_time_and_null_while_one_is_under_way() {
+    let gateway = SnapshotGateway::with(&[]);
+    let next = async |at: Option<Instant>| {
+        gateway.publish_states(|status| status.next_attempt = at);
+        source(&gateway, "misuse").await["next_attempt"].clone()
+    };
+    assert_eq!(next(None).await, Value::Null);
+    let expected = SystemTime::now() + Duration::from_mins(5);
+    let shown = next(Some(Instant::now() + Duration::from_mins(5))).await;
+    let shown: jiff::Timestamp = shown.as_str().unwrap().parse().unwrap();
+    let apart = SystemTime::from(shown).duration_since(expected).unwrap_or_default();
+    assert!(apart < Duration::from_secs(10), "{shown}");
+    // An attempt that is overdue is due now.
+    let due = Instant::now();
+    tokio::time::advance(Duration::from_mins(1)).await;
+    let before = jiff::Timestamp::try_from(SystemTime::now() - Duration::from_secs(1)).unwrap();
+    let shown = next(Some(due)).await;
+    assert!(shown.as_str().unwrap().parse::<jiff::Timestamp>().unwrap() >= before, "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_have_neither_an_upstream_nor_a_circuit_breaker() {
+    let gateway = SnapshotGateway::with(&[]);
+    assert_eq!(source(&gateway, "misuse").await["breaker"], "closed");
+    gateway.publish_states(|status| status.upstream = None);
+    let file = source(&gateway, "misuse").await;
+    assert_eq!((&file["upstream"], &file["breaker"]), (&Value::Null, &Value::Null));
 }

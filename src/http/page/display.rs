@@ -1,5 +1,6 @@
 //! Formats values for people: times, ages, counts, long texts.
 
+use std::borrow::Cow;
 use std::time::SystemTime;
 
 /// A time in three forms.
@@ -69,6 +70,38 @@ pub(super) fn count(number: usize) -> String {
     text
 }
 
+/// A text in which every character shows: control characters, and those that change the direction
+/// or the place of others, are replaced. They could make a text look like another.
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
+    let is_hidden = |character: char| {
+        character.is_control()
+            || matches!(
+                character,
+                '\u{61c}'
+                    | '\u{200b}'
+                    | '\u{200e}'
+                    | '\u{200f}'
+                    | '\u{2028}'..='\u{202e}'
+                    | '\u{2060}'..='\u{2069}'
+                    | '\u{feff}'
+            )
+    };
+    if text.contains(is_hidden) {
+        Cow::Owned(text.replace(is_hidden, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// How many characters of a person's name are shown.
+const MAX_NAME_CHARS: usize = 80;
+
+/// A person's name, if there is something to show.
+pub(super) fn person_name(name: Option<&str>) -> Option<String> {
+    let name = name.map(str::trim).filter(|name| !name.is_empty())?;
+    Some(truncate(&visible(name), MAX_NAME_CHARS))
+}
+
 /// The first characters of a text, with an ellipsis if there are more.
 pub(super) fn truncate(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
@@ -79,7 +112,7 @@ pub(super) fn truncate(text: &str, characters: usize) -> String {
 
 /// An employee id, truncated; an empty one is replaced by words.
 pub(super) fn employee_id(id: &str, characters: usize) -> String {
-    if id.is_empty() { "(empty id)".to_owned() } else { truncate(id, characters) }
+    if id.is_empty() { "(empty id)".to_owned() } else { truncate(&visible(id), characters) }
 }
 
 #[cfg(test)]
@@ -107,6 +140,14 @@ mod tests {
         assert_eq!(rfc3339(0.0).as_deref(), Some("1970-01-01T00:00:00Z"));
         assert_eq!(rfc3339(0.5), None);
         assert_eq!(rfc3339(1e18), None);
+    }
+
+    #[test]
+    fn characters_that_hide_or_move_others_are_shown_as_such() {
+        assert_eq!(visible("a\u{202e}b\nc\u{2066}\u{200b}"), "a\u{fffd}b\u{fffd}c\u{fffd}\u{fffd}");
+        assert_eq!(visible("שלום Ünï 👩‍🚀"), "שלום Ünï 👩‍🚀");
+        assert_eq!(person_name(Some(" \u{202e}Ann ")).as_deref(), Some("\u{fffd}Ann"));
+        assert_eq!(person_name(Some("  ")), None);
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::time::SystemTime;
 use askama::Template;
 
 use super::Layout;
-use super::display::{DisplayTime, count, employee_id, truncate};
+use super::display::{DisplayTime, count, employee_id, person_name, truncate, visible};
+use super::envelope::{Envelope, Title};
 use super::links::{self, Pager, Root};
 use crate::decode::{Priority, members};
 use crate::join::{Employee, IncidentRef};
-use crate::render::Filter;
-use crate::snapshot::{Snapshot, View};
+use crate::render::{Filter, member_value};
+use crate::snapshot::Snapshot;
 
 /// The number of incidents on one page.
 const PAGE_SIZE: usize = 50;
@@ -19,11 +20,19 @@ const PAGE_SIZE: usize = 50;
 /// has the whole record.
 const MAX_RECORD_CHARS: usize = 280;
 
+/// How many characters of a field's name are shown.
+const MAX_FIELD_NAME_CHARS: usize = 60;
+
+/// The longest path to a nested value that is shown. It bounds the work on records that nest deeply.
+const MAX_PATH_BYTES: usize = 1_000;
+
 #[derive(Template)]
 #[template(path = "employee.html")]
 pub(super) struct Page {
     layout: Layout,
     id: String,
+    /// The person's name, if a table has one.
+    name: Option<String>,
     /// The link to the same data as JSON.
     document: Option<String>,
     total: String,
@@ -39,6 +48,8 @@ struct Incident {
     time: DisplayTime,
     priority: &'static str,
     source: String,
+    /// Of a mapped record.
+    title: Option<Title>,
     fields: Vec<(String, String)>,
 }
 
@@ -59,20 +70,34 @@ impl Page {
         });
         let pager =
             Pager::new("incidents", incidents.len(), page, PAGE_SIZE, |page| href(filter, page));
-        let shown = incidents[pager.range()].iter().map(|&(priority, incident)| Incident {
-            time: DisplayTime::new(incident.timestamp, now),
-            priority: priority.as_str(),
-            source: names[incident.source()].to_string(),
-            fields: fields(view, incident),
+        let shown = incidents[pager.range()].iter().map(|&(priority, incident)| {
+            let record = view.members(incident);
+            let envelope = Envelope::read(record);
+            Incident {
+                time: DisplayTime::new(incident.timestamp, now),
+                priority: priority.as_str(),
+                source: names[incident.source()].to_string(),
+                title: envelope.as_ref().and_then(Envelope::title),
+                fields: match envelope {
+                    Some(envelope) => mapped_fields(&envelope),
+                    None => plain_fields(record),
+                },
+            }
         });
         let priorities = Priority::ALL.into_iter().rev().map(|priority| {
             let number = incidents.iter().filter(|(of, _)| *of == priority).count();
             (priority.as_str(), count(number), href(&links::with_priority(priority, filter), 0))
         });
         let id = employee_id(employee.id, 120);
+        let name = person_name(view.person_name(employee.id));
+        let title = match &name {
+            Some(name) => format!("Employee {id} ({name})"),
+            None => format!("Employee {id}"),
+        };
         Self {
-            layout: Layout::new(format!("Employee {id}"), Root::PARENT, snapshot),
+            layout: Layout::new(title, Root::PARENT, snapshot),
             id,
+            name,
             document: links::document(Root::PARENT, employee.id),
             total: count(incidents.len()),
             priorities: priorities.collect(),
@@ -84,27 +109,80 @@ impl Page {
     }
 }
 
-/// The record's members that have no column of their own, up to [`MAX_RECORD_CHARS`]. Strings are
-/// shown without quotes and escapes, other values as the source wrote them.
-fn fields(view: &View, incident: &IncidentRef) -> Vec<(String, String)> {
-    let mut remaining_chars = MAX_RECORD_CHARS;
-    let mut fields = Vec::new();
-    for (name, member) in members(view.members(incident)) {
+/// The members of a plain record that have no column of their own.
+fn plain_fields(record: &[u8]) -> Vec<(String, String)> {
+    let mut fields = Fields::default();
+    for (name, member) in members(record) {
         let name = name.as_deref().unwrap_or("\u{fffd}");
-        if matches!(name, "type" | "priority" | "timestamp") {
-            continue;
-        }
-        if remaining_chars == 0 {
-            fields.push((String::new(), "…".to_owned()));
+        if !matches!(name, "type" | "priority" | "timestamp")
+            && !fields.add(name, member_value(member))
+        {
             break;
         }
-        let raw = String::from_utf8_lossy(crate::render::member_value(member));
-        let text = serde_json::from_str::<String>(&raw).unwrap_or_else(|_| raw.into_owned());
-        let name = truncate(name, remaining_chars.min(60));
-        let text = truncate(&text, remaining_chars);
-        remaining_chars =
-            remaining_chars.saturating_sub(name.chars().count() + text.chars().count());
-        fields.push((name, text));
     }
-    fields
+    fields.list
+}
+
+/// The id of a mapped record, an address that is no link, and the values of the record itself
+/// except for those that are shown already.
+fn mapped_fields(envelope: &Envelope<'_>) -> Vec<(String, String)> {
+    let mut fields = Fields { shown: envelope.texts(), ..Fields::default() };
+    for (name, value) in [("id", envelope.id), ("url", envelope.unlinked_url())] {
+        if let Some(value) = value {
+            fields.add(name, value);
+        }
+    }
+    fields.add_values("", envelope.record);
+    fields.list
+}
+
+/// Names and texts of values, up to [`MAX_RECORD_CHARS`]. Strings are shown without quotes and
+/// escapes, other values as the source wrote them.
+struct Fields<'a> {
+    list: Vec<(String, String)>,
+    remaining_chars: usize,
+    /// Values, as spelled, that are shown elsewhere.
+    shown: [Option<&'a [u8]>; 3],
+}
+
+impl Default for Fields<'_> {
+    fn default() -> Self {
+        Self { list: Vec::new(), remaining_chars: MAX_RECORD_CHARS, shown: [None; 3] }
+    }
+}
+
+impl Fields<'_> {
+    /// Adds a value; false when there is no room for more.
+    fn add(&mut self, name: &str, value: &[u8]) -> bool {
+        if self.remaining_chars == 0 {
+            self.list.push((String::new(), "…".to_owned()));
+            return false;
+        }
+        let raw = String::from_utf8_lossy(value);
+        let text = serde_json::from_str::<String>(&raw).unwrap_or_else(|_| raw.into_owned());
+        let name = truncate(&visible(name), self.remaining_chars.min(MAX_FIELD_NAME_CHARS));
+        let text = truncate(&visible(&text), self.remaining_chars);
+        let shown = name.chars().count() + text.chars().count();
+        self.remaining_chars = self.remaining_chars.saturating_sub(shown);
+        self.list.push((name, text));
+        true
+    }
+
+    /// Adds the values in an object, also nested ones, whose names are joined by dots; false when
+    /// there is no room for more. What holds nothing or is shown elsewhere is left out.
+    fn add_values(&mut self, prefix: &str, value: &[u8]) -> bool {
+        if value.first() != Some(&b'{') {
+            let is_left_out =
+                matches!(value, b"null" | b"\"\"" | b"[]") || self.shown.contains(&Some(value));
+            return is_left_out || self.add(prefix, value);
+        }
+        for (name, member) in members(&value[1..]) {
+            let name = name.as_deref().unwrap_or("\u{fffd}");
+            let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+            if path.len() > MAX_PATH_BYTES || !self.add_values(&path, member_value(member)) {
+                return false;
+            }
+        }
+        true
+    }
 }

@@ -4,6 +4,7 @@
 mod asset;
 mod display;
 mod employee;
+mod envelope;
 mod freshness_summary;
 mod layout;
 mod links;

@@ -1,13 +1,12 @@
 //! `/`: the overview: employees by urgency, incidents over time, and the state of the sources.
 
 use std::cmp::Reverse;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
 
 use super::Layout;
-use super::display::{DisplayTime, count, employee_id, truncate};
+use super::display::{DisplayTime, count, employee_id, person_name, truncate};
 use super::links::{self, Pager, Root};
 use super::timeline::{Chart, Timeline};
 use crate::decode::Priority;
@@ -111,6 +110,8 @@ struct Choice {
 /// An employee's row.
 struct Row {
     id: String,
+    /// The person's name, if a table has one.
+    name: Option<String>,
     href: String,
     /// Their highest priority.
     highest: &'static str,
@@ -140,7 +141,7 @@ impl Page {
         });
         let employees = overview.employees[pager.range()].iter().map(|&rank| {
             let employee = view.index().employee_at(rank as usize);
-            row(&employee, filter, names, now)
+            row(view, &employee, filter, now)
         });
         let priorities = Priority::ALL.into_iter().rev().map(|priority| Choice {
             name: priority.as_str().to_owned(),
@@ -218,7 +219,7 @@ fn quick(
     choices.into()
 }
 
-fn row(employee: &Employee<'_>, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Row {
+fn row(view: &View, employee: &Employee<'_>, filter: &Filter, now: SystemTime) -> Row {
     let mut counts = [0; 4];
     // Incidents are in ascending order of priority, then time, so the last one has the highest
     // priority and is the latest of it.
@@ -230,7 +231,8 @@ fn row(employee: &Employee<'_>, filter: &Filter, names: &[Arc<str>], now: System
     let [low, medium, high, critical] = counts;
     Row {
         id: employee_id(employee.id, 60),
-        href: links::employee(Root::SAME, employee.id, filter, names, 0),
+        name: person_name(view.person_name(employee.id)),
+        href: links::employee(Root::SAME, employee.id, filter, view.names(), 0),
         highest: highest.as_str(),
         critical,
         high,
@@ -243,11 +245,11 @@ fn row(employee: &Employee<'_>, filter: &Filter, names: &[Arc<str>], now: System
 const fn sentence(reason: Reason) -> &'static str {
     match reason {
         Reason::UnknownIp => "the address is not among the identities",
-        Reason::UnknownIdentity => "the person is not among the identities",
-        Reason::IdentitiesUnavailable => "there is no data from identities",
+        Reason::UnknownIdentity => "nobody whom the record names is among the identities",
+        Reason::IdentitiesUnavailable => "an identity table that may name the person has no data",
         Reason::MissingIdentity => "the record names no employee",
-        Reason::InvalidPriority => "the priority is not low, medium, high or critical",
-        Reason::InvalidTimestamp => "the timestamp is not a number",
+        Reason::InvalidPriority => "the priority is missing or means none of the four",
+        Reason::InvalidTimestamp => "the time is missing or cannot be read",
         Reason::NotAnObject => "the record is not a JSON object",
     }
 }
