@@ -76,21 +76,19 @@ impl JsonTemplate {
         }
     }
 
-    /// Whether there is a value at this place.
-    pub(super) fn has(&self, pointer: &JsonPointer) -> bool {
+    /// The value at this place.
+    pub(super) fn get(&self, pointer: &JsonPointer) -> Option<&Self> {
         let mut value = self;
         for token in pointer.tokens() {
-            let inner = match value {
+            value = match value {
                 Self::Object(members) => {
                     members.iter().find(|(name, _)| name == token).map(|(_, member)| member)
                 }
                 Self::Array(elements) => index(token).and_then(|index| elements.get(index)),
                 Self::Literal(_) | Self::String(_) => None,
-            };
-            let Some(inner) = inner else { return false };
-            value = inner;
+            }?;
         }
-        true
+        Some(value)
     }
 
     /// Puts a value at this place. Objects that are missing on the way are created; an array gets
@@ -212,11 +210,11 @@ mod tests {
             let mut json = body();
             json.set(&pointer(at), value()).unwrap();
             assert!(rendered(&json).contains(expected), "{at}: {}", rendered(&json));
-            assert_eq!(json.has(&pointer(at)), !at.ends_with('-'), "{at}");
+            assert_eq!(json.get(&pointer(at)).is_some(), !at.ends_with('-'), "{at}");
         }
         for wrong in ["/since/x", "/list/3", "/list/00", "/list/x", "/list/0/x"] {
             assert!(body().set(&pointer(wrong), value()).is_err(), "{wrong}");
-            assert!(!body().has(&pointer(wrong)), "{wrong}");
+            assert!(body().get(&pointer(wrong)).is_none(), "{wrong}");
         }
     }
 }

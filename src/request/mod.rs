@@ -4,6 +4,9 @@
 //! pure; `upstream` makes the calls.
 
 mod body;
+mod cursor;
+mod link;
+mod pager;
 mod pages;
 mod pointer;
 mod query;
@@ -16,6 +19,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::Url;
 
 pub use body::{BodyTemplate, JsonTemplate};
+pub use link::next_link;
+pub use pager::{PageFacts, Pager, PagesError};
 pub use pages::{NextPage, Target};
 pub use pointer::{JsonPointer, PointerError};
 pub use template::{RequestTimes, Template, TemplateError};

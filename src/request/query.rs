@@ -18,24 +18,29 @@ pub(super) fn append(query: &mut String, name: &str, value: &str) {
     query.extend(utf8_percent_encode(value, ENCODED));
 }
 
-/// Whether there is a pair with this name.
-pub(super) fn has(query: &str, name: &str) -> bool {
-    query.split('&').any(|pair| pair_name(pair) == name)
+/// The decoded value of the first pair with this name.
+pub(super) fn value(query: &str, name: &str) -> Option<String> {
+    let pair = query.split('&').find(|pair| pair_name(pair) == name)?;
+    let (_, value) = pair.split_once('=').unwrap_or_default();
+    Some(decoded(value).into_owned())
 }
 
 /// The query without the pairs of this name; the other pairs keep their bytes.
 pub(super) fn without(query: &str, name: &str) -> String {
-    let others: Vec<&str> = query.split('&').filter(|pair| pair_name(pair) != name).collect();
+    let others: Vec<_> = query.split('&').filter(|pair| pair_name(pair) != name).collect();
     others.join("&")
 }
 
 fn pair_name(pair: &str) -> Cow<'_, str> {
-    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
-    let decoded = percent_decode_str(name).decode_utf8_lossy();
-    if decoded.contains('+') && !name.contains("%2B") && !name.contains("%2b") {
-        Cow::Owned(decoded.replace('+', " "))
+    decoded(pair.split_once('=').map_or(pair, |(name, _)| name))
+}
+
+fn decoded(text: &str) -> Cow<'_, str> {
+    if text.contains('+') {
+        let blanks = text.replace('+', " ");
+        Cow::Owned(percent_decode_str(&blanks).decode_utf8_lossy().into_owned())
     } else {
-        decoded
+        percent_decode_str(text).decode_utf8_lossy()
     }
 }
 
@@ -56,10 +61,12 @@ mod tests {
     #[test]
     fn pairs_are_found_by_their_decoded_name() {
         let query = "a=1&%24skip=2&page%5Bno%5D=3&b+c=4&flag&a=5";
-        for name in ["a", "$skip", "page[no]", "b c", "flag"] {
-            assert!(has(query, name), "{name}");
+        for (name, expected) in
+            [("a", "1"), ("$skip", "2"), ("page[no]", "3"), ("b c", "4"), ("flag", "")]
+        {
+            assert_eq!(value(query, name).as_deref(), Some(expected), "{name}");
         }
-        assert!(!has(query, "skip") && !has("", "a"));
+        assert_eq!((value(query, "skip"), value("", "a")), (None, None));
         assert_eq!(without(query, "a"), "%24skip=2&page%5Bno%5D=3&b+c=4&flag");
         assert_eq!(without("a=1", "a"), "");
     }
