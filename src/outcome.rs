@@ -12,7 +12,7 @@ pub enum Outcome {
     Timeout,
     /// No connection could be made (refused, DNS, TLS).
     Connect,
-    /// The status was not 200 (a redirect to another host included).
+    /// The status was not 200 (a redirect to another host included), nor one of the others here.
     Status,
     /// The connection broke while the answer was being read.
     Body,
@@ -22,11 +22,22 @@ pub enum Outcome {
     TooLarge,
     /// The circuit breaker refused the call; the upstream did not see it.
     CircuitOpen,
+    /// A whole answer that says that it failed, or that does not have the list where it should be.
+    Answer,
+    /// The pages of a list could not be followed to its end.
+    Pages,
+    /// The upstream asked for fewer calls (429), or the call was not made because it had asked for
+    /// a wait.
+    RateLimited,
+    /// No access token could be had.
+    Auth,
+    /// A file is missing, wrong, or cut off.
+    File,
 }
 
 impl Outcome {
     /// Every outcome, in the order of the discriminants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Timeout,
         Self::Connect,
@@ -35,6 +46,11 @@ impl Outcome {
         Self::Decode,
         Self::TooLarge,
         Self::CircuitOpen,
+        Self::Answer,
+        Self::Pages,
+        Self::RateLimited,
+        Self::Auth,
+        Self::File,
     ];
 
     /// The name in metrics, `Incident-Sources` and `/sources`.
@@ -49,6 +65,11 @@ impl Outcome {
             Self::Decode => "decode",
             Self::TooLarge => "too_large",
             Self::CircuitOpen => "circuit_open",
+            Self::Answer => "answer",
+            Self::Pages => "pages",
+            Self::RateLimited => "rate_limited",
+            Self::Auth => "auth",
+            Self::File => "file",
         }
     }
 }

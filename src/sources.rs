@@ -1,6 +1,9 @@
 //! The sources: identity tables and incident sources.
 
 use std::ops::{Index, IndexMut};
+use std::sync::Arc;
+
+use crate::config::{Config, table_name};
 
 /// Identifies a source.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -9,6 +12,13 @@ pub enum SourceId {
     Table(usize),
     /// An incident source, by its index in the configured order.
     Incidents(usize),
+}
+
+/// The names of all sources, as logs, metrics and `/sources` show them.
+#[must_use]
+pub fn names(config: &Config) -> PerSource<Arc<str>> {
+    let tables = (0..config.identities.len()).map(|index| table_name(index).into());
+    PerSource::new(tables, config.sources.iter().map(|source| source.name.as_str().into()))
 }
 
 /// A value for each source.

@@ -9,7 +9,8 @@ use futures::future::join_all;
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
-use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Upstream, UpstreamMetrics};
+use support::one_source::get;
 use support::scripted_upstream::{Script, ScriptedUpstream, gzip};
 
 const MAX_BODY: usize = 8 << 20;
@@ -38,11 +39,9 @@ async fn memory_is_bounded_by_max_body_times_the_calls_in_flight() {
         max_body: MAX_BODY as u64,
         ..Config::default().upstream
     };
-    let endpoints: Vec<_> = (0..SOURCES)
-        .map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}") })
-        .collect();
+    let names: Vec<_> = (0..SOURCES).map(|i| format!("s{i}").into()).collect();
     let metrics = UpstreamMetrics::register(&mut metrics::registry());
-    let upstream = Upstream::new(&settings, &endpoints, &metrics, 1).unwrap();
+    let upstream = Upstream::new("default", &settings, &names, &metrics, 1).unwrap();
 
     let zeros = gzip(&vec![0; 256 << 20]);
     let bomb = |coding: &str, body: &[u8]| {
@@ -75,7 +74,10 @@ async fn memory_is_bounded_by_max_body_times_the_calls_in_flight() {
         (0..SOURCES).for_each(|i| server.script(&format!("/{i}"), script.clone()));
         forget_peak();
         let (before, reserved) = (memory("VmRSS"), memory("VmSize"));
-        let mut calls = join_all((0..SOURCES).map(|i| upstream.fetch(i, caller.clone())));
+        let mut calls = join_all(
+            (0..SOURCES)
+                .map(|i| upstream.fetch(i, get(&upstream, &format!("/{i}")), caller.clone())),
+        );
         if lies {
             assert!(tokio::time::timeout(Duration::from_millis(500), &mut calls).await.is_err());
             // Address space, since what is reserved and never written is in no other figure.

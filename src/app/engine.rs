@@ -13,12 +13,12 @@ use crate::identity::KeyKinds;
 use crate::metrics::{self, Registry};
 use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, SourceSettings, UpstreamFetcher};
 use crate::snapshot::{self, Snapshot};
-use crate::upstream::{Endpoint, SetupError, Upstream, UpstreamMetrics};
+use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 
 /// The parts of a gateway that fetch and publish data, without listeners. `fetch` needs no others.
 pub struct Engine {
-    /// The client of the upstream.
-    pub upstream: Arc<Upstream>,
+    /// The clients of the upstreams.
+    pub upstreams: Arc<Upstreams>,
     /// Rendered answers.
     pub cache: Arc<Cache>,
     /// The metrics of these parts; other parts add their own.
@@ -35,20 +35,14 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// When the upstream cannot be set up.
+    /// When an upstream cannot be set up.
     pub fn new(config: &Config, seed: u64, repeat: Repeat) -> Result<Self, SetupError> {
-        let endpoints = Endpoint::all(config);
         let mut registry = metrics::registry();
         let upstream_metrics = UpstreamMetrics::register(&mut registry);
-        let upstream = Arc::new(Upstream::new(
-            &config.upstream,
-            endpoints.as_slice(),
-            &upstream_metrics,
-            seed,
-        )?);
+        let upstreams = Arc::new(Upstreams::new(config, &upstream_metrics, seed)?);
         let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
         let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
-        let fetcher = UpstreamFetcher::new(Arc::clone(&upstream), &config.sources);
+        let fetcher = UpstreamFetcher::new(Arc::clone(&upstreams), config);
         let settings = Settings {
             table_kinds: config.identities.iter().map(KeyKinds::of).collect(),
             sources: SourceSettings::all(config),
@@ -62,7 +56,7 @@ impl Engine {
         let (refresh, snapshots) =
             Refresh::new(Arc::new(fetcher), Arc::clone(&cache), refresh_metrics, settings);
         snapshot::metrics::register(&mut registry, snapshots.clone());
-        Ok(Self { upstream, cache, registry, snapshots, refresh })
+        Ok(Self { upstreams, cache, registry, snapshots, refresh })
     }
 }
 

@@ -25,7 +25,7 @@ pub use self::engine::Engine;
 pub enum StartError {
     /// The address of this setting cannot be listened on.
     Listen(&'static str, SocketAddr, io::Error),
-    /// The upstream cannot be set up.
+    /// An upstream cannot be set up.
     Upstream(SetupError),
     /// No thread or runtime could be started.
     System(io::Error),
@@ -63,17 +63,17 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound or the upstream cannot be set up.
+    /// When an address cannot be bound or an upstream cannot be set up.
     pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
         let public = BoundListener::new("listen", config.listen)?;
         let admin = BoundListener::new("admin_listen", config.admin_listen)?;
         let (address, admin_address) = (public.address, admin.address);
-        let Engine { upstream, cache, registry, snapshots, refresh } =
+        let Engine { upstreams, cache, registry, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
         // The refresh starts first, so that the sources are called while the rest is set up.
         let refresh = RunningRefresh::start(refresh).map_err(StartError::System)?;
         let (phase, phases) = watch::channel(Phase::Serving);
-        let gateway = Gateway::new(config, snapshots, cache, registry, upstream, phases);
+        let gateway = Gateway::new(config, snapshots, cache, registry, upstreams, phases);
         let gateway = Arc::new(gateway);
         let admin = AdminServer::start(admin, Arc::clone(&gateway), config.limits)
             .map_err(StartError::System)?;

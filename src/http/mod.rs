@@ -49,7 +49,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Registry;
 use crate::snapshot::Snapshot;
-use crate::upstream::Upstream;
+use crate::upstream::Upstreams;
 
 /// What all requests share.
 pub struct Gateway {
@@ -58,7 +58,7 @@ pub struct Gateway {
     cache: Arc<Cache>,
     metrics: Arc<HttpMetrics>,
     registry: Registry,
-    upstream: Arc<Upstream>,
+    upstreams: Arc<Upstreams>,
     phase: watch::Receiver<Phase>,
     /// Permits for requests in flight.
     request_permits: Arc<Semaphore>,
@@ -75,7 +75,7 @@ impl Gateway {
         snapshots: watch::Receiver<Arc<Snapshot>>,
         cache: Arc<Cache>,
         mut registry: Registry,
-        upstream: Arc<Upstream>,
+        upstreams: Arc<Upstreams>,
         phase: watch::Receiver<Phase>,
     ) -> Self {
         let request_permits = Arc::new(Semaphore::new(config.limits.max_requests));
@@ -86,7 +86,7 @@ impl Gateway {
             cache,
             metrics: Arc::new(HttpMetrics::register(&mut registry)),
             registry,
-            upstream,
+            upstreams,
             phase,
             request_permits,
             freshness_headers: FreshnessHeadersCache::default(),

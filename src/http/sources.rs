@@ -11,6 +11,7 @@ use super::Gateway;
 use super::body::Body;
 use crate::snapshot::SourceStatus;
 use crate::sources::SourceId;
+use crate::upstream::BreakerState;
 
 #[derive(Serialize)]
 struct Document<'a> {
@@ -81,7 +82,7 @@ impl Gateway {
     /// `GET /sources`
     pub(super) fn sources(&self) -> Response<Body> {
         let (snapshot, now, wall) = (self.snapshot(), Instant::now(), SystemTime::now());
-        let load = self.upstream.load();
+        let load = self.upstreams.load();
         let sources = snapshot.sources.entries().map(|(id, source)| Source {
             name: &source.name,
             upstream: source.upstream.as_deref(),
@@ -104,10 +105,7 @@ impl Gateway {
                 .as_ref()
                 .map(|error| format!("{}: {}", error.kind, error.detail)),
             consecutive_failures: source.consecutive_failures,
-            breaker: source
-                .upstream
-                .as_ref()
-                .map(|_| self.upstream.breaker_state(snapshot.sources.position(id)).as_str()),
+            breaker: self.upstreams.breaker_state(id).map(BreakerState::as_str),
         });
         let document = Document {
             completeness: snapshot.completeness(now).as_str(),

@@ -10,7 +10,6 @@ use super::source_state::SourceState;
 use super::{Refresh, Repeat, missing_records};
 use crate::background::run_cpu_bound;
 use crate::clock::FetchTime;
-use crate::outcome::Outcome;
 use crate::snapshot::SourceError;
 use crate::sources::SourceId;
 use crate::trace_context::TraceContext;
@@ -78,11 +77,12 @@ impl Refresh {
         status.next_attempt = None;
         status.last_attempt = Some(started_wall);
         let failures = self.retry_sender.clone();
-        let on_retry = OnRetry::new(move |error| {
+        let on_retry = OnRetry::new(move |error, _| {
             // The receiver is gone only when the refresh has ended.
             let _ = failures.send((source, error.clone()));
         });
-        let context = CallContext { trace: Some(self.round.trace), on_retry };
+        let context =
+            CallContext { trace: Some(self.round.trace), on_retry, ..CallContext::default() };
         let call = self.fetcher.fetch(source, context);
         self.calls.push(Box::pin(async move {
             CallEnd { source, started, started_wall, result: call.await }
@@ -169,9 +169,9 @@ impl Refresh {
         let state = &mut self.sources[source];
         let status = state.newest_mut();
         status.was_attempted = true;
-        // A refusal by an open circuit is not an attempt, so the error that opened the circuit is
+        // A refusal, such as by an open circuit, is not an attempt, so the error that led to it is
         // kept.
-        let is_attempt = error.kind != Outcome::CircuitOpen;
+        let is_attempt = !error.is_refusal();
         if is_attempt {
             status.last_attempt = Some(started_wall);
             status.last_duration = Some(now.saturating_duration_since(started));

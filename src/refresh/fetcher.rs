@@ -8,11 +8,13 @@ use futures::future::BoxFuture;
 
 use super::Batch;
 use crate::background::spawn_cpu_bound;
-use crate::config;
+use crate::config::{self, Config, Origin};
 use crate::decode::{Incidents, SourceFields};
 use crate::identity::IdentityTable;
+use crate::outcome::Outcome;
+use crate::request::{Request, RequestTimes};
 use crate::sources::{PerSource, SourceId};
-use crate::upstream::{CallContext, Upstream, UpstreamError};
+use crate::upstream::{CallContext, UpstreamError, Upstreams};
 
 /// Fetches the data of sources.
 pub trait Fetcher: Send + Sync + 'static {
@@ -33,20 +35,33 @@ pub struct FetchedBatch {
     pub duration: Duration,
 }
 
-/// Fetches from the upstream, and decodes bodies on threads for CPU-bound work.
+/// Fetches from upstreams, and decodes bodies on threads for CPU-bound work.
 pub struct UpstreamFetcher {
-    upstream: Arc<Upstream>,
+    upstreams: Arc<Upstreams>,
+    requests: PerSource<Option<Request>>,
     /// The identity fields of each incident source; `None` for the identity table.
     fields: PerSource<Option<Arc<SourceFields>>>,
 }
 
 impl UpstreamFetcher {
-    /// Fetches from `upstream`, which must be built from the endpoints of the same configuration.
+    /// Fetches from `upstreams`, which must be built from the same configuration.
     #[must_use]
-    pub fn new(upstream: Arc<Upstream>, sources: &[config::Source]) -> Self {
+    pub fn new(upstreams: Arc<Upstreams>, config: &Config) -> Self {
         let fields =
             |source: &config::Source| Some(Arc::new(SourceFields::new(&source.identity_fields())));
-        Self { upstream, fields: PerSource::new([None], sources.iter().map(fields)) }
+        let now = jiff::Timestamp::now();
+        let times = RequestTimes { now, since: now };
+        let tables = config.identities.iter().map(|table| &table.origin);
+        let origins = PerSource::new(tables, config.sources.iter().map(|source| &source.origin));
+        let requests = origins.map(|source, origin| match origin {
+            Origin::Http(http) => http.request.render(upstreams.base_url(source), &times).ok(),
+            Origin::File(_) => None,
+        });
+        let fields = PerSource::new(
+            config.identities.iter().map(|_| None),
+            config.sources.iter().map(fields),
+        );
+        Self { upstreams, requests, fields }
     }
 }
 
@@ -56,11 +71,11 @@ impl Fetcher for UpstreamFetcher {
         source: SourceId,
         context: CallContext,
     ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
-        let upstream = Arc::clone(&self.upstream);
+        let upstreams = Arc::clone(&self.upstreams);
+        let request = self.requests[source].clone().expect("the source is fetched over HTTP");
         let fields = self.fields[source].clone();
-        let endpoint = self.fields.position(source);
         async move {
-            let answer = upstream.fetch(endpoint, context).await?;
+            let answer = upstreams.fetch(source, request, context).await?;
             let (body, duration) = (answer.body().clone(), answer.duration());
             let decode = move || match fields {
                 None => IdentityTable::decode(body)
@@ -74,11 +89,12 @@ impl Fetcher for UpstreamFetcher {
                     Ok(FetchedBatch { batch, duration })
                 }
                 Ok(Err(error)) => {
-                    Err(answer
-                        .reject(format!("the body is not what this source should send: {error}")))
+                    let detail = format!("the body is not what this source should send: {error}");
+                    Err(answer.reject(UpstreamError::new(Outcome::Decode, detail)))
                 }
                 Err(_) => {
-                    Err(answer.reject("decoding the body failed; this is a fault of the gateway"))
+                    let detail = "decoding the body failed; this is a fault of the gateway";
+                    Err(answer.reject(UpstreamError::new(Outcome::Decode, detail)))
                 }
             }
         }

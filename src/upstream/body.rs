@@ -12,6 +12,7 @@ use tokio::task::yield_now;
 use tokio_util::io::StreamReader;
 
 use super::content_coding::{ContentCoding, decoded};
+use super::setting_names::SettingNames;
 use super::{UpstreamError, classify};
 use crate::outcome::Outcome;
 
@@ -22,17 +23,39 @@ const MAX_RESERVED_BYTES: usize = 1 << 20;
 /// The smallest growth of the buffer.
 const MIN_GROWTH_BYTES: usize = 16 << 10;
 
-/// Reads and decodes a body of at most `max_body` bytes, and uses little more memory than it has.
-pub(super) async fn read(response: Response, max_body: u64) -> Result<Bytes, UpstreamError> {
+/// How large a body may be.
+pub(super) struct BodyLimit<'a> {
+    /// The bytes that the caller allows, which may be fewer than `max_body`: those of the list's
+    /// earlier pages count, too.
+    pub(super) left: u64,
+    /// The upstream's `max_body`.
+    pub(super) max_body: u64,
+    pub(super) names: &'a SettingNames,
+}
+
+impl BodyLimit<'_> {
+    fn exceeded(&self) -> UpstreamError {
+        let what = if self.left < self.max_body { "the pages are" } else { "the body is" };
+        let (setting, max_body) = (self.names.setting("max_body"), self.max_body);
+        let detail = format!("{what} larger than {setting} allows ({max_body} bytes)");
+        UpstreamError::new(Outcome::TooLarge, detail)
+    }
+}
+
+/// Reads and decodes a body, and uses little more memory than it has.
+pub(super) async fn read(
+    response: Response,
+    limit: &BodyLimit<'_>,
+) -> Result<Bytes, UpstreamError> {
     let Some(codings) = ContentCoding::from_headers(response.headers()) else {
         let detail = "the body is compressed in a way that was not asked for";
         return Err(UpstreamError::new(Outcome::Decode, detail));
     };
     let announced = response.content_length();
     let body = BodyDataStream::new(http::Response::<reqwest::Body>::from(response).into_body());
-    decode(body.map_err(io::Error::other), announced, &codings, max_body)
+    decode(body.map_err(io::Error::other), announced, &codings, limit.left.min(limit.max_body))
         .await
-        .map_err(|error| classify_read(&error, max_body))
+        .map_err(|error| classify_read(&error, limit))
 }
 
 /// Concatenates and decodes the chunks of a body. `announced` is its `Content-Length`. A body that
@@ -89,14 +112,13 @@ async fn decode(
     Ok(Bytes::from(body))
 }
 
-fn classify_read(error: &io::Error, max_body: u64) -> UpstreamError {
+fn classify_read(error: &io::Error, limit: &BodyLimit<'_>) -> UpstreamError {
     let transport = classify::chain(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
     if let Some(error) = transport {
         return classify::transport(error);
     }
     if error.kind() == io::ErrorKind::FileTooLarge {
-        let detail = format!("the body is larger than upstream.max_body allows ({max_body} bytes)");
-        return UpstreamError::new(Outcome::TooLarge, detail);
+        return limit.exceeded();
     }
     UpstreamError::new(Outcome::Decode, "the body could not be decompressed")
 }

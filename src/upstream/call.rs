@@ -5,44 +5,71 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::StatusCode;
-use tokio::time::{Instant, timeout};
+use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
 use tower::{Service, ServiceExt as _};
 use tracing::{Instrument as _, Span};
 
-use super::UpstreamError;
+use super::deadline::Deadline;
 use super::metrics::SourceMetrics;
+use super::{Answer, UpstreamError};
 use crate::logging::join_trace;
 use crate::outcome::Outcome;
+use crate::request::Request;
 use crate::trace_context::TraceContext;
 
+/// How a call ended.
+pub(super) type Result<T = RecordedAnswer> = std::result::Result<T, UpstreamError>;
+
+/// The longest wait that is waited out within a call, unless the caller allows more.
+pub(super) const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(5);
+
 /// The circumstances of a call.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct CallContext {
     /// The trace to continue in `traceparent`; without one, each attempt starts a new trace.
     pub trace: Option<TraceContext>,
-    /// Called with each failure that is retried.
+    /// Called with each failure that is retried, and the time of the retry.
     pub on_retry: OnRetry,
+    /// The longest wait that the upstream may ask for (429, 503) and that is waited out within the
+    /// call. Because of a longer one the call fails at once.
+    pub max_wait: Duration,
+    /// The largest body of this answer, in bytes after decompression; `max_body` of the upstream
+    /// bounds it as well.
+    pub max_body: u64,
+    /// The number of the page that the call asks for, from 1.
+    pub page: usize,
 }
 
-/// An optional function that is called with failures.
+impl Default for CallContext {
+    fn default() -> Self {
+        Self {
+            trace: None,
+            on_retry: OnRetry::default(),
+            max_wait: DEFAULT_MAX_WAIT,
+            max_body: u64::MAX,
+            page: 1,
+        }
+    }
+}
+
+/// An optional function that is called with failures that are retried.
 #[derive(Clone, Default)]
 pub struct OnRetry(Option<Arc<Listener>>);
 
-type Listener = dyn Fn(&UpstreamError) + Send + Sync;
+type Listener = dyn Fn(&UpstreamError, Instant) + Send + Sync;
 
 impl OnRetry {
-    /// Calls `listener` with each failure.
-    pub fn new(listener: impl Fn(&UpstreamError) + Send + Sync + 'static) -> Self {
+    /// Calls `listener` with each failure, and the time of the next attempt.
+    pub fn new(listener: impl Fn(&UpstreamError, Instant) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(listener)))
     }
 
     /// Passes a failure to the listener.
-    pub fn notify(&self, error: &UpstreamError) {
+    pub fn notify(&self, error: &UpstreamError, next_attempt: Instant) {
         if let Some(listener) = &self.0 {
-            listener(error);
+            listener(error, next_attempt);
         }
     }
 }
@@ -53,11 +80,13 @@ impl fmt::Debug for OnRetry {
     }
 }
 
-/// One attempt to call an endpoint: the request type of the stack's services.
+/// One attempt to make a call: the request type of the stack's services.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The endpoint's index in the list that the client was built from.
-    pub endpoint: usize,
+    /// The source's index in the list that the client was built from.
+    pub source: usize,
+    /// What is sent, without the credentials.
+    pub request: Arc<Request>,
     /// 1 for the first attempt.
     pub number: usize,
     /// Whether it is the probe of a half-open circuit.
@@ -66,19 +95,32 @@ pub struct Attempt {
     pub context: CallContext,
     /// The attempt's span id, new for each attempt and never zero.
     pub span_id: u64,
+    /// Header fields that authenticate the request, marked as sensitive.
+    pub(super) credentials: Arc<HeaderMap>,
+    /// The deadline of the attempt, once it is made.
+    pub(super) deadline: Deadline,
 }
 
 impl Attempt {
     /// The first attempt.
-    pub(super) fn first(endpoint: usize, context: CallContext) -> Self {
-        Self { endpoint, number: 1, is_probe: false, context, span_id: 0 }
+    pub(super) fn first(source: usize, request: Request, context: CallContext) -> Self {
+        Self {
+            source,
+            request: Arc::new(request),
+            number: 1,
+            is_probe: false,
+            context,
+            span_id: 0,
+            credentials: Arc::default(),
+            deadline: Deadline::after(Duration::ZERO),
+        }
     }
 }
 
-/// A complete body, and the record of its call, which is still to be written.
+/// A whole answer, and the record of its call, which is still to be written.
 #[derive(Debug)]
-pub(super) struct RecordedBody {
-    pub(super) body: Bytes,
+pub(super) struct RecordedAnswer {
+    pub(super) answer: Answer,
     pub(super) record: CallRecord,
 }
 
@@ -94,14 +136,14 @@ pub(super) struct CallTelemetry<S> {
 
 impl<S> Service<Attempt> for CallTelemetry<S>
 where
-    S: Service<Attempt, Response = Bytes, Error = UpstreamError> + Clone + Send + 'static,
+    S: Service<Attempt, Response = Answer, Error = UpstreamError> + Clone + Send + 'static,
     S::Future: Send,
 {
-    type Response = RecordedBody;
+    type Response = RecordedAnswer;
     type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<RecordedBody, UpstreamError>>;
+    type Future = BoxFuture<'static, Result>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Ok(()))
     }
 
@@ -111,19 +153,23 @@ where
             attempt.span_id = ids.u64(1..);
             *attempt.context.trace.get_or_insert_with(|| TraceContext::new(ids.u128(1..)))
         };
-        let span =
-            tracing::info_span!("upstream call", source = &*self.source, attempt = attempt.number);
+        attempt.deadline = Deadline::after(self.deadline);
+        let (source, number, page) = (&*self.source, attempt.number, later_page(&attempt));
+        let span = tracing::info_span!("upstream call", source, attempt = number, page);
         join_trace(&span, trace.trace_id().as_u128(), attempt.span_id);
         let (inner, deadline) = (self.inner.clone(), self.deadline);
         let (source, metrics) = (Arc::clone(&self.source), self.metrics.clone());
         let call = async move {
             let started = Instant::now();
-            let result =
-                timeout(deadline, inner.oneshot(attempt.clone())).await.unwrap_or_else(|_| {
+            let result = tokio::select! {
+                biased;
+                result = inner.oneshot(attempt.clone()) => result,
+                () = attempt.deadline.passed() => {
                     let deadline = humantime::format_duration(deadline);
                     let detail = format!("no whole answer came within {deadline}");
                     Err(UpstreamError::new(Outcome::Timeout, detail))
-                });
+                }
+            };
             // Created only here, because a cancelled call must not be recorded.
             let record = CallRecord {
                 source,
@@ -131,16 +177,25 @@ where
                 attempt,
                 duration: started.elapsed(),
                 span: Span::current(),
-                body_bytes: result.as_ref().map_or(0, Bytes::len),
+                status: match &result {
+                    Ok(answer) => Some(answer.status),
+                    Err(error) => error.status,
+                },
+                body_bytes: result.as_ref().map_or(0, |answer| answer.body.len()),
                 is_written: false,
             };
             match result {
-                Ok(body) => Ok(RecordedBody { body, record }),
+                Ok(answer) => Ok(RecordedAnswer { answer, record }),
                 Err(error) => Err(record.fail(error)),
             }
         };
         Box::pin(call.instrument(span))
     }
+}
+
+/// The number of the page that is asked for, unless it is the first.
+fn later_page(attempt: &Attempt) -> Option<usize> {
+    Some(attempt.context.page).filter(|page| *page > 1)
 }
 
 /// The log event and metrics of one call; written exactly once.
@@ -154,6 +209,7 @@ pub(super) struct CallRecord {
     attempt: Attempt,
     duration: Duration,
     span: Span,
+    status: Option<StatusCode>,
     body_bytes: usize,
     is_written: bool,
 }
@@ -183,10 +239,9 @@ impl CallRecord {
 
         let source = &*self.source;
         let outcome = outcome.as_str();
-        let status =
-            error.map_or(Some(StatusCode::OK), |error| error.status).map(|status| status.as_u16());
+        let status = self.status.map(|status| status.as_u16());
         let (bytes, duration_seconds) = (self.body_bytes, self.duration.as_secs_f64());
-        let attempt = self.attempt.number;
+        let (attempt, page) = (self.attempt.number, later_page(&self.attempt));
         let trace_id =
             self.attempt.context.trace.map(|trace| tracing::field::display(trace.trace_id()));
         let span_id = format_args!("{:016x}", self.attempt.span_id);
@@ -194,13 +249,13 @@ impl CallRecord {
         if let Some(error) = error {
             let (probe, detail) = (self.attempt.is_probe, error.detail.as_str());
             tracing::warn!(
-                source, outcome, status, bytes, duration_seconds, attempt, probe, trace_id,
+                source, outcome, status, bytes, duration_seconds, attempt, page, probe, trace_id,
                 %span_id, detail, "upstream call failed"
             );
         } else {
             tracing::info!(
-                source, outcome, status, bytes, duration_seconds, attempt, trace_id, %span_id,
-                "upstream call"
+                source, outcome, status, bytes, duration_seconds, attempt, page, trace_id,
+                %span_id, "upstream call"
             );
         }
     }

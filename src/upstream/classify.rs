@@ -5,19 +5,15 @@
 
 use std::error::Error as StdError;
 use std::io;
-use std::time::{Duration, SystemTime};
 
-use headers::{Date, Expires, Header as _};
-use http::{HeaderMap, StatusCode, header};
+use http::{Method, StatusCode, header};
 use reqwest::{Response, Url};
 use rustls::{CertificateError, Error as TlsError};
 
 use super::UpstreamError;
+use super::retry_after::retry_after;
+use super::setting_names::SettingNames;
 use crate::outcome::Outcome;
-
-/// The longest accepted `Retry-After`; a longer one is reduced to this, so that a mistake of the
-/// upstream does not disable a source for years.
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(24);
 
 /// The most redirects within the origin of the base URL that are followed.
 pub(super) const MAX_REDIRECTS: usize = 5;
@@ -110,109 +106,59 @@ pub(super) fn chain<'a>(
     })
 }
 
-/// Classifies an answer by its head: a failure unless the status is 200.
-pub(super) fn answer(response: &Response, base: &Url) -> Result<(), UpstreamError> {
+/// Classifies an answer with another status than 200.
+pub(super) fn bad_status(
+    response: &Response,
+    method: &Method,
+    base: &Url,
+    names: &SettingNames,
+) -> UpstreamError {
     let status = response.status();
-    if status == StatusCode::OK {
-        return Ok(());
-    }
+    let code = status.as_u16();
     let detail = match status {
-        _ if status.is_redirection() => redirection(response, base),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => format!(
-            "the upstream refused the credentials ({}); check ELEVATE_USERNAME and \
-             ELEVATE_PASSWORD",
-            status.as_u16()
-        ),
+        _ if status.is_redirection() => redirection(response, method, base, names),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            format!("the upstream refused the credentials ({code}); check {}", names.credentials())
+        }
         StatusCode::NOT_FOUND => {
             "the upstream knows no such path (404); check the source's path".to_owned()
         }
         StatusCode::TOO_MANY_REQUESTS => "the upstream asks for fewer calls (429)".to_owned(),
-        _ if status.is_server_error() => format!("the upstream failed ({})", status.as_u16()),
-        _ => format!("the upstream answered {} instead of 200", status.as_u16()),
+        _ if status.is_server_error() => format!("the upstream failed ({code})"),
+        _ => format!("the upstream answered {code} instead of 200"),
     };
-    let retry_after = retry_after(response.headers());
-    Err(UpstreamError::new(Outcome::Status, detail)
-        .with_status(status)
-        .with_retry_after(retry_after))
+    let kind = match status {
+        StatusCode::TOO_MANY_REQUESTS => Outcome::RateLimited,
+        _ => Outcome::Status,
+    };
+    let asks_to_wait =
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let wait = asks_to_wait.then(|| retry_after(response.headers())).flatten();
+    UpstreamError::new(kind, detail).with_status(status).with_retry_after(wait)
 }
 
-fn redirection(response: &Response, base: &Url) -> String {
-    const NOT_FOLLOWED: &str = "not followed (check upstream.base_url)";
-    let location =
-        response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-    let to = location.and_then(|location| response.url().join(location).ok());
-    let what = match to {
+/// The address that a redirect names, if it is one.
+pub(super) fn location(response: &Response) -> Option<Url> {
+    let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    response.url().join(location).ok()
+}
+
+fn redirection(response: &Response, method: &Method, base: &Url, names: &SettingNames) -> String {
+    let not_followed = || format!("not followed (check {})", names.setting("base_url"));
+    let what = match location(response) {
+        Some(to) if to.origin() == base.origin() && method != Method::GET => {
+            format!(
+                "it redirects a {method} request, which is not followed; check the source's path"
+            )
+        }
         Some(to) if to.origin() == base.origin() => {
             format!("it redirects more than {MAX_REDIRECTS} times")
         }
         Some(to) if to.host() == base.host() => {
-            format!("it redirects to another scheme or port of its host; {NOT_FOLLOWED}")
+            format!("it redirects to another scheme or port of its host; {}", not_followed())
         }
-        Some(_) => format!("it redirects to another host; {NOT_FOLLOWED}"),
+        Some(_) => format!("it redirects to another host; {}", not_followed()),
         None => "it answered with a redirection that names no address".to_owned(),
     };
     format!("{what} ({})", response.status().as_u16())
-}
-
-/// How long the upstream asks clients to wait (RFC 9110, section 10.2.3), in seconds or until a
-/// date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?;
-    let wait = if let Some(seconds) = value.to_str().ok().and_then(|text| text.trim().parse().ok())
-    {
-        Duration::from_secs(seconds)
-    } else {
-        let until = SystemTime::from(Expires::decode(&mut std::iter::once(value)).ok()?);
-        // Relative to the upstream's clock if it sends `Date`, since the clocks may differ.
-        let date = headers
-            .get(header::DATE)
-            .and_then(|date| Date::decode(&mut std::iter::once(date)).ok());
-        until
-            .duration_since(date.map_or_else(SystemTime::now, SystemTime::from))
-            .unwrap_or_default()
-    };
-    Some(wait.min(MAX_RETRY_AFTER))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use http::{HeaderMap, HeaderValue, header};
-
-    use super::{MAX_RETRY_AFTER, retry_after};
-
-    fn asked(value: &'static str) -> Option<Duration> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::DATE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:00 GMT"));
-        headers.insert(header::RETRY_AFTER, HeaderValue::from_static(value));
-        retry_after(&headers)
-    }
-
-    #[test]
-    fn reads_seconds_and_every_form_of_date() {
-        assert_eq!(asked("0"), Some(Duration::ZERO));
-        assert_eq!(asked(" 120 "), Some(Duration::from_mins(2)));
-        for date in [
-            "Sun, 06 Nov 1994 08:49:37 GMT",
-            "Sunday, 06-Nov-94 08:49:37 GMT",
-            "Sun Nov  6 08:49:37 1994",
-        ] {
-            assert_eq!(asked(date), Some(Duration::from_secs(37)), "{date}");
-        }
-    }
-
-    #[test]
-    fn takes_a_past_date_as_now_and_bounds_a_far_one() {
-        assert_eq!(asked("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(asked("18446744073709551615"), Some(MAX_RETRY_AFTER));
-        assert_eq!(asked("Sat, 06 Nov 2094 08:00:00 GMT"), Some(MAX_RETRY_AFTER));
-    }
-
-    #[test]
-    fn ignores_what_is_neither() {
-        for bad in ["", "soon", "-1", "1.5", "99999999999999999999"] {
-            assert_eq!(asked(bad), None, "{bad:?}");
-        }
-    }
 }

@@ -16,7 +16,7 @@ pub struct UpstreamError {
     pub status: Option<StatusCode>,
     /// One sentence for people: what happened and, if there is one, the remedy.
     pub detail: String,
-    /// How long to wait, as asked by the upstream (`Retry-After`) or the open circuit.
+    /// How long to wait, as asked by the upstream or the open circuit.
     pub retry_after: Option<Duration>,
 }
 
@@ -25,6 +25,16 @@ impl UpstreamError {
     #[must_use]
     pub fn new(kind: Outcome, detail: impl Into<String>) -> Self {
         Self { kind, status: None, detail: detail.into(), retry_after: None }
+    }
+
+    /// Whether the call was not made at all, in order to spare the upstream.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self.kind {
+            Outcome::CircuitOpen => true,
+            Outcome::RateLimited => self.status.is_none(),
+            _ => false,
+        }
     }
 
     /// Sets the status of the answer.

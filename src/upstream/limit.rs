@@ -8,16 +8,12 @@ mod search;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 
-use futures::future::BoxFuture;
 use http::StatusCode;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-use tower::{Service, ServiceExt as _};
 
 use self::search::Search;
-use super::call::Attempt;
 use super::metrics::ConcurrencyMetrics;
 use super::{UpstreamError, lock};
 use crate::config::Concurrency;
@@ -32,7 +28,7 @@ const INITIAL_LIMIT: usize = 3;
 const MAX_WINDOW_CALLS: usize = 64;
 
 /// How many calls are in flight, and how many may be.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Load {
     /// Calls in flight.
     pub in_flight: usize,
@@ -211,7 +207,8 @@ impl Limiter {
         Load { in_flight: state.in_flight, limit: state.limit }
     }
 
-    async fn acquire(self: &Arc<Self>, source: usize) -> Permit {
+    /// Waits for the permission to make a call of the source with this index.
+    pub(super) async fn acquire(self: &Arc<Self>, source: usize) -> Permit {
         let semaphore_slot = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             permit
         } else {
@@ -290,7 +287,7 @@ impl Limiter {
 
 /// The permission to have one call in flight, until it is dropped.
 #[derive(Debug)]
-struct Permit {
+pub(super) struct Permit {
     limiter: Arc<Limiter>,
     /// `None` once it was returned to the semaphore, or removed from it.
     semaphore_slot: Option<OwnedSemaphorePermit>,
@@ -302,44 +299,17 @@ struct Permit {
     signal: Signal,
 }
 
+impl Permit {
+    /// Learns from the result of the call.
+    pub(super) fn observe<T>(&mut self, result: &Result<T, UpstreamError>, is_probe: bool) {
+        self.signal = Signal::of(result, is_probe);
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let limiter = Arc::clone(&self.limiter);
         limiter.release(self);
-    }
-}
-
-/// Bounds the concurrent calls of a service. A call waits for its permit inside `call`, not in
-/// `poll_ready`, so that a retry holds none while it backs off.
-#[derive(Clone, Debug)]
-pub(super) struct LimiterService<S> {
-    pub(super) inner: S,
-    pub(super) limiter: Arc<Limiter>,
-}
-
-impl<S> Service<Attempt> for LimiterService<S>
-where
-    S: Service<Attempt, Error = UpstreamError> + Clone + Send + 'static,
-    S::Response: Send,
-    S::Future: Send,
-{
-    type Response = S::Response;
-    type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<S::Response, UpstreamError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, attempt: Attempt) -> Self::Future {
-        let (inner, limiter) = (self.inner.clone(), Arc::clone(&self.limiter));
-        Box::pin(async move {
-            let mut permit = limiter.acquire(attempt.endpoint).await;
-            let is_probe = attempt.is_probe;
-            let result = inner.oneshot(attempt).await;
-            permit.signal = Signal::of(&result, is_probe);
-            result
-        })
     }
 }
 

@@ -90,16 +90,30 @@ impl UpstreamMetrics {
         metrics
     }
 
-    /// The series of one source. Creating them at zero makes rates correct from the first event on.
+    /// A source's counters by outcome. Creating them at zero makes rates correct from the first
+    /// event on.
+    fn outcomes(&self, source: &Arc<str>) -> [Counter; Outcome::ALL.len()] {
+        Outcome::ALL.map(|outcome| {
+            let labels = OutcomeLabels { source: Arc::clone(source), outcome: outcome.as_str() };
+            self.requests.get_or_create_owned(&labels)
+        })
+    }
+
+    /// The series of a source of files.
+    #[must_use]
+    pub fn file_source(&self, name: &Arc<str>) -> FileMetrics {
+        let labels = SourceLabels { source: Arc::clone(name) };
+        FileMetrics {
+            requests: self.outcomes(name),
+            duration: self.duration.get_or_create_owned(&labels),
+        }
+    }
+
+    /// The series of a source that is fetched from an upstream.
     pub(super) fn source(&self, name: &Arc<str>) -> SourceMetrics {
         let labels = SourceLabels { source: Arc::clone(name) };
         SourceMetrics {
-            requests: Outcome::ALL.map(|outcome| {
-                self.requests.get_or_create_owned(&OutcomeLabels {
-                    source: Arc::clone(name),
-                    outcome: outcome.as_str(),
-                })
-            }),
+            requests: self.outcomes(name),
             duration: self.duration.get_or_create_owned(&labels),
             retries: self.retries.get_or_create_owned(&labels),
             circuit_state: self.circuit_state.get_or_create_owned(&labels),
@@ -133,9 +147,9 @@ impl SourceMetrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// Counts a call that the circuit breaker refused and that was therefore not made.
-    pub(super) fn record_refusal(&self) {
-        self.requests[Outcome::CircuitOpen as usize].inc();
+    /// Counts a call that was not made, in order to spare the upstream.
+    pub(super) fn record_refusal(&self, outcome: Outcome) {
+        self.requests[outcome as usize].inc();
     }
 
     /// Counts a retry.
@@ -146,6 +160,22 @@ impl SourceMetrics {
     /// Sets the state of the circuit breaker, as its code.
     pub(super) fn set_circuit_state(&self, code: i64) {
         self.circuit_state.set(code);
+    }
+}
+
+/// The series of a source of files, which has no circuit breaker and is not called again.
+#[derive(Clone, Debug)]
+pub struct FileMetrics {
+    /// Indexed by the outcome's discriminant.
+    requests: [Counter; Outcome::ALL.len()],
+    duration: Histogram,
+}
+
+impl FileMetrics {
+    /// Counts a reading of the files that has ended, and its duration.
+    pub fn record(&self, outcome: Outcome, duration: Duration) {
+        self.requests[outcome as usize].inc();
+        self.duration.observe(duration.as_secs_f64());
     }
 }
 
@@ -192,7 +222,7 @@ mod tests {
     fn a_refusal_by_the_breaker_counts_without_a_duration() {
         let mut registry = metrics::registry();
         let source = UpstreamMetrics::register(&mut registry).source(&"denial".into());
-        source.record_refusal();
+        source.record_refusal(Outcome::CircuitOpen);
         source.record_call(Outcome::Status, Duration::from_secs(2));
         let page = metrics::encode(&registry);
         for series in [

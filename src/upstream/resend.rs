@@ -52,7 +52,7 @@ impl AnsweredConnections {
         }
     }
 
-    /// How an idempotent request may be sent again that failed with `error` before its answer
+    /// How a request that changes nothing may be sent again that failed with `error` before its answer
     /// began; `None` if it must not be.
     pub(super) fn resend(&self, error: &reqwest::Error) -> Option<Resend> {
         if error.is_timeout() || error.is_connect() {
@@ -83,8 +83,8 @@ fn is_unprocessed(error: &reqwest::Error) -> bool {
             return error.is_remote()
                 && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM));
         }
-        // Of the errors that hyper puts down to its user, a GET without a body can meet only one:
-        // the connection shut down while the request waited for a stream.
+        // Of the errors that hyper puts down to its user, a request whose body is in memory can
+        // meet only one: the connection shut down while the request waited for a stream.
         cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_user)
     })
 }

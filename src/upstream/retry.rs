@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tower::retry::Policy;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
@@ -17,8 +17,7 @@ use crate::outcome::Outcome;
 /// The longest first backoff; each further one may be twice as long.
 const FIRST_MAX_BACKOFF: Duration = Duration::from_millis(500);
 
-/// The longest backoff. If the upstream asks for a longer one, the call fails and the caller
-/// decides when to call again.
+/// The longest backoff, unless the upstream asks for more.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// How many retries each first attempt deposits in the budget: two for the eight calls of a
@@ -39,8 +38,7 @@ fn is_retryable(error: &UpstreamError) -> bool {
             matches!(
                 status,
                 // Temporary overload; `Retry-After` or the backoff gives the upstream time.
-                StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::SERVICE_UNAVAILABLE
+                StatusCode::SERVICE_UNAVAILABLE
                 // A proxy in front of an upstream that restarts or hangs.
                 | StatusCode::BAD_GATEWAY
                 | StatusCode::GATEWAY_TIMEOUT
@@ -48,11 +46,17 @@ fn is_retryable(error: &UpstreamError) -> bool {
                 | StatusCode::INTERNAL_SERVER_ERROR
             )
         }),
+        // Temporary, unless the call was not made: it would be refused again.
+        Outcome::RateLimited => error.status.is_some(),
+        // The token endpoint is unavailable for a while, or has refused the credentials for good.
+        Outcome::Auth => error.status.is_none_or(|status| {
+            status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+        }),
         // A retry would transfer the same body again.
-        Outcome::Decode | Outcome::TooLarge => false,
+        Outcome::Answer | Outcome::Decode | Outcome::Pages | Outcome::TooLarge => false,
         // The breaker refused the call in order to spare the upstream.
         Outcome::CircuitOpen => false,
-        Outcome::Ok => false,
+        Outcome::File | Outcome::Ok => false,
     }
 }
 
@@ -110,7 +114,9 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
         result: &mut Result<T, UpstreamError>,
     ) -> Option<Sleep> {
         let Err(error) = result else { return None };
-        let must_wait_longer = error.retry_after.is_some_and(|wait| wait > MAX_BACKOFF);
+        // The caller decides when to call again.
+        let must_wait_longer =
+            error.retry_after.is_some_and(|wait| wait > attempt.context.max_wait);
         if !is_retryable(error) || must_wait_longer || attempt.number > self.retries {
             return None;
         }
@@ -119,7 +125,7 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
             return None;
         }
         let backoff = self.backoff(attempt.number, error.retry_after);
-        attempt.context.on_retry.notify(error);
+        attempt.context.on_retry.notify(error, Instant::now() + backoff);
         attempt.number += 1;
         self.metrics.record_retry();
         tracing::debug!(

@@ -12,13 +12,13 @@ use h2::Reason;
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
-use incident_gateway::upstream::{BreakerState, CallContext, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{BreakerState, CallContext, Upstream, UpstreamMetrics};
 use tokio::process::Command;
 
 use crate::support::authority::Authority;
 use crate::support::h2_frames_upstream::{H2FramesUpstream, Then};
 use crate::support::metrics_page::{calls, value};
-use crate::support::one_source::{GOOD, OneSource, PATH, one_source, settings};
+use crate::support::one_source::{GOOD, OneSource, PATH, get, one_source, settings};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_request_on_a_pooled_connection_that_was_closed_is_sent_again_unseen()
         let source =
             OneSource::new(&config::Upstream { retries: 2, ..settings(&server.base_url()) });
         for _ in 0..2 {
-            let answer = source.upstream.fetch(0, CallContext::default()).await.unwrap();
+            let answer = source.call(CallContext::default()).await.unwrap();
             assert_eq!(answer.attempts(), 1, "{end:?}");
             assert_eq!(answer.accept(), GOOD, "{end:?}");
         }
@@ -88,15 +88,14 @@ async fn child() {
         retries: 2,
         ..Config::default().upstream
     };
-    let endpoints: Vec<_> = (0..SOURCES)
-        .map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}") })
-        .collect();
+    let names: Vec<_> = (0..SOURCES).map(|i| format!("s{i}").into()).collect();
     let mut registry = metrics::registry();
     let metrics = UpstreamMetrics::register(&mut registry);
-    let upstream = Upstream::new(&settings, &endpoints, &metrics, 1).unwrap();
+    let upstream = Upstream::new("default", &settings, &names, &metrics, 1).unwrap();
     let (mut good, mut failures) = (0, String::new());
     for _ in 0..ROUNDS {
-        let calls = (0..SOURCES).map(|i| upstream.fetch(i, CallContext::default()));
+        let calls = (0..SOURCES)
+            .map(|i| upstream.fetch(i, get(&upstream, &format!("/{i}")), CallContext::default()));
         for answer in join_all(calls).await {
             match answer {
                 Ok(answer) => {

@@ -105,7 +105,7 @@ fn faults() -> Vec<Fault> {
         status(401, "ELEVATE_PASSWORD"),
         status(403, "ELEVATE_USERNAME"),
         status(404, "check the source's path"),
-        status(429, "fewer calls"),
+        Fault { outcome: Outcome::RateLimited, ..status(429, "fewer calls") },
         status(500, "failed (500)"),
         status(501, "failed (501)"),
         status(502, "failed (502)"),
@@ -242,13 +242,15 @@ async fn a_long_retry_after_is_not_waited_for() {
     for _ in 0..8 {
         source.fetch().await.unwrap();
     }
+    server.script_each(PATH, [asks("0").into(), Script::json(GOOD)]);
+    source.fetch().await.unwrap();
+    assert_eq!(server.calls(PATH), 10);
     server.script(PATH, asks("120"));
     let error = source.fetch().await.unwrap_err();
     assert_eq!((error.kind, error.retry_after), (Outcome::Status, Some(Duration::from_mins(2))));
-    assert_eq!(server.calls(PATH), 9, "it is not called again before its time");
-    server.script_each(PATH, [asks("0").into(), Script::json(GOOD)]);
-    source.fetch().await.unwrap();
-    assert_eq!(server.calls(PATH), 11);
+    let error = source.fetch().await.unwrap_err();
+    assert_eq!(error.kind, Outcome::RateLimited);
+    assert_eq!(server.calls(PATH), 11, "it is not called again before its time");
 }
 
 #[tokio::test]
@@ -265,7 +267,7 @@ async fn a_body_takes_little_more_memory_than_its_length() {
     let source = OneSource::new(&settings);
     for script in [Script::json(body.clone()), Script::Raw(chunked)] {
         server.script(PATH, script);
-        let kept = source.upstream.fetch(0, CallContext::default()).await.unwrap().accept();
+        let kept = source.call(CallContext::default()).await.unwrap().accept();
         assert_eq!(kept, body);
         // Bytes that nobody shares give their buffer back, and with it what was reserved.
         let buffer = Vec::from(kept);

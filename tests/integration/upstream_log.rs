@@ -4,8 +4,9 @@ use crate::support::captured_log::CapturedLog;
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config;
+use incident_gateway::outcome::Outcome;
 use incident_gateway::trace_context::TraceContext;
-use incident_gateway::upstream::CallContext;
+use incident_gateway::upstream::{CallContext, UpstreamError};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tracing::Level;
@@ -30,8 +31,12 @@ async fn each_call_logs_one_event() {
     let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let caller = CallContext { trace: TraceContext::parse(traceparent), ..CallContext::default() };
     server.script_each(PATH, [Script::status(503), Script::json(GOOD)]);
-    let _ = source.upstream.fetch(0, caller.clone()).await.unwrap().accept();
-    let _ = source.upstream.fetch(0, caller.clone()).await.unwrap().reject("it is not JSON");
+    let _ = source.call(caller.clone()).await.unwrap().accept();
+    let _ = source
+        .call(caller.clone())
+        .await
+        .unwrap()
+        .reject(UpstreamError::new(Outcome::Decode, "it is not JSON"));
 
     let events: Vec<Value> =
         log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();

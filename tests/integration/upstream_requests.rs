@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use crate::support::gateway::{Gateway, good_upstream, quick};
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET_ENCODED, one_source, settings};
 use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream, gzip};
-use incident_gateway::config;
+use incident_gateway::config::{self, Config};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::trace_context::TraceContext;
-use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, UpstreamMetrics, Upstreams};
 
 #[tokio::test]
 async fn a_body_of_exactly_the_limit_is_taken() {
@@ -25,7 +25,7 @@ async fn a_body_of_exactly_the_limit_is_taken() {
     let packed = Reply { body: gzip(&most), ..Reply::json("") }.header("Content-Encoding", "gzip");
     for script in [Script::json(most.clone()), Script::Raw(chunked), packed.into()] {
         server.script(PATH, script);
-        let fetched = source.upstream.fetch(0, CallContext::default()).await.unwrap();
+        let fetched = source.call(CallContext::default()).await.unwrap();
         assert_eq!(fetched.body().len(), 64 << 10);
         let _ = fetched.accept();
     }
@@ -149,7 +149,7 @@ async fn each_attempt_sends_the_trace_with_a_span_of_its_own() {
     let caller = CallContext { trace: TraceContext::parse(parent), ..CallContext::default() };
     let mut attempts = Vec::new();
     for _ in 0..4 {
-        let fetched = source.upstream.fetch(0, caller.clone()).await.unwrap();
+        let fetched = source.call(caller.clone()).await.unwrap();
         attempts.push(fetched.attempts());
         let _ = fetched.accept();
     }
@@ -164,11 +164,12 @@ async fn each_attempt_sends_the_trace_with_a_span_of_its_own() {
 #[tokio::test]
 async fn a_path_outside_the_base_url_is_refused() {
     for path in ["", "incidents/", "@elsewhere.example/"] {
-        let endpoints = [Endpoint { name: "denial".into(), path: path.to_owned() }];
+        let sources = vec![config::Source::plain("denial", path, &["ip"])];
+        let config =
+            Config { upstream: settings("http://127.0.0.1:1"), sources, ..Config::default() };
         let metrics = UpstreamMetrics::register(&mut metrics::registry());
-        let error =
-            Upstream::new(&settings("http://127.0.0.1:1"), &endpoints, &metrics, 1).unwrap_err();
-        assert!(error.to_string().contains("source denial: path"), "{error}");
+        let error = Upstreams::new(&config, &metrics, 1).unwrap_err().to_string();
+        assert!(error.contains("source denial: path"), "{error}");
     }
 }
 

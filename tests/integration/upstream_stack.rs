@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::metrics_page::{calls, value};
+use crate::support::one_source::get;
 use bytes::Bytes;
 use futures::future::join_all;
 use http::StatusCode;
@@ -13,12 +14,10 @@ use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics::{self, Registry};
 use incident_gateway::outcome::Outcome;
 use incident_gateway::upstream::{
-    Attempt, BreakerState, CallContext, Endpoint, Upstream, UpstreamError, UpstreamMetrics,
+    Answer, Attempt, BreakerState, CallContext, UnverifiedAnswer, Upstream, UpstreamError,
+    UpstreamMetrics,
 };
 use tokio::time::{Instant, advance, sleep, timeout};
-
-const OUTCOMES: [&str; 8] =
-    ["ok", "timeout", "connect", "status", "body", "decode", "too_large", "circuit_open"];
 
 #[derive(Clone, Copy)]
 enum Act {
@@ -63,8 +62,7 @@ fn bench_with(
     let mut settings = Config::default().upstream;
     settings.concurrency = Concurrency::Fixed(8);
     change(&mut settings);
-    let endpoints: Vec<_> =
-        (0..8).map(|i| Endpoint { name: format!("s{i}").into(), path: format!("/{i}/") }).collect();
+    let names: Vec<_> = (0..8).map(|i| format!("s{i}").into()).collect();
     let mut registry = metrics::registry();
     let metrics = UpstreamMetrics::register(&mut registry);
     let acts = Arc::new(Mutex::new(acts.into_iter().collect::<VecDeque<_>>()));
@@ -72,11 +70,13 @@ fn bench_with(
     let transport = tower::service_fn({
         let (acts, made) = (Arc::clone(&acts), Arc::clone(&made));
         move |attempt: Attempt| {
+            let url = attempt.request.url.clone();
             made.lock().unwrap().push(attempt);
-            act(acts.lock().unwrap().pop_front().unwrap_or(Act::Answer))
+            let body = act(acts.lock().unwrap().pop_front().unwrap_or(Act::Answer));
+            async { Ok(Answer::ok(url, body.await?)) }
         }
     });
-    let upstream = Upstream::with_transport(&settings, &endpoints, &transport, &metrics, 1);
+    let upstream = Upstream::with_transport("default", &settings, &names, &transport, &metrics, 1);
     Bench { upstream, registry, acts, made }
 }
 
@@ -86,13 +86,21 @@ fn bench(acts: impl IntoIterator<Item = Act>) -> Bench {
 
 impl Bench {
     async fn fetch(&self, source: usize) -> Result<Bytes, UpstreamError> {
-        Ok(self.upstream.fetch(source, CallContext::default()).await?.accept())
+        Ok(self.call(source).await?.accept())
+    }
+
+    /// Fetches a source, and leaves it to the test to accept the answer.
+    async fn call(&self, source: usize) -> Result<UnverifiedAnswer, UpstreamError> {
+        let request = get(&self.upstream, "/");
+        self.upstream.fetch(source, request, CallContext::default()).await
     }
 
     /// What the metrics count for a source, by outcome, without the zeros.
     fn counted(&self, source: &str) -> Vec<(&'static str, u64)> {
-        let all =
-            OUTCOMES.into_iter().map(|outcome| (outcome, calls(&self.registry, source, outcome)));
+        let all = Outcome::ALL
+            .into_iter()
+            .map(Outcome::as_str)
+            .map(|outcome| (outcome, calls(&self.registry, source, outcome)));
         all.filter(|(_, count)| *count > 0).collect()
     }
 
@@ -113,7 +121,7 @@ async fn a_failed_call_is_made_again() {
     let bench = bench([]);
     bench.earn().await;
     bench.acts.lock().unwrap().extend([Act::Break, Act::Status(503), Act::Answer]);
-    let fetched = bench.upstream.fetch(3, CallContext::default()).await.unwrap();
+    let fetched = bench.call(3).await.unwrap();
     assert_eq!((fetched.attempts(), fetched.duration()), (3, Duration::from_secs(1)));
     let _ = fetched.accept();
     assert_eq!(bench.counted("s3"), [("ok", 2), ("status", 1), ("body", 1)]);
@@ -154,22 +162,16 @@ async fn no_permit_is_held_during_backoff_or_verification() {
     let bench = bench_with(|settings| settings.concurrency = Concurrency::Fixed(1), []);
     bench.earn().await;
     bench.acts.lock().unwrap().push_back(Act::Break);
-    let first = bench.upstream.fetch(0, CallContext::default());
+    let first = bench.call(0);
     let second = async {
         tokio::task::yield_now().await;
-        bench.upstream.fetch(1, CallContext::default()).await.unwrap()
+        bench.call(1).await.unwrap()
     };
     let (first, second) = tokio::join!(first, second);
     let first = first.unwrap();
     assert_eq!(first.attempts(), 2);
-    let order: Vec<_> = bench
-        .made
-        .lock()
-        .unwrap()
-        .iter()
-        .skip(8)
-        .map(|made| (made.endpoint, made.number))
-        .collect();
+    let order: Vec<_> =
+        bench.made.lock().unwrap().iter().skip(8).map(|made| (made.source, made.number)).collect();
     assert_eq!(order, [(0, 1), (1, 1), (0, 2)], "the other went in while the first backed off");
     assert_eq!(bench.upstream.load().in_flight, 0, "two bodies are waiting for their verdict");
     assert_eq!(value(&bench.registry, "upstream_in_flight{upstream=\"default\"}"), "0");
@@ -199,13 +201,13 @@ async fn a_rejected_body_counts_as_one_failure() {
     let bench = bench([]);
     for refusal in 1..=5 {
         assert_eq!(bench.upstream.breaker_state(0), BreakerState::Closed);
-        let fetched = bench.upstream.fetch(0, CallContext::default()).await.unwrap();
+        let fetched = bench.call(0).await.unwrap();
         assert_eq!(
             bench.counted("s0").iter().map(|(_, count)| count).sum::<u64>(),
             refusal - 1,
             "not yet judged"
         );
-        let error = fetched.reject("the body is not JSON");
+        let error = fetched.reject(UpstreamError::new(Outcome::Decode, "the body is not JSON"));
         assert_eq!((error.kind, error.status), (Outcome::Decode, Some(StatusCode::OK)));
         assert_eq!(bench.counted("s0"), [("decode", refusal)]);
     }
@@ -225,7 +227,7 @@ async fn a_rejected_body_counts_as_one_failure() {
     bench.fetch(1).await.expect("the other sources are let through");
 
     advance(wait).await;
-    let probe = bench.upstream.fetch(0, CallContext::default()).await.unwrap();
+    let probe = bench.call(0).await.unwrap();
     assert_eq!(bench.upstream.breaker_state(0), BreakerState::HalfOpen, "until its body is judged");
     assert_eq!(bench.fetch(0).await.unwrap_err().kind, Outcome::CircuitOpen, "one probe at a time");
     let _ = probe.accept();
@@ -259,7 +261,7 @@ async fn a_dropped_probe_does_not_block_the_circuit() {
         timeout(Duration::from_secs(1), bench.fetch(0)).await.is_err(),
         "given up while it hangs"
     );
-    drop(bench.upstream.fetch(0, CallContext::default()).await.unwrap());
+    drop(bench.call(0).await.unwrap());
     assert_eq!(bench.upstream.breaker_state(0), BreakerState::HalfOpen);
     bench.fetch(0).await.unwrap();
     assert_eq!(bench.upstream.breaker_state(0), BreakerState::Closed);

@@ -8,10 +8,11 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::authority::Authority;
+use crate::support::one_source::get;
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config::{self, Config};
 use incident_gateway::metrics;
-use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Upstream, UpstreamMetrics};
 use tokio::process::Command;
 
 const BASE_URL: &str = "TEST_BASE_URL";
@@ -47,14 +48,15 @@ async fn child() {
         retries: 0,
         ..Config::default().upstream
     };
-    let endpoints = [Endpoint { name: "denial".into(), path: "/incidents/".to_owned() }];
     let metrics = UpstreamMetrics::register(&mut metrics::registry());
-    let result = match Upstream::new(&settings, &endpoints, &metrics, 1) {
+    let result = match Upstream::new("default", &settings, &["denial".into()], &metrics, 1) {
         Err(error) => format!("setup: {error}"),
-        Ok(upstream) => match upstream.fetch(0, CallContext::default()).await {
-            Err(error) => error.to_string(),
-            Ok(fetched) => String::from_utf8(fetched.accept().to_vec()).unwrap(),
-        },
+        Ok(upstream) => {
+            match upstream.fetch(0, get(&upstream, "/incidents/"), CallContext::default()).await {
+                Err(error) => error.to_string(),
+                Ok(fetched) => String::from_utf8(fetched.accept().to_vec()).unwrap(),
+            }
+        }
     };
     println!("RESULT {result}");
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics::{self, Registry};
-use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamError, UpstreamMetrics};
+use incident_gateway::request::Request;
+use incident_gateway::upstream::{
+    CallContext, UnverifiedAnswer, Upstream, UpstreamError, UpstreamMetrics,
+};
 use secrecy::SecretString;
 
 use super::scripted_upstream::ScriptedUpstream;
@@ -36,17 +39,41 @@ pub struct OneSource {
 
 impl OneSource {
     pub fn new(settings: &config::Upstream) -> Self {
-        let endpoints = [Endpoint { name: "denial".into(), path: PATH.to_owned() }];
+        Self::of("default", settings)
+    }
+
+    /// The source of the upstream with this name.
+    pub fn of(name: &str, settings: &config::Upstream) -> Self {
         let mut registry = metrics::registry();
         let metrics = UpstreamMetrics::register(&mut registry);
-        let upstream = Upstream::new(settings, &endpoints, &metrics, 1).unwrap();
+        let upstream = Upstream::new(name, settings, &["denial".into()], &metrics, 1).unwrap();
         Self { upstream, registry }
     }
 
     pub async fn fetch(&self) -> Result<Vec<u8>, UpstreamError> {
-        let fetched = self.upstream.fetch(0, CallContext::default()).await?;
+        let fetched = self.call(CallContext::default()).await?;
         Ok(fetched.accept().to_vec())
     }
+
+    /// Fetches the source, and leaves it to the test to accept the answer.
+    pub async fn call(&self, context: CallContext) -> Result<UnverifiedAnswer, UpstreamError> {
+        self.send(get(&self.upstream, PATH), context).await
+    }
+
+    /// Sends any request.
+    pub async fn send(
+        &self,
+        request: Request,
+        context: CallContext,
+    ) -> Result<UnverifiedAnswer, UpstreamError> {
+        self.upstream.fetch(0, request, context).await
+    }
+}
+
+/// A GET request for a path below the base URL.
+pub fn get(upstream: &Upstream, path: &str) -> Request {
+    let base = upstream.base_url().as_str().trim_end_matches('/');
+    Request::get(format!("{base}{path}").parse().unwrap())
 }
 
 pub async fn one_source() -> (ScriptedUpstream, OneSource) {

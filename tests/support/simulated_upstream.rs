@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::StatusCode;
 use incident_gateway::outcome::Outcome;
-use incident_gateway::upstream::{Attempt, UpstreamError};
+use incident_gateway::upstream::{Answer, Attempt, UpstreamError};
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
@@ -168,15 +168,16 @@ impl SimulatedUpstream {
 }
 
 impl Service<Attempt> for SimulatedUpstream {
-    type Response = Bytes;
+    type Response = Answer;
     type Error = UpstreamError;
-    type Future = BoxFuture<'static, Result<Bytes, UpstreamError>>;
+    type Future = BoxFuture<'static, Result<Answer, UpstreamError>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, attempt: Attempt) -> Self::Future {
-        Box::pin(self.clone().answer(attempt.endpoint))
+        let body = self.clone().answer(attempt.source);
+        Box::pin(async move { Ok(Answer::ok(attempt.request.url.clone(), body.await?)) })
     }
 }

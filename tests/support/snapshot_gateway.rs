@@ -16,7 +16,7 @@ use incident_gateway::metrics;
 use incident_gateway::refresh::SourceSettings;
 use incident_gateway::snapshot::{self, Snapshot, SourceStatus, View};
 use incident_gateway::sources::{PerSource, SourceId};
-use incident_gateway::upstream::{Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{UpstreamMetrics, Upstreams};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -65,11 +65,9 @@ impl SnapshotGateway {
 
     /// A gateway with this configuration and no data.
     pub(crate) fn configured(config: Config) -> Self {
-        let endpoints = Endpoint::all(&config);
         let mut registry = metrics::registry();
         let metrics = UpstreamMetrics::register(&mut registry);
-        let upstream =
-            Arc::new(Upstream::new(&config.upstream, endpoints.as_slice(), &metrics, 1).unwrap());
+        let upstream = Arc::new(Upstreams::new(&config, &metrics, 1).unwrap());
         let cache = Arc::new(Cache::new(config.cache.max_bytes, 2));
         let (phase, phases) = watch::channel(Phase::Serving);
         let sources = SourceSettings::all(&config).map(|_, source| source.first_status());

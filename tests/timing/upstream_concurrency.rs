@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::one_source::get;
 use crate::support::simulated_upstream::{Law, SimulatedUpstream};
 use futures::future::join_all;
 use incident_gateway::config::{Concurrency, Config};
 use incident_gateway::metrics;
-use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, Upstream, UpstreamMetrics};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
 
@@ -60,17 +61,17 @@ fn upstream(
         max_concurrency: scenario.most,
         ..Config::default().upstream
     };
-    let endpoints: Vec<_> = (0..scenario.sources)
-        .map(|i| Endpoint { name: format!("source{i}").into(), path: "/".into() })
-        .collect();
+    let names: Vec<_> = (0..scenario.sources).map(|i| format!("source{i}").into()).collect();
     let metrics = UpstreamMetrics::register(&mut metrics::registry());
-    Upstream::with_transport(&settings, &endpoints, sim, &metrics, seed)
+    Upstream::with_transport("default", &settings, &names, sim, &metrics, seed)
 }
 
 async fn refresh(upstream: &Upstream, sources: usize) -> Refresh {
     let (began, limit) = (Instant::now(), upstream.load().limit);
     let caller = CallContext::default();
-    let answers = join_all((0..sources).map(|source| upstream.fetch(source, caller.clone()))).await;
+    let calls =
+        (0..sources).map(|source| upstream.fetch(source, get(upstream, "/"), caller.clone()));
+    let answers = join_all(calls).await;
     let took = began.elapsed();
     let answered = answers.into_iter().flatten();
     let latencies = answered
@@ -233,13 +234,15 @@ async fn a_dropped_call_returns_its_permit() {
     let upstream = upstream(&sim, Concurrency::Fixed(3), &scenario, 0);
     for _ in 0..3 {
         let caller = CallContext::default();
-        let calls = join_all((0..6).map(|source| upstream.fetch(source, caller.clone())));
+        let calls = join_all(
+            (0..6).map(|source| upstream.fetch(source, get(&upstream, "/"), caller.clone())),
+        );
         assert!(tokio::time::timeout(Duration::from_secs(1), calls).await.is_err());
         assert_eq!(upstream.load().in_flight, 0);
     }
     assert_eq!(upstream.load().limit, 3);
     let took = Instant::now();
-    upstream.fetch(5, CallContext::default()).await.unwrap().accept();
+    upstream.fetch(5, get(&upstream, "/"), CallContext::default()).await.unwrap().accept();
     assert!(took.elapsed() < Duration::from_secs(2));
     assert_eq!(sim.calls(5), 1, "a call that was waiting when it was dropped must never be made");
 }

@@ -69,7 +69,8 @@ impl Fetcher for Script {
             if answers.len() > 1 { answers.pop_front() } else { answers.front().cloned() }.unwrap();
         async move {
             if matches!(answer, Answer::Retried(..)) {
-                context.on_retry.notify(&UpstreamError::new(Outcome::Status, "scripted"));
+                let error = UpstreamError::new(Outcome::Status, "scripted");
+                context.on_retry.notify(&error, Instant::now());
             }
             match answer {
                 Answer::Body(after, body) | Answer::Retried(after, body) => {

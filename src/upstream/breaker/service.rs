@@ -9,7 +9,7 @@ use tower::{Service, ServiceExt as _};
 use super::Breaker;
 use crate::outcome::Outcome;
 use crate::upstream::answer::UnverifiedAnswer;
-use crate::upstream::call::{Attempt, RecordedBody};
+use crate::upstream::call::{Attempt, RecordedAnswer};
 use crate::upstream::error::UpstreamError;
 
 /// Puts a breaker in front of a service.
@@ -21,7 +21,7 @@ pub(in crate::upstream) struct BreakerService<S> {
 
 impl<S> Service<Attempt> for BreakerService<S>
 where
-    S: Service<Attempt, Response = RecordedBody, Error = UpstreamError> + Clone + Send + 'static,
+    S: Service<Attempt, Response = RecordedAnswer, Error = UpstreamError> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = UnverifiedAnswer;
@@ -38,7 +38,7 @@ where
             let permit = match breaker.admit() {
                 Ok(permit) => permit,
                 Err(wait) => {
-                    breaker.metrics.record_refusal();
+                    breaker.metrics.record_refusal(Outcome::CircuitOpen);
                     let detail = "the circuit is open after repeated failures; the source is left \
                                   alone for now";
                     return Err(UpstreamError::new(Outcome::CircuitOpen, detail)
@@ -47,7 +47,11 @@ where
             };
             attempt.is_probe = permit.is_probe;
             match inner.oneshot(attempt).await {
-                Ok(RecordedBody { body, record }) => Ok(UnverifiedAnswer { body, record, permit }),
+                Ok(RecordedAnswer { answer, record }) => {
+                    Ok(UnverifiedAnswer { answer, record, permit })
+                }
+                // The upstream is well, or was not called.
+                Err(error) if error.kind == Outcome::RateLimited => Err(error),
                 Err(error) => {
                     permit.fail();
                     Err(error)

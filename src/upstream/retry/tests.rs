@@ -8,6 +8,7 @@ use tower::retry::Policy as _;
 use super::{FIRST_MAX_BACKOFF, MAX_BACKOFF, RetryBudget, RetryPolicy, is_retryable};
 use crate::metrics;
 use crate::outcome::Outcome;
+use crate::request::Request;
 use crate::upstream::breaker::Breaker;
 use crate::upstream::call::{Attempt, CallContext};
 use crate::upstream::{UpstreamError, UpstreamMetrics};
@@ -30,7 +31,8 @@ fn policy(retries: usize, earned: usize, seed: u64) -> RetryPolicy {
 }
 
 fn attempt() -> Attempt {
-    Attempt::first(0, CallContext::default())
+    let request = Request::get("http://upstream.test/".parse().unwrap());
+    Attempt::first(0, request, CallContext::default())
 }
 
 fn reset() -> UpstreamError {
@@ -59,13 +61,18 @@ fn transient_failures_are_retryable() {
     {
         assert!(!is_retryable(&of(kind)), "{kind}");
     }
-    let retried: Vec<_> = (100..600)
-        .filter(|code| {
-            let status = StatusCode::from_u16(*code).unwrap();
-            is_retryable(&of(Outcome::Status).with_status(status))
-        })
-        .collect();
-    assert_eq!(retried, [429, 500, 502, 503, 504]);
+    let retried = |kind| {
+        let is_retried =
+            |code: &u16| is_retryable(&of(kind).with_status(StatusCode::from_u16(*code).unwrap()));
+        (100..600).filter(is_retried).collect::<Vec<_>>()
+    };
+    assert_eq!(retried(Outcome::Status), [500, 502, 503, 504]);
+    let token_endpoint: Vec<_> = [429].into_iter().chain(500..600).collect();
+    assert_eq!(retried(Outcome::Auth), token_endpoint);
+    assert!(is_retryable(&of(Outcome::Auth)), "the token endpoint gave no answer");
+    let asked = of(Outcome::RateLimited).with_status(StatusCode::TOO_MANY_REQUESTS);
+    assert!(is_retryable(&asked));
+    assert!(!is_retryable(&of(Outcome::RateLimited)), "it was not called");
 }
 
 #[tokio::test(start_paused = true)]

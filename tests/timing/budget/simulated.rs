@@ -22,7 +22,7 @@ use incident_gateway::refresh::{
     Batch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, Settings, SourceSettings,
 };
 use incident_gateway::sources::SourceId;
-use incident_gateway::upstream::{CallContext, Endpoint, Upstream, UpstreamError, UpstreamMetrics};
+use incident_gateway::upstream::{CallContext, UpstreamError, UpstreamMetrics, Upstreams};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -143,12 +143,10 @@ async fn play(seed: u64) {
     let mut config = Config::default();
     config.cache.ttl = Duration::from_secs([1, 5, 30][rng.usize(..3)]);
     config.cache.stale_for = Duration::from_secs([30, 60, 3600][rng.usize(..3)]);
-    let endpoints = Endpoint::all(&config);
     let mut registry = metrics::registry();
     let metrics = UpstreamMetrics::register(&mut registry);
     let refresh_metrics = RefreshMetrics::register(&mut registry);
-    let upstream =
-        Arc::new(Upstream::new(&config.upstream, endpoints.as_slice(), &metrics, seed).unwrap());
+    let upstream = Arc::new(Upstreams::new(&config, &metrics, seed).unwrap());
     let cache = Arc::new(Cache::new(config.cache.max_bytes, 4));
     let origin = Moody {
         config: config.clone(),
