@@ -178,8 +178,25 @@ pub enum ConfigErrorKind {
         /// The name.
         name: String,
     },
-    /// The name `identities` for an incident source.
-    ReservedSource,
+    /// The name of an identity table for an incident source.
+    ReservedSource {
+        /// The name.
+        name: String,
+    },
+    /// The name `default` in `upstreams`.
+    ReservedUpstream,
+    /// An upstream's name that differs from another's in `-` and `_` alone.
+    SameVariables {
+        /// The other's name.
+        other: String,
+    },
+    /// A source's or table's upstream that is not configured.
+    UnknownUpstream {
+        /// What was given.
+        found: Excerpt,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+    },
     /// Both listeners on one address.
     SameListener {
         /// The admin listener's address.
@@ -192,11 +209,42 @@ pub enum ConfigErrorKind {
         /// `cache.ttl`.
         ttl: String,
     },
-    /// No credentials, where the upstream is to be called.
+    /// No credentials, where the default upstream is to be called.
     MissingCredentials {
         /// The variable or variables that are missing.
         missing: &'static str,
     },
+    /// No credentials, where another upstream is to be called.
+    IncompleteCredentials {
+        /// The key that is there.
+        given: String,
+        /// The key that is missing.
+        missing: String,
+    },
+    /// A secret that is masked, where its upstream is to be called.
+    MaskedSecret {
+        /// The dotted path to the secret.
+        path: String,
+    },
+    /// A key beside another one that excludes it.
+    Excludes {
+        /// The other key.
+        other: &'static str,
+    },
+    /// Text with a control character.
+    NotALine,
+    /// A secret with a control character.
+    ControlCharacterInSecret,
+    /// A key that is no name of a header.
+    NotAHeaderName,
+    /// A header that a configuration may not set.
+    GatewayHeader,
+    /// A header that appears twice, spelled differently.
+    DuplicateHeader,
+    /// Text that no header can hold.
+    NotAHeaderValue,
+    /// Any other error, as a sentence that names the remedy and quotes no secret.
+    Detail(String),
 }
 
 /// A value for messages: on one line, shortened, with control characters escaped.
@@ -340,8 +388,20 @@ impl fmt::Display for ConfigErrorKind {
             Self::DuplicateSource { name } => {
                 write!(f, "another source has the name `{name}`; choose another")
             }
-            Self::ReservedSource => {
-                write!(f, "`identities` is the name of the identity table; choose another")
+            Self::ReservedSource { name } => {
+                write!(f, "`{name}` is the name of an identity table; choose another")
+            }
+            Self::ReservedUpstream => {
+                write!(f, "`default` is the upstream in the section `upstream`; set it there")
+            }
+            Self::SameVariables { other } => {
+                write!(f, "the upstream `{other}` has the same variables; choose another name")
+            }
+            Self::UnknownUpstream { found, nearest: None } => {
+                write!(f, "there is no upstream {found}; add it to `upstreams`")
+            }
+            Self::UnknownUpstream { found, nearest } => {
+                write!(f, "there is no upstream {found}{}", did_you_mean(nearest))
             }
             Self::SameListener { admin } => {
                 write!(
@@ -363,6 +423,40 @@ impl fmt::Display for ConfigErrorKind {
                  ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read them from files), or try \
                  it with `--demo`"
             ),
+            Self::IncompleteCredentials { given, missing } => {
+                write!(f, "no credentials for the upstream: `{given}` is set, `{missing}` is not")
+            }
+            Self::MaskedSecret { path } => write!(
+                f,
+                "the secret `{path}` is masked, as `check` prints it; write the secret, or the \
+                 path of a file with it (`…_file`)"
+            ),
+            Self::Excludes { other } => write!(f, "excludes `{other}`; keep one of them"),
+            Self::NotALine => {
+                write!(f, "contains a control character, such as a line break; remove it")
+            }
+            Self::ControlCharacterInSecret => {
+                write!(
+                    f,
+                    "the secret contains a control character, such as a line break; remove it"
+                )
+            }
+            Self::NotAHeaderName => write!(
+                f,
+                "is not the name of a header (RFC 9110: ASCII letters, digits and \
+                 !#$%&'*+-.^_`|~)"
+            ),
+            Self::GatewayHeader => {
+                write!(f, "this header is set by the gateway alone; remove it")
+            }
+            Self::DuplicateHeader => {
+                write!(f, "another spelling of this header appears above; keep one")
+            }
+            Self::NotAHeaderValue => write!(
+                f,
+                "contains a character that a header cannot hold; use visible ASCII characters"
+            ),
+            Self::Detail(detail) => f.write_str(detail),
         }
     }
 }

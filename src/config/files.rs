@@ -12,6 +12,9 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// The largest file with a secret, in bytes.
 const MAX_SECRET_BYTES: u64 = 64 << 10;
 
+/// The largest file with certificates, in bytes. A system's whole bundle is smaller.
+const MAX_PEM_BYTES: u64 = 4 << 20;
+
 /// Reads a file of at most `limit` bytes.
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>, ConfigErrorKind> {
     let shown = || path.display().to_string();
@@ -59,6 +62,11 @@ pub(super) fn secret(path: &Path) -> Result<String, ConfigErrorKind> {
         "" => Err(ConfigErrorKind::EmptySecretFile { path: path.display().to_string() }),
         secret => Ok(secret.to_owned()),
     }
+}
+
+/// Reads a file of certificates or keys.
+pub(super) fn pem(path: &Path) -> Result<Vec<u8>, ConfigErrorKind> {
+    read(path, MAX_PEM_BYTES)
 }
 
 #[cfg(test)]

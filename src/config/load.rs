@@ -1,17 +1,22 @@
 //! Merges the layers (defaults, file, environment, flags) into one [`Config`], and collects all
 //! errors.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod agreement;
+mod upstreams;
+
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
-use super::settings::{self, ALIASES, Alias, PREFIX, SETTINGS, Setter, Setting};
+use super::reader::Reader;
+use super::settings::{self, ALIASES, Alias, Form, PREFIX, SETTINGS, Setting, Tree};
 use super::suggest::{suggest_key, suggest_variable};
-use super::yaml::{Node, Position, Value};
-use super::{Config, files, value, yaml};
+use super::upstream::Draft;
+use super::yaml::{FILE_INPUT, Node, Position, Value};
+use super::{Config, files, source, value, yaml};
 
 /// The flags of the command line that override settings. They are parsed like values in the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -34,12 +39,7 @@ pub struct Overrides {
 ///
 /// All errors, in one report.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
-    let loader = Loader::run(overrides, environment);
-    if loader.errors.is_empty() {
-        Ok(loader.config)
-    } else {
-        Err(ConfigErrors { errors: loader.errors })
-    }
+    Loader::run(overrides, environment).result()
 }
 
 /// Loads the admin listener's address alone, for the health check, which works despite errors in
@@ -78,38 +78,45 @@ pub fn admin_listen(
 pub fn from_yaml(name: &str, text: &str) -> Result<Config, ConfigErrors> {
     let mut loader = Loader::default();
     loader.text(name, text);
-    loader.check_combinations();
-    if loader.errors.is_empty() {
-        Ok(loader.config)
-    } else {
-        Err(ConfigErrors { errors: loader.errors })
-    }
+    loader.check_agreement();
+    loader.result()
 }
 
-#[derive(Default)]
+/// What the layers have set so far.
 struct Loader {
     config: Config,
-    /// Where each setting was set; settings with their default value have no entry.
-    locations: BTreeMap<&'static str, Location>,
+    /// The default upstream, then the others. [`Self::check_agreement`] moves them to `config`.
+    upstreams: Vec<Draft>,
+    /// The values of `sources` and `identities`, where they are set.
+    trees: BTreeMap<&'static str, Node>,
+    /// Where each setting that is no upstream's was set; those with their defaults have no entry.
+    positions: BTreeMap<&'static str, Position>,
+    /// What positions refer to; the first is the file.
+    inputs: Vec<Input>,
     errors: Vec<ConfigError>,
 }
 
-/// The file or variable that contains some YAML.
-#[derive(Clone, Copy)]
-enum YamlSource<'a> {
-    File(&'a str),
-    Variable(&'a str),
+/// Something that contains values.
+#[derive(Clone, Debug)]
+enum Input {
+    /// The file with this name.
+    File(String),
+    /// The variable with this name, whose value is YAML.
+    Yaml(String),
+    /// A variable or a flag that has one value, so that no path need be shown.
+    Value(Location),
 }
 
-impl YamlSource<'_> {
-    fn location(self, position: Position) -> Location {
-        match self {
-            Self::File(name) => Location::File {
-                name: name.to_owned(),
-                line: position.line,
-                column: position.column,
-            },
-            Self::Variable(name) => Location::Variable(name.to_owned()),
+impl Default for Loader {
+    fn default() -> Self {
+        let config = Config::default();
+        Self {
+            upstreams: vec![Draft::default_upstream(config.upstream.clone())],
+            config,
+            trees: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            inputs: vec![Input::File(String::new())],
+            errors: Vec::new(),
         }
     }
 }
@@ -121,13 +128,52 @@ impl Loader {
         loader.variables(environment);
         loader.aliases(environment);
         loader.flags(overrides);
-        loader.check_combinations();
+        loader.check_agreement();
         loader
+    }
+
+    fn result(self) -> Result<Config, ConfigErrors> {
+        if self.errors.is_empty() {
+            Ok(self.config)
+        } else {
+            Err(ConfigErrors { errors: self.errors })
+        }
+    }
+
+    /// Adds an input; returns its index.
+    fn input(&mut self, input: Input) -> usize {
+        self.inputs.push(input);
+        self.inputs.len() - 1
     }
 
     /// Reports an error whose location is precise enough without a path.
     fn report(&mut self, location: Location, setting: Option<&'static str>, kind: ConfigErrorKind) {
         self.errors.push(ConfigError { location: Some(location), setting, path: None, kind });
+    }
+
+    /// Reports an error at a position; the root has no path.
+    fn report_at(
+        &mut self,
+        position: Position,
+        setting: Option<&'static str>,
+        path: &str,
+        kind: ConfigErrorKind,
+    ) {
+        let path = (!path.is_empty()).then(|| path.to_owned());
+        let Position { input, line, column } = position;
+        let (location, path) = match &self.inputs[input] {
+            Input::File(name) => (Location::File { name: name.clone(), line, column }, path),
+            Input::Yaml(name) => (Location::Variable(name.clone()), path),
+            Input::Value(location) => (location.clone(), None),
+        };
+        self.errors.push(ConfigError { location: Some(location), setting, path, kind });
+    }
+
+    /// Reports what a reader has found.
+    fn report_all(&mut self, setting: &'static str, reader: Reader) {
+        for fault in reader.faults {
+            self.report_at(fault.position, Some(setting), &fault.path, fault.kind);
+        }
     }
 
     fn file(&mut self, overrides: &Overrides, environment: &Environment) {
@@ -146,7 +192,8 @@ impl Loader {
     /// Reads the text of the file, and reports its errors from top to bottom.
     fn text(&mut self, name: &str, text: &str) {
         let before = self.errors.len();
-        self.yaml(text, "", YamlSource::File(name));
+        self.inputs[FILE_INPUT] = Input::File(name.to_owned());
+        self.yaml(text, "", FILE_INPUT);
         self.errors[before..].sort_by_key(|error| match error.location {
             Some(Location::File { line, column, .. }) => (line, column),
             _ => (0, 0),
@@ -154,133 +201,129 @@ impl Loader {
     }
 
     /// Reads YAML with the value of the section or setting `path`; the root's path is empty.
-    fn yaml(&mut self, text: &str, path: &str, source: YamlSource<'_>) {
-        let yaml::Document { root, errors } = yaml::parse(text);
-        for (position, kind) in errors {
-            self.errors.push(ConfigError {
-                location: Some(source.location(position)),
-                setting: None,
-                path: None,
-                kind,
-            });
-        }
-        if let Some(root) = root {
+    fn yaml(&mut self, text: &str, path: &str, input: usize) {
+        if let Some(root) = self.parse(text, input) {
             match settings::find(path) {
-                Some(setting) => self.set(setting, &root, source),
-                None => self.section(&root, path, source),
+                Some(setting) => self.set(setting, &root),
+                None => self.section(&root, path),
+            }
+        }
+    }
+
+    /// Parses the YAML of an input.
+    fn parse(&mut self, text: &str, input: usize) -> Option<Node> {
+        let yaml::Document { root, errors } = yaml::parse(text, input);
+        for (position, kind) in errors {
+            self.report_at(position, None, "", kind);
+        }
+        root
+    }
+
+    /// The entries of a section; an empty one has none.
+    fn entries<'n>(&mut self, node: &'n Node, path: &str) -> Option<&'n [yaml::Entry]> {
+        match &node.value {
+            Value::Map(entries) => Some(entries),
+            _ if node.is_null() => Some(&[]),
+            _ => {
+                let found = node.kind();
+                let kind = ConfigErrorKind::WrongShape { expected: "a map of settings", found };
+                self.report_at(node.position, None, path, kind);
+                None
             }
         }
     }
 
     /// Reads the settings of the section `path`. An empty section changes nothing.
-    fn section(&mut self, node: &Node, path: &str, source: YamlSource<'_>) {
-        let entries = match &node.value {
-            Value::Map(entries) => entries.as_slice(),
-            _ if node.is_null() => &[],
-            _ => {
-                let kind = ConfigErrorKind::WrongShape {
-                    expected: "a map of settings",
-                    found: node.kind(),
-                };
-                let path = Some(path.to_owned()).filter(|path| !path.is_empty());
-                self.errors.push(ConfigError {
-                    location: Some(source.location(node.position)),
-                    setting: None,
-                    path,
-                    kind,
-                });
-                return;
-            }
-        };
-        for entry in entries {
+    fn section(&mut self, node: &Node, path: &str) {
+        for entry in self.entries(node, path).unwrap_or_default() {
             let key =
                 if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
             match settings::find(&key) {
-                Some(setting) => self.set(setting, &entry.node, source),
-                None if settings::is_section(&key) => self.section(&entry.node, &key, source),
+                Some(setting) => self.set(setting, &entry.node),
+                None if settings::is_section(&key) => self.section(&entry.node, &key),
                 None => {
                     let kind = ConfigErrorKind::UnknownKey {
                         nearest: suggest_key(&entry.key, path),
                         known: settings::names_below(path).join(", "),
                     };
-                    self.errors.push(ConfigError {
-                        location: Some(source.location(entry.key_position)),
-                        setting: None,
-                        path: Some(Excerpt::bare(&key)),
-                        kind,
-                    });
+                    self.report_at(entry.key_position, None, &Excerpt::bare(&key), kind);
                 }
             }
         }
     }
 
-    /// Sets a setting to a value from YAML.
-    fn set(&mut self, setting: &'static Setting, node: &Node, source: YamlSource<'_>) {
-        let location = source.location(node.position);
-        let errors = match setting.set {
-            Setter::Tree(set) => set(&mut self.config, node).err().unwrap_or_default(),
-            Setter::Scalar(set) => match set(&mut self.config, node) {
-                Ok(()) => Vec::new(),
+    /// Sets a setting to a value.
+    fn set(&mut self, setting: &'static Setting, node: &Node) {
+        match setting.form {
+            Form::Upstream(..) | Form::Tree(Tree::Auth) => self.set_upstream(0, setting, node),
+            Form::Value(set, _) => match set(&mut self.config, node) {
+                Ok(()) => {
+                    self.positions.insert(setting.key, node.position);
+                }
                 Err(kind) => {
-                    let path = Some(setting.key.to_owned());
-                    self.errors.push(ConfigError {
-                        location: Some(location),
-                        setting: Some(setting.key),
-                        path,
-                        kind,
-                    });
-                    return;
+                    self.report_at(node.position, Some(setting.key), setting.key, kind);
                 }
             },
-        };
-        for error in errors {
-            self.errors.push(ConfigError {
-                location: Some(source.location(error.position)),
-                setting: Some(setting.key),
-                path: Some(format!("{}{}", setting.key, error.below)),
-                kind: error.kind,
-            });
+            Form::Tree(Tree::Upstreams) => self.upstreams(node),
+            Form::Tree(Tree::Sources) => {
+                let mut reader = Reader::new(setting.key);
+                if let Some(sources) = source::read(&mut reader, node) {
+                    self.config.sources = sources;
+                    self.trees.insert(setting.key, node.clone());
+                }
+                self.report_all(setting.key, reader);
+            }
+            // An empty section changes nothing.
+            Form::Tree(Tree::Identities) if node.is_empty() => {}
+            Form::Tree(Tree::Identities) => {
+                let mut reader = Reader::new(setting.key);
+                if let Some(tables) = source::read_tables(&mut reader, node) {
+                    self.config.identities = tables;
+                    self.trees.insert(setting.key, node.clone());
+                    self.positions.insert(setting.key, node.position);
+                }
+                self.report_all(setting.key, reader);
+            }
         }
-        self.locations.insert(setting.key, location);
     }
 
-    /// Sets a setting to the text of a variable or a flag.
+    /// Sets a setting to the value of a variable or a flag.
     fn set_text(&mut self, setting: &'static Setting, location: Location, text: &str) {
-        if let Setter::Scalar(set) = setting.set
-            && let Err(kind) = set(&mut self.config, &Node::verbatim(text))
-        {
-            self.report(location, Some(setting.key), kind);
-            return;
-        }
-        self.locations.insert(setting.key, location);
+        let input = self.input(Input::Value(location));
+        self.set(setting, &Node::verbatim(text, input));
     }
 
-    /// Reads the variables with our prefix. That of a scalar setting holds the value itself, that
-    /// of a list or section holds YAML.
+    /// Reads the variables with our prefix. That of a single value holds the value itself, that of
+    /// a list or section holds YAML.
     fn variables(&mut self, environment: &Environment) {
         // The variables are sorted, so a section comes before its settings, which then override it.
         for (name, text) in environment.with_prefix(PREFIX) {
-            let location = Location::Variable(name.clone());
             let setting = SETTINGS.iter().find(|setting| setting.variable() == name);
             let section = settings::sections().find(|section| settings::variable(section) == name);
-            let Some(key) = setting.map(|setting| setting.key).or(section) else {
-                let nearest = suggest_variable(&name);
+            let key = setting.map(|setting| setting.key).or(section);
+            let upstream = self.upstream_variable(&name);
+            let location = Location::Variable(name.clone());
+            if key.is_none() && upstream.is_none() {
+                let nearest = suggest_variable(&name, &self.upstreams);
                 self.report(location, None, ConfigErrorKind::UnknownVariable { nearest });
                 continue;
+            }
+            let Some(text) = text.to_str() else {
+                let setting = setting.map(|setting| setting.key);
+                self.report(location, setting, ConfigErrorKind::VariableNotUtf8);
+                continue;
             };
-            match (setting, text.to_str()) {
-                (_, Some("")) => {}
-                (_, None) => {
-                    self.report(
-                        location,
-                        setting.map(|setting| setting.key),
-                        ConfigErrorKind::VariableNotUtf8,
-                    );
-                }
-                (Some(setting), Some(text)) if setting.is_scalar() => {
+            match (setting, key, upstream) {
+                _ if text.is_empty() => {}
+                (Some(setting), ..) if setting.is_value() => {
                     self.set_text(setting, location, text);
                 }
-                (_, Some(text)) => self.yaml(text, key, YamlSource::Variable(&name)),
+                (_, Some(key), _) => {
+                    let input = self.input(Input::Yaml(name));
+                    self.yaml(text, key, input);
+                }
+                (_, None, Some(variable)) => self.set_upstream_variable(variable, name, text),
+                (_, None, None) => {}
             }
         }
     }
@@ -318,37 +361,6 @@ impl Loader {
             }
         }
     }
-
-    /// Checks that values agree with each other. Values with an error of their own are left out.
-    fn check_combinations(&mut self) {
-        let invalid: BTreeSet<&str> =
-            self.errors.iter().filter_map(|error| error.setting).collect();
-        let are_valid = |keys: [&str; 2]| keys.iter().all(|key| !invalid.contains(key));
-        let mut found = Vec::new();
-        let Config { listen, admin_listen, cache, .. } = &self.config;
-        if are_valid(["admin_listen", "listen"]) && collide(*listen, *admin_listen) {
-            found.push((
-                ["admin_listen", "listen"],
-                ConfigErrorKind::SameListener { admin: admin_listen.to_string() },
-            ));
-        }
-        if are_valid(["cache.stale_for", "cache.ttl"]) && cache.stale_for < cache.ttl {
-            let (stale_for, ttl) =
-                (value::show_duration(cache.stale_for), value::show_duration(cache.ttl));
-            found.push((
-                ["cache.stale_for", "cache.ttl"],
-                ConfigErrorKind::StaleBelowTtl { stale_for, ttl },
-            ));
-        }
-        for (keys, kind) in found {
-            // At least one of the two is set, since the defaults agree.
-            let written =
-                keys.into_iter().find(|key| self.locations.contains_key(key)).unwrap_or(keys[0]);
-            let location = self.locations.get(written).cloned();
-            let path = matches!(location, Some(Location::File { .. })).then(|| written.to_owned());
-            self.errors.push(ConfigError { location, setting: Some(written), path, kind });
-        }
-    }
 }
 
 /// The value of the variable `name`, or the content of the file that the variable `name` + `_FILE`
@@ -376,14 +388,6 @@ fn alias(
             }
         }
     }
-}
-
-/// Whether two listeners cannot be bound at the same time. One on `[::]` includes IPv4.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let takes = |any: SocketAddr, other: SocketAddr| {
-        any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4())
-    };
-    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || takes(a, b) || takes(b, a))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Prints the effective configuration as YAML.
 
 use super::Config;
-use super::settings::SETTINGS;
+use super::settings::{self, SETTINGS};
 
 impl Config {
     /// The whole configuration as YAML that can be loaded again. A password is masked; a mask is
@@ -11,7 +11,12 @@ impl Config {
         let mut yaml = String::new();
         let mut section = "";
         for setting in SETTINGS {
+            let value = setting.show(self);
             let (above, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
+            // What is a part of another setting is printed with it.
+            if value.is_empty() || settings::find(above).is_some() {
+                continue;
+            }
             if above != section && !above.is_empty() {
                 yaml.extend([above, ":\n"]);
             }
@@ -19,7 +24,6 @@ impl Config {
             if !above.is_empty() {
                 yaml.push_str("  ");
             }
-            let value = (setting.show)(self);
             let space = if value.starts_with('\n') { "" } else { " " };
             yaml.extend([name, ":", space, &value, "\n"]);
         }

@@ -5,24 +5,18 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
-
 use super::error::{ConfigErrorKind, Excerpt};
-use super::sources::{self, SourceError};
+use super::upstream::{self, Draft};
 use super::value::{
     address, count, duration, path, show_address, show_duration, show_size, show_text, size, text,
     url,
 };
 use super::yaml::Node;
-use super::{Concurrency, Config, HttpOrigin, LogFormat, Origin, Table};
+use super::{Config, LogFormat, PemFile, Table, Upstream, source};
 
-/// Printed instead of a password. As a value it means no password, so that the output of `check`
-/// can be used as a configuration file.
-pub(super) const MASK: &str = "********";
-
-const MS: Duration = Duration::from_millis(1);
+pub(super) const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
-const YEAR: Duration = Duration::from_hours(365 * 24);
+pub(super) const YEAR: Duration = Duration::from_hours(365 * 24);
 
 const NUMBER: &str = "a whole number";
 const AUTO_OR_NUMBER: &str = "`auto` or a whole number";
@@ -31,40 +25,80 @@ const LOG_FORMAT: &str = "one of `auto`, `json` and `text`";
 /// One setting.
 #[derive(Debug)]
 pub(super) struct Setting {
-    /// The dotted path in the file.
+    /// The dotted path in the file. `upstream.…` also stands for the settings of other upstreams.
     pub key: &'static str,
-    /// Parses the value and sets it in a [`Config`].
-    pub set: Setter,
-    /// Prints the value as YAML; a block starts with a line break.
-    pub show: fn(&Config) -> String,
+    /// How it is read and printed.
+    pub form: Form,
 }
 
-/// How a setting's value is read.
+/// How a setting is read and printed. A block that is printed starts with a line break, and what
+/// is not printed is empty.
 #[derive(Debug)]
-pub(super) enum Setter {
-    /// Parses one value; a variable holds its text.
-    Scalar(fn(&mut Config, &Node) -> Result<(), ConfigErrorKind>),
-    /// Parses a structure; a variable holds YAML.
-    Tree(fn(&mut Config, &Node) -> Result<(), Vec<SourceError>>),
+pub(super) enum Form {
+    /// One value; a variable holds its text.
+    Value(fn(&mut Config, &Node) -> Result<(), ConfigErrorKind>, fn(&Config) -> String),
+    /// One value of an upstream.
+    Upstream(fn(&mut Draft, &Node) -> Result<(), ConfigErrorKind>, fn(&Upstream) -> String),
+    /// A structure; a variable holds YAML.
+    Tree(Tree),
+}
+
+/// A setting that is a structure.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Tree {
+    Auth,
+    Upstreams,
+    Identities,
+    Sources,
 }
 
 impl Setting {
-    const fn scalar(
+    const fn value(
         key: &'static str,
         set: fn(&mut Config, &Node) -> Result<(), ConfigErrorKind>,
         show: fn(&Config) -> String,
     ) -> Self {
-        Self { key, set: Setter::Scalar(set), show }
+        Self { key, form: Form::Value(set, show) }
+    }
+
+    const fn upstream(
+        key: &'static str,
+        set: fn(&mut Draft, &Node) -> Result<(), ConfigErrorKind>,
+        show: fn(&Upstream) -> String,
+    ) -> Self {
+        Self { key, form: Form::Upstream(set, show) }
     }
 
     /// Whether a variable holds the value itself, not YAML.
-    pub(super) const fn is_scalar(&self) -> bool {
-        matches!(self.set, Setter::Scalar(_))
+    pub(super) const fn is_value(&self) -> bool {
+        !matches!(self.form, Form::Tree(_))
     }
 
     /// The environment variable's name.
     pub(super) fn variable(&self) -> String {
         variable(self.key)
+    }
+
+    /// Its value as YAML.
+    pub(super) fn show(&self, config: &Config) -> String {
+        match self.form {
+            Form::Value(_, show) => show(config),
+            Form::Tree(Tree::Upstreams) => upstream::show_all(&config.upstreams),
+            Form::Tree(Tree::Identities) => source::show_tables(&config.identities),
+            Form::Tree(Tree::Sources) => source::show(&config.sources),
+            Form::Upstream(..) | Form::Tree(Tree::Auth) => self.show_upstream(&config.upstream),
+        }
+    }
+
+    /// Its value for this upstream as YAML; empty if it is no setting of an upstream.
+    pub(super) fn show_upstream(&self, upstream: &Upstream) -> String {
+        match self.form {
+            Form::Upstream(_, show) => show(upstream),
+            Form::Tree(Tree::Auth) => {
+                upstream.auth.as_ref().map_or_else(String::new, |auth| auth.written().flow())
+            }
+            _ => String::new(),
+        }
     }
 }
 
@@ -91,7 +125,7 @@ pub(super) const ALIASES: [Alias; 4] = [
 
 /// The variable of a setting's or a section's key.
 pub(super) fn variable(key: &str) -> String {
-    format!("{PREFIX}{}", key.to_ascii_uppercase().replace('.', "__"))
+    format!("{PREFIX}{}", upstream::variable_part(key).replace('.', "__"))
 }
 
 /// The setting with this key.
@@ -125,157 +159,176 @@ pub(super) fn names_below(section: &str) -> Vec<&'static str> {
 
 /// The table, in the order in which it is printed.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::scalar("listen", |c, v| assign(&mut c.listen, address(v)), |c| show_address(c.listen)),
-    Setting::scalar(
+    Setting::value("listen", |c, v| assign(&mut c.listen, address(v)), |c| show_address(c.listen)),
+    Setting::value(
         "admin_listen",
         |c, v| assign(&mut c.admin_listen, address(v)),
         |c| show_address(c.admin_listen),
     ),
-    Setting::scalar(
+    Setting::value(
         "response_budget",
         |c, v| assign(&mut c.response_budget, duration(v, MS..=HOUR)),
         |c| show_duration(c.response_budget),
     ),
-    Setting::scalar(
+    Setting::upstream(
         "upstream.base_url",
-        |c, v| {
+        |u, v| {
             assign(
-                &mut c.upstream.base_url,
+                &mut u.settings.base_url,
                 url(v, "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead"),
             )
         },
-        |c| show_url(&c.upstream.base_url),
+        |u| show_url(&u.base_url),
     ),
-    Setting::scalar(
+    Setting::upstream(
         "upstream.username",
-        |c, v| assign(&mut c.upstream.username, username(v)),
-        |c| optional(c.upstream.username.as_deref().map(show_text)),
+        |u, v| assign(&mut u.settings.username, upstream::username(v)),
+        |u| optional(u.username.as_deref().map(show_text)),
     ),
-    Setting::scalar(
+    Setting::upstream(
         "upstream.password",
-        |c, v| assign(&mut c.upstream.password, password(v)),
-        |c| optional(c.upstream.password.as_ref().map(|_| format!("\"{MASK}\""))),
+        |u, v| assign(&mut u.settings.password, upstream::password(v)),
+        |u| optional(u.password.as_ref().map(|_| show_text(upstream::MASK))),
     ),
-    Setting::scalar(
+    Setting::upstream(
+        "upstream.password_file",
+        |u, v| assign(&mut u.settings.password, upstream::password_file(v)),
+        |_| String::new(),
+    ),
+    Setting { key: "upstream.auth", form: Form::Tree(Tree::Auth) },
+    Setting::upstream(
+        "upstream.ca_file",
+        |u, v| assign(&mut u.settings.ca, upstream::authorities(v)),
+        |u| show_path(u.ca.as_ref()),
+    ),
+    Setting::upstream(
+        "upstream.client_cert_file",
+        |u, v| assign(&mut u.certificate, upstream::chain(v)),
+        |u| show_path(u.client_certificate.as_ref().map(|client| &client.certificate)),
+    ),
+    Setting::upstream(
+        "upstream.client_key_file",
+        |u, v| assign(&mut u.key, upstream::key(v)),
+        |u| show_path(u.client_certificate.as_ref().map(|client| &client.key)),
+    ),
+    Setting::upstream(
+        "upstream.proxy",
+        |u, v| assign(&mut u.settings.proxy, upstream::proxy(v)),
+        |u| u.proxy.as_ref().map(show_url).unwrap_or_default(),
+    ),
+    Setting::upstream(
+        "upstream.rate",
+        |u, v| assign(&mut u.settings.rate, upstream::rate(v)),
+        |u| u.rate.map(upstream::show_rate).unwrap_or_default(),
+    ),
+    Setting::upstream(
         "upstream.timeout",
-        |c, v| assign(&mut c.upstream.timeout, duration(v, MS..=HOUR)),
-        |c| show_duration(c.upstream.timeout),
+        |u, v| assign(&mut u.settings.timeout, duration(v, MS..=HOUR)),
+        |u| show_duration(u.timeout),
     ),
-    Setting::scalar(
+    Setting::upstream(
         "upstream.connect_timeout",
-        |c, v| assign(&mut c.upstream.connect_timeout, duration(v, MS..=HOUR)),
-        |c| show_duration(c.upstream.connect_timeout),
+        |u, v| assign(&mut u.settings.connect_timeout, duration(v, MS..=HOUR)),
+        |u| show_duration(u.connect_timeout),
     ),
-    Setting::scalar(
+    Setting::upstream(
         "upstream.concurrency",
-        |c, v| assign(&mut c.upstream.concurrency, concurrency(v)),
-        |c| match c.upstream.concurrency {
-            Concurrency::Auto => "auto".to_owned(),
-            Concurrency::Fixed(calls) => calls.to_string(),
-        },
+        |u, v| assign(&mut u.settings.concurrency, upstream::concurrency(v)),
+        |u| upstream::show_concurrency(u.concurrency),
     ),
-    Setting::scalar(
+    Setting::upstream(
         "upstream.max_concurrency",
-        |c, v| assign(&mut c.upstream.max_concurrency, count(v, 1..=1024, NUMBER)),
-        |c| c.upstream.max_concurrency.to_string(),
+        |u, v| assign(&mut u.settings.max_concurrency, count(v, 1..=1024, NUMBER)),
+        |u| u.max_concurrency.to_string(),
     ),
-    Setting::scalar(
+    Setting::upstream(
         "upstream.retries",
-        |c, v| assign(&mut c.upstream.retries, count(v, 0..=10, NUMBER)),
-        |c| c.upstream.retries.to_string(),
+        |u, v| assign(&mut u.settings.retries, count(v, 0..=10, NUMBER)),
+        |u| u.retries.to_string(),
     ),
     // Offsets into a body have 32 bits.
-    Setting::scalar(
+    Setting::upstream(
         "upstream.max_body",
-        |c, v| assign(&mut c.upstream.max_body, size(v, 1..=u64::from(u32::MAX))),
-        |c| show_size(c.upstream.max_body),
+        |u, v| assign(&mut u.settings.max_body, size(v, 1..=u64::from(u32::MAX))),
+        |u| show_size(u.max_body),
     ),
-    Setting::scalar(
+    Setting { key: "upstreams", form: Form::Tree(Tree::Upstreams) },
+    Setting { key: "identities", form: Form::Tree(Tree::Identities) },
+    Setting::value(
         "identities.path",
         |c, v| {
-            let origin = Origin::Http(HttpOrigin::endpoint(&path(v)?));
-            c.identities = vec![Table { origin, every: None, rows: None }];
+            c.identities = vec![Table::addresses(&path(v)?)];
             Ok(())
         },
-        |c| match c.identities.first().map(|table| &table.origin) {
-            Some(Origin::Http(http)) => show_text(&http.request.path),
-            _ => "null".to_owned(),
-        },
+        |c| source::addresses_path(&c.identities).map_or_else(String::new, show_text),
     ),
-    Setting {
-        key: "sources",
-        set: Setter::Tree(|c, v| {
-            c.sources = sources::read(v)?;
-            Ok(())
-        }),
-        show: |c| sources::show(&c.sources),
-    },
-    Setting::scalar(
+    Setting { key: "sources", form: Form::Tree(Tree::Sources) },
+    Setting::value(
         "cache.ttl",
         |c, v| assign(&mut c.cache.ttl, duration(v, MS..=YEAR)),
         |c| show_duration(c.cache.ttl),
     ),
-    Setting::scalar(
+    Setting::value(
         "cache.stale_for",
         |c, v| assign(&mut c.cache.stale_for, duration(v, MS..=YEAR)),
         |c| show_duration(c.cache.stale_for),
     ),
-    Setting::scalar(
+    Setting::value(
         "cache.max_bytes",
         |c, v| assign(&mut c.cache.max_bytes, size(v, 0..=1 << 40)),
         |c| show_size(c.cache.max_bytes),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.max_connections",
         |c, v| assign(&mut c.limits.max_connections, count(v, 1..=1_000_000, NUMBER)),
         |c| c.limits.max_connections.to_string(),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.max_requests",
         |c, v| assign(&mut c.limits.max_requests, count(v, 1..=1_000_000, NUMBER)),
         |c| c.limits.max_requests.to_string(),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.max_renders",
         |c, v| assign(&mut c.limits.max_renders, max_renders(v)),
         |c| c.limits.max_renders.map_or_else(|| "auto".to_owned(), |renders| renders.to_string()),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.max_events",
         |c, v| assign(&mut c.limits.max_events, count(v, 1..=1_000_000, NUMBER)),
         |c| c.limits.max_events.to_string(),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.header_timeout",
         |c, v| assign(&mut c.limits.header_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.header_timeout),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.idle_timeout",
         |c, v| assign(&mut c.limits.idle_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.idle_timeout),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.write_timeout",
         |c, v| assign(&mut c.limits.write_timeout, duration(v, MS..=HOUR)),
         |c| show_duration(c.limits.write_timeout),
     ),
-    Setting::scalar(
+    Setting::value(
         "limits.min_send_rate",
         |c, v| assign(&mut c.limits.min_send_rate, size(v, 0..=1 << 30)),
         |c| show_size(c.limits.min_send_rate),
     ),
-    Setting::scalar(
+    Setting::value(
         "shutdown.drain_delay",
         |c, v| assign(&mut c.shutdown.drain_delay, duration(v, Duration::ZERO..=HOUR)),
         |c| show_duration(c.shutdown.drain_delay),
     ),
-    Setting::scalar(
+    Setting::value(
         "shutdown.timeout",
         |c, v| assign(&mut c.shutdown.timeout, duration(v, Duration::ZERO..=HOUR)),
         |c| show_duration(c.shutdown.timeout),
     ),
-    Setting::scalar(
+    Setting::value(
         "log_format",
         |c, v| assign(&mut c.log_format, log_format(v)),
         |c| match c.log_format {
@@ -284,7 +337,7 @@ pub(super) static SETTINGS: &[Setting] = &[
             Some(LogFormat::Text) => "text".to_owned(),
         },
     ),
-    Setting::scalar(
+    Setting::value(
         "otlp.endpoint",
         |c, v| {
             assign(
@@ -305,41 +358,13 @@ fn optional(value: Option<String>) -> String {
     value.unwrap_or_else(|| "null".to_owned())
 }
 
+fn show_path(file: Option<&PemFile>) -> String {
+    file.map_or_else(String::new, |file| show_text(&file.path.display().to_string()))
+}
+
 fn show_url(url: &reqwest::Url) -> String {
     let text = url.as_str();
     show_text(if url.path() == "/" { text.strip_suffix('/').unwrap_or(text) } else { text })
-}
-
-/// The Basic auth user name; an empty one means none.
-fn username(node: &Node) -> Result<Option<String>, ConfigErrorKind> {
-    let Some(name) = credential(node)? else { return Ok(None) };
-    if name.contains(':') {
-        return Err(ConfigErrorKind::UsernameColon);
-    }
-    Ok(Some(name.to_owned()))
-}
-
-/// The Basic auth password; an empty or masked one means none.
-fn password(node: &Node) -> Result<Option<SecretString>, ConfigErrorKind> {
-    Ok(credential(node)?.filter(|password| *password != MASK).map(SecretString::from))
-}
-
-fn credential(node: &Node) -> Result<Option<&str>, ConfigErrorKind> {
-    if node.is_null() {
-        return Ok(None);
-    }
-    let text = text(node, "text")?;
-    if text.contains(char::is_control) {
-        return Err(ConfigErrorKind::ControlCharacter);
-    }
-    Ok(Some(text).filter(|text| !text.is_empty()))
-}
-
-fn concurrency(node: &Node) -> Result<Concurrency, ConfigErrorKind> {
-    match text(node, AUTO_OR_NUMBER)? {
-        "auto" => Ok(Concurrency::Auto),
-        _ => count(node, 1..=1024, AUTO_OR_NUMBER).map(Concurrency::Fixed),
-    }
 }
 
 fn max_renders(node: &Node) -> Result<Option<usize>, ConfigErrorKind> {

@@ -2,6 +2,7 @@
 
 use super::nearest::nearest;
 use super::settings::{self, ALIASES, SETTINGS, Setting};
+use super::upstream::Draft;
 
 /// The key that an unknown one in `section` probably means: a similar one there, or the same name
 /// in another section.
@@ -14,8 +15,7 @@ pub(super) fn suggest_key(key: &str, section: &str) -> Option<String> {
 
 /// The variable that an unknown one probably means: that of a secret file, one with a similar name,
 /// or that of a list if the unknown name continues with an index.
-pub(super) fn suggest_variable(name: &str) -> Option<String> {
-    let known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+pub(super) fn suggest_variable(name: &str, upstreams: &[Draft]) -> Option<String> {
     let file = || {
         let setting = name.strip_suffix("_FILE")?;
         ALIASES
@@ -24,6 +24,11 @@ pub(super) fn suggest_variable(name: &str) -> Option<String> {
     };
     if let Some(alias) = file() {
         return Some(format!("{}_FILE", alias.name));
+    }
+    let mut known: Vec<String> = SETTINGS.iter().map(Setting::variable).collect();
+    for upstream in upstreams {
+        let key = |name: &str| settings::variable(&format!("{}.{name}", upstream.path()));
+        known.extend(settings::names_below("upstream").into_iter().map(key));
     }
     let list =
         || known.iter().map(String::as_str).find(|known| name.starts_with(&format!("{known}__")));

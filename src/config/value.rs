@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use http::HeaderName;
 use reqwest::Url;
 
 use super::error::{ConfigErrorKind, Excerpt};
@@ -144,6 +145,16 @@ pub(super) fn address(node: &Node) -> Result<SocketAddr, ConfigErrorKind> {
 /// A URL of `http` or `https` without user name, password, query or fragment. Errors never contain
 /// the URL.
 pub(super) fn url(node: &Node, remedy: &'static str) -> Result<Url, ConfigErrorKind> {
+    let url = url_with_query(node, remedy)?;
+    if url.query().is_some() {
+        return Err(ConfigErrorKind::UrlQuery);
+    }
+    Ok(url)
+}
+
+/// A URL of `http` or `https` without user name, password or fragment. Errors never contain the
+/// URL.
+pub(super) fn url_with_query(node: &Node, remedy: &'static str) -> Result<Url, ConfigErrorKind> {
     let text = text(node, "a URL, such as `https://host:port`")?.trim();
     let url = Url::parse(text).map_err(|error| ConfigErrorKind::NotAUrl(error.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -154,11 +165,39 @@ pub(super) fn url(node: &Node, remedy: &'static str) -> Result<Url, ConfigErrorK
     if rest.split(['/', '\\', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
         return Err(ConfigErrorKind::UrlCredentials { remedy });
     }
-    if url.query().is_some() || url.fragment().is_some() {
+    if url.fragment().is_some() {
         return Err(ConfigErrorKind::UrlQuery);
     }
     Ok(url)
 }
+
+/// The name of a header that a configuration may set.
+pub(super) fn header_name(text: &str) -> Result<HeaderName, ConfigErrorKind> {
+    let name =
+        HeaderName::from_bytes(text.as_bytes()).map_err(|_| ConfigErrorKind::NotAHeaderName)?;
+    if GATEWAY_HEADERS.contains(&name.as_str()) {
+        return Err(ConfigErrorKind::GatewayHeader);
+    }
+    Ok(name)
+}
+
+/// The headers that the gateway sets itself, or that only it may send.
+const GATEWAY_HEADERS: [&str; 14] = [
+    "accept-encoding",
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "if-modified-since",
+    "if-none-match",
+    "keep-alive",
+    "proxy-connection",
+    "range",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// The path of an endpoint below the base URL.
 pub(super) fn path(node: &Node) -> Result<String, ConfigErrorKind> {

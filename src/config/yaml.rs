@@ -14,18 +14,29 @@ use super::error::{ConfigErrorKind, Excerpt};
 /// The most bytes that all aliases together may expand to.
 const MAX_ALIASED_BYTES: usize = 1 << 20;
 
-/// A position in the text.
-#[derive(Clone, Copy, Debug, Default)]
+/// The input that is the configuration file.
+pub(super) const FILE_INPUT: usize = 0;
+
+/// A position in the file, or in the value of a variable or a flag.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Position {
+    /// The index of the file, variable or flag among the loader's inputs.
+    pub input: usize,
     /// Counts from 1.
     pub line: usize,
     /// Counts from 1, in characters.
     pub column: usize,
 }
 
-impl From<Span> for Position {
-    fn from(span: Span) -> Self {
-        Self { line: span.start.line(), column: span.start.col() + 1 }
+impl Position {
+    /// Where an input begins.
+    pub(super) const fn start_of(input: usize) -> Self {
+        Self { input, line: 1, column: 1 }
+    }
+
+    /// Whether this is in the configuration file, not in a variable or a flag.
+    pub(super) const fn is_in_file(self) -> bool {
+        self.input == FILE_INPUT
     }
 }
 
@@ -55,10 +66,10 @@ pub(super) struct Entry {
 }
 
 impl Node {
-    /// A scalar that is exactly `text`, which is not from YAML.
-    pub(super) fn verbatim(text: &str) -> Self {
+    /// A scalar that is exactly `text`, the value of an input that is not YAML.
+    pub(super) fn verbatim(text: &str, input: usize) -> Self {
         Self {
-            position: Position::default(),
+            position: Position::start_of(input),
             value: Value::Scalar { text: text.to_owned(), plain: false },
         }
     }
@@ -71,6 +82,11 @@ impl Node {
             }
             _ => false,
         }
+    }
+
+    /// Whether this is null or a map without entries.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_null() || matches!(&self.value, Value::Map(entries) if entries.is_empty())
     }
 
     /// The kind of node, with an article, for messages.
@@ -104,11 +120,11 @@ pub(super) struct Document {
     pub errors: Vec<(Position, ConfigErrorKind)>,
 }
 
-/// Parses `text`, and continues after each error that leaves the rest readable.
-pub(super) fn parse(text: &str) -> Document {
+/// Parses the text of an input, and continues after each error that leaves the rest readable.
+pub(super) fn parse(text: &str, input: usize) -> Document {
     let mut options = Options::default();
     options.set_emit_comments(false);
-    let mut builder = Builder::default();
+    let mut builder = Builder { input, ..Builder::default() };
     for event in Parser::new_from_str_with_options(text, options) {
         match event {
             Ok((event, span)) => {
@@ -118,7 +134,7 @@ pub(super) fn parse(text: &str) -> Document {
             }
             Err(error) => {
                 let mark = error.marker();
-                let position = Position { line: mark.line(), column: mark.col() + 1 };
+                let position = Position { input, line: mark.line(), column: mark.col() + 1 };
                 builder.document.errors.push((position, ConfigErrorKind::Syntax(error.info())));
                 // What precedes the error may mean something else once it is corrected.
                 builder.document.root = None;
@@ -131,6 +147,7 @@ pub(super) fn parse(text: &str) -> Document {
 
 #[derive(Default)]
 struct Builder {
+    input: usize,
     document: Document,
     document_count: usize,
     /// The lists and maps that have not ended, the innermost last.
@@ -163,8 +180,13 @@ enum Key {
 }
 
 impl Builder {
+    fn position(&self, span: Span) -> Position {
+        let (line, column) = (span.start.line(), span.start.col() + 1);
+        Position { input: self.input, line, column }
+    }
+
     fn take(&mut self, event: Event<'_>, span: Span) -> ControlFlow<()> {
-        let position = Position::from(span);
+        let position = self.position(span);
         self.check_tag(event.tag(), span);
         match event {
             Event::DocumentStart(..) => {
@@ -269,9 +291,8 @@ impl Builder {
                 .any(|name| tag.is_yaml_core_schema_tag(name))
         };
         if tag.is_some_and(|tag| !core(tag)) {
-            self.document
-                .errors
-                .push((Position::from(span.tag_span().unwrap_or(span)), ConfigErrorKind::Tag));
+            let position = self.position(span.tag_span().unwrap_or(span));
+            self.document.errors.push((position, ConfigErrorKind::Tag));
         }
     }
 }

@@ -91,6 +91,15 @@ impl JsonTemplate {
         Some(value)
     }
 
+    /// Checks that a value can be put at this place.
+    ///
+    /// # Errors
+    ///
+    /// When something on the way is neither an object nor an array with such an element.
+    pub fn check_place(&self, pointer: &JsonPointer) -> Result<(), PointerError> {
+        self.clone().set(pointer, Self::Literal("null".to_owned()))
+    }
+
     /// Puts a value at this place. Objects that are missing on the way are created; an array gets
     /// a new element only at its end.
     ///

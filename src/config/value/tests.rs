@@ -8,11 +8,11 @@ fn message_of<T>(result: Result<T, ConfigErrorKind>) -> Result<T, String> {
 }
 
 fn read_duration(text: &str) -> Result<Duration, String> {
-    message_of(duration(&Node::verbatim(text), MS..=HOUR))
+    message_of(duration(&Node::verbatim(text, 0), MS..=HOUR))
 }
 
 fn read_size(text: &str) -> Result<u64, String> {
-    message_of(size(&Node::verbatim(text), 0..=u64::from(u32::MAX)))
+    message_of(size(&Node::verbatim(text, 0), 0..=u64::from(u32::MAX)))
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn durations_need_a_unit() {
         assert_eq!(read_duration(text), Err(message.to_owned()));
     }
     assert_eq!(
-        message_of(duration(&Node::verbatim("0"), Duration::ZERO..=HOUR)),
+        message_of(duration(&Node::verbatim("0", 0), Duration::ZERO..=HOUR)),
         Ok(Duration::ZERO)
     );
 }
@@ -92,7 +92,7 @@ fn sizes_have_binary_and_decimal_units() {
 
 #[test]
 fn counts_are_whole_numbers_in_a_range() {
-    let read = |text| message_of(count(&Node::verbatim(text), 1..=8, "a whole number"));
+    let read = |text| message_of(count(&Node::verbatim(text, 0), 1..=8, "a whole number"));
     assert_eq!(read("8"), Ok(8));
     for text in ["0", "9", "99999999999999999999999"] {
         assert_eq!(read(text), Err(format!("`{text}` is out of range; give 1 to 8")));
@@ -104,7 +104,7 @@ fn counts_are_whole_numbers_in_a_range() {
 
 #[test]
 fn addresses_have_a_port_and_may_omit_the_host() {
-    let read = |text| address(&Node::verbatim(text));
+    let read = |text| address(&Node::verbatim(text, 0));
     for (text, expected) in [
         ("0.0.0.0:9000", "0.0.0.0:9000"),
         ("[::1]:9000", "[::1]:9000"),
@@ -132,7 +132,7 @@ fn addresses_have_a_port_and_may_omit_the_host() {
 
 #[test]
 fn urls_are_http_without_credentials_or_query() {
-    let read = |text| url(&Node::verbatim(text), "leave them out");
+    let read = |text| url(&Node::verbatim(text, 0), "leave them out");
     for text in [
         "http://localhost:9002",
         "https://example.com/a/b/",
@@ -168,7 +168,7 @@ fn urls_are_http_without_credentials_or_query() {
 fn paths_cannot_lead_to_another_host() {
     let base = Url::parse("https://base/").unwrap();
     for text in ["/", "/incidents/denial/", "/a%20b", "/é", "/@host", "/a//b"] {
-        assert_eq!(path(&Node::verbatim(text)).as_deref(), Ok(text));
+        assert_eq!(path(&Node::verbatim(text, 0)).as_deref(), Ok(text));
         assert_eq!(base.join(text).unwrap().host_str(), Some("base"));
     }
     for text in [
@@ -186,7 +186,7 @@ fn paths_cannot_lead_to_another_host() {
         "/\t/h",
     ] {
         assert!(
-            matches!(path(&Node::verbatim(text)), Err(ConfigErrorKind::Unparsable { .. })),
+            matches!(path(&Node::verbatim(text, 0)), Err(ConfigErrorKind::Unparsable { .. })),
             "{text}"
         );
     }

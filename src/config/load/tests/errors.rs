@@ -44,7 +44,7 @@ fn unknown_keys_and_variables_are_reported_with_a_suggestion() {
     assert_eq!(
         refusal("colour: red\n"),
         "config.yaml:1:1: colour: unknown key; known here: listen, admin_listen, response_budget, \
-         upstream, \
+         upstream, upstreams, \
              identities, sources, cache, limits, shutdown, log_format, otlp"
     );
     assert_eq!(
@@ -70,8 +70,8 @@ fn unknown_keys_and_variables_are_reported_with_a_suggestion() {
             "unknown variable; did you mean `INCIDENT_GATEWAY__SOURCES`?",
         ),
         (
-            "INCIDENT_GATEWAY__UPSTREAM__PASSWORD_FILE",
-            "unknown variable; did you mean `ELEVATE_PASSWORD_FILE`?",
+            "INCIDENT_GATEWAY__UPSTREAM__USERNAME_FILE",
+            "unknown variable; did you mean `ELEVATE_USERNAME_FILE`?",
         ),
         (
             "INCIDENT_GATEWAY__",
@@ -128,7 +128,7 @@ fn one_report_has_all_errors_of_all_layers() {
         [
             "c.yaml:1:18: response_budget: `0s` is out of range; give 1ms to 1h",
             "c.yaml:2:1: colour: unknown key; known here: listen, admin_listen, response_budget, \
-             upstream, identities, \
+             upstream, upstreams, identities, \
              sources, cache, limits, shutdown, log_format, otlp",
             "c.yaml:4:12: upstream.retries: `many` is not a whole number",
             "c.yaml:5:13: upstream.max_body: `8GiB` is out of range; give 1 to 4294967295",
@@ -181,18 +181,17 @@ fn sources_are_checked_one_by_one() {
             "c.yaml:2:13: sources[0].name: `Denial` is not a source's name (a lower-case letter, \
              then at most 63 lower-case \
              letters, digits, `_` or `-`)",
-            "c.yaml:3:13: sources[1].name: `identities` is the name of the identity table; choose \
+            "c.yaml:3:13: sources[1].name: `identities` is the name of an identity table; choose \
              another",
             &format!("c.yaml:4:27: sources[2].path: `//evil.example/` {path}"),
             &format!("c.yaml:5:42: sources[3].identity: is empty; {identity}"),
             &format!("c.yaml:6:38: sources[4].identity: is empty; {identity}"),
             "c.yaml:8:13: sources[6].name: another source has the name `same`; choose another",
             "c.yaml:9:43: sources[7].identiy: unknown key; did you mean `identity`?",
-            "c.yaml:10:5: sources[8]: the key `path` is missing; add it",
             "c.yaml:10:5: sources[8]: the key `identity` is missing; add it",
-            "c.yaml:11:5: sources[9]: needs a map with the keys `name`, `path` and `identity`, \
-             not plain text",
-            &format!("c.yaml:12:39: sources[10].identity: is empty; {identity}"),
+            "c.yaml:11:5: sources[9]: needs a map with the keys `name` and `identity`, not plain \
+             text",
+            &format!("c.yaml:12:43: sources[10].identity[1]: is empty; {identity}"),
         ]
     );
     let name =

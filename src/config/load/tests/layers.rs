@@ -119,8 +119,8 @@ fn later_layers_win() {
 #[test]
 fn every_scalar_setting_has_its_variable() {
     let shown = Config::default();
-    for setting in SETTINGS.iter().filter(|setting| setting.is_scalar()) {
-        let default = (setting.show)(&shown);
+    for setting in SETTINGS.iter().filter(|setting| setting.is_value()) {
+        let default = setting.show(&shown);
         let value = match default.trim_matches('"') {
             "null" if setting.key == "otlp.endpoint" => "http://localhost:4318/v1/traces",
             "null" => "someone",
@@ -129,7 +129,7 @@ fn every_scalar_setting_has_its_variable() {
         let config = with_env(&[(&setting.variable(), value)])
             .unwrap_or_else(|e| panic!("{}: {e}", setting.key));
         if default != "null" {
-            assert_eq!((setting.show)(&config), default, "{}", setting.key);
+            assert_eq!(setting.show(&config), default, "{}", setting.key);
         }
         // An empty variable is one that is not set.
         assert_eq!(with_env(&[(&setting.variable(), "")]).unwrap().to_yaml(), shown.to_yaml());

@@ -1,0 +1,92 @@
+//! Checks that values agree with each other.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::Loader;
+use crate::config::error::{ConfigError, ConfigErrorKind};
+use crate::config::reader::Reader;
+use crate::config::source::{self, Origin};
+use crate::config::upstream::{DEFAULT_UPSTREAM, NamedUpstream};
+use crate::config::{Config, value};
+
+impl Loader {
+    /// Checks that values agree with each other. Values with an error of their own are left out.
+    pub(super) fn check_agreement(&mut self) {
+        let invalid: BTreeSet<&str> =
+            self.errors.iter().filter_map(|error| error.setting).collect();
+        let are_valid = |keys: [&str; 2]| keys.iter().all(|key| !invalid.contains(key));
+        let mut found = Vec::new();
+        let Config { listen, admin_listen, cache, .. } = &self.config;
+        if are_valid(["admin_listen", "listen"]) && collide(*listen, *admin_listen) {
+            found.push((
+                ["admin_listen", "listen"],
+                ConfigErrorKind::SameListener { admin: admin_listen.to_string() },
+            ));
+        }
+        if are_valid(["cache.stale_for", "cache.ttl"]) && cache.stale_for < cache.ttl {
+            let (stale_for, ttl) =
+                (value::show_duration(cache.stale_for), value::show_duration(cache.ttl));
+            found.push((
+                ["cache.stale_for", "cache.ttl"],
+                ConfigErrorKind::StaleBelowTtl { stale_for, ttl },
+            ));
+        }
+        for (keys, kind) in found {
+            let written = keys.into_iter().find(|key| self.positions.contains_key(key));
+            match written.and_then(|key| Some((key, *self.positions.get(key)?))) {
+                Some((key, position)) => self.report_at(position, Some(key), key, kind),
+                // At least one of the two is set, since the defaults agree.
+                None => self.errors.push(ConfigError {
+                    location: None,
+                    setting: Some(keys[0]),
+                    path: Some(keys[0].to_owned()),
+                    kind,
+                }),
+            }
+        }
+        self.finish_upstreams();
+        self.check_origins();
+    }
+
+    /// Moves the upstreams to the configuration.
+    fn finish_upstreams(&mut self) {
+        for draft in std::mem::take(&mut self.upstreams) {
+            let name = draft.name.clone();
+            let mut reader = Reader::new(&draft.path());
+            let settings = draft.finish(&mut reader);
+            self.report_all("upstreams", reader);
+            if name == DEFAULT_UPSTREAM {
+                self.config.upstream = settings;
+            } else {
+                self.config.upstreams.push(NamedUpstream { name, settings });
+            }
+        }
+    }
+
+    /// Checks that every upstream that is named exists, and gives `identities` its default.
+    fn check_origins(&mut self) {
+        let names: Vec<String> =
+            self.config.upstreams.iter().map(|upstream| upstream.name.clone()).collect();
+        for key in ["sources", "identities"] {
+            let Some(tree) = self.trees.remove(key) else { continue };
+            let mut reader = Reader::new(key);
+            source::check_upstreams(&mut reader, &tree, &names);
+            self.report_all(key, reader);
+        }
+        let uses_default = |origin: &Origin| matches!(origin, Origin::Http(http) if http.upstream == DEFAULT_UPSTREAM);
+        let is_set =
+            ["identities", "identities.path"].iter().any(|key| self.positions.contains_key(key));
+        if !is_set && !self.config.sources.iter().any(|source| uses_default(&source.origin)) {
+            self.config.identities.clear();
+        }
+    }
+}
+
+/// Whether two listeners cannot be bound at the same time. One on `[::]` includes IPv4.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let takes = |any: SocketAddr, other: SocketAddr| {
+        any.ip().is_unspecified() && (any.is_ipv6() || other.is_ipv4())
+    };
+    a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || takes(a, b) || takes(b, a))
+}
