@@ -19,6 +19,7 @@
 //! | [`memory`] | the memory allocator and its settings |
 //! | [`demo`] | a simulated upstream to try the gateway with |
 //! | [`upstream`] | fetches one source: the bytes of its answer, or a typed error |
+//! | [`files`] | finds, reads and decompresses files |
 //! | [`decode`] | bytes → records: spans of the body, and the three values that the join needs |
 //! | [`identity`] | an identity table → the employee that an identity value names |
 //! | [`join`] | records and identities → incidents by employee, and the unattributed records |
@@ -40,6 +41,7 @@ pub mod config;
 pub mod decode;
 pub mod delta;
 pub mod demo;
+pub mod files;
 mod hex;
 pub mod http;
 pub mod identity;
