@@ -63,10 +63,12 @@ pub fn unattributed(view: &View) -> Vec<u8> {
         out.extend_from_slice(item.reason.as_str().as_bytes());
         out.extend_from_slice(b"\",\"incident\":");
         let (record, bytes) = view.unattributed(item);
-        if record.is_object() {
-            write_record(&mut out, &prefixes[item.source()], record.has_type(), &bytes[1..]);
-        } else {
-            out.extend_from_slice(bytes);
+        // The envelope of a mapped record is an object, even if the record is none.
+        match bytes.split_first() {
+            Some((b'{', members)) => {
+                write_record(&mut out, &prefixes[item.source()], record.has_type(), members);
+            }
+            _ => out.extend_from_slice(bytes),
         }
         out.push(b'}');
     }

@@ -520,3 +520,24 @@ async fn assets_are_cacheable_and_other_methods_refused() {
     assert_eq!(gzip.header("content-encoding"), "gzip");
     assert!(gzip.body.len() * 3 < page.body.len());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_noticed_in_a_sources_data_is_said() {
+    let gateway = SnapshotGateway::with(&[]);
+    gateway.publish_states(|status| match &*status.name {
+        "misuse" => {
+            let values = ["NOTICE", "<i>\u{202e}", &"x".repeat(99), "7"];
+            status.unmapped = values.map(|value| (value.to_owned(), 1)).into();
+        }
+        "denial" => status.truncated = true,
+        "identities" => status.conflicts = 1,
+        _ => {}
+    });
+    let page = gateway.browse("/").await;
+    check(&page);
+    let expected = format!("no priority for NOTICE, &#60;i&#62;\u{fffd}, {}…, …", "x".repeat(30));
+    for note in [&expected, "it has more records than it sends", "1 key has two employees"] {
+        assert!(page.text().contains(&format!("<bdi>{note}</bdi>")), "{note}");
+    }
+    assert_eq!(page.text().matches("class=\"note\"").count(), 3);
+}

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use incident_gateway::config::{Config, Origin};
 use incident_gateway::snapshot::SourceStatus;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -79,9 +80,11 @@ async fn the_next_attempt_is_a_time_and_null_while_one_is_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn files_have_neither_an_upstream_nor_a_circuit_breaker() {
-    let gateway = SnapshotGateway::with(&[]);
-    assert_eq!(source(&gateway, "misuse").await["breaker"], "closed");
-    gateway.publish_states(|status| status.upstream = None);
-    let file = source(&gateway, "misuse").await;
+    let mut config = Config::default();
+    config.sources[0].origin = Origin::File("/data/badge/*.csv".to_owned());
+    let gateway = SnapshotGateway::configured(config);
+    let file = source(&gateway, "denial").await;
     assert_eq!((&file["upstream"], &file["breaker"]), (&Value::Null, &Value::Null));
+    let other = source(&gateway, "misuse").await;
+    assert_eq!((&other["upstream"], &other["breaker"]), (&json!("default"), &json!("closed")));
 }

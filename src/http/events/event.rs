@@ -149,11 +149,8 @@ pub(super) fn unattributed(view: &View, item: Unattributed) -> Bytes {
     let priority = record.priority().map(Priority::as_str);
     let head =
         Head { r#type: name, employee_id: None, priority, reason: Some(item.reason.as_str()) };
-    head.event(|out| {
-        if record.is_object() {
-            render::record_line(out, name, record.has_type(), &bytes[1..]);
-        } else {
-            out.extend(bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r')));
-        }
+    head.event(|out| match bytes.split_first() {
+        Some((b'{', members)) => render::record_line(out, name, record.has_type(), members),
+        _ => out.extend(bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r'))),
     })
 }

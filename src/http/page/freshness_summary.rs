@@ -2,7 +2,7 @@
 
 use tokio::time::Instant;
 
-use super::display::{count, duration};
+use super::display::{count, duration, truncate, visible};
 use crate::snapshot::{Completeness, Freshness, Snapshot, SourceStatus};
 
 /// How complete and fresh the data is at one moment.
@@ -27,7 +27,13 @@ pub(super) struct Source {
     pub(super) error: String,
     /// When a source that is not fresh is fetched next; empty for a fresh one.
     pub(super) next: String,
+    /// What was noticed in its data.
+    pub(super) notes: Vec<String>,
 }
+
+/// The most priority values that a note names, and how much of each.
+const MAX_VALUES: usize = 3;
+const MAX_VALUE_CHARS: usize = 30;
 
 impl FreshnessSummary {
     pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
@@ -60,6 +66,7 @@ impl FreshnessSummary {
                 error: error
                     .map_or_else(String::new, |error| error.kind.as_str().replace('_', " ")),
                 next: if state == Freshness::Fresh { String::new() } else { next(source, now) },
+                notes: notes(source),
             }
         });
         let state = if snapshot.has_data() {
@@ -78,6 +85,25 @@ pub(super) fn names(snapshot: &Snapshot, state: Freshness, now: Instant) -> Stri
     let sources = snapshot.sources.iter();
     let in_state = sources.filter(|source| snapshot.freshness(source, now) == state);
     in_state.map(|source| &*source.name).collect::<Vec<_>>().join(", ")
+}
+
+fn notes(source: &SourceStatus) -> Vec<String> {
+    let mut notes = Vec::new();
+    if source.truncated {
+        notes.push("it has more records than it sends".to_owned());
+    }
+    if !source.unmapped.is_empty() {
+        let values = source.unmapped.iter().take(MAX_VALUES);
+        let values: Vec<_> =
+            values.map(|(value, _)| truncate(&visible(value), MAX_VALUE_CHARS)).collect();
+        let more = if source.unmapped.len() > MAX_VALUES { ", …" } else { "" };
+        notes.push(format!("no priority for {}{more}", values.join(", ")));
+    }
+    if source.conflicts > 0 {
+        let keys = if source.conflicts == 1 { "key has" } else { "keys have" };
+        notes.push(format!("{} {keys} two employees", count(source.conflicts)));
+    }
+    notes
 }
 
 fn next(source: &SourceStatus, now: Instant) -> String {
