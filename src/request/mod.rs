@@ -23,6 +23,7 @@ pub use link::next_link;
 pub use pager::{PageFacts, Pager, PagesError};
 pub use pages::{NextPage, Target};
 pub use pointer::{JsonPointer, PointerError};
+pub(crate) use query::{append as append_pair, encoded as form_encoded};
 pub use template::{RequestTimes, Template, TemplateError};
 
 /// The request of a source, with templates for times.

@@ -2,20 +2,27 @@
 
 use std::borrow::Cow;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{
+    AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode,
+};
 
 /// All characters but the unreserved ones (RFC 3986, section 2.3). A blank becomes `%20`, which
 /// servers read as a blank in queries and in forms; some take `+` for itself in a query.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// A name or value as it stands in a query or form.
+pub(crate) fn encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, ENCODED)
+}
+
 /// Appends a pair.
-pub(super) fn append(query: &mut String, name: &str, value: &str) {
+pub(crate) fn append(query: &mut String, name: &str, value: &str) {
     if !query.is_empty() {
         query.push('&');
     }
-    query.extend(utf8_percent_encode(name, ENCODED));
+    query.extend(encoded(name));
     query.push('=');
-    query.extend(utf8_percent_encode(value, ENCODED));
+    query.extend(encoded(value));
 }
 
 /// The decoded value of the first pair with this name.

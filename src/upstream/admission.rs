@@ -76,7 +76,7 @@ where
             let mut permit = admission
                 .admit(&attempt)
                 .await
-                .inspect_err(|_| metrics.record_refusal(Outcome::RateLimited))?;
+                .inspect_err(|_| metrics.record_not_made(Outcome::RateLimited))?;
             let is_probe = attempt.is_probe;
             let result = inner.oneshot(attempt).await;
             // Before the permit is released, so that no other call slips through.

@@ -5,21 +5,26 @@ use std::task::{Context, Poll};
 
 use futures::future::BoxFuture;
 use headers::{Authorization, HeaderMapExt as _};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use secrecy::ExposeSecret as _;
 use tower::{Service, ServiceExt as _};
 
 use super::UpstreamError;
 use super::call::{self, Attempt, RecordedAnswer};
 use super::client::SetupError;
+use super::metrics::SourceMetrics;
+use super::oauth2::{TokenEndpoint, TokenSource};
 use super::setting_names::SettingNames;
 use crate::config::{self, Auth};
+use crate::outcome::Outcome;
 
 /// The credentials of one upstream. Clones share them.
 #[derive(Clone, Debug)]
 pub(super) enum Credentials {
     /// The same header fields for each request, marked as sensitive.
     Headers(Arc<HeaderMap>),
+    /// Access tokens, which are renewed.
+    Tokens(Arc<TokenSource>),
 }
 
 impl Credentials {
@@ -50,7 +55,11 @@ impl Credentials {
                     headers.typed_insert(Authorization::basic(username, password));
                 }
             }
-            Some(Auth::None | Auth::OAuth2(_)) => {}
+            Some(Auth::None) => {}
+            Some(Auth::OAuth2(oauth2)) => {
+                let endpoint = TokenEndpoint::new(names, settings, oauth2)?;
+                return Ok(Self::Tokens(Arc::new(TokenSource::new(endpoint))));
+            }
             Some(Auth::Basic { username, password }) => {
                 headers.typed_insert(Authorization::basic(username, password.expose_secret()));
             }
@@ -72,6 +81,32 @@ impl Credentials {
 pub(super) struct AuthService<S> {
     pub(super) inner: S,
     pub(super) credentials: Credentials,
+    pub(super) metrics: SourceMetrics,
+}
+
+/// Makes a call with an access token. If the upstream refuses it, the call is made once more with a
+/// new one: a token may be revoked before it expires.
+async fn with_token<S>(
+    inner: S,
+    tokens: &TokenSource,
+    metrics: &SourceMetrics,
+    mut attempt: Attempt,
+) -> call::Result
+where
+    S: Service<Attempt, Response = RecordedAnswer, Error = UpstreamError> + Clone,
+{
+    let no_token = |_: &UpstreamError| metrics.record_not_made(Outcome::Auth);
+    let token = tokens.token().await.inspect_err(no_token)?;
+    attempt.credentials = Arc::new(token.headers());
+    let result = inner.clone().oneshot(attempt.clone()).await;
+    let is_refused = |error: &UpstreamError| error.status == Some(StatusCode::UNAUTHORIZED);
+    if !result.as_ref().is_err_and(is_refused) {
+        return result;
+    }
+    tokens.invalidate(&token);
+    let token = tokens.token().await.inspect_err(no_token)?;
+    attempt.credentials = Arc::new(token.headers());
+    inner.oneshot(attempt).await
 }
 
 impl<S> Service<Attempt> for AuthService<S>
@@ -88,13 +123,14 @@ where
     }
 
     fn call(&mut self, mut attempt: Attempt) -> Self::Future {
-        let Self { inner, credentials, .. } = self.clone();
+        let Self { inner, credentials, metrics } = self.clone();
         Box::pin(async move {
             match credentials {
                 Credentials::Headers(headers) => {
                     attempt.credentials = headers;
                     inner.oneshot(attempt).await
                 }
+                Credentials::Tokens(tokens) => with_token(inner, &tokens, &metrics, attempt).await,
             }
         })
     }

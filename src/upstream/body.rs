@@ -115,7 +115,7 @@ async fn decode(
 fn classify_read(error: &io::Error, limit: &BodyLimit<'_>) -> UpstreamError {
     let transport = classify::chain(error).find_map(|cause| cause.downcast_ref::<reqwest::Error>());
     if let Some(error) = transport {
-        return classify::transport(error);
+        return classify::transport(error, "the upstream");
     }
     if error.kind() == io::ErrorKind::FileTooLarge {
         return limit.exceeded();

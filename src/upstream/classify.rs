@@ -19,7 +19,8 @@ use crate::outcome::Outcome;
 pub(super) const MAX_REDIRECTS: usize = 5;
 
 /// Classifies a request that got no answer, or an incomplete one.
-pub(super) fn transport(error: &reqwest::Error) -> UpstreamError {
+/// `peer` names who should have answered.
+pub(super) fn transport(error: &reqwest::Error, peer: &str) -> UpstreamError {
     if error.is_timeout() {
         let detail = if error.is_connect() {
             "no connection could be made in time"
@@ -34,10 +35,7 @@ pub(super) fn transport(error: &reqwest::Error) -> UpstreamError {
         } else {
             connect_failure(error)
         };
-        return UpstreamError::new(
-            Outcome::Connect,
-            format!("no connection to the upstream: {why}"),
-        );
+        return UpstreamError::new(Outcome::Connect, format!("no connection to {peer}: {why}"));
     }
     if let Some(hyper) = chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
         let detail = if hyper.is_parse() {
@@ -55,6 +53,14 @@ fn connect_failure(error: &reqwest::Error) -> &'static str {
         .find_map(|cause| {
             if let Some(tls) = cause.downcast_ref::<TlsError>() {
                 return Some(tls_failure(tls));
+            }
+            // hyper-util does not export this error's type.
+            match cause.to_string().as_str() {
+                "tunnel error: proxy authorization required" => {
+                    return Some("the proxy asks for credentials, which is not supported");
+                }
+                "tunnel error: unsuccessful" => return Some("the proxy refused to connect"),
+                _ => {}
             }
             match cause.downcast_ref::<io::Error>()?.kind() {
                 io::ErrorKind::ConnectionRefused => Some("connection refused"),
@@ -83,7 +89,7 @@ fn tls_failure(error: &TlsError) -> &'static str {
             }
             CertificateError::UnknownIssuer => {
                 "its certificate is signed by no known authority; SSL_CERT_FILE names the file of \
-                 those that are trusted"
+                 those that are trusted, and the upstream's ca_file others"
             }
             CertificateError::Revoked => "its certificate is revoked",
             _ => "its certificate is not valid",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Url, retry};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, retry};
 
 use super::classify;
 use super::content_coding::ACCEPTED;
@@ -61,7 +61,8 @@ impl fmt::Display for SetupError {
             Self::NoTrustRoots { setting } => write!(
                 f,
                 "{setting} is https, but no CA certificates were found to check it with; install \
-                 the system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE"
+                 the system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE or in the \
+                 upstream's ca_file"
             ),
             Self::Credentials { setting } => write!(
                 f,
@@ -77,19 +78,24 @@ impl fmt::Display for SetupError {
 
 impl std::error::Error for SetupError {}
 
-/// Builds a client with the settings of an upstream; `change` adds others.
+/// Builds a client with the settings of an upstream, for requests to `url`; `change` adds other
+/// settings.
 pub(super) fn build(
     names: &SettingNames,
     settings: &config::Upstream,
-    change: impl Fn(ClientBuilder) -> ClientBuilder,
+    url: &Url,
+    change: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> Result<Client, SetupError> {
     // This only fails if a provider is installed already, which is fine.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    change(client_builder(settings)).build().map_err(|error| classify_setup(names, &error))
+    let builder = change(client_builder(settings));
+    with_tls_and_proxy(builder, settings, url)
+        .and_then(ClientBuilder::build)
+        .map_err(|error| classify_setup(names, &error))
 }
 
 fn client_builder(settings: &config::Upstream) -> ClientBuilder {
-    let builder = Client::builder()
+    Client::builder()
         .user_agent(concat!("incident-gateway/", env!("CARGO_PKG_VERSION")))
         .default_headers(default_headers())
         .connect_timeout(settings.connect_timeout)
@@ -106,13 +112,30 @@ fn client_builder(settings: &config::Upstream) -> ClientBuilder {
         .http1_ignore_invalid_headers_in_responses(true)
         .http2_keep_alive_interval(PING_INTERVAL)
         .http2_keep_alive_timeout(PING_TIMEOUT)
-        .http2_keep_alive_while_idle(true);
-    if settings.base_url.scheme() == "https" {
-        builder.https_only(true)
-    } else {
-        // Without TLS no CA certificates are needed, and the system may have none.
-        builder.tls_certs_only([])
+        .http2_keep_alive_while_idle(true)
+}
+
+fn with_tls_and_proxy(
+    mut builder: ClientBuilder,
+    settings: &config::Upstream,
+    url: &Url,
+) -> reqwest::Result<ClientBuilder> {
+    let is_https = |url: &Url| url.scheme() == "https";
+    if let Some(proxy) = &settings.proxy {
+        builder = builder.proxy(Proxy::all(proxy.clone())?);
     }
+    if !is_https(url) && !settings.proxy.as_ref().is_some_and(is_https) {
+        // Without TLS no CA certificates are needed, and the system may have none.
+        return Ok(builder.tls_certs_only([]));
+    }
+    if let Some(ca) = &settings.ca {
+        builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&ca.pem)?);
+    }
+    if let Some(client) = &settings.client_certificate {
+        let pem = [&client.certificate.pem[..], b"\n", &client.key.pem[..]].concat();
+        builder = builder.identity(Identity::from_pem(&pem)?);
+    }
+    Ok(builder.https_only(is_https(url)))
 }
 
 /// The headers of every request that does not set them itself.
@@ -135,16 +158,23 @@ fn classify_setup(names: &SettingNames, error: &reqwest::Error) -> SetupError {
 
 /// Warns if the credentials are sent over a network unencrypted.
 pub(super) fn warn_of_unencrypted_credentials(names: &SettingNames, settings: &config::Upstream) {
+    let warn = |setting: &str, whose: &str| {
+        tracing::warn!(
+            "`{setting}` is http://, so {whose} credentials cross the network unencrypted; use \
+             https://"
+        );
+    };
     let has_credentials = match &settings.auth {
         None => settings.username.is_some(),
         Some(auth) => !matches!(auth, Auth::None),
     };
     if has_credentials && !is_encrypted_or_local(&settings.base_url) {
-        tracing::warn!(
-            "`{}` is http://, so the upstream's credentials cross the network unencrypted; use \
-             https://",
-            names.setting("base_url")
-        );
+        warn(&names.setting("base_url"), "the upstream's");
+    }
+    if let Some(Auth::OAuth2(oauth2)) = &settings.auth
+        && !is_encrypted_or_local(&oauth2.token_url)
+    {
+        warn(&names.setting("auth.oauth2.token_url"), "the client's");
     }
 }
 

@@ -147,8 +147,8 @@ impl SourceMetrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// Counts a call that was not made, in order to spare the upstream.
-    pub(super) fn record_refusal(&self, outcome: Outcome) {
+    /// Counts a call that was not made.
+    pub(super) fn record_not_made(&self, outcome: Outcome) {
         self.requests[outcome as usize].inc();
     }
 
@@ -222,7 +222,7 @@ mod tests {
     fn a_refusal_by_the_breaker_counts_without_a_duration() {
         let mut registry = metrics::registry();
         let source = UpstreamMetrics::register(&mut registry).source(&"denial".into());
-        source.record_refusal(Outcome::CircuitOpen);
+        source.record_not_made(Outcome::CircuitOpen);
         source.record_call(Outcome::Status, Duration::from_secs(2));
         let page = metrics::encode(&registry);
         for series in [

@@ -31,6 +31,7 @@ mod deadline;
 mod error;
 mod limit;
 mod metrics;
+mod oauth2;
 mod rate;
 mod resend;
 mod retry;

@@ -129,9 +129,13 @@ impl Upstream {
                 metrics: metrics.clone(),
                 trace_ids: Arc::clone(&trace_ids),
             };
-            let admitted =
-                AdmissionService { inner: call, admission: Arc::clone(&admission), metrics };
-            let authenticated = AuthService { inner: admitted, credentials: credentials.clone() };
+            let admitted = AdmissionService {
+                inner: call,
+                admission: Arc::clone(&admission),
+                metrics: metrics.clone(),
+            };
+            let authenticated =
+                AuthService { inner: admitted, credentials: credentials.clone(), metrics };
             let guarded = BreakerService { inner: authenticated, breaker: Arc::clone(&breaker) };
             Source { stack: BoxCloneSyncService::new(Retry::new(policy, guarded)), breaker }
         });

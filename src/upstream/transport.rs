@@ -21,6 +21,9 @@ use crate::config;
 use crate::outcome::Outcome;
 use crate::trace_context::TRACEPARENT;
 
+const DIRECT: &str = "the upstream";
+const THROUGH_PROXY: &str = "the upstream through its proxy";
+
 /// Makes the calls of one upstream over pooled connections. Clones share them.
 #[derive(Clone)]
 pub(super) struct HttpTransport {
@@ -29,6 +32,8 @@ pub(super) struct HttpTransport {
     unpooled: Client,
     answered_connections: Arc<AnsweredConnections>,
     base: Url,
+    /// Who answers, in messages.
+    peer: &'static str,
     max_body: u64,
     names: SettingNames,
     rate: Option<Arc<RateLimiter>>,
@@ -41,11 +46,15 @@ impl HttpTransport {
         rate: Option<Arc<RateLimiter>>,
     ) -> Result<Self, SetupError> {
         client::warn_of_unencrypted_credentials(names, settings);
+        let base = &settings.base_url;
         Ok(Self {
-            pooled: client::build(names, settings, |builder| builder)?,
-            unpooled: client::build(names, settings, |builder| builder.pool_max_idle_per_host(0))?,
+            pooled: client::build(names, settings, base, |builder| builder)?,
+            unpooled: client::build(names, settings, base, |builder| {
+                builder.pool_max_idle_per_host(0)
+            })?,
             answered_connections: Arc::default(),
-            base: settings.base_url.clone(),
+            base: base.clone(),
+            peer: if settings.proxy.is_some() { THROUGH_PROXY } else { DIRECT },
             max_body: settings.max_body,
             names: names.clone(),
             rate,
@@ -112,7 +121,7 @@ impl HttpTransport {
             let response = self
                 .send(attempt, &url, headers)
                 .await
-                .map_err(|error| classify::transport(&error))?;
+                .map_err(|error| classify::transport(&error, self.peer))?;
             match redirect_target(&response) {
                 Some(target)
                     if target.origin() == self.base.origin()

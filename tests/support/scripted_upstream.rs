@@ -49,6 +49,8 @@ pub struct Seen {
     pub path: String,
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
+    /// The body, of the announced length.
+    pub body: String,
 }
 
 impl Seen {
@@ -272,8 +274,8 @@ async fn serve(mut wire: impl Wire, connection: usize, shared: &Shared) -> io::R
     Ok(())
 }
 
-/// Reads the next request of a connection; `None` once the client has closed it. Requests must not
-/// have bodies.
+/// Reads the next request of a connection; `None` once the client has closed it. A body must have a
+/// `Content-Length`.
 async fn read_request(
     wire: &mut impl Wire,
     unread: &mut Vec<u8>,
@@ -302,5 +304,13 @@ async fn read_request(
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    Ok(Some(Seen { connection, method, path, headers }))
+    let mut seen = Seen { connection, method, path, headers, body: String::new() };
+    let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
+    while unread.len() < length {
+        if wire.read_buf(unread).await? == 0 {
+            return Ok(None);
+        }
+    }
+    seen.body = String::from_utf8(unread.drain(..length).collect()).unwrap();
+    Ok(Some(seen))
 }

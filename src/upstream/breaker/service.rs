@@ -38,7 +38,7 @@ where
             let permit = match breaker.admit() {
                 Ok(permit) => permit,
                 Err(wait) => {
-                    breaker.metrics.record_refusal(Outcome::CircuitOpen);
+                    breaker.metrics.record_not_made(Outcome::CircuitOpen);
                     let detail = "the circuit is open after repeated failures; the source is left \
                                   alone for now";
                     return Err(UpstreamError::new(Outcome::CircuitOpen, detail)
