@@ -1,5 +1,21 @@
 //! Decodes the answers of an incident source, page by page.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::document::Document;
+use super::error::DecodeError;
+use super::fields::SourceFields;
+use super::incidents::Incidents;
+use super::list_reader::ListReader;
+use super::mapped::{MappedRecords, RecordMapping};
+use super::plain::{PlainReader, PlainRecords};
+use super::timestamp_range::TimestampRange;
+use super::walk::{TOO_LARGE, walk, walk_lines};
+use crate::config::{self, HttpOrigin, Origin};
+use crate::json::Path;
+
 /// What a page says about the list that it is a part of.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PageEnd {
@@ -9,4 +25,239 @@ pub struct PageEnd {
     pub next: Option<String>,
     /// The value at the path of `more`, as JSON.
     pub more: Option<String>,
+}
+
+/// How the answers of a source are read, compiled from its configuration.
+#[derive(Debug)]
+pub struct SourceMapping(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Plain { document: Document, fields: SourceFields },
+    Mapped { reader: ListReader, records: RecordMapping },
+}
+
+impl SourceMapping {
+    /// Compiles the mapping of a source.
+    #[must_use]
+    pub fn new(source: &config::Source) -> Self {
+        if source.is_mapped() {
+            let (records, paths) = RecordMapping::new(source);
+            let reader = ListReader::new(source.records.as_ref(), &source.origin, &paths);
+            Self(Kind::Mapped { reader, records })
+        } else {
+            let document = Document::new(&Path::results(), &source.origin, true);
+            Self(Kind::Plain { document, fields: SourceFields::new(&source.identity_fields()) })
+        }
+    }
+
+    /// The mapping of a plain source of one page with these fields.
+    pub(super) fn plain(fields: SourceFields) -> Self {
+        let origin = Origin::Http(HttpOrigin::endpoint("/"));
+        let document = Document::new(&Path::results(), &origin, true);
+        Self(Kind::Plain { document, fields })
+    }
+}
+
+/// Decodes the answers of an incident source, page by page. After an error it must not be used any
+/// more, because a source is decoded whole or not at all.
+pub struct IncidentsDecoder {
+    mapping: Arc<SourceMapping>,
+    pages: usize,
+    is_truncated: bool,
+    /// The pages of a plain source; empty for a mapped one, whose pages are dropped when they are
+    /// read.
+    body: Pages,
+    plain: PlainRecords,
+    mapped: MappedRecords,
+}
+
+/// Pages, one behind the other.
+enum Pages {
+    /// The only page, as it came.
+    One(Bytes),
+    Several(Vec<u8>),
+}
+
+impl Pages {
+    /// Adds a page; returns where it starts.
+    fn add(&mut self, page: Bytes) -> usize {
+        match self {
+            Self::One(first) if first.is_empty() => {
+                *first = page;
+                0
+            }
+            Self::One(first) => {
+                let mut all = Vec::with_capacity(2 * (first.len() + page.len()));
+                all.extend_from_slice(first);
+                all.extend_from_slice(&page);
+                let start = first.len();
+                *self = Self::Several(all);
+                start
+            }
+            Self::Several(all) => {
+                all.extend_from_slice(&page);
+                all.len() - page.len()
+            }
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::One(page) => page,
+            Self::Several(all) => all,
+        }
+    }
+
+    fn into_body(self) -> Bytes {
+        match self {
+            Self::One(page) => page,
+            Self::Several(mut all) => {
+                all.shrink_to_fit();
+                all.into()
+            }
+        }
+    }
+}
+
+impl IncidentsDecoder {
+    /// A decoder that has no pages yet.
+    #[must_use]
+    pub fn new(mapping: Arc<SourceMapping>) -> Self {
+        Self {
+            mapping,
+            pages: 0,
+            is_truncated: false,
+            body: Pages::One(Bytes::new()),
+            plain: PlainRecords::default(),
+            mapped: MappedRecords::default(),
+        }
+    }
+
+    /// Decodes the next page.
+    ///
+    /// # Errors
+    ///
+    /// When the page is not UTF-8, is not one JSON document of at most
+    /// [`MAX_DEPTH`](super::MAX_DEPTH) levels, has no list where it should be, or has something
+    /// where that means that it has failed.
+    pub fn add_page(&mut self, page: Bytes) -> Result<PageEnd, DecodeError> {
+        self.pages += 1;
+        match &self.mapping.0 {
+            Kind::Plain { document, fields } => {
+                let start = self.body.add(page);
+                let body = self.body.bytes();
+                let mut reader = PlainReader { fields, read: &mut self.plain };
+                let walked = walk(document, body, start, &mut reader)?;
+                let end = document.page_end(body, &walked)?;
+                self.is_truncated |= document.is_truncated(&walked.captures, body, end.records);
+                Ok(end)
+            }
+            Kind::Mapped { reader, records } => {
+                self.mapped.body.reserve(page.len());
+                let end = reader.read_page(&page, |row| self.mapped.add(records, &row))?;
+                self.mapped.check_size()?;
+                Ok(end)
+            }
+        }
+    }
+
+    /// Decodes whole lines, each of which is a record (NDJSON); blank lines are none.
+    ///
+    /// # Errors
+    ///
+    /// When a line is not UTF-8, or not one JSON value of at most [`MAX_DEPTH`](super::MAX_DEPTH)
+    /// levels.
+    pub fn add_lines(&mut self, lines: &[u8]) -> Result<PageEnd, DecodeError> {
+        self.pages += 1;
+        match &self.mapping.0 {
+            Kind::Plain { fields, .. } => {
+                let start = self.body.add(Bytes::copy_from_slice(lines));
+                let mut reader = PlainReader { fields, read: &mut self.plain };
+                let records = walk_lines(self.body.bytes(), start, &mut reader)?;
+                Ok(PageEnd { records, ..PageEnd::default() })
+            }
+            Kind::Mapped { reader, records } => {
+                self.mapped.body.reserve(lines.len());
+                let end = reader.read_lines(lines, |row| self.mapped.add(records, &row))?;
+                self.mapped.check_size()?;
+                Ok(end)
+            }
+        }
+    }
+
+    /// How many pages were decoded.
+    #[must_use]
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// The size in bytes of the records so far: that of [`Incidents::body`].
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.body.bytes().len() + self.mapped.body.len()
+    }
+
+    /// The records of all pages.
+    #[must_use]
+    pub fn finish(self) -> Incidents {
+        match &self.mapping.0 {
+            Kind::Plain { .. } => {
+                let PlainRecords { records, other_values, unmapped, timestamps, .. } = self.plain;
+                Incidents {
+                    unmapped: unmapped.counts(&records),
+                    body: self.body.into_body(),
+                    records,
+                    timestamps,
+                    other_values: other_values.into_list(),
+                    is_truncated: self.is_truncated,
+                    unmapped_values: unmapped,
+                    ..Incidents::default()
+                }
+            }
+            Kind::Mapped { records, .. } => self.mapped.finish(records.keeps_ids),
+        }
+    }
+}
+
+impl MappedRecords {
+    /// A fault if positions do not fit into 32 bits.
+    fn check_size(&self) -> Result<(), DecodeError> {
+        let largest = self.body.len().max(self.ids.size_bytes());
+        if u32::try_from(largest).is_ok() { Ok(()) } else { Err(TOO_LARGE.into()) }
+    }
+
+    /// The records without the copies that were replaced.
+    pub(super) fn finish(self, keeps_ids: bool) -> Incidents {
+        let Self { mut body, mut records, keys, unmapped, mut ids, mut replaced, .. } = self;
+        let duplicates = replaced.len();
+        if duplicates > 0 {
+            replaced.sort_unstable();
+            let is_kept = |record: usize| {
+                u32::try_from(record).is_ok_and(|record| replaced.binary_search(&record).is_err())
+            };
+            ids.retain(is_kept);
+            let mut index = 0;
+            records.retain(|_| {
+                index += 1;
+                is_kept(index - 1)
+            });
+        }
+        body.shrink_to_fit();
+        records.shrink_to_fit();
+        ids.shrink_to_fit();
+        let (keys, key_lists) = keys.into_lists();
+        Incidents {
+            body: body.into(),
+            timestamps: TimestampRange::of(&records),
+            unmapped: unmapped.counts(&records),
+            records,
+            keys,
+            key_lists,
+            duplicates,
+            unmapped_values: unmapped,
+            ids: keeps_ids.then_some(ids),
+            ..Incidents::default()
+        }
+    }
 }

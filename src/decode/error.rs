@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::json::JsonError;
+use crate::json::{DeadEnd, JsonError};
+use crate::outcome::Outcome;
 
 /// Why an answer cannot be used. As text it quotes nothing that the answer contains.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,16 +19,31 @@ pub enum DecodeError {
 pub struct AnswerError {
     /// What is wrong, by the configured path.
     pub(super) detail: String,
-    /// The members of the object at which the path to the list ends.
-    pub(super) members: Vec<String>,
+    /// Where the path to the list ends.
+    pub(super) dead_end: Option<DeadEnd>,
 }
 
 impl AnswerError {
-    /// The names of members that stand where the path to the list ended; bounded. Only the report
-    /// of `check` shows them, because they come from the upstream.
+    pub(super) fn new(detail: String) -> Self {
+        Self { detail, dead_end: None }
+    }
+
+    /// Where the path to the list ends, if it leads to nothing. Only the report of `check` shows
+    /// it, because it has names that come from the upstream.
     #[must_use]
-    pub fn members(&self) -> &[String] {
-        &self.members
+    pub fn dead_end(&self) -> Option<&DeadEnd> {
+        self.dead_end.as_ref()
+    }
+}
+
+impl DecodeError {
+    /// The outcome of a call whose answer has this fault.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Json(_) => Outcome::Decode,
+            Self::Answer(_) => Outcome::Answer,
+        }
     }
 }
 
@@ -51,5 +67,11 @@ impl std::error::Error for DecodeError {}
 impl From<JsonError> for DecodeError {
     fn from(error: JsonError) -> Self {
         Self::Json(error)
+    }
+}
+
+impl From<AnswerError> for DecodeError {
+    fn from(error: AnswerError) -> Self {
+        Self::Answer(error)
     }
 }

@@ -4,19 +4,30 @@
 //! (RFC 8259) of bounded depth and of the expected shape. Nothing of it is copied.
 
 mod decoder;
+mod document;
 mod error;
 mod fields;
+mod identity_keys;
 mod incidents;
 mod interned_values;
+mod list_reader;
+mod mapped;
+mod merge;
+mod plain;
 mod record;
+mod record_ids;
 mod timestamp_range;
+mod unmapped;
+mod walk;
 
 use std::borrow::Cow;
 
-pub use decoder::PageEnd;
+pub use decoder::{IncidentsDecoder, PageEnd, SourceMapping};
 pub use error::{AnswerError, DecodeError};
 pub use fields::{Member, SourceFields};
+pub use identity_keys::IdentityKey;
 pub use incidents::Incidents;
+pub use list_reader::{ListReader, Row};
 pub use record::{IdentityValue, MAX_ID_BYTES, Record, RecordFault, Span};
 pub use timestamp_range::TimestampRange;
 
@@ -93,5 +104,7 @@ pub(crate) fn employee_text(kind: ValueKind, raw: &str) -> Option<Cow<'_, str>> 
     }
 }
 
+#[cfg(test)]
+mod mapped_tests;
 #[cfg(test)]
 mod tests;

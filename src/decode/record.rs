@@ -1,4 +1,4 @@
-//! A record of an incident source: its span of the body, and the three values that the join needs.
+//! A record of an incident source: its span of the batch's body, and the values that the join needs.
 
 use std::net::Ipv4Addr;
 
@@ -11,37 +11,43 @@ use crate::mapping::Priority;
 pub enum RecordFault {
     /// It is not a JSON object.
     NotAnObject,
-    /// None of the source's identity fields is present, or the first that is present is neither a
-    /// number nor a string, or is longer than [`MAX_ID_BYTES`].
+    /// In a plain source none of the identity fields is present, or the first that is present is
+    /// neither a number nor a string, or is longer than [`MAX_ID_BYTES`]. In a mapped source no
+    /// identity path leads to anything.
     MissingIdentity,
-    /// `priority` is absent or none of the four.
+    /// The priority is absent, or maps to none of the four.
     InvalidPriority,
-    /// `timestamp` is absent, not a number, or not finite.
+    /// The timestamp is absent, or no time that the source's mapping can read.
     InvalidTimestamp,
 }
 
-/// One element of `results`: its position in the body, and the values that the join needs.
+/// A record: its position in the batch's body, and the values that the join needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     /// Seconds since the epoch; NaN when invalid.
     pub(super) timestamp: f64,
     pub(super) start: u32,
     pub(super) length: u32,
-    /// The number, the address, or the index among the batch's other values; `flags` say which.
+    /// The number, the address, or an index of [`IdentityValue`]; `flags` say which.
     pub(super) identity: u32,
     /// 0–3, or [`NO_PRIORITY`].
     pub(super) priority: u8,
     pub(super) flags: u8,
+    /// What [`super::unmapped::UnmappedValues::note`] returned for its priority value.
+    pub(super) unmapped: u8,
 }
 
 pub(super) const NO_PRIORITY: u8 = u8::MAX;
 pub(super) const NOT_AN_OBJECT: u8 = 1;
 pub(super) const HAS_TYPE: u8 = 2;
 pub(super) const HAS_EMPLOYEE_ID: u8 = 4;
-pub(super) const IDENTITY: u8 = 8 | 16;
+pub(super) const IDENTITY: u8 = 8 | 16 | 32;
 pub(super) const IDENTITY_NUMBER: u8 = 8;
 pub(super) const IDENTITY_V4: u8 = 16;
 pub(super) const IDENTITY_OTHER: u8 = 8 | 16;
+pub(super) const IDENTITY_KEYS: u8 = 32;
+/// It stands in an envelope, which is an object even if the record is none.
+pub(super) const IN_ENVELOPE: u8 = 64;
 
 /// A record's identity value. Nearly all are small numbers or IPv4 addresses, which need no text to
 /// be compared.
@@ -53,6 +59,9 @@ pub enum IdentityValue {
     V4(Ipv4Addr),
     /// Any other value, by its index in [`super::Incidents::other_identities`].
     Other(usize),
+    /// The cleaned-up values of a mapped source's record, as an argument of
+    /// [`super::Incidents::key_list`].
+    Keys(usize),
 }
 
 impl Record {
@@ -76,14 +85,16 @@ impl Record {
             0 => None,
             IDENTITY_NUMBER => Some(IdentityValue::Number(self.identity)),
             IDENTITY_V4 => Some(IdentityValue::V4(Ipv4Addr::from_bits(self.identity))),
-            _ => Some(IdentityValue::Other(self.identity as usize)),
+            IDENTITY_OTHER => Some(IdentityValue::Other(self.identity as usize)),
+            _ => Some(IdentityValue::Keys(self.identity as usize)),
         }
     }
 
-    /// Whether it is a JSON object.
+    /// Whether what is answered is a JSON object: the record, or the envelope of a mapped source's
+    /// record.
     #[must_use]
     pub fn is_object(&self) -> bool {
-        self.flags & NOT_AN_OBJECT == 0
+        self.flags & (NOT_AN_OBJECT | IN_ENVELOPE) != NOT_AN_OBJECT
     }
 
     /// Whether it has a member `type` of its own.
@@ -101,7 +112,7 @@ impl Record {
     /// Why its identity cannot be looked up. This fault has precedence over [`Self::value_fault`].
     #[must_use]
     pub fn identity_fault(&self) -> Option<RecordFault> {
-        if !self.is_object() {
+        if self.flags & NOT_AN_OBJECT != 0 {
             Some(RecordFault::NotAnObject)
         } else if self.flags & IDENTITY == 0 {
             Some(RecordFault::MissingIdentity)

@@ -38,6 +38,7 @@ fn record(text: &str) -> (Record, Option<String>) {
         IdentityValue::Other(index) => {
             incidents.other_identities().nth(index).unwrap().map(Cow::into_owned)
         }
+        IdentityValue::Keys(list) => panic!("a plain source with keys {list}"),
     });
     (record, identity)
 }

@@ -22,8 +22,8 @@ pub use unattributed::{Reason, Unattributed};
 
 use self::index::Groups;
 use self::time_slices::for_each_by_time_slice;
-use crate::decode::{IdentityValue, Incidents, Priority, Record};
-use crate::identity::{EmployeeId, Resolver, TableSlot};
+use crate::decode::{IdentityKey, IdentityValue, Incidents, Priority, Record};
+use crate::identity::{EmployeeId, Resolver, TableSlot, UnresolvedIdentity};
 
 /// Joins the records of all sources by employee. `tables` and `sources` are in the configured
 /// order; a source without data is `None`.
@@ -69,11 +69,14 @@ fn assign(sources: &[Option<Arc<Incidents>>], resolver: &mut Resolver<'_>) -> As
             slots.push(Vec::new());
             continue;
         };
-        let other_employees: Vec<_> =
-            batch.other_identities().map(|value| Ok(resolver.resolve(value)?)).collect();
+        let values = ResolvedValues {
+            batch,
+            others: batch.other_identities().map(|value| Ok(resolver.resolve(value)?)).collect(),
+            keys: batch.keys().iter().map(|key| resolve_key(key, resolver)).collect(),
+        };
         let mut slots_of_source = Vec::with_capacity(batch.records().len());
         for (index, record) in batch.records().iter().enumerate() {
-            match attribute(record, resolver, &other_employees) {
+            match attribute(record, resolver, &values) {
                 Ok((employee, priority)) => {
                     let slot = employee * SLOTS_PER_EMPLOYEE + priority as Slot;
                     if slot as usize >= group_sizes.len() {
@@ -96,13 +99,49 @@ fn assign(sources: &[Option<Arc<Incidents>>], resolver: &mut Resolver<'_>) -> As
     Assignment { slots, group_sizes, counts, unattributed }
 }
 
-/// The employee and priority of a record, or why it is unattributed. `other_employees` has the
-/// employees that the values of [`Incidents::other_identities`] name.
+/// What the distinct identity values of a batch resolve to.
+struct ResolvedValues<'a> {
+    batch: &'a Incidents,
+    /// For the values of [`Incidents::other_identities`].
+    others: Vec<Result<u32, Reason>>,
+    /// For the keys of [`Incidents::keys`].
+    keys: Vec<Result<u32, UnresolvedIdentity>>,
+}
+
+fn resolve_key(key: &IdentityKey, resolver: &mut Resolver<'_>) -> Result<u32, UnresolvedIdentity> {
+    match key {
+        IdentityKey::EmployeeId(id) => Ok(resolver.by_id(id)),
+        IdentityKey::Ip(address) => resolver.by_address(*address),
+        IdentityKey::Email(text) | IdentityKey::Username(text) | IdentityKey::Hostname(text) => {
+            resolver.by_text(key.kind(), text)
+        }
+    }
+}
+
+impl ResolvedValues<'_> {
+    /// The employee of a list of keys: that of the first key that has one.
+    fn by_key_list(&self, list: usize) -> Result<u32, Reason> {
+        let list = self.batch.key_list(list);
+        let mut reason = if list.is_empty() { Reason::UnknownIdentity } else { Reason::UnknownIp };
+        for key in list {
+            match self.keys[*key as usize] {
+                Ok(employee) => return Ok(employee),
+                Err(UnresolvedIdentity::TableUnavailable) => reason = Reason::IdentitiesUnavailable,
+                Err(UnresolvedIdentity::UnknownIp) => {}
+                Err(_) if reason == Reason::UnknownIp => reason = Reason::UnknownIdentity,
+                Err(_) => {}
+            }
+        }
+        Err(reason)
+    }
+}
+
+/// The employee and priority of a record, or why it is unattributed.
 #[inline]
 fn attribute(
     record: &Record,
     resolver: &mut Resolver<'_>,
-    other_employees: &[Result<u32, Reason>],
+    values: &ResolvedValues<'_>,
 ) -> Result<(u32, Priority), Reason> {
     if let Some(fault) = record.identity_fault() {
         return Err(fault.into());
@@ -110,7 +149,8 @@ fn attribute(
     let employee = match record.identity() {
         Some(IdentityValue::Number(number)) => resolver.by_number(number),
         Some(IdentityValue::V4(address)) => resolver.by_address(address.into())?,
-        Some(IdentityValue::Other(index)) => other_employees[index]?,
+        Some(IdentityValue::Other(index)) => values.others[index]?,
+        Some(IdentityValue::Keys(list)) => values.by_key_list(list)?,
         None => return Err(Reason::MissingIdentity),
     };
     match (record.value_fault(), record.priority()) {

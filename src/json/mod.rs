@@ -2,22 +2,27 @@
 //!
 //! Values are found as spans of a body; nothing of it is copied or built.
 
+mod dead_end;
 mod find;
 mod found;
 mod members;
 mod parse_path;
 mod path;
 mod scanner;
+mod selection;
 pub(crate) mod swar;
 pub(crate) mod window;
 
 use std::fmt;
 
+pub use dead_end::{DeadEnd, Standing};
+pub(crate) use find::{canonical_index, find};
 pub use found::Found;
 pub use members::{members, unescape};
 pub use path::{Path, PathError, Step};
 pub use scanner::{MAX_DEPTH, ValueKind};
 pub(crate) use scanner::{Scanner, Value};
+pub(crate) use selection::{Captures, NodeId, Selection};
 
 /// Why a text is not JSON, or not of the expected shape. It quotes nothing from the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,3 +40,6 @@ impl fmt::Display for JsonError {
 }
 
 impl std::error::Error for JsonError {}
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,18 @@ impl Path {
         Self { text: name.to_owned(), steps: Box::new([Step::Name(name.to_owned())]) }
     }
 
+    /// The path to the whole value.
+    #[must_use]
+    pub fn whole() -> Self {
+        Self::from_parts("", Vec::new())
+    }
+
+    /// The path to the member `results`.
+    #[must_use]
+    pub fn results() -> Self {
+        Self::from_parts("/results", vec![Step::Token("results".to_owned())])
+    }
+
     pub(super) fn from_parts(text: &str, steps: Vec<Step>) -> Self {
         Self { text: text.to_owned(), steps: steps.into() }
     }

@@ -50,6 +50,11 @@ impl<'a> Scanner<'a> {
         Self { bytes, position: 0, string_bytes: u8x16::ZERO }
     }
 
+    /// A scanner whose next byte is that at `position`.
+    pub(crate) fn at(bytes: &'a [u8], position: usize) -> Self {
+        Self { position, ..Self::new(bytes) }
+    }
+
     pub(crate) fn position(&self) -> usize {
         self.position
     }

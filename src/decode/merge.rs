@@ -1,0 +1,88 @@
+//! Merges what a source answered last with what it answered before.
+
+use hashbrown::HashSet;
+
+use super::incidents::Incidents;
+use super::mapped::{MappedRecords, seconds};
+use super::offset;
+use super::record::{IDENTITY, IdentityValue};
+use super::record_ids::RecordIds;
+
+impl Incidents {
+    /// The records of `previous` and then those of `newer`, which must both come from the decoder
+    /// of a source with `incremental`. Records of `previous` whose id comes again in `newer` are
+    /// left out, and so are records whose time is before `earliest_micros`; those without a valid
+    /// time stay.
+    ///
+    /// [`Self::unmapped`] counts the records that stay; [`Self::duplicates`] is that of `newer`.
+    #[must_use]
+    pub fn merged(previous: &Self, newer: Self, earliest_micros: i64) -> Self {
+        let earliest = seconds(earliest_micros);
+        let newer_ids: HashSet<&[u8]> = match &newer.ids {
+            Some(ids) => (0..newer.records.len()).filter_map(|record| ids.key(record)).collect(),
+            None => HashSet::new(),
+        };
+        let is_recent = |batch: &Self, record: usize| {
+            // A time that is not valid is NaN, which is not less than any.
+            !(batch.records[record].timestamp < earliest)
+        };
+        let is_replaced = |record: usize| {
+            previous
+                .ids
+                .as_ref()
+                .and_then(|ids| ids.key(record))
+                .is_some_and(|id| newer_ids.contains(id))
+        };
+        let kept: [Vec<usize>; 2] = [
+            (0..previous.records.len())
+                .filter(|record| is_recent(previous, *record) && !is_replaced(*record))
+                .collect(),
+            (0..newer.records.len()).filter(|record| is_recent(&newer, *record)).collect(),
+        ];
+        let mut merged = MappedRecords::default();
+        let batches = [previous, &newer];
+        let size = |(batch, kept): (&&Self, &Vec<usize>)| -> usize {
+            kept.iter().map(|record| batch.bytes(&batch.records[*record]).len()).sum()
+        };
+        merged.body.reserve_exact(batches.iter().zip(&kept).map(size).sum());
+        merged.records.reserve_exact(kept.iter().map(Vec::len).sum());
+        for (batch, kept) in batches.into_iter().zip(&kept) {
+            merged.append(batch, kept);
+        }
+        let mut incidents = merged.finish(true);
+        incidents.duplicates = newer.duplicates;
+        incidents
+    }
+}
+
+impl MappedRecords {
+    /// Appends records of a batch.
+    fn append(&mut self, batch: &Incidents, kept: &[usize]) {
+        let no_ids = RecordIds::default();
+        let ids = batch.ids.as_ref().unwrap_or(&no_ids);
+        let mut lists: Vec<Option<u32>> = Vec::new();
+        for &index in kept {
+            let mut record = batch.records[index];
+            record.start = offset(self.body.len());
+            self.body.extend_from_slice(batch.bytes(&batch.records[index]));
+            if let Some(text) = batch.unmapped_values.get(record.unmapped) {
+                record.unmapped = self.unmapped.note_text(text);
+            }
+            if record.flags & IDENTITY != 0
+                && let Some(IdentityValue::Keys(list)) = record.identity()
+            {
+                if list >= lists.len() {
+                    lists.resize(list + 1, None);
+                }
+                record.identity = *lists[list].get_or_insert_with(|| {
+                    let keys = batch.key_list(list).iter();
+                    let keys: Vec<u32> =
+                        keys.map(|key| self.keys.key(batch.keys[*key as usize].clone())).collect();
+                    self.keys.list(&keys)
+                });
+            }
+            self.ids.push(ids.key(index));
+            self.records.push(record);
+        }
+    }
+}
