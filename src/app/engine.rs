@@ -11,7 +11,7 @@ use crate::clock::WallClock;
 use crate::config::Config;
 use crate::identity::KeyKinds;
 use crate::metrics::{self, Registry};
-use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, SourceSettings, UpstreamFetcher};
+use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, SourceFetcher, SourceSettings};
 use crate::snapshot::{self, Snapshot};
 use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 
@@ -42,7 +42,7 @@ impl Engine {
         let upstreams = Arc::new(Upstreams::new(config, &upstream_metrics, seed)?);
         let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
         let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
-        let fetcher = UpstreamFetcher::new(Arc::clone(&upstreams), config);
+        let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &upstream_metrics);
         let settings = Settings {
             table_kinds: config.identities.iter().map(KeyKinds::of).collect(),
             sources: SourceSettings::all(config),

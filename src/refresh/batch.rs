@@ -43,6 +43,33 @@ impl Batch {
         }
     }
 
+    /// How many records a later copy with the same id replaced.
+    #[must_use]
+    pub fn duplicates(&self) -> usize {
+        match self {
+            Self::Identities(_) => 0,
+            Self::Incidents(incidents) => incidents.duplicates(),
+        }
+    }
+
+    /// The priority values that map to nothing, and how many records have each.
+    #[must_use]
+    pub fn unmapped(&self) -> &[(String, usize)] {
+        match self {
+            Self::Identities(_) => &[],
+            Self::Incidents(incidents) => incidents.unmapped(),
+        }
+    }
+
+    /// The number of keys that name two employees.
+    #[must_use]
+    pub fn conflicts(&self) -> usize {
+        match self {
+            Self::Identities(identities) => identities.conflicts(),
+            Self::Incidents(_) => 0,
+        }
+    }
+
     /// The number of records: of addresses or rows, for a table.
     #[must_use]
     pub fn records(&self) -> usize {

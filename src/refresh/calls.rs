@@ -1,36 +1,60 @@
 //! Starts the calls of a refresh, and applies their results to the state of the sources.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::fetcher::FetchedBatch;
+use super::fetcher::{Fetch, FetchedBatch};
 use super::source_state::SourceState;
-use super::{Refresh, Repeat, missing_records};
+use super::{Interval, Refresh, Repeat, missing_records};
 use crate::background::run_cpu_bound;
 use crate::clock::FetchTime;
+use crate::outcome::Outcome;
 use crate::snapshot::SourceError;
 use crate::sources::SourceId;
 use crate::trace_context::TraceContext;
 use crate::upstream::{CallContext, OnRetry, UpstreamError};
 
-/// A round of calls. It starts with a call while no other is in flight, and ends when none is in
-/// flight any more.
+/// A round of calls to the sources without an interval of their own. It starts with a call while no
+/// other of them is in flight, and ends when none is in flight any more.
 pub(super) struct Round {
     pub(super) started: Instant,
     /// How long after `started` the next round starts.
     pub(super) period: Duration,
     /// The trace that its calls belong to.
     pub(super) trace: TraceContext,
+    /// How many of its calls are in flight.
+    pub(super) calls: usize,
 }
 
-/// How a call ended.
+/// A failed attempt that is retried.
+pub(super) struct Retry {
+    source: SourceId,
+    error: UpstreamError,
+    next_attempt: Instant,
+}
+
+/// A wait before a retry that is shown as the time of the next attempt. During a shorter one the
+/// source counts as being fetched.
+const MIN_SHOWN_WAIT: Duration = Duration::from_secs(5);
+
+/// How a fetch ended.
 pub(super) struct CallEnd {
+    pub(super) call: Call,
+    pub(super) result: Result<FetchedBatch, UpstreamError>,
+}
+
+/// A fetch that was started.
+pub(super) struct Call {
     pub(super) source: SourceId,
     pub(super) started: Instant,
     pub(super) started_wall: SystemTime,
-    pub(super) result: Result<FetchedBatch, UpstreamError>,
+    /// When the refresh that it belongs to was started: its round, or itself.
+    pub(super) refresh_started: Instant,
+    /// How long after `refresh_started` the next fetch is due.
+    pub(super) period: Duration,
 }
 
 impl Refresh {
@@ -51,11 +75,14 @@ impl Refresh {
         if due.is_empty() {
             return;
         }
-        if self.calls.is_empty() {
+        due.retain(|&source| !self.postpone(source, now));
+        let is_in_round = |source: &SourceId| self.sources[*source].interval == Interval::Ttl;
+        if self.round.calls == 0 && due.iter().any(is_in_round) {
             self.round = Round {
                 started: now,
-                period: self.schedule.period(),
+                period: self.schedule.period(Interval::Ttl),
                 trace: TraceContext::new(self.trace_ids.u128(..)),
+                calls: 0,
             };
         }
         // The sort is stable: sources that took equally long, or were never called, keep their
@@ -69,58 +96,95 @@ impl Refresh {
         self.publish_statuses();
     }
 
+    /// Puts off the call of a source whose upstream asked for a wait until the wait ends. False if
+    /// there is none.
+    fn postpone(&mut self, source: SourceId, now: Instant) -> bool {
+        let Some(until) = self.fetcher.waits_until(source).filter(|until| *until > now) else {
+            return false;
+        };
+        let state = &mut self.sources[source];
+        state.due = until;
+        let status = state.newest_mut();
+        status.next_attempt = Some(until);
+        // It may take an hour, for which nobody should wait.
+        status.was_attempted = true;
+        if status.fetched_at.is_none() && status.last_error.is_none() {
+            let detail = "not called yet, because the upstream asked for a wait".to_owned();
+            status.last_error = Some(SourceError { kind: Outcome::RateLimited, detail });
+        }
+        true
+    }
+
     fn start_call(&mut self, source: SourceId) {
         let (started, started_wall) = (Instant::now(), self.clock.now());
         let state = &mut self.sources[source];
         state.in_flight = true;
+        let (trace, refresh_started, period) = match state.interval {
+            Interval::Ttl => {
+                self.round.calls += 1;
+                (self.round.trace, self.round.started, self.round.period)
+            }
+            interval @ Interval::Every(_) => {
+                let trace = TraceContext::new(self.trace_ids.u128(..));
+                (trace, started, self.schedule.period(interval))
+            }
+        };
         let status = state.newest_mut();
         status.next_attempt = None;
         status.last_attempt = Some(started_wall);
-        let failures = self.retry_sender.clone();
-        let on_retry = OnRetry::new(move |error, _| {
+        let retries = self.retry_sender.clone();
+        let on_retry = OnRetry::new(move |error, next_attempt| {
             // The receiver is gone only when the refresh has ended.
-            let _ = failures.send((source, error.clone()));
+            let _ = retries.send(Retry { source, error: error.clone(), next_attempt });
         });
-        let context =
-            CallContext { trace: Some(self.round.trace), on_retry, ..CallContext::default() };
-        let call = self.fetcher.fetch(source, context);
-        self.calls.push(Box::pin(async move {
-            CallEnd { source, started, started_wall, result: call.await }
-        }));
+        let context = CallContext { trace: Some(trace), on_retry, ..CallContext::default() };
+        let held = state.held();
+        let fetch = self.fetcher.fetch(Fetch { source, started: started_wall, held, context });
+        let call = Call { source, started, started_wall, refresh_started, period };
+        self.calls.push(Box::pin(async move { CallEnd { call, result: fetch.await } }));
     }
 
     /// Records a failed attempt that is retried. The source's data is no longer fresh from now on.
-    pub(super) fn note_retry(&mut self, source: SourceId, error: UpstreamError) {
+    pub(super) fn note_retry(&mut self, retry: Retry) {
+        let Retry { source, error, next_attempt } = retry;
         let status = self.sources[source].newest_mut();
         status.consecutive_failures += 1;
+        if next_attempt.saturating_duration_since(Instant::now()) > MIN_SHOWN_WAIT {
+            status.next_attempt = Some(next_attempt);
+        }
         status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
         self.publish_statuses();
     }
 
     /// Applies the result of a call.
     pub(super) async fn finish(&mut self, end: CallEnd) {
-        let CallEnd { source, started, started_wall, result } = end;
-        self.sources[source].in_flight = false;
+        let CallEnd { call, result } = end;
+        let state = &mut self.sources[call.source];
+        state.in_flight = false;
+        let is_refresh_done = match state.interval {
+            Interval::Ttl => {
+                self.round.calls -= 1;
+                self.round.calls == 0
+            }
+            Interval::Every(_) => true,
+        };
+        let refresh_started = call.refresh_started;
         match result {
-            Ok(fetched) => self.apply_success(source, started_wall, fetched).await,
-            Err(error) => self.apply_failure(source, started, started_wall, error),
+            Ok(fetched) => self.apply_success(call, fetched).await,
+            Err(error) => self.apply_failure(&call, error),
         }
-        if self.calls.is_empty() {
-            self.metrics.record_refresh(self.round.started.elapsed());
+        if is_refresh_done {
+            self.metrics.record_refresh(refresh_started.elapsed());
         }
     }
 
     /// Replaces a source's data with newly fetched data.
-    async fn apply_success(
-        &mut self,
-        source: SourceId,
-        started_wall: SystemTime,
-        fetched: FetchedBatch,
-    ) {
-        let FetchedBatch { batch, duration } = fetched;
+    async fn apply_success(&mut self, call: Call, fetched: FetchedBatch) {
+        let FetchedBatch { batch, is_held, pages, duration, memory } = fetched;
         let now = Instant::now();
-        let state = &mut self.sources[source];
+        let state = &mut self.sources[call.source];
         let is_unchanged = match state.batch() {
+            Some(_) if is_held => true,
             Some(last) => {
                 let (last, new) = (last.clone(), batch.clone());
                 // Comparing large bodies takes milliseconds.
@@ -128,7 +192,9 @@ impl Refresh {
             }
             None => false,
         };
-        state.due = self.schedule.after_success(self.round.started, self.round.period, now);
+        state.due =
+            self.schedule.after_success(state.interval, call.refresh_started, call.period, now);
+        state.set_memory(memory);
         let mut status = state.newest().clone();
         if status.last_error.is_some() {
             let failures = status.consecutive_failures;
@@ -137,48 +203,51 @@ impl Refresh {
         let fetched_at = FetchTime::now(&self.clock);
         status.was_attempted = true;
         status.next_attempt = Some(state.due);
-        status.last_attempt = Some(started_wall);
+        status.last_attempt = Some(call.started_wall);
         status.last_duration = Some(duration);
         status.last_success = Some(fetched_at.wall());
         status.fetched_at = Some(fetched_at);
         status.last_error = None;
         status.consecutive_failures = 0;
+        status.records = batch.records();
+        status.bytes = batch.size_bytes();
+        status.pages = pages;
+        status.duplicates = batch.duplicates();
+        status.unmapped = batch.unmapped().into();
+        status.conflicts = batch.conflicts();
+        status.truncated = batch.is_truncated();
         if is_unchanged {
             // The present or the next view already has these bytes, so the new copy is dropped.
             *state.newest_mut() = status;
             self.publish_statuses();
             return;
         }
-        status.records = batch.records();
-        status.bytes = batch.size_bytes();
-        status.truncated = batch.is_truncated();
         missing_records::warn(state, &status, &batch, &self.metrics);
         drop(state.replace_batch(Some(batch), status));
         self.unpublished.note(now);
     }
 
     /// Records that a call failed, retries included.
-    fn apply_failure(
-        &mut self,
-        source: SourceId,
-        started: Instant,
-        started_wall: SystemTime,
-        error: UpstreamError,
-    ) {
+    fn apply_failure(&mut self, call: &Call, error: UpstreamError) {
         let now = Instant::now();
-        let state = &mut self.sources[source];
+        let state = &mut self.sources[call.source];
+        if error.kind == Outcome::TooLarge {
+            // What an incremental source has gathered may be too much. Its next fetch is a full one.
+            state.set_memory(Arc::default());
+        }
+        let interval = state.interval;
         let status = state.newest_mut();
         status.was_attempted = true;
         // A refusal, such as by an open circuit, is not an attempt, so the error that led to it is
         // kept.
         let is_attempt = !error.is_refusal();
         if is_attempt {
-            status.last_attempt = Some(started_wall);
-            status.last_duration = Some(now.saturating_duration_since(started));
+            status.last_attempt = Some(call.started_wall);
+            status.last_duration = Some(now.saturating_duration_since(call.started));
             status.consecutive_failures += 1;
         }
         let failures = status.consecutive_failures;
-        let due = self.schedule.after_failure(failures, error.retry_after, now);
+        let due = self.schedule.after_failure(interval, failures, error.retry_after, now);
         status.next_attempt = Some(due);
         tracing::warn!(
             source = &*status.name,

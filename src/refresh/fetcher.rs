@@ -1,29 +1,61 @@
 //! Fetches and decodes the data of a source. Tests of the refresh replace this interface.
 
+mod decoder;
+mod files;
+mod pages;
+mod window;
+
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
+use tokio::time::Instant;
 
+use self::decoder::DecoderSettings;
+use self::files::FileSource;
+use self::pages::HttpSource;
 use super::Batch;
-use crate::background::spawn_cpu_bound;
-use crate::config::{self, Config, Origin};
-use crate::decode::{Incidents, SourceFields};
-use crate::identity::IdentityTable;
-use crate::outcome::Outcome;
-use crate::request::{Request, RequestTimes};
-use crate::sources::{PerSource, SourceId};
-use crate::upstream::{CallContext, UpstreamError, Upstreams};
+use crate::config::{Config, Origin};
+use crate::files::FileStamp;
+use crate::request::Request;
+use crate::sources::{PerSource, SourceId, names};
+use crate::upstream::{CallContext, UpstreamError, UpstreamMetrics, Upstreams};
 
 /// Fetches the data of sources.
 pub trait Fetcher: Send + Sync + 'static {
     /// Fetches and decodes the data of a source, retries included.
-    fn fetch(
-        &self,
-        source: SourceId,
-        context: CallContext,
-    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>>;
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>>;
+
+    /// Until when the source may not be called, because its upstream asked for a wait; `None` if it
+    /// may be called now.
+    fn waits_until(&self, _: SourceId) -> Option<Instant> {
+        None
+    }
+}
+
+/// What is fetched.
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    /// The source.
+    pub source: SourceId,
+    /// When the fetch begins.
+    pub started: SystemTime,
+    /// The data that the source has, with which a fetch may be cheaper.
+    pub held: Option<HeldBatch>,
+    /// The circumstances of its calls.
+    pub context: CallContext,
+}
+
+/// The data of a source, with the memory of the fetch that brought it.
+#[derive(Clone, Debug)]
+pub struct HeldBatch {
+    /// The decoded data.
+    pub batch: Batch,
+    /// The memory of its fetch.
+    pub memory: Arc<FetchMemory>,
 }
 
 /// The fetched data of a source.
@@ -31,73 +63,104 @@ pub trait Fetcher: Send + Sync + 'static {
 pub struct FetchedBatch {
     /// The decoded data.
     pub batch: Batch,
-    /// How long the successful call took.
+    /// Whether it is what was held, because the source has not changed.
+    pub is_held: bool,
+    /// How many pages or files there were.
+    pub pages: usize,
+    /// How long the successful calls took.
     pub duration: Duration,
+    /// What the next fetch may build upon.
+    pub memory: Arc<FetchMemory>,
 }
 
-/// Fetches from upstreams, and decodes bodies on threads for CPU-bound work.
-pub struct UpstreamFetcher {
-    upstreams: Arc<Upstreams>,
-    requests: PerSource<Option<Request>>,
-    /// The identity fields of each incident source; `None` for the identity table.
-    fields: PerSource<Option<Arc<SourceFields>>>,
-}
-
-impl UpstreamFetcher {
-    /// Fetches from `upstreams`, which must be built from the same configuration.
+impl FetchedBatch {
+    /// New data of one page, which the next fetch does not build upon.
     #[must_use]
-    pub fn new(upstreams: Arc<Upstreams>, config: &Config) -> Self {
-        let fields =
-            |source: &config::Source| Some(Arc::new(SourceFields::new(&source.identity_fields())));
-        let now = jiff::Timestamp::now();
-        let times = RequestTimes { now, since: now };
-        let tables = config.identities.iter().map(|table| &table.origin);
-        let origins = PerSource::new(tables, config.sources.iter().map(|source| &source.origin));
-        let requests = origins.map(|source, origin| match origin {
-            Origin::Http(http) => http.request.render(upstreams.base_url(source), &times).ok(),
-            Origin::File(_) => None,
-        });
-        let fields = PerSource::new(
-            config.identities.iter().map(|_| None),
-            config.sources.iter().map(fields),
-        );
-        Self { upstreams, requests, fields }
+    pub fn new(batch: Batch, duration: Duration) -> Self {
+        Self { batch, is_held: false, pages: 1, duration, memory: Arc::default() }
     }
 }
 
-impl Fetcher for UpstreamFetcher {
-    fn fetch(
-        &self,
-        source: SourceId,
-        context: CallContext,
-    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
-        let upstreams = Arc::clone(&self.upstreams);
-        let request = self.requests[source].clone().expect("the source is fetched over HTTP");
-        let fields = self.fields[source].clone();
-        async move {
-            let answer = upstreams.fetch(source, request, context).await?;
-            let (body, duration) = (answer.body().clone(), answer.duration());
-            let decode = move || match fields {
-                None => IdentityTable::decode(body)
-                    .map(|identities| Batch::Identities(Arc::new(identities))),
-                Some(fields) => Incidents::decode(body, &fields)
-                    .map(|incidents| Batch::Incidents(Arc::new(incidents))),
-            };
-            match spawn_cpu_bound(decode).await {
-                Ok(Ok(batch)) => {
-                    drop(answer.accept());
-                    Ok(FetchedBatch { batch, duration })
-                }
-                Ok(Err(error)) => {
-                    let detail = format!("the body is not what this source should send: {error}");
-                    Err(answer.reject(UpstreamError::new(Outcome::Decode, detail)))
-                }
-                Err(_) => {
-                    let detail = "decoding the body failed; this is a fault of the gateway";
-                    Err(answer.reject(UpstreamError::new(Outcome::Decode, detail)))
-                }
+/// What a fetch leaves for the next. It is kept with the data, and only after a success.
+#[derive(Debug, Default)]
+pub struct FetchMemory {
+    /// The request of a list of one page and what its answer can be validated by.
+    validator: Option<Validator>,
+    /// The `{now}` of this fetch.
+    now: Option<Timestamp>,
+    /// The `{now}` of the last fetch that asked for the whole window.
+    full_at: Option<Timestamp>,
+    /// The files that were read.
+    files: Vec<FileStamp>,
+}
+
+/// A request, and a conditional header that asks whether its answer has changed since.
+#[derive(Debug)]
+struct Validator {
+    request: Request,
+    header: HeaderName,
+    value: HeaderValue,
+}
+
+/// Fetches from upstreams and files, and decodes on threads for CPU-bound work.
+pub struct SourceFetcher {
+    upstreams: Arc<Upstreams>,
+    sources: PerSource<Kind>,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Http(Arc<HttpSource>),
+    Files(Arc<FileSource>),
+}
+
+impl SourceFetcher {
+    /// Fetches from `upstreams`, which must be built from the same configuration, and from files.
+    #[must_use]
+    pub fn new(upstreams: Arc<Upstreams>, config: &Config, metrics: &UpstreamMetrics) -> Self {
+        let tables = config
+            .identities
+            .iter()
+            .map(|table| (&table.origin, None, DecoderSettings::table(table)));
+        let incidents = config
+            .sources
+            .iter()
+            .map(|source| (&source.origin, source.incremental, DecoderSettings::incidents(source)));
+        let names = names(config);
+        let sources = PerSource::new(tables, incidents);
+        let sources = sources.map(|id, (origin, incremental, decoder)| match origin {
+            Origin::Http(http) => Kind::Http(Arc::new(HttpSource::new(
+                id,
+                http,
+                *incremental,
+                decoder.clone(),
+                upstreams.base_url(id).clone(),
+                super::settings::upstream(config, &http.upstream).max_body,
+            ))),
+            Origin::File(pattern) => Kind::Files(Arc::new(FileSource {
+                pattern: pattern.clone(),
+                decoder: decoder.clone(),
+                max_body: config.upstream.max_body,
+                metrics: metrics.file_source(&names[id]),
+            })),
+        });
+        Self { upstreams, sources }
+    }
+}
+
+impl Fetcher for SourceFetcher {
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
+        let Fetch { source, started, held, context } = fetch;
+        match self.sources[source].clone() {
+            Kind::Http(http) => {
+                let upstreams = Arc::clone(&self.upstreams);
+                async move { http.fetch(&upstreams, started, held, context).await }.boxed()
             }
+            Kind::Files(files) => files.fetch(held).boxed(),
         }
-        .boxed()
+    }
+
+    fn waits_until(&self, source: SourceId) -> Option<Instant> {
+        self.upstreams.waits_until(source)
     }
 }

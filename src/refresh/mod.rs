@@ -21,12 +21,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub use batch::Batch;
-pub use fetcher::{FetchedBatch, Fetcher, UpstreamFetcher};
+pub use fetcher::{Fetch, FetchMemory, FetchedBatch, Fetcher, HeldBatch, SourceFetcher};
 pub use metrics::RefreshMetrics;
-pub use schedule::Schedule;
+pub use schedule::{Interval, Schedule};
 pub use settings::{Repeat, Settings, SourceSettings};
 
-use self::calls::{CallEnd, Round};
+use self::calls::{CallEnd, Retry, Round};
 use self::debounce::Debounce;
 use self::publish::Publication;
 use self::source_state::SourceState;
@@ -35,12 +35,8 @@ use crate::clock::WallClock;
 use crate::identity::KeyKinds;
 use crate::join::join;
 use crate::snapshot::{Freshness, Snapshot, View};
-use crate::sources::{PerSource, SourceId};
+use crate::sources::PerSource;
 use crate::trace_context::TraceContext;
-use crate::upstream::UpstreamError;
-
-/// The longest time that an upstream may ask to be left alone.
-const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// The refresh; [`Refresh::run`] drives it.
 pub struct Refresh {
@@ -60,8 +56,8 @@ pub struct Refresh {
     sources: PerSource<SourceState>,
     calls: FuturesUnordered<BoxFuture<'static, CallEnd>>,
     /// Failed attempts that are retried.
-    retry_sender: mpsc::UnboundedSender<(SourceId, UpstreamError)>,
-    retry_receiver: mpsc::UnboundedReceiver<(SourceId, UpstreamError)>,
+    retry_sender: mpsc::UnboundedSender<Retry>,
+    retry_receiver: mpsc::UnboundedReceiver<Retry>,
     round: Round,
     /// Decides when data that is in no view yet is published.
     unpublished: Debounce,
@@ -100,7 +96,7 @@ impl Refresh {
             fetcher,
             cache,
             metrics,
-            schedule: Schedule::new(ttl, MAX_RETRY_AFTER, trace_ids.u64(..)),
+            schedule: Schedule::new(ttl, trace_ids.u64(..)),
             ttl,
             repeat,
             clock,
@@ -108,13 +104,15 @@ impl Refresh {
                 started: now,
                 period: ttl,
                 trace: TraceContext::new(trace_ids.u128(..)),
+                calls: 0,
             },
             trace_ids,
             names: incident_names,
             table_kinds,
             fields,
             snapshots,
-            sources: sources.map(|_, source| SourceState::new(source.first_status(), now)),
+            sources: sources
+                .map(|_, source| SourceState::new(source.first_status(), source.interval, now)),
             calls: FuturesUnordered::new(),
             retry_sender,
             retry_receiver,
@@ -137,9 +135,7 @@ impl Refresh {
             tokio::select! {
                 // In this order, so that a call's retries are handled before its end.
                 biased;
-                Some((source, error)) = self.retry_receiver.recv() => {
-                    self.note_retry(source, error);
-                }
+                Some(retry) = self.retry_receiver.recv() => self.note_retry(retry),
                 Some(end) = self.calls.next() => self.finish(end).await,
                 Some(view) = OptionFuture::from(publication) => {
                     self.publish(view.expect("joining does not panic")).await;

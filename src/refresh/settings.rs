@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Interval;
 use crate::clock::WallClock;
 use crate::config::{self, Config, DEFAULT_UPSTREAM, Origin, table_name};
 use crate::identity::KeyKinds;
@@ -45,9 +46,8 @@ pub struct SourceSettings {
     pub upstream: Option<Arc<str>>,
     /// The ages at which its data is refreshed and changes its state.
     pub policy: Policy,
-    /// Whether it is asked at times of its own, and not in the rounds of the sources that are asked
-    /// every `cache.ttl`.
-    pub has_own_times: bool,
+    /// How often it is asked.
+    pub interval: Interval,
 }
 
 impl SourceSettings {
@@ -67,19 +67,21 @@ impl SourceSettings {
     fn new(config: &Config, name: &str, origin: &Origin, every: Option<Duration>) -> Self {
         let (upstream, timeout, has_pages) = match origin {
             Origin::Http(http) => {
-                let timeout = settings_of(config, &http.upstream).timeout;
+                let timeout = self::upstream(config, &http.upstream).timeout;
                 (Some(http.upstream.as_str().into()), timeout, http.next.is_some())
             }
             Origin::File(_) => (None, config.upstream.timeout, false),
         };
-        let has_own_times = every.is_some() || has_pages;
-        let (every, stale_for) = (every.unwrap_or(config.cache.ttl), config.cache.stale_for);
-        let policy = if has_own_times {
-            Policy::of_every(every, timeout, stale_for)
-        } else {
-            Policy::of_ttl(every, timeout, stale_for)
+        let config::Cache { ttl, stale_for, .. } = config.cache;
+        let (policy, interval) = match every {
+            // A list of many pages must not hold up the rounds of the other sources.
+            None if !has_pages => (Policy::of_ttl(ttl, timeout, stale_for), Interval::Ttl),
+            _ => {
+                let every = every.unwrap_or(ttl);
+                (Policy::of_every(every, timeout, stale_for), Interval::Every(every))
+            }
         };
-        Self { name: name.into(), upstream, policy, has_own_times }
+        Self { name: name.into(), upstream, policy, interval }
     }
 
     /// The status of the source before it is called.
@@ -92,9 +94,10 @@ impl SourceSettings {
     }
 }
 
-fn settings_of<'a>(config: &'a Config, upstream: &str) -> &'a config::Upstream {
-    let named = config.upstreams.iter().find(|named| named.name == upstream);
-    debug_assert!(named.is_some() || upstream == DEFAULT_UPSTREAM, "validated");
+/// The settings of the upstream of this name, which the configuration has.
+pub(super) fn upstream<'a>(config: &'a Config, name: &str) -> &'a config::Upstream {
+    let named = config.upstreams.iter().find(|named| named.name == name);
+    debug_assert!(named.is_some() || name == DEFAULT_UPSTREAM, "validated");
     named.map_or(&config.upstream, |named| &named.settings)
 }
 
@@ -129,7 +132,9 @@ mod tests {
         assert_eq!(of(1).policy, Policy::of_every(seconds(300), seconds(10), stale_for));
         assert_eq!(of(2).policy, Policy::of_every(seconds(30), seconds(60), stale_for));
         assert_eq!(of(3).policy, of(0).policy);
-        assert_eq!([0, 1, 2, 3].map(|index| of(index).has_own_times), [false, true, true, false]);
+        let intervals = [0, 1, 2, 3].map(|index| of(index).interval);
+        let (five_minutes, ttl) = (Interval::Every(seconds(300)), Interval::Every(seconds(30)));
+        assert_eq!(intervals, [Interval::Ttl, five_minutes, ttl, Interval::Ttl]);
         assert_eq!(of(2).first_status().upstream.as_deref(), Some("okta"));
         assert_eq!(of(3).first_status().upstream, None);
         assert_eq!(&*all[SourceId::Table(0)].name, "identities");

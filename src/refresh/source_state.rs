@@ -1,8 +1,10 @@
 //! The last good data of a source, and its status.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
-use super::Batch;
+use super::{Batch, FetchMemory, HeldBatch, Interval};
 use crate::snapshot::SourceStatus;
 
 /// The last good data of a source, with its newest and its published status.
@@ -13,6 +15,8 @@ use crate::snapshot::SourceStatus;
 pub(super) struct SourceState {
     /// The last good data; `None` before the first answer, and when it is too old to be served.
     batch: Option<Batch>,
+    /// What the fetch of `batch` left for the next.
+    memory: Arc<FetchMemory>,
     /// Counts the changes of `batch`.
     version: u64,
     /// The `version` in the published view.
@@ -21,6 +25,8 @@ pub(super) struct SourceState {
     newest: SourceStatus,
     /// Describes the data in the published view, if that is not `batch`.
     published: SourceStatus,
+    /// How often it is asked.
+    pub(super) interval: Interval,
     /// Whether a call is in flight.
     pub(super) in_flight: bool,
     /// When the next call may be made.
@@ -36,13 +42,15 @@ pub(super) struct BatchVersion {
 
 impl SourceState {
     /// A source with this status that was not called yet.
-    pub(super) fn new(status: SourceStatus, due: Instant) -> Self {
+    pub(super) fn new(status: SourceStatus, interval: Interval, due: Instant) -> Self {
         Self {
             batch: None,
+            memory: Arc::default(),
             version: 0,
             published_version: 0,
             newest: status.clone(),
             published: status,
+            interval,
             in_flight: false,
             due,
         }
@@ -50,6 +58,17 @@ impl SourceState {
 
     pub(super) fn batch(&self) -> Option<&Batch> {
         self.batch.as_ref()
+    }
+
+    /// The last good data, for the next fetch to build upon.
+    pub(super) fn held(&self) -> Option<HeldBatch> {
+        let batch = self.batch.clone()?;
+        Some(HeldBatch { batch, memory: Arc::clone(&self.memory) })
+    }
+
+    /// Replaces what a fetch left for the next.
+    pub(super) fn set_memory(&mut self, memory: Arc<FetchMemory>) {
+        self.memory = memory;
     }
 
     /// Replaces the data and its status; returns the replaced data.
@@ -100,7 +119,6 @@ impl SourceState {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -116,7 +134,11 @@ mod tests {
 
     fn state_and_status() -> (SourceState, SourceStatus) {
         let policy = Policy::of_ttl(Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        let state = SourceState::new(SourceStatus::new("denial".into(), policy), Instant::now());
+        let state = SourceState::new(
+            SourceStatus::new("denial".into(), policy),
+            Interval::Ttl,
+            Instant::now(),
+        );
         let status = SourceStatus { was_attempted: true, records: 7, ..state.newest().clone() };
         (state, status)
     }

@@ -1,5 +1,6 @@
 //! The schedule and the keeping of last good data, under paused time against a scripted fetcher.
 
+mod intervals;
 mod script;
 
 use std::sync::Mutex;
@@ -8,10 +9,12 @@ use std::time::SystemTime;
 use tokio::time::{advance, sleep};
 
 use self::script::*;
+use super::calls::Call;
 use super::*;
 use crate::outcome::Outcome;
 use crate::render::compress::Coding;
 use crate::snapshot::Completeness;
+use crate::sources::SourceId;
 
 #[tokio::test(start_paused = true)]
 async fn data_is_fetched_unasked_and_again_every_ttl() {
@@ -164,13 +167,12 @@ async fn data_that_comes_during_a_publication_waits_for_the_next() {
         else {
             unreachable!()
         };
-        CallEnd {
-            source,
-            started: now,
-            started_wall: SystemTime::now(),
-            result: Ok(fetched(source, body, now.elapsed())),
-        }
+        let started_wall = SystemTime::now();
+        let call =
+            Call { source, started: now, started_wall, refresh_started: now, period: seconds(29) };
+        CallEnd { call, result: Ok(fetched(source, body, now.elapsed())) }
     };
+    refresh.round.calls = 4;
     for source in names().ids() {
         refresh.finish(end(source, "7")).await;
     }

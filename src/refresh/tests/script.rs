@@ -9,8 +9,9 @@ use tokio::time::{sleep, timeout};
 use super::super::*;
 use crate::metrics::Registry;
 use crate::outcome::Outcome;
+use crate::sources::SourceId;
 use crate::trace_context::TraceContext;
-use crate::upstream::CallContext;
+use crate::upstream::UpstreamError;
 use bytes::Bytes;
 
 use crate::decode::{Incidents, SourceFields};
@@ -41,6 +42,8 @@ pub(super) enum Answer {
 pub(super) struct Script {
     answers: [Mutex<VecDeque<Answer>>; 3],
     pub(super) calls: Mutex<Vec<(SourceId, Duration, TraceContext)>>,
+    /// Until when the upstream asks not to be called.
+    pub(super) wait: Mutex<Option<Instant>>,
     started: Instant,
 }
 
@@ -57,11 +60,8 @@ impl Script {
 }
 
 impl Fetcher for Script {
-    fn fetch(
-        &self,
-        source: SourceId,
-        context: CallContext,
-    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
+        let Fetch { source, context, .. } = fetch;
         let trace = context.trace.unwrap();
         self.calls.lock().unwrap().push((source, self.started.elapsed(), trace));
         let mut answers = self.answers[names().position(source)].lock().unwrap();
@@ -85,6 +85,10 @@ impl Fetcher for Script {
         }
         .boxed()
     }
+
+    fn waits_until(&self, _: SourceId) -> Option<Instant> {
+        self.wait.lock().unwrap().filter(|until| *until > Instant::now())
+    }
 }
 
 pub(super) fn fetched(source: SourceId, body: String, duration: Duration) -> FetchedBatch {
@@ -95,13 +99,18 @@ pub(super) fn fetched(source: SourceId, body: String, duration: Duration) -> Fet
         let fields = SourceFields::new(&["who".to_owned()]);
         Batch::Incidents(Arc::new(Incidents::decode(body, &fields).unwrap()))
     };
-    FetchedBatch { batch, duration }
+    FetchedBatch::new(batch, duration)
 }
 
 /// Answers nothing for an hour.
 pub(super) fn never() -> Arc<Script> {
     let answers = [(); 3].map(|()| Mutex::new([fail(3600, Outcome::Timeout)].into()));
-    Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() })
+    Arc::new(Script {
+        answers,
+        calls: Mutex::default(),
+        wait: Mutex::default(),
+        started: Instant::now(),
+    })
 }
 
 pub(super) fn seconds(seconds: u64) -> Duration {
@@ -131,7 +140,7 @@ pub(super) fn settings() -> Settings {
             name: Arc::clone(name),
             upstream: Some("default".into()),
             policy: Policy::of_ttl(TTL, seconds(10), STALE_FOR),
-            has_own_times: false,
+            interval: Interval::Ttl,
         }),
         fields: Arc::default(),
         ttl: TTL,
@@ -139,6 +148,17 @@ pub(super) fn settings() -> Settings {
         repeat: Repeat::Always,
         clock: WallClock::system(),
     }
+}
+
+/// The settings where these sources are asked at intervals of their own.
+pub(super) fn settings_with(intervals: &[(SourceId, Duration)]) -> Settings {
+    let mut settings = settings();
+    for (source, every) in intervals {
+        let source = &mut settings.sources[*source];
+        source.interval = Interval::Every(*every);
+        source.policy = Policy::of_every(*every, seconds(10), STALE_FOR);
+    }
+    settings
 }
 
 pub(super) struct Bench {
@@ -155,7 +175,12 @@ pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
 
 pub(super) fn start_with(answers: [Vec<Answer>; 3], settings: Settings) -> Bench {
     let answers = answers.map(|answers| Mutex::new(answers.into()));
-    let script = Arc::new(Script { answers, calls: Mutex::default(), started: Instant::now() });
+    let script = Arc::new(Script {
+        answers,
+        calls: Mutex::default(),
+        wait: Mutex::default(),
+        started: Instant::now(),
+    });
     let cache = Arc::new(Cache::new(1 << 20, 2));
     let mut registry = crate::metrics::registry();
     let metrics = RefreshMetrics::register(&mut registry);

@@ -19,10 +19,10 @@ use incident_gateway::identity::{IdentityTable, KeyKinds};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::refresh::{
-    Batch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, Settings, SourceSettings,
+    Batch, Fetch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, Settings, SourceSettings,
 };
 use incident_gateway::sources::SourceId;
-use incident_gateway::upstream::{CallContext, UpstreamError, UpstreamMetrics, Upstreams};
+use incident_gateway::upstream::{UpstreamError, UpstreamMetrics, Upstreams};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -40,11 +40,8 @@ struct Moody {
 }
 
 impl Fetcher for Moody {
-    fn fetch(
-        &self,
-        source: SourceId,
-        _: CallContext,
-    ) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<'static, Result<FetchedBatch, UpstreamError>> {
+        let source = fetch.source;
         let position = match source {
             SourceId::Table(table) => table,
             SourceId::Incidents(index) => index + 1,
@@ -75,7 +72,7 @@ impl Fetcher for Moody {
             in_flight[position].fetch_sub(1, Ordering::SeqCst);
             match failure {
                 Some(kind) => Err(UpstreamError::new(kind, "moody").with_retry_after(retry_after)),
-                None => Ok(FetchedBatch { batch, duration: took }),
+                None => Ok(FetchedBatch::new(batch, took)),
             }
         }
         .boxed()

@@ -1,0 +1,71 @@
+//! The decoder of a source's answer, of whichever kind.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::config;
+use crate::decode::{DecodeError, IncidentsDecoder, PageEnd, SourceMapping};
+use crate::identity::IdentityTable;
+use crate::refresh::Batch;
+
+/// How the answers of a source are decoded.
+#[derive(Clone, Debug)]
+pub(super) enum DecoderSettings {
+    Incidents(Arc<SourceMapping>),
+    Table(Arc<config::Table>),
+}
+
+/// Decodes an answer page by page.
+pub(super) enum Decoder {
+    Incidents(IncidentsDecoder),
+    Table(Option<IdentityTable>),
+}
+
+impl DecoderSettings {
+    pub(super) fn incidents(source: &config::Source) -> Self {
+        Self::Incidents(Arc::new(SourceMapping::new(source)))
+    }
+
+    pub(super) fn table(table: &config::Table) -> Self {
+        Self::Table(Arc::new(table.clone()))
+    }
+
+    pub(super) fn decoder(&self) -> Decoder {
+        match self {
+            Self::Incidents(mapping) => {
+                Decoder::Incidents(IncidentsDecoder::new(Arc::clone(mapping)))
+            }
+            Self::Table(_) => Decoder::Table(None),
+        }
+    }
+}
+
+impl Decoder {
+    /// Adds a page, or a file that is one JSON document.
+    pub(super) fn add_page(&mut self, body: Bytes) -> Result<PageEnd, DecodeError> {
+        match self {
+            Self::Incidents(decoder) => decoder.add_page(body),
+            Self::Table(table) => {
+                *table = Some(IdentityTable::decode(body)?);
+                Ok(PageEnd::default())
+            }
+        }
+    }
+
+    /// Adds records of one line each.
+    pub(super) fn add_lines(&mut self, lines: &[u8]) -> Result<PageEnd, DecodeError> {
+        match self {
+            Self::Incidents(decoder) => decoder.add_lines(lines),
+            Self::Table(_) => Ok(PageEnd::default()),
+        }
+    }
+
+    /// The whole answer.
+    pub(super) fn finish(self) -> Batch {
+        match self {
+            Self::Incidents(decoder) => Batch::Incidents(Arc::new(decoder.finish())),
+            Self::Table(table) => Batch::Identities(Arc::new(table.expect("a table has a page"))),
+        }
+    }
+}

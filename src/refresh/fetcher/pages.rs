@@ -1,0 +1,240 @@
+//! Fetches a list from an upstream, page by page.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::header;
+use reqwest::Url;
+
+use super::decoder::{Decoder, DecoderSettings};
+use super::window::Window;
+use super::{FetchMemory, FetchedBatch, HeldBatch, Validator};
+use crate::background::spawn_cpu_bound;
+use crate::config::{HttpOrigin, Incremental};
+use crate::decode::{DecodeError, Incidents, PageEnd};
+use crate::outcome::Outcome;
+use crate::refresh::Batch;
+use crate::request::{PageFacts, Pager, Request};
+use crate::sources::SourceId;
+use crate::upstream::{CallContext, UnverifiedAnswer, UpstreamError, Upstreams};
+
+/// The longest wait that an upstream may ask for in the middle of a list. The pages that came would
+/// be lost otherwise, and asked for again.
+const MAX_WAIT_BETWEEN_PAGES: Duration = Duration::from_mins(2);
+
+/// A source that is a list of an upstream.
+pub(super) struct HttpSource {
+    id: SourceId,
+    http: HttpOrigin,
+    incremental: Option<Incremental>,
+    decoder: DecoderSettings,
+    base_url: Url,
+    /// The most bytes of all pages together, and of the merged data of an incremental source.
+    max_body: u64,
+}
+
+/// What came of a list.
+struct List {
+    decoder: Decoder,
+    pages: usize,
+    duration: Duration,
+    validator: Option<Validator>,
+}
+
+impl HttpSource {
+    pub(super) fn new(
+        id: SourceId,
+        http: &HttpOrigin,
+        incremental: Option<Incremental>,
+        decoder: DecoderSettings,
+        base_url: Url,
+        max_body: u64,
+    ) -> Self {
+        Self { id, http: http.clone(), incremental, decoder, base_url, max_body }
+    }
+
+    pub(super) async fn fetch(
+        &self,
+        upstreams: &Upstreams,
+        started: SystemTime,
+        held: Option<HeldBatch>,
+        context: CallContext,
+    ) -> Result<FetchedBatch, UpstreamError> {
+        let length = self.http.window.unwrap_or(HttpOrigin::DEFAULT_WINDOW);
+        let window = Window::new(started, length, self.incremental, held.as_ref());
+        let pager = Pager::new(
+            &self.http.request,
+            self.http.next.as_ref(),
+            &self.base_url,
+            window.times,
+            self.http.max_pages,
+        )
+        .map_err(|error| UpstreamError::new(Outcome::Pages, error.detail))?;
+        let mut memory = FetchMemory {
+            now: Some(window.times.now),
+            full_at: Some(window.times.now),
+            ..FetchMemory::default()
+        };
+        let known = held.as_ref().and_then(|held| held.memory.validator.as_ref());
+        let list = match self.list(upstreams, pager, known, context).await? {
+            Ok(list) => list,
+            Err(duration) => {
+                let held = held.expect("only with data there is a validator");
+                let HeldBatch { batch, memory } = held;
+                return Ok(FetchedBatch { batch, is_held: true, pages: 1, duration, memory });
+            }
+        };
+        let List { decoder, pages, duration, validator } = list;
+        memory.validator = validator;
+        let previous = match held {
+            Some(HeldBatch { batch: Batch::Incidents(previous), memory: last })
+                if !window.is_full =>
+            {
+                memory.full_at = last.full_at;
+                Some(previous)
+            }
+            _ => None,
+        };
+        let earliest = window.earliest.as_microsecond();
+        let finish = move || merge(decoder.finish(), previous, earliest);
+        let batch = spawn_cpu_bound(finish).await.map_err(|_| decoding_failed())?;
+        if batch.size_bytes() as u64 > self.max_body {
+            let detail = format!(
+                "the data is larger than max_body of the upstream allows ({} bytes) when it is \
+                 merged; raise it, or ask for a shorter window",
+                self.max_body
+            );
+            return Err(UpstreamError::new(Outcome::TooLarge, detail));
+        }
+        let memory = Arc::new(memory);
+        Ok(FetchedBatch { batch, is_held: false, pages, duration, memory })
+    }
+
+    /// Fetches all pages; `Err` with the call's duration if the only one has not changed.
+    async fn list(
+        &self,
+        upstreams: &Upstreams,
+        mut pager: Pager,
+        known: Option<&Validator>,
+        context: CallContext,
+    ) -> Result<Result<List, Duration>, UpstreamError> {
+        let mut decoder = self.decoder.decoder();
+        let (mut size, mut duration) = (0, Duration::ZERO);
+        let mut next = pager.first();
+        let is_conditional = self.http.next.is_none() && self.incremental.is_none();
+        loop {
+            let asked = is_conditional.then(|| next.clone());
+            if let Some(known) = known.filter(|known| is_conditional && known.request == next) {
+                next.headers.insert(known.header.clone(), known.value.clone());
+            }
+            let page = pager.pages();
+            let mut context = context.clone();
+            context.page = page;
+            context.max_body = self.max_body.saturating_sub(size);
+            if page > 1 {
+                context.max_wait = context.max_wait.max(MAX_WAIT_BETWEEN_PAGES);
+            }
+            let named = |error: UpstreamError| on_page(error, page);
+            let answer = upstreams.fetch(self.id, next, context).await.map_err(named)?;
+            duration += answer.duration();
+            if answer.is_not_modified() {
+                drop(answer.accept());
+                return Ok(Err(duration));
+            }
+            size += answer.body().len() as u64;
+            let (decoded, result) = match decode_page(decoder, answer.body().clone()).await {
+                Ok(decoded) => decoded,
+                Err(error) => return Err(answer.reject(error)),
+            };
+            decoder = decoded;
+            let following = result
+                .map_err(decode_error)
+                .and_then(|end| next_page(&mut pager, &answer, &end))
+                .map_err(named);
+            let following = match following {
+                Ok(following) => following,
+                Err(error) => return Err(answer.reject(error)),
+            };
+            let validator = asked.and_then(|asked| validator(asked, &answer));
+            drop(answer.accept());
+            match following {
+                Some(request) => next = request,
+                None => return Ok(Ok(List { decoder, pages: page, duration, validator })),
+            }
+        }
+    }
+}
+
+/// Decodes a page on another thread.
+async fn decode_page(
+    mut decoder: Decoder,
+    body: Bytes,
+) -> Result<(Decoder, Result<PageEnd, DecodeError>), UpstreamError> {
+    let decode = move || {
+        let end = decoder.add_page(body);
+        (decoder, end)
+    };
+    spawn_cpu_bound(decode).await.map_err(|_| decoding_failed())
+}
+
+fn decoding_failed() -> UpstreamError {
+    let detail = "decoding the body failed; this is a fault of the gateway";
+    UpstreamError::new(Outcome::Decode, detail)
+}
+
+pub(super) fn decode_error(error: DecodeError) -> UpstreamError {
+    let outcome = error.outcome();
+    let detail = match &error {
+        DecodeError::Json(error) => {
+            format!("the body is not what this source should send: {error}")
+        }
+        DecodeError::Answer(error) => error.to_string(),
+    };
+    UpstreamError::new(outcome, detail)
+}
+
+fn next_page(
+    pager: &mut Pager,
+    answer: &UnverifiedAnswer,
+    end: &PageEnd,
+) -> Result<Option<Request>, UpstreamError> {
+    let facts = PageFacts {
+        url: answer.url(),
+        headers: answer.headers(),
+        records: end.records,
+        next: end.next.as_deref(),
+        more: end.more.as_deref(),
+    };
+    pager.next(&facts).map_err(|error| UpstreamError::new(Outcome::Pages, error.detail))
+}
+
+/// Says which page an error is of, if it is not the first.
+fn on_page(error: UpstreamError, page: usize) -> UpstreamError {
+    if page == 1 {
+        return error;
+    }
+    UpstreamError { detail: format!("page {page}: {}", error.detail), ..error }
+}
+
+/// What the answer to this request can be validated by, if there is anything.
+fn validator(request: Request, answer: &UnverifiedAnswer) -> Option<Validator> {
+    let headers = answer.headers();
+    let (header, value) = if let Some(etag) = headers.get(header::ETAG) {
+        (header::IF_NONE_MATCH, etag)
+    } else {
+        (header::IF_MODIFIED_SINCE, headers.get(header::LAST_MODIFIED)?)
+    };
+    Some(Validator { request, header, value: value.clone() })
+}
+
+/// The data with what came before, of an incremental fetch.
+fn merge(newer: Batch, previous: Option<Arc<Incidents>>, earliest_us: i64) -> Batch {
+    match (newer, previous) {
+        (Batch::Incidents(newer), Some(previous)) => {
+            let newer = Arc::into_inner(newer).expect("new data has one owner");
+            Batch::Incidents(Arc::new(Incidents::merged(&previous, newer, earliest_us)))
+        }
+        (newer, _) => newer,
+    }
+}
