@@ -1,6 +1,6 @@
 //! What the log says of upstream calls, and what it never says.
 
-use crate::support::captured_log::CapturedLog;
+use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config;
@@ -8,12 +8,7 @@ use incident_gateway::outcome::Outcome;
 use incident_gateway::trace_context::TraceContext;
 use incident_gateway::upstream::{CallContext, UpstreamError};
 use serde_json::Value;
-use tokio::sync::Mutex;
 use tracing::Level;
-
-/// Which events are wanted is settled when each is first met, for all threads at once: two tests
-/// would disturb each other.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
 async fn each_call_logs_one_event() {
