@@ -71,7 +71,7 @@ impl Reader {
         &mut self,
         node: &'n Node,
         expected: &'static str,
-        known: &[&'static str],
+        known: &'n [&'static str],
     ) -> Option<Fields<'n>> {
         let entries = self.entries(node, expected)?;
         for entry in entries {
@@ -82,7 +82,7 @@ impl Reader {
                 self.report_at(entry.key_position, key, kind);
             }
         }
-        Some(Fields { position: node.position, entries })
+        Some(Fields { position: node.position, entries, known })
     }
 
     /// The entries of a map with any keys.
@@ -92,7 +92,13 @@ impl Reader {
         expected: &'static str,
     ) -> Option<&'n [Entry]> {
         match &node.value {
-            Value::Map(entries) => Some(entries),
+            Value::Map(entries) => {
+                let is_long = |entry: &&Entry| entry.key.chars().count() > MAX_KEY_CHARS;
+                let Some(entry) = entries.iter().find(is_long) else { return Some(entries) };
+                let detail = format!("is longer than {MAX_KEY_CHARS} characters; shorten it");
+                self.report_at(entry.key_position, &entry.key, ConfigErrorKind::Detail(detail));
+                None
+            }
             _ if node.is_null() => self.value(node, Err(ConfigErrorKind::Empty { expected })),
             _ => {
                 let found = node.kind();
@@ -154,11 +160,25 @@ impl Reader {
 
     /// Refuses `key`, if it is there, beside `other`.
     pub(super) fn refuse_beside(&mut self, fields: &Fields<'_>, key: &str, other: &'static str) {
-        if let Some(position) = fields.position_of(key) {
-            self.report_at(position, key, ConfigErrorKind::Excludes { other });
+        self.refuse(fields, key, ConfigErrorKind::Excludes { other });
+    }
+
+    /// Refuses `key`, if it is there and known in this map.
+    pub(super) fn refuse(&mut self, fields: &Fields<'_>, key: &str, kind: ConfigErrorKind) {
+        if let Some(position) = fields.position_of(key).filter(|_| fields.known.contains(&key)) {
+            self.report_at(position, key, kind);
         }
     }
+
+    /// Refuses `key`, if it is there and known in this map; `detail` says why and what to do.
+    pub(super) fn refuse_because(&mut self, fields: &Fields<'_>, key: &str, detail: &str) {
+        self.refuse(fields, key, ConfigErrorKind::Detail(detail.to_owned()));
+    }
 }
+
+/// The longest key, so that it can be printed as one that YAML accepts, even if every character is
+/// escaped.
+const MAX_KEY_CHARS: usize = 100;
 
 /// The most items of a list within a source.
 const MAX_ITEMS: usize = 100;
@@ -168,6 +188,7 @@ const MAX_ITEMS: usize = 100;
 pub(super) struct Fields<'n> {
     pub position: Position,
     entries: &'n [Entry],
+    known: &'n [&'static str],
 }
 
 impl<'n> Fields<'n> {

@@ -12,7 +12,7 @@ use super::value::{
     url,
 };
 use super::yaml::Node;
-use super::{Config, LogFormat, PemFile, Table, Upstream, source};
+use super::{Auth, Config, LogFormat, PemFile, Table, Upstream, source};
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_hours(1);
@@ -86,16 +86,19 @@ impl Setting {
             Form::Tree(Tree::Upstreams) => upstream::show_all(&config.upstreams),
             Form::Tree(Tree::Identities) => source::show_tables(&config.identities),
             Form::Tree(Tree::Sources) => source::show(&config.sources),
-            Form::Upstream(..) | Form::Tree(Tree::Auth) => self.show_upstream(&config.upstream),
+            Form::Upstream(..) | Form::Tree(Tree::Auth) => self.show_upstream(&config.upstream, 2),
         }
     }
 
-    /// Its value for this upstream as YAML; empty if it is no setting of an upstream.
-    pub(super) fn show_upstream(&self, upstream: &Upstream) -> String {
+    /// Its value for this upstream as YAML, in a section whose keys are indented by `indent`; empty
+    /// if it is no setting of an upstream.
+    pub(super) fn show_upstream(&self, upstream: &Upstream, indent: usize) -> String {
         match self.form {
             Form::Upstream(_, show) => show(upstream),
             Form::Tree(Tree::Auth) => {
-                upstream.auth.as_ref().map_or_else(String::new, |auth| auth.written().flow())
+                let show = |auth: &Auth| auth.written().after(indent, indent + "auth:".len());
+                let value = upstream.auth.as_ref().map(show).unwrap_or_default();
+                value.strip_prefix(' ').map_or_else(|| value.clone(), str::to_owned)
             }
             _ => String::new(),
         }
@@ -173,10 +176,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::upstream(
         "upstream.base_url",
         |u, v| {
-            assign(
-                &mut u.settings.base_url,
-                url(v, "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead"),
-            )
+            let remedy = u.credentials_remedy();
+            assign(&mut u.settings.base_url, url(v, remedy))
         },
         |u| show_url(&u.base_url),
     ),

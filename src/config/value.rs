@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::error::{ConfigErrorKind, Excerpt};
@@ -179,6 +179,15 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, ConfigErrorKind> {
         return Err(ConfigErrorKind::GatewayHeader);
     }
     Ok(name)
+}
+
+/// Checks that a header can hold this text.
+pub(super) fn check_header_value(text: &str) -> Result<(), ConfigErrorKind> {
+    if text.is_ascii() && HeaderValue::from_str(text).is_ok() {
+        Ok(())
+    } else {
+        Err(ConfigErrorKind::NotAHeaderValue)
+    }
 }
 
 /// The headers that the gateway sets itself, or that only it may send.

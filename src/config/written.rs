@@ -27,6 +27,29 @@ impl Written {
         if items.len() == 1 { items.remove(0) } else { Self::List(items) }
     }
 
+    /// The value behind a key that is indented by `indent` and ends in column `column`: on the
+    /// same line if it is short, else below it, indented further.
+    pub(super) fn after(&self, indent: usize, column: usize) -> String {
+        let flow = self.flow();
+        let is_short = column + 1 + flow.chars().count() <= MAX_LINE_CHARS;
+        match self {
+            Self::Map(fields) if !is_short => format!("\n{}", fields.block(indent + 2)),
+            Self::List(items) if !is_short => {
+                let items = items.iter().map(|item| item.item(indent + 2));
+                format!("\n{}", items.collect::<Vec<_>>().join("\n"))
+            }
+            _ => format!(" {flow}"),
+        }
+    }
+
+    /// The value as an item of a block list.
+    fn item(&self, indent: usize) -> String {
+        match self {
+            Self::Map(fields) => fields.item(indent),
+            _ => format!("{}- {}", " ".repeat(indent), self.flow()),
+        }
+    }
+
     /// The value on one line.
     pub(super) fn flow(&self) -> String {
         match self {
@@ -75,25 +98,28 @@ impl Fields {
         format!("{{ {} }}", members.join(", "))
     }
 
-    /// The map with a line for each member, each indented by `indent`.
-    pub(super) fn lines(&self, indent: &str) -> String {
+    /// The map with a line for each member, each indented by `indent` spaces; what is too long for
+    /// a line goes on below it.
+    pub(super) fn block(&self, indent: usize) -> String {
         let line = |(key, value): &(String, Written)| {
-            format!("{indent}{}: {}", show_text(key), value.flow())
+            let margin = " ".repeat(indent);
+            let key = show_text(key);
+            format!("{margin}{key}:{}", value.after(indent, indent + key.len() + 1))
         };
         self.0.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
     /// The map as an item of a block list: on one line if that is short, else a line for each
     /// member.
-    pub(super) fn item(&self) -> String {
-        let flow = format!("  - {}", self.flow());
+    pub(super) fn item(&self, indent: usize) -> String {
+        let margin = " ".repeat(indent);
+        let flow = format!("{margin}- {}", self.flow());
         if flow.chars().count() <= MAX_LINE_CHARS {
             return flow;
         }
-        let lines = self.lines("    ");
-        format!("  - {}", lines.trim_start())
+        format!("{margin}- {}", self.block(indent + 2).trim_start())
     }
 }
 
-/// The longest item of a list that is printed on one line.
+/// The longest line, if it can be broken.
 const MAX_LINE_CHARS: usize = 100;

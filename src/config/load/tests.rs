@@ -1,6 +1,8 @@
 mod errors;
 mod layers;
+mod mistakes;
 mod secrets;
+mod upstreams;
 
 use super::*;
 

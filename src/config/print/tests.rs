@@ -1,3 +1,5 @@
+mod mapped;
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -6,8 +8,8 @@ use secrecy::SecretString;
 
 use crate::config::settings::{SETTINGS, names_below};
 use crate::config::{
-    Cache, Concurrency, Config, HttpOrigin, Limits, LogFormat, Origin, Otlp, Shutdown, Source,
-    Table, Upstream, from_yaml,
+    Cache, Concurrency, Config, Limits, LogFormat, Otlp, Shutdown, Source, Table, Upstream,
+    from_yaml,
 };
 
 #[test]
@@ -153,19 +155,23 @@ fn config() -> impl Strategy<Value = Config> {
     let shutdown = (duration(0, 3_600_000), duration(0, 3_600_000));
     let log_format =
         prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
-    let sources = proptest::collection::btree_map("[a-z]{1,9}", source(), 1..9).prop_map(|named| {
+    let source = prop_oneof![source(), mapped::source()];
+    let sources = proptest::collection::btree_map("[a-z]{1,9}", source, 1..6).prop_map(|named| {
         named
             .into_iter()
             .map(|(name, source)| Source { name: format!("x{name}"), ..source })
             .collect()
     });
     let rest = (cache, limits, shutdown, log_format, proptest::option::of(url()));
-    (addresses, duration(1, 3_600_000), upstream(), path(), sources, rest).prop_map(
+    let identities =
+        prop_oneof![path().prop_map(|path| vec![Table::addresses(&path)]), mapped::tables()];
+    let upstreams = (mapped::extended_upstream(), mapped::named_upstreams());
+    (addresses, duration(1, 3_600_000), upstreams, identities, sources, rest).prop_map(
         |(
             addresses,
             response_budget,
-            upstream,
-            path,
+            (upstream, upstreams),
+            identities,
             sources,
             (cache, limits, shutdown, log_format, endpoint),
         )| {
@@ -174,12 +180,8 @@ fn config() -> impl Strategy<Value = Config> {
                 admin_listen: SocketAddr::new(addresses.1, addresses.3),
                 response_budget,
                 upstream,
-                upstreams: Vec::new(),
-                identities: vec![Table {
-                    origin: Origin::Http(HttpOrigin::endpoint(&path)),
-                    every: None,
-                    rows: None,
-                }],
+                upstreams,
+                identities,
                 sources,
                 cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
                 limits: Limits {
@@ -201,13 +203,16 @@ fn config() -> impl Strategy<Value = Config> {
 }
 
 proptest! {
-    /// `Debug` shows every field, and of the password that there is none.
+    /// `Debug` shows every field, and nothing of secrets but that they are there.
     #[test]
     fn the_printed_configuration_loads_again(mut config in config()) {
         let yaml = config.to_yaml();
         let again = from_yaml("printed.yaml", &yaml);
         prop_assert!(again.is_ok(), "{}\n{yaml}", again.unwrap_err());
         config.upstream.password = None;
+        for upstream in &mut config.upstreams {
+            upstream.settings.password = None;
+        }
         prop_assert_eq!(format!("{:?}", again.unwrap()), format!("{config:?}"), "{}", yaml);
     }
 }

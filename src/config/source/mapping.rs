@@ -58,11 +58,9 @@ pub(super) fn priority(reader: &mut Reader, node: &Node) -> Option<PriorityMappi
     }
     if !fields.has("at") {
         for key in ["values", "at_least"] {
-            if let Some(position) = fields.position_of(key) {
-                reader.report_at(position, key, needs("at"));
-            }
+            reader.refuse_because(&fields, key, "needs `at` beside it, the path to the value");
         }
-        if !fields.has("default") {
+        if !["values", "at_least", "default"].iter().any(|key| fields.has(key)) {
             let detail = "needs `at`, the path to the value, or `default`".to_owned();
             return reader.value(node, Err(ConfigErrorKind::Detail(detail)));
         }
@@ -87,7 +85,8 @@ fn values(reader: &mut Reader, node: &Node) -> Option<PriorityRule> {
 }
 
 fn at_least(reader: &mut Reader, node: &Node) -> Option<PriorityRule> {
-    let fields = reader.fields(node, AT_LEAST, &Priority::ALL.map(Priority::as_str))?;
+    let names = Priority::ALL.map(Priority::as_str);
+    let fields = reader.fields(node, AT_LEAST, &names)?;
     let mut thresholds = Vec::new();
     for priority in Priority::ALL {
         let least = reader.optional(&fields, priority.as_str(), |reader, node| {
@@ -142,9 +141,9 @@ pub(super) fn timestamp(reader: &mut Reader, node: &Node) -> Option<TimestampMap
         let rule = TimestampRule::new(TimeUnit::default(), None, Some(&format));
         reader.value(node, rule.map_err(detail)).map(|_| format)
     });
-    if let Some(position) = fields.position_of("unit").filter(|_| fields.has("format")) {
+    if fields.has("format") {
         let detail = "is for numbers, and with `format` a value is read by it alone; remove one";
-        reader.report_at(position, "unit", ConfigErrorKind::Detail(detail.to_owned()));
+        reader.refuse_because(&fields, "unit", detail);
     }
     let rule = TimestampRule::new(unit.unwrap_or_default(), zone.as_deref(), format.as_deref());
     let rule = reader.value(node, rule.map_err(detail))?;
@@ -201,10 +200,6 @@ pub(super) fn plain_identity(reader: &mut Reader, node: &Node) -> Option<()> {
         }
         _ => check(reader, node),
     }
-}
-
-fn needs(key: &str) -> ConfigErrorKind {
-    ConfigErrorKind::Detail(format!("needs `{key}` beside it"))
 }
 
 fn detail(error: MappingError) -> ConfigErrorKind {

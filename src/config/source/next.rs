@@ -97,9 +97,9 @@ fn offset(reader: &mut Reader, fields: &Fields<'_>, body: Body<'_>) -> Option<Ne
     let end = reader.optional(fields, "end", |reader, node| target(reader, node, body));
     let more = reader.optional(fields, "more", |reader, node| path_node(reader, node, false));
     let (at, size) = (at?, size?);
-    if let Some(position) = fields.position_of("end").filter(|_| end.as_ref() == Some(&at)) {
-        let detail = "is the place of `offset`; give the place of offset + size".to_owned();
-        reader.report_at(position, "end", ConfigErrorKind::Detail(detail));
+    if end.as_ref() == Some(&at) {
+        let detail = "is the place of `offset`; give the place of offset + size";
+        reader.refuse_because(fields, "end", detail);
     }
     Some(NextPage::Offset { at, size, end, more })
 }

@@ -45,10 +45,8 @@ pub(super) fn origin(
 ) -> Option<Origin> {
     if fields.has("file") {
         for key in HTTP_KEYS {
-            if let Some(position) = fields.position_of(key) {
-                let detail = "belongs to an endpoint, and `file` reads files; remove one of them";
-                reader.report_at(position, key, ConfigErrorKind::Detail(detail.to_owned()));
-            }
+            let detail = "belongs to an endpoint, and `file` reads files; remove one of them";
+            reader.refuse_because(fields, key, detail);
         }
         return reader.optional(fields, "file", file).map(Origin::File);
     }
@@ -105,10 +103,9 @@ pub(super) fn check_records(
     let Origin::File(pattern) = origin else { return };
     if records.is_some_and(|records| !records.steps().is_empty())
         && is_list(file_extension(pattern))
-        && let Some(position) = fields.position_of("records")
     {
         let detail = "is for `.json` files; in others each line or row is a record; remove it";
-        reader.report_at(position, "records", ConfigErrorKind::Detail(detail.to_owned()));
+        reader.refuse_because(fields, "records", detail);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::request::{BodyTemplate, JsonTemplate, NextPage, Target, Template};
 
 /// Prints the sources as a block list.
 pub(in crate::config) fn show(sources: &[Source]) -> String {
-    sources.iter().flat_map(|source| ["\n".to_owned(), source_fields(source).item()]).collect()
+    sources.iter().flat_map(|source| ["\n".to_owned(), source_fields(source).item(2)]).collect()
 }
 
 /// Prints the identity tables: the section with `path`, or a block list.
@@ -22,7 +22,7 @@ pub(in crate::config) fn show_tables(tables: &[Table]) -> String {
     if tables.is_empty() {
         return "[]".to_owned();
     }
-    tables.iter().flat_map(|table| ["\n".to_owned(), table_fields(table).item()]).collect()
+    tables.iter().flat_map(|table| ["\n".to_owned(), table_fields(table).item(2)]).collect()
 }
 
 fn source_fields(source: &Source) -> Fields {

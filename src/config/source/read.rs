@@ -93,8 +93,9 @@ fn source(reader: &mut Reader, item: &Node) -> Option<(Source, Position)> {
     let faults = reader.faults.len();
     let fields = reader.fields(item, SOURCE, &KEYS)?;
     let name = reader.required(&fields, "name", |reader, node| reader.value(node, name(node)));
-    let path = name.as_ref().map(|name| format!("/incidents/{name}/"));
-    let origin = origin(reader, &fields, path);
+    // If the name is wrong, the source is not used, whatever its path.
+    let path = format!("/incidents/{}/", name.as_deref().unwrap_or_default());
+    let origin = origin(reader, &fields, Some(path));
     let every = reader.optional(&fields, "every", every);
     let incremental = reader.optional(&fields, "incremental", incremental);
     let records = reader.optional(&fields, "records", |reader, node| path_node(reader, node, true));
@@ -132,24 +133,17 @@ fn check(reader: &mut Reader, fields: &Fields<'_>, source: &Source) {
         reader.optional(fields, "identity", plain_identity);
     }
     let Origin::Http(http) = &source.origin else { return };
-    let mut report = |key: &str, detail: &str| {
-        if let Some(position) = fields.position_of(key) {
-            reader.report_at(position, key, ConfigErrorKind::Detail(detail.to_owned()));
-        }
-    };
     if source.id.is_empty() {
-        report("incremental", "needs `id`, by which what comes is merged; add it");
+        let detail = "needs `id`, by which what comes is merged; add it";
+        reader.refuse_because(fields, "incremental", detail);
     }
     if !http.request.uses_since() {
-        report(
-            "incremental",
-            "needs `{since}` in `query`, `headers`, `body` or `form`: without it every answer is \
-             the whole list",
-        );
-        report(
-            "window",
-            "needs `{since}` in `query`, `headers`, `body` or `form`: nothing else uses it",
-        );
+        let detail = "needs `{since}` in `query`, `headers`, `body` or `form`: without it every \
+            answer is the whole list";
+        reader.refuse_because(fields, "incremental", detail);
+        let detail =
+            "needs `{since}` in `query`, `headers`, `body` or `form`: nothing else uses it";
+        reader.refuse_because(fields, "window", detail);
     }
 }
 

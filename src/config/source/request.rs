@@ -1,10 +1,10 @@
 //! Reads the request for the first page.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 
 use crate::config::error::{ConfigErrorKind, Excerpt};
 use crate::config::reader::{Fields, Reader};
-use crate::config::value::{header_name, text};
+use crate::config::value::{check_header_value, header_name, text};
 use crate::config::yaml::{Node, Value};
 use crate::request::{BodyTemplate, JsonTemplate, RequestTemplate, Template};
 
@@ -73,10 +73,7 @@ fn headers(reader: &mut Reader, node: &Node) -> Option<Vec<(HeaderName, Template
                 name => name,
             };
             let node = &entry.node;
-            let value = text(node, HEADER).and_then(|text| match HeaderValue::from_str(text) {
-                Ok(_) => Ok(text),
-                Err(_) => Err(ConfigErrorKind::NotAHeaderValue),
-            });
+            let value = text(node, HEADER).and_then(|text| check_header_value(text).map(|()| text));
             let value = reader.value(node, value).and_then(|text| template(reader, node, text));
             match name {
                 Ok(name) => headers.extend(value.map(|value| (name, value))),

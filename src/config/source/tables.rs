@@ -108,11 +108,9 @@ fn table(reader: &mut Reader, item: &Node) -> Option<Table> {
 fn rows(reader: &mut Reader, fields: &Fields<'_>) -> Option<TableRows> {
     if !fields.has("employee") {
         for key in KEYS_OF_ROWS {
-            if let Some(position) = fields.position_of(key) {
-                let detail = "needs `employee` beside it, the path to the employee's id in a row; \
-                    without it the table is one object that maps addresses to employee ids";
-                reader.report_at(position, key, ConfigErrorKind::Detail(detail.to_owned()));
-            }
+            let detail = "needs `employee` beside it, the path to the employee's id in a row; \
+                without it the table is one object that maps addresses to employee ids";
+            reader.refuse_because(fields, key, detail);
         }
         return None;
     }
@@ -128,8 +126,7 @@ fn rows(reader: &mut Reader, fields: &Fields<'_>) -> Option<TableRows> {
     if !ROW_KEYS.iter().any(|kind| fields.has(kind.as_str())) {
         let detail = "needs at least one of `email`, `username`, `hostname` and `ip` beside it, by \
             which employees are looked up";
-        let position = fields.position_of("employee").unwrap_or(fields.position);
-        reader.report_at(position, "employee", ConfigErrorKind::Detail(detail.to_owned()));
+        reader.refuse_because(fields, "employee", detail);
     }
     let name = reader.optional(fields, "name", |reader, node| path_node(reader, node, false));
     Some(TableRows { records, employee: employee?, keys, name })
@@ -143,8 +140,7 @@ fn check(reader: &mut Reader, fields: &Fields<'_>, table: &Table) {
         {
             let detail = "has rows, which need `employee` and one of `email`, `username`, \
                 `hostname` and `ip`";
-            let position = fields.position_of("file").unwrap_or(fields.position);
-            reader.report_at(position, "file", ConfigErrorKind::Detail(detail.to_owned()));
+            reader.refuse_because(fields, "file", detail);
         }
         return;
     };

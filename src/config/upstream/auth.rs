@@ -1,13 +1,13 @@
 //! How requests are authenticated.
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::MASK;
 use super::values::secret_file;
 use crate::config::error::{ConfigErrorKind, Excerpt};
 use crate::config::reader::{Fields, Reader};
-use crate::config::value::{header_name, text, url_with_query};
+use crate::config::value::{check_header_value, header_name, text, url_with_query};
 use crate::config::written::{self, Written};
 use crate::config::yaml::{Node, Value};
 
@@ -333,7 +333,11 @@ fn secret_with(
             check(reader, node, prefix, &secret)
         });
     }
-    reader.required(fields, key, |reader, node| {
+    if !fields.has(key) {
+        let detail = format!("`{key}` or `{file_key}` is missing; add one of them");
+        reader.report(fields.position, ConfigErrorKind::Detail(detail));
+    }
+    reader.optional(fields, key, |reader, node| {
         let secret = reader.value(node, text(node, "text"))?;
         check(reader, node, prefix, secret)
     })
@@ -347,12 +351,10 @@ fn header_value(
     secret: &str,
 ) -> Option<SecretString> {
     let value = format!("{prefix}{secret}");
-    let kind = if secret.is_empty() {
-        ConfigErrorKind::Empty { expected: "the value" }
-    } else if HeaderValue::from_str(&value).is_err() {
-        ConfigErrorKind::NotAHeaderValue
+    let checked = if secret.is_empty() {
+        Err(ConfigErrorKind::Empty { expected: "the value" })
     } else {
-        return Some(value.into());
+        check_header_value(&value)
     };
-    reader.value(node, Err(kind))
+    reader.value(node, checked).map(|()| value.into())
 }

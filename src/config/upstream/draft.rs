@@ -56,6 +56,15 @@ impl Draft {
         }
     }
 
+    /// What to use instead of credentials in the base URL.
+    pub(in crate::config) fn credentials_remedy(&self) -> &'static str {
+        if self.name == DEFAULT_UPSTREAM {
+            "set ELEVATE_USERNAME and ELEVATE_PASSWORD instead"
+        } else {
+            "set `auth` instead"
+        }
+    }
+
     /// Checks that the settings agree with each other; what does not is reported.
     pub(in crate::config) fn finish(mut self, reader: &mut Reader) -> Upstream {
         if self.name != DEFAULT_UPSTREAM && !self.positions.contains_key("base_url") {

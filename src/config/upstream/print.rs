@@ -10,9 +10,10 @@ pub(in crate::config) fn show_all(upstreams: &[NamedUpstream]) -> String {
         yaml.extend(["\n  ", &upstream.name, ":"]);
         for setting in SETTINGS {
             let Some(key) = setting.key.strip_prefix("upstream.") else { continue };
-            let value = setting.show_upstream(&upstream.settings);
+            let value = setting.show_upstream(&upstream.settings, 4);
             if !matches!(value.as_str(), "" | "null") {
-                yaml.extend(["\n    ", key, ": ", &value]);
+                let space = if value.starts_with('\n') { "" } else { " " };
+                yaml.extend(["\n    ", key, ":", space, &value]);
             }
         }
     }

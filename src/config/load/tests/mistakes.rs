@@ -1,0 +1,72 @@
+//! Every mistake in upstreams, sources and tables, and what it is answered.
+
+use super::*;
+
+/// Configuration files of one line, each with its errors.
+const MISTAKES: &str = include_str!("mistakes.txt");
+
+#[test]
+fn every_mistake_is_named_with_its_place_and_its_remedy() {
+    let mut lines =
+        MISTAKES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+    let mut tried = 0;
+    while let Some(text) = lines.next() {
+        let mut expected = Vec::new();
+        while let Some(message) = lines.next_if(|line| line.starts_with(' ')) {
+            expected.push(format!("c.yaml:{}", message.trim_start()));
+        }
+        let Err(errors) = from_yaml("c.yaml", text) else { panic!("accepted: {text}") };
+        let messages: Vec<String> = errors.errors.iter().map(ToString::to_string).collect();
+        assert_eq!(messages, expected, "{text}");
+        assert!(!format!("{errors:?}").contains("hunter2"), "{text}");
+        tried += 1;
+    }
+    assert!(tried > 100, "{tried}");
+}
+
+#[test]
+fn the_remedies_in_messages_work() {
+    for text in [
+        "sources: [{ name: s, identity: { at: /actor, as: auto } }]",
+        "sources: [{ name: s, identity: who, next: { cursor: /meta/next, query: cursor } }]",
+        "sources: [{ name: s, identity: who, query: { since: \"{since}\", limit: 1000 } }]",
+        "sources: [{ name: s, identity: who, timestamp: { at: t, zone: Europe/Oslo } }]",
+        "sources: [{ name: s, identity: who, timestamp: { at: t, zone: '+02:00' } }]",
+        "sources: [{ name: s, identity: who, timestamp: { at: t, format: '%d/%m/%Y %H:%M' } }]",
+        "sources: [{ name: s, identity: who, priority: { at: p, values: { P1: critical } } }]",
+        "sources: [{ name: s, identity: who, priority: { at: p, at_least: { low: 0, high: 7 } } }]",
+        "sources: [{ name: s, identity: '$.users[*].id', id: x }]",
+        "identities: [{ file: people.csv, employee: employee_id, email: mail }]",
+        "identities: [{ path: /identities/ }]",
+        "upstream: { auth: { none: {} } }",
+        "upstream: { rate: 600/m }",
+    ] {
+        if let Err(errors) = from_yaml("c.yaml", text) {
+            panic!("{text}: {errors}");
+        }
+    }
+}
+
+#[test]
+fn bodies_and_keys_are_bounded() {
+    let body = |depth: usize| {
+        let nested = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        format!("sources: [{{ name: s, identity: who, body: {nested} }}]")
+    };
+    assert!(from_yaml("c.yaml", &body(63)).is_ok());
+    assert!(refusal(&body(64)).ends_with("is nested deeper than 64 levels"));
+    let key = "k".repeat(101);
+    let text = format!("sources: [{{ name: s, identity: who, query: {{ {key}: 1 }} }}]");
+    assert!(refusal(&text).ends_with("is longer than 100 characters; shorten it"));
+    let paths = vec!["/a"; 101].join(", ");
+    let text = format!("sources: [{{ name: s, identity: who, title: [{paths}] }}]");
+    assert!(refusal(&text).ends_with("has 101 items; give at most 100"));
+    let tables = vec!["{ path: /x }"; 101].join(", ");
+    assert!(refusal(&format!("identities: [{tables}]")).contains("has 101 items"));
+    let upstreams: String =
+        (0..101).map(|index| format!("  u{index}: {{ base_url: 'http://h' }}\n")).collect();
+    assert!(
+        refusal(&format!("upstreams:\n{upstreams}"))
+            .starts_with("config.yaml:102:3: upstreams.u100: has 101 items; give at most 100")
+    );
+}
