@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::BYTE_ORDER_MARK;
 use super::decoder::PageEnd;
 use super::error::{AnswerError, DecodeError};
 use super::walk::Walked;
@@ -98,9 +99,7 @@ impl Document {
             let mut is_failed = false;
             self.visit(*position, body, walked, |found| is_failed |= says_something(found));
             if is_failed {
-                return Err(
-                    AnswerError::new(format!("the answer has something at `{path}`")).into()
-                );
+                return Err(failed(path));
             }
         }
         if let Some(fault) = walked.list_fault {
@@ -183,6 +182,20 @@ impl Document {
 fn element_at(body: &[u8], start: usize) -> Option<Found<'_>> {
     let mut scanner = crate::json::Scanner::at(body, start);
     scanner.value(1).ok()?.found(body)
+}
+
+/// A fault if a document, which must be valid JSON, has something at one of the paths `fail_if`.
+pub(crate) fn check_fail_if(fail_if: &[Path], body: &[u8]) -> Result<(), DecodeError> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let Ok(text) = std::str::from_utf8(body) else { return Ok(()) };
+    match fail_if.iter().find(|path| path.find(text).into_iter().any(says_something)) {
+        Some(path) => Err(failed(path)),
+        None => Ok(()),
+    }
+}
+
+fn failed(path: &Path) -> DecodeError {
+    AnswerError::new(format!("the answer has something at `{path}`")).into()
 }
 
 /// Whether a value says that something has failed: it is not null, false, 0, `""`, `[]` or `{}`.

@@ -23,6 +23,7 @@ mod walk;
 use std::borrow::Cow;
 
 pub use decoder::{IncidentsDecoder, PageEnd, SourceMapping};
+pub(crate) use document::check_fail_if;
 pub use error::{AnswerError, DecodeError};
 pub use fields::{Member, SourceFields};
 pub use identity_keys::IdentityKey;

@@ -1,21 +1,23 @@
-//! Decodes the answer of the identities endpoint: one JSON object that maps addresses to employees.
+//! Reads a table that is one JSON object of addresses and employee ids.
 
 use bytes::Bytes;
 
-use super::content_digest::ContentDigester;
+use super::content_digest::{ContentDigest, ContentDigester};
 use super::employee_id::EmployeeIds;
 use super::key_kinds::KeyKinds;
 use super::person_names::PersonNames;
 use super::table::{Addresses, IdentityTable};
 use super::text_keys::TextKeys;
 use crate::decode::{
-    DecodeError, MAX_ID_BYTES, ValueKind, employee_text, read_object, small_number, unescape,
+    DecodeError, MAX_ID_BYTES, ValueKind, check_fail_if, employee_text, read_object, small_number,
+    unescape,
 };
-use crate::json::JsonError;
+use crate::json::{JsonError, Path};
 use crate::mapping::parse_address;
 
+/// The entries so far.
 #[derive(Default)]
-struct Entries {
+pub(super) struct AddressEntries {
     addresses: Addresses,
     ids: EmployeeIds,
     conflicts: usize,
@@ -23,7 +25,24 @@ struct Entries {
     oversized_ids: usize,
 }
 
-impl Entries {
+impl AddressEntries {
+    /// Adds the entries of an object. An answer with something at one of the paths `fail_if` has
+    /// failed.
+    pub(super) fn add(&mut self, body: &[u8], fail_if: &[Path]) -> Result<(), DecodeError> {
+        let (mut has_members, mut has_addresses) = (false, false);
+        read_object(body, "expected an object of addresses", |name, kind, value| {
+            has_members = true;
+            let name = unescape(name);
+            has_addresses |= name.is_some_and(|name| self.insert(&name, kind, value));
+        })?;
+        check_fail_if(fail_if, body)?;
+        if has_members && !has_addresses {
+            let fault = "no member of the object is named by an address";
+            return Err(JsonError { offset: 0, fault }.into());
+        }
+        Ok(())
+    }
+
     /// Adds an entry; returns whether its name is an address.
     fn insert(&mut self, name: &str, kind: ValueKind, value: &str) -> bool {
         let Some(address) = parse_address(name) else { return false };
@@ -52,6 +71,21 @@ impl Entries {
         }
         Some(self.ids.intern(&id))
     }
+
+    /// The table of all entries.
+    pub(super) fn finish(self, digest: ContentDigest) -> IdentityTable {
+        IdentityTable {
+            kinds: KeyKinds::ADDRESSES,
+            records: self.addresses.len(),
+            addresses: self.addresses,
+            texts: TextKeys::default(),
+            ids: self.ids,
+            names: PersonNames::default(),
+            conflicts: self.conflicts,
+            oversized_ids: self.oversized_ids,
+            digest,
+        }
+    }
 }
 
 impl IdentityTable {
@@ -68,30 +102,11 @@ impl IdentityTable {
     /// but none named by an address: such a document is not a table but, say, an error message.
     #[expect(clippy::needless_pass_by_value, reason = "drops the body as soon as it is decoded")]
     pub fn decode(body: Bytes) -> Result<Self, DecodeError> {
-        let mut entries = Entries::default();
-        let (mut has_members, mut has_addresses) = (false, false);
-        read_object(&body, "expected an object of addresses", |name, kind, value| {
-            has_members = true;
-            let name = unescape(name);
-            has_addresses |= name.is_some_and(|name| entries.insert(&name, kind, value));
-        })?;
-        if has_members && !has_addresses {
-            let fault = "no member of the object is named by an address";
-            return Err(JsonError { offset: 0, fault }.into());
-        }
+        let mut entries = AddressEntries::default();
+        entries.add(&body, &[])?;
         let mut digester = ContentDigester::default();
-        digester.add(&body);
-        Ok(Self {
-            kinds: KeyKinds::ADDRESSES,
-            records: entries.addresses.len(),
-            addresses: entries.addresses,
-            texts: TextKeys::default(),
-            ids: entries.ids,
-            names: PersonNames::default(),
-            conflicts: entries.conflicts,
-            oversized_ids: entries.oversized_ids,
-            digest: digester.finish(),
-        })
+        digester.add_page(&body);
+        Ok(entries.finish(digester.finish()))
     }
 }
 
@@ -121,6 +136,25 @@ mod tests {
         assert_eq!(employee(&table, "17.0.0.2"), Some(EmployeeId::Text("x".into())));
         assert_eq!(employee(&table, "17.0.0.3"), None);
         assert_eq!(employee(&table, "17.0.0.4"), None);
+    }
+
+    #[test]
+    fn an_address_of_two_employees_is_a_conflict() {
+        for (body, conflicts) in [
+            (r#"{"17.0.0.1":1,"17.0.0.2":1,"17.0.0.1":"1"}"#, 0),
+            (r#"{"17.0.0.1":1,"17.0.0.1:80":2,"::ffff:17.0.0.1":"2","17.0.0.1":1}"#, 2),
+            (r#"{"::1":"x","[::1]":"y"}"#, 1),
+        ] {
+            assert_eq!(decode(body).unwrap().conflicts(), conflicts, "{body}");
+        }
+    }
+
+    #[test]
+    fn tables_of_the_same_bytes_are_the_same() {
+        let table = decode(r#"{"::1":1}"#).unwrap();
+        assert_eq!(table.size_bytes(), 9);
+        assert!(table.is_same_as(&decode(r#"{"::1":1}"#).unwrap()));
+        assert!(!table.is_same_as(&decode(r#"{"::1":2}"#).unwrap()));
     }
 
     #[test]

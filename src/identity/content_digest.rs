@@ -20,10 +20,20 @@ pub(super) struct ContentDigester {
 
 impl ContentDigester {
     /// Adds a page. Where a page ends makes a difference.
-    pub(super) fn add(&mut self, page: &[u8]) {
+    pub(super) fn add_page(&mut self, page: &[u8]) {
         self.hasher.update(&(page.len() as u64).to_le_bytes());
-        self.hasher.update(page);
-        self.size_bytes += page.len();
+        self.add_lines(page);
+    }
+
+    /// Adds whole lines, which need not be all lines of a file.
+    pub(super) fn add_lines(&mut self, lines: &[u8]) {
+        self.hasher.update(lines);
+        self.size_bytes += lines.len();
+    }
+
+    /// How many bytes were digested so far.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.size_bytes
     }
 
     /// The digest of all pages.

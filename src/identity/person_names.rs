@@ -22,7 +22,6 @@ impl PersonNames {
         (length > 0).then(|| &self.text[start as usize..][..length.into()])
     }
 
-    #[expect(dead_code, reason = "tables of rows use it")]
     /// Sets the name of an employee who has none. A name that is empty or too long is ignored.
     pub(super) fn set(&mut self, employee: u32, name: &str) {
         let Some(length) = u16::try_from(name.len()).ok().filter(|length| {
@@ -40,7 +39,6 @@ impl PersonNames {
         self.text.push_str(name);
     }
 
-    #[expect(dead_code, reason = "tables of rows use it")]
     /// Gives back memory that was reserved for more names.
     pub(super) fn shrink_to_fit(&mut self) {
         self.text.shrink_to_fit();

@@ -194,7 +194,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::UnresolvedIdentity::{NotAnIdentity, TableUnavailable, UnknownIp};
+    use super::UnresolvedIdentity::{NotAnIdentity, TableUnavailable, UnknownIdentity, UnknownIp};
     use super::*;
 
     fn table(body: &'static str) -> TableSlot {
@@ -252,5 +252,61 @@ mod tests {
         assert_eq!(resolver.resolve(Some("8".into())), Ok(resolver.by_number(8)));
         assert_eq!(resolver.resolve(Some("y".into())), resolver.resolve(Some("y".into())));
         assert_eq!(resolver.employee_count(), 4);
+    }
+
+    #[test]
+    fn tables_are_asked_in_order_up_to_a_missing_one_that_might_have_the_key() {
+        let first = table(r#"{"17.0.0.1": 1, "17.0.0.2": "x"}"#);
+        let second = table(r#"{"17.0.0.1": 2, "17.0.0.3": "x", "17.0.0.4": 9, "17.0.0.5": 1}"#);
+        let missing = TableSlot::addresses(None);
+        let of_emails =
+            TableSlot { kinds: [IdentityKind::Email].into_iter().collect(), table: None };
+        let addresses = ["17.0.0.1", "17.0.0.2", "17.0.0.3", "17.0.0.4", "17.0.0.5", "17.0.0.6"];
+        let found = |slots: &[&TableSlot]| {
+            let slots: Vec<TableSlot> = slots.iter().copied().cloned().collect();
+            let mut resolver = Resolver::new(&slots);
+            let found = addresses.map(|address| resolver.by_address(address.parse().unwrap()));
+            assert_eq!(resolver.by_text(IdentityKind::Hostname, "h"), Err(UnknownIdentity));
+            found.map(|found| found.map(|index| resolver.employee_id(index).to_string()))
+        };
+        let employee = |id: &str| Ok(id.to_owned());
+        let all = [
+            employee("1"),
+            employee("x"),
+            employee("x"),
+            employee("9"),
+            employee("1"),
+            Err(UnknownIp),
+        ];
+        assert_eq!(found(&[&first, &second]), all);
+        assert_eq!(found(&[&of_emails, &first, &second, &of_emails]), all, "none has addresses");
+        let unavailable = Err(TableUnavailable);
+        let of_first = [employee("1"), employee("x")];
+        let after_first = [(); 4].map(|()| unavailable.clone());
+        assert_eq!(found(&[&first, &missing, &second]), [&of_first[..], &after_first].concat()[..]);
+        assert_eq!(found(&[&missing, &first]), [(); 6].map(|()| unavailable.clone()));
+        let mut last = all;
+        (last[0], last[1], last[5]) = (employee("2"), unavailable.clone(), unavailable);
+        assert_eq!(found(&[&second, &missing]), last);
+    }
+
+    #[test]
+    fn an_employee_of_several_tables_has_one_index() {
+        let slots = [
+            TableSlot::addresses(None),
+            table(r#"{"17.0.0.1": 7}"#),
+            table(r#"{"17.0.0.2": "y", "17.0.0.3": "7", "17.0.0.4": "x"}"#),
+        ];
+        let mut resolver = Resolver::new(&slots[1..]);
+        let mut by_address = |last| resolver.by_address([17, 0, 0, last].into()).unwrap();
+        assert_eq!((by_address(1), by_address(3), by_address(4)), (0, 0, 1));
+        assert_eq!((by_address(2), by_address(2), by_address(4)), (2, 2, 1));
+        assert_eq!((resolver.by_id("x"), resolver.by_number(7), resolver.by_id("7")), (1, 0, 0));
+        assert_eq!(resolver.employee_count(), 3);
+        let ids: Vec<String> = resolver.ids().map(ToString::to_string).collect();
+        assert_eq!(ids, ["7", "x", "y"]);
+        let mut resolver = Resolver::new(&slots);
+        assert_eq!(resolver.by_address([17, 0, 0, 1].into()), Err(TableUnavailable));
+        assert_eq!((resolver.employee_count(), resolver.by_number(7)), (1, 0));
     }
 }

@@ -49,6 +49,14 @@ impl Addresses {
         }
     }
 
+    /// Gives an address to an employee unless another has it; returns who has it then.
+    pub(super) fn get_or_insert(&mut self, address: IpAddr, employee: u32) -> u32 {
+        match address {
+            IpAddr::V4(address) => *self.v4.entry(address).or_insert(employee),
+            IpAddr::V6(address) => *self.v6.entry(address).or_insert(employee),
+        }
+    }
+
     pub(super) fn remove(&mut self, address: IpAddr) {
         match address {
             IpAddr::V4(address) => self.v4.remove(&address),
@@ -58,6 +66,12 @@ impl Addresses {
 
     pub(super) fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
+    }
+
+    /// Gives back memory that was reserved for more addresses.
+    pub(super) fn shrink_to_fit(&mut self) {
+        self.v4.shrink_to_fit();
+        self.v6.shrink_to_fit();
     }
 }
 

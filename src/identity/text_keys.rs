@@ -31,10 +31,6 @@ impl KeyEntry {
     }
 }
 
-/// The text of a table's keys would not fit into 4 GiB, or a key into 64 KiB.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct TextTooLarge;
-
 impl TextKeys {
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -47,14 +43,14 @@ impl TextKeys {
         Some(entry.employee)
     }
 
-    #[expect(dead_code, reason = "tables of rows use it")]
-    /// Gives a key to an employee unless another has it; returns who has it then.
-    pub(super) fn insert(
+    /// Gives a key to an employee unless another has it; returns who has it then. `None` if the key
+    /// does not fit: a text has less than 4 GiB, and a key less than 64 KiB.
+    pub(super) fn get_or_insert(
         &mut self,
         kind: IdentityKind,
         key: &str,
         employee: u32,
-    ) -> Result<u32, TextTooLarge> {
+    ) -> Option<u32> {
         let Self { text, entries, hasher } = self;
         let entry = entries.entry(
             hasher.hash_one((kind, key)),
@@ -62,18 +58,17 @@ impl TextKeys {
             |entry| hasher.hash_one(entry.key(text)),
         );
         match entry {
-            Entry::Occupied(known) => Ok(known.get().employee),
+            Entry::Occupied(known) => Some(known.get().employee),
             Entry::Vacant(vacant) => {
-                let start = u32::try_from(text.len()).map_err(|_| TextTooLarge)?;
-                let length = u16::try_from(key.len()).map_err(|_| TextTooLarge)?;
+                let start = u32::try_from(text.len()).ok()?;
+                let length = u16::try_from(key.len()).ok()?;
                 vacant.insert(KeyEntry { start, length, kind, employee });
                 text.push_str(key);
-                Ok(employee)
+                Some(employee)
             }
         }
     }
 
-    #[expect(dead_code, reason = "tables of rows use it")]
     /// Gives back memory that was reserved for more keys.
     pub(super) fn shrink_to_fit(&mut self) {
         let Self { text, entries, hasher } = self;

@@ -1,5 +1,7 @@
 //! The join against small hand-made sources.
 
+mod identities;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 
