@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::config;
 use crate::decode::{DecodeError, IncidentsDecoder, PageEnd, SourceMapping};
-use crate::identity::IdentityTable;
+use crate::identity::TableDecoder;
 use crate::refresh::Batch;
 
 /// How the answers of a source are decoded.
@@ -19,7 +19,7 @@ pub(super) enum DecoderSettings {
 /// Decodes an answer page by page.
 pub(super) enum Decoder {
     Incidents(IncidentsDecoder),
-    Table(Option<IdentityTable>),
+    Table(Box<TableDecoder>),
 }
 
 impl DecoderSettings {
@@ -36,7 +36,7 @@ impl DecoderSettings {
             Self::Incidents(mapping) => {
                 Decoder::Incidents(IncidentsDecoder::new(Arc::clone(mapping)))
             }
-            Self::Table(_) => Decoder::Table(None),
+            Self::Table(table) => Decoder::Table(Box::new(TableDecoder::new(table))),
         }
     }
 }
@@ -46,10 +46,7 @@ impl Decoder {
     pub(super) fn add_page(&mut self, body: Bytes) -> Result<PageEnd, DecodeError> {
         match self {
             Self::Incidents(decoder) => decoder.add_page(body),
-            Self::Table(table) => {
-                *table = Some(IdentityTable::decode(body)?);
-                Ok(PageEnd::default())
-            }
+            Self::Table(decoder) => decoder.add_page(body),
         }
     }
 
@@ -57,7 +54,7 @@ impl Decoder {
     pub(super) fn add_lines(&mut self, lines: &[u8]) -> Result<PageEnd, DecodeError> {
         match self {
             Self::Incidents(decoder) => decoder.add_lines(lines),
-            Self::Table(_) => Ok(PageEnd::default()),
+            Self::Table(decoder) => decoder.add_lines(lines),
         }
     }
 
@@ -65,7 +62,7 @@ impl Decoder {
     pub(super) fn finish(self) -> Batch {
         match self {
             Self::Incidents(decoder) => Batch::Incidents(Arc::new(decoder.finish())),
-            Self::Table(table) => Batch::Identities(Arc::new(table.expect("a table has a page"))),
+            Self::Table(decoder) => Batch::Identities(Arc::new(decoder.finish())),
         }
     }
 }
