@@ -41,7 +41,9 @@ impl Admission {
             let permit = self.limiter.acquire(attempt.source).await;
             // Another call may have been told to wait meanwhile.
             if self.wait.until().is_none() {
-                turn.into_iter().for_each(super::rate::Turn::take);
+                if let Some(turn) = turn {
+                    turn.take();
+                }
                 return Ok(permit);
             }
         }

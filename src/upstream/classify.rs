@@ -8,7 +8,7 @@ use std::io;
 
 use http::{Method, StatusCode, header};
 use reqwest::{Response, Url};
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 
 use super::UpstreamError;
 use super::retry_after::retry_after;
@@ -35,6 +35,11 @@ pub(super) fn transport(error: &reqwest::Error, peer: &str) -> UpstreamError {
         } else {
             connect_failure(error)
         };
+        return UpstreamError::new(Outcome::Connect, format!("no connection to {peer}: {why}"));
+    }
+    // With TLS 1.3 an upstream refuses a client certificate only after the handshake.
+    let tls = chain(error).find_map(|cause| cause.downcast_ref::<TlsError>());
+    if let Some(why) = tls.and_then(refused_client_certificate) {
         return UpstreamError::new(Outcome::Connect, format!("no connection to {peer}: {why}"));
     }
     if let Some(hyper) = chain(error).find_map(|cause| cause.downcast_ref::<hyper::Error>()) {
@@ -75,7 +80,31 @@ fn connect_failure(error: &reqwest::Error) -> &'static str {
         .unwrap_or("the connection failed")
 }
 
+/// What an alert about the client's certificate means.
+fn refused_client_certificate(error: &TlsError) -> Option<&'static str> {
+    let TlsError::AlertReceived(alert) = error else { return None };
+    match alert {
+        AlertDescription::CertificateRequired => {
+            Some("it asks for a client certificate; set the upstream's client_cert_file")
+        }
+        AlertDescription::AccessDenied
+        | AlertDescription::BadCertificate
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::DecryptError
+        | AlertDescription::UnknownCA
+        | AlertDescription::UnsupportedCertificate => {
+            Some("it refuses the client certificate; check the upstream's client_cert_file")
+        }
+        _ => None,
+    }
+}
+
 fn tls_failure(error: &TlsError) -> &'static str {
+    if let Some(why) = refused_client_certificate(error) {
+        return why;
+    }
     match error {
         TlsError::InvalidCertificate(certificate) => match certificate {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

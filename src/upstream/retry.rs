@@ -121,7 +121,13 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
             return None;
         }
         // An open circuit would refuse the retry, and its error would replace this one.
-        if self.breaker.state() != BreakerState::Closed || !self.budget.withdraw() {
+        if self.breaker.state() != BreakerState::Closed {
+            return None;
+        }
+        // Giving up the page of a list would mean to ask for its earlier pages again, so a retry at
+        // a time that the upstream itself has named costs it less.
+        let is_asked_for = error.retry_after.is_some() && attempt.context.page > 1;
+        if !is_asked_for && !self.budget.withdraw() {
             return None;
         }
         let backoff = self.backoff(attempt.number, error.retry_after);

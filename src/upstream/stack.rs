@@ -57,7 +57,7 @@ impl Upstream {
         let names = SettingNames::new(name, settings);
         let transport = HttpTransport::new(&names, settings, rate.clone())?;
         let credentials = Credentials::new(&names, settings)?;
-        Ok(Self::assemble(name, settings, sources, &transport, rate, credentials, metrics, seed))
+        Ok(Self::assemble(name, settings, sources, &transport, rate, &credentials, metrics, seed))
     }
 
     /// Creates a client with the same stack over another transport than HTTP, such as a simulated
@@ -80,7 +80,7 @@ impl Upstream {
     {
         let rate = settings.rate.map(RateLimiter::new).map(Arc::new);
         let credentials = Credentials::none();
-        Self::assemble(name, settings, sources, transport, rate, credentials, metrics, seed)
+        Self::assemble(name, settings, sources, transport, rate, &credentials, metrics, seed)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a stack")]
@@ -90,7 +90,7 @@ impl Upstream {
         sources: &[Arc<str>],
         transport: &T,
         rate: Option<Arc<RateLimiter>>,
-        credentials: Credentials,
+        credentials: &Credentials,
         metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Self

@@ -46,9 +46,9 @@ impl Upstreams {
         let origins = PerSource::new(tables, incidents);
         let mut routes = origins.map(|_, _| None);
         let default = (DEFAULT_UPSTREAM, &config.upstream);
-        let named = config.upstreams.iter().map(|named| (named.name.as_str(), &named.settings));
+        let others = config.upstreams.iter().map(|other| (other.name.as_str(), &other.settings));
         let mut upstreams = Vec::new();
-        for (upstream, settings) in std::iter::once(default).chain(named) {
+        for (upstream, settings) in std::iter::once(default).chain(others) {
             let mut sources: Vec<Arc<str>> = Vec::new();
             for (id, origin) in origins.entries() {
                 let Origin::Http(http) = origin else { continue };

@@ -1,6 +1,7 @@
 //! Access tokens by the client credentials grant: requests byte for byte, renewal, refusals, and a
 //! token endpoint that fails, over real sockets. The clock is moved on only while no call is made.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -311,7 +312,7 @@ async fn secrets_and_tokens_show_in_no_log_no_metric_and_no_error() {
         let mut errors = String::new();
         for _ in 0..3 {
             if let Err(error) = source.fetch().await {
-                errors += &format!("{error} {error:?}\n");
+                writeln!(errors, "{error} {error:?}").unwrap();
             }
         }
         assert_eq!(errors.lines().count(), 2, "{errors}");

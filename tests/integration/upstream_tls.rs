@@ -26,6 +26,8 @@ async fn call(base_url: &str, trusted: &Path) -> String {
         .env(BASE_URL, base_url)
         .env("SSL_CERT_FILE", trusted)
         .env("SSL_CERT_DIR", trusted.with_extension("d"))
+        // Proxies are never taken from the environment.
+        .envs(["http_proxy", "https_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

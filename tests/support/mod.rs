@@ -6,12 +6,14 @@
 pub mod authority;
 pub mod captured_log;
 pub mod client;
+pub mod forward_proxy;
 pub mod gateway;
 pub mod h2_frames_upstream;
 pub mod h2_upstream;
 pub mod metrics_page;
 pub mod one_source;
 pub mod process;
+pub mod scripted_stack;
 pub mod scripted_upstream;
 pub mod simulated_upstream;
 pub mod snapshot_gateway;
