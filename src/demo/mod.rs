@@ -7,6 +7,7 @@
 
 mod args;
 mod body;
+mod configuration;
 mod contention;
 mod data;
 mod endpoint;
@@ -22,6 +23,7 @@ use std::io;
 use tokio::signal::unix::{SignalKind, signal};
 
 pub use args::{Args, TwoFaults};
+pub use configuration::{SOURCES_YAML, configure};
 pub use data::Data;
 pub use endpoint::{Endpoint, UnknownSource};
 pub use fault::{Fault, Garbage, UnknownGarbage};

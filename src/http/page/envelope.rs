@@ -9,6 +9,9 @@ use crate::render::member_value;
 /// How many characters of a title are shown.
 const MAX_TITLE_CHARS: usize = 200;
 
+/// How many characters of a link's host are shown.
+const MAX_HOST_CHARS: usize = 40;
+
 /// The longest address that becomes a link; it bounds the size of a page.
 const MAX_LINK_BYTES: usize = 1_024;
 
@@ -26,7 +29,7 @@ pub(super) struct Title {
     pub(super) text: String,
     /// The address, if it is one for people: `http` or `https`.
     pub(super) href: Option<String>,
-    /// The host that the link leads to.
+    /// The host that the link leads to, or the end of a long one's name, which says whose it is.
     pub(super) host: String,
 }
 
@@ -72,12 +75,20 @@ impl<'a> Envelope<'a> {
         let text = text.or_else(|| link.is_some().then(|| url.clone()).flatten())?;
         let (href, host) = link.unzip();
         let text = truncate(&visible(&text), MAX_TITLE_CHARS);
-        Some(Title { text, href, host: host.unwrap_or_default() })
+        Some(Title { text, href, host: host.as_deref().map(end_of_host).unwrap_or_default() })
     }
 
     /// An address that is none to follow, to be shown as text.
     pub(super) fn unlinked_url(&self) -> Option<&'a [u8]> {
         self.url.filter(|url| text(url).as_deref().and_then(link).is_none())
+    }
+}
+
+/// The last characters of a host's name, which is ASCII.
+fn end_of_host(host: &str) -> String {
+    match host.len().checked_sub(MAX_HOST_CHARS) {
+        None | Some(0) => host.to_owned(),
+        Some(hidden) => format!("…{}", &host[hidden..]),
     }
 }
 
@@ -140,6 +151,9 @@ mod tests {
             let (text, href) = title(&members).unwrap();
             assert_eq!((text.as_str(), href.is_some()), ("t", expected), "{url}");
         }
+        assert_eq!(end_of_host("portal.example"), "portal.example");
+        let end = end_of_host(&format!("{}.evil.example", "login-portal.example.".repeat(5)));
+        assert!(end.starts_with('…') && end.ends_with(".evil.example") && end.len() < 50, "{end}");
         let long = format!("https://portal.example/{}", "a".repeat(MAX_LINK_BYTES));
         assert_eq!(link(&long), None);
     }
