@@ -1,12 +1,29 @@
-//! `check`: validates the configuration and prints the effective one.
+//! `check`: validates the configuration and prints the effective one, or reads sources once and
+//! reports what their mappings make of the data.
+
+mod answer;
+mod connect;
+mod identities;
+mod lead;
+mod lines;
+mod more_pages;
+mod offline;
+mod priorities;
+mod report;
+mod rows;
+mod selection;
+mod shown;
+mod table_report;
+mod times;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::fan_out::fan_out;
-use super::progress::status_line;
+use self::offline::SavedBody;
+use self::report::Verdict;
+use self::selection::Selection;
 use super::runtime::run_until_signal;
-use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
+use crate::config::{self, ConfigErrors, Environment, Overrides};
 
 /// The flags of `check`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
@@ -14,23 +31,50 @@ pub struct Args {
     /// The configuration file (else `CONFIG_PATH`, else none)
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Call every source once and print how each answered
-    #[arg(long)]
+    /// Call every source once and report what came and what it means
+    #[arg(long, conflicts_with = "body")]
     pub connect: bool,
+    /// Report on this source or identity table alone
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Report on a saved body of the source, without calling anything
+    #[arg(long, value_name = "FILE", requires = "source")]
+    pub body: Option<PathBuf>,
 }
 
-/// Prints the effective configuration on stdout; with `--connect`, how each source answers instead.
+/// Prints the effective configuration on stdout; with `--connect` or `--body`, a report on the data
+/// of sources instead.
 ///
 /// # Errors
 ///
 /// The errors of the configuration; with `--connect`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
-    let config =
-        config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;
-    let credentials = config.require_credentials();
-    if args.connect {
+    let Args { config, connect, source, body } = args;
+    let overrides = Overrides { config, ..Overrides::default() };
+    let config = match &body {
+        Some(_) => config::load_without_secrets(&overrides, environment)?,
+        None => config::load(&overrides, environment)?,
+    };
+    if source.is_some() && !connect && body.is_none() {
+        return Ok(super::fail_usage(
+            "--source: needs `--connect`, to call the source, or `--body FILE`, to read an answer \
+             that you saved",
+        ));
+    }
+    let selection = match Selection::new(&config, source.as_deref()) {
+        Ok(selection) => selection,
+        Err(reason) => return Ok(super::fail_usage(&reason)),
+    };
+    if let (Some(path), Some(id)) = (body, selection.single()) {
+        return Ok(match SavedBody::open(&config, id, &path) {
+            Ok(body) => run_until_signal(offline::check(config, selection, body)),
+            Err(reason) => super::fail_usage(&reason),
+        });
+    }
+    let credentials = selection.restrict(&config).require_credentials();
+    if connect {
         credentials?;
-        return Ok(run_until_signal(connect(config)));
+        return Ok(run_until_signal(connect::check(config, selection)));
     }
     let code = super::print_stdout(&config.to_yaml());
     if let Err(missing) = credentials {
@@ -39,22 +83,24 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     Ok(code)
 }
 
-/// Calls every source once, without retries, and prints how each answered; exit code 0 if all did.
-async fn connect(mut config: Config) -> ExitCode {
-    config.upstream.retries = 0;
-    let snapshot = match fan_out(&config, |_| ()).await {
-        Ok(snapshot) => snapshot,
-        Err(error) => return super::fail(&error.to_string()),
+/// Prints the reports; exit code 0 if every source can be used as it is.
+fn finish(reports: &[(String, Verdict)]) -> ExitCode {
+    let text: Vec<&str> = reports.iter().map(|(text, _)| text.as_str()).collect();
+    let printed = super::print_stdout(&text.join("\n"));
+    let number = |wanted: Verdict| reports.iter().filter(|(_, verdict)| *verdict == wanted).count();
+    let (failed, invalid) = (number(Verdict::Failed), number(Verdict::Invalid));
+    let of = match reports.len() {
+        1 => "1 source".to_owned(),
+        total => format!("{total} sources"),
     };
-    let mut table = format!("{}\n", config.upstream.base_url);
-    for source in snapshot.sources.iter() {
-        table.push_str(&status_line(source));
-        table.push('\n');
+    match (failed, invalid) {
+        (0, 0) => printed,
+        (_, 0) => super::fail(&format!("{failed} of {of} failed")),
+        (0, _) => super::fail(&format!(
+            "{invalid} of {of} with records whose priority or time is invalid"
+        )),
+        _ => super::fail(&format!(
+            "{failed} of {of} failed, and {invalid} with records whose priority or time is invalid"
+        )),
     }
-    let failed = snapshot.sources.iter().filter(|source| source.last_error.is_some()).count();
-    let printed = super::print_stdout(&table);
-    if failed == 0 {
-        return printed;
-    }
-    super::fail(&format!("{failed} of {} sources failed", snapshot.sources.len()))
 }

@@ -42,6 +42,28 @@ pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, 
     Loader::run(overrides, environment).result()
 }
 
+/// Loads the configuration like [`load`], for a command that calls no upstream: files of secrets,
+/// certificates and keys need not be readable. Without them upstreams have no credentials.
+///
+/// # Errors
+///
+/// All other errors, in one report.
+pub fn load_without_secrets(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    let mut loader = Loader::run(overrides, environment);
+    loader.errors.retain(|error| {
+        let is_of_file = |path: &String| path.ends_with("_file");
+        let is_of_file_variable = |location: &Location| {
+            matches!(location, Location::Variable(name) if name.to_ascii_uppercase().ends_with("_FILE"))
+        };
+        !error.path.as_ref().is_some_and(is_of_file)
+            && !error.location.as_ref().is_some_and(is_of_file_variable)
+    });
+    loader.result()
+}
+
 /// Loads the admin listener's address alone, for the health check, which works despite errors in
 /// other settings.
 ///

@@ -20,7 +20,8 @@ mod yaml;
 
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
-pub use load::{Overrides, admin_listen, from_yaml, load};
+pub use load::{Overrides, admin_listen, from_yaml, load, load_without_secrets};
+pub(crate) use nearest::nearest;
 pub use source::{
     HttpOrigin, IDENTITIES, Incremental, Origin, Source, Table, TableRows, table_name,
 };

@@ -1,7 +1,7 @@
 //! Finds the most similar of several names.
 
 /// The candidate most similar to `name`, if at most a third of its letters differ.
-pub(super) fn nearest<'a>(
+pub(crate) fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {

@@ -100,6 +100,15 @@ impl IdentityTable {
         self.kinds.contains(kind)
     }
 
+    /// The number of keys of this kind that map to an employee.
+    #[must_use]
+    pub fn key_count(&self, kind: IdentityKind) -> usize {
+        match kind {
+            IdentityKind::Ip => self.addresses.len(),
+            kind => self.texts.count(kind),
+        }
+    }
+
     /// The number of keys that were given a second employee, who differs from the first.
     #[must_use]
     pub fn conflicts(&self) -> usize {

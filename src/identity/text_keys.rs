@@ -36,6 +36,11 @@ impl TextKeys {
         self.entries.len()
     }
 
+    /// The number of keys of a kind.
+    pub(super) fn count(&self, kind: IdentityKind) -> usize {
+        self.entries.iter().filter(|entry| entry.kind == kind).count()
+    }
+
     /// The employee of a key.
     pub(super) fn get(&self, kind: IdentityKind, key: &str) -> Option<u32> {
         let hash = self.hasher.hash_one((kind, key));

@@ -18,6 +18,7 @@ use std::fmt;
 pub use dead_end::{DeadEnd, Standing};
 pub(crate) use find::{canonical_index, find};
 pub use found::Found;
+pub(crate) use members::{elements, object_members};
 pub use members::{members, unescape};
 pub use path::{Path, PathError, Step};
 pub use scanner::{MAX_DEPTH, ValueKind};

@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span};
 
 use super::deadline::Deadline;
 use super::metrics::SourceMetrics;
-use super::{Answer, UpstreamError};
+use super::{Answer, Observer, UpstreamError};
 use crate::logging::join_trace;
 use crate::outcome::Outcome;
 use crate::request::Request;
@@ -32,6 +32,8 @@ pub struct CallContext {
     pub trace: Option<TraceContext>,
     /// Called with each failure that is retried, and the time of the retry.
     pub on_retry: OnRetry,
+    /// Sees the request and the answer.
+    pub observer: Observer,
     /// The longest wait that the upstream may ask for (429, 503) and that is waited out within the
     /// call. Because of a longer one the call fails at once.
     pub max_wait: Duration,
@@ -47,6 +49,7 @@ impl Default for CallContext {
         Self {
             trace: None,
             on_retry: OnRetry::default(),
+            observer: Observer::default(),
             max_wait: DEFAULT_MAX_WAIT,
             max_body: u64::MAX,
             page: 1,

@@ -32,6 +32,7 @@ mod error;
 mod limit;
 mod metrics;
 mod oauth2;
+mod observer;
 mod rate;
 mod resend;
 mod retry;
@@ -51,6 +52,7 @@ pub use self::client::SetupError;
 pub use self::error::UpstreamError;
 pub use self::limit::Load;
 pub use self::metrics::{FileMetrics, UpstreamMetrics};
+pub use self::observer::{CallObserver, Observer};
 pub use self::stack::Upstream;
 pub use self::upstreams::Upstreams;
 

@@ -102,7 +102,11 @@ impl Upstreams {
         context: CallContext,
     ) -> Result<UnverifiedAnswer, UpstreamError> {
         let (upstream, source) = self.route(source);
-        upstream.fetch(source, request, context).await
+        let observer = context.observer.clone();
+        observer.asked(&request);
+        let answer = upstream.fetch(source, request, context).await?;
+        observer.answered(&answer.answer);
+        Ok(answer)
     }
 
     /// Until when the source's upstream asks not to be called; `None` if it may be called now, and

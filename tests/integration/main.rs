@@ -18,6 +18,7 @@ mod otlp;
 mod overload;
 mod page;
 mod readiness;
+mod recipes;
 mod signals;
 mod sources;
 mod upstream_answers;

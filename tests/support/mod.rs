@@ -15,6 +15,7 @@ pub mod one_source;
 pub mod process;
 pub mod scripted_stack;
 pub mod scripted_upstream;
+pub mod simulated_api;
 pub mod simulated_upstream;
 pub mod snapshot_gateway;
 pub mod views;

@@ -1,0 +1,107 @@
+//! Explains an answer that is JSON, but not what the configuration describes.
+
+use super::lead::{Lead, kind, member_names};
+use super::lines::Lines;
+use super::shown::{grouped, names, shown};
+use crate::json::{Found, Path, elements, object_members, unescape};
+
+/// How deep below the body lists are looked for.
+const MAX_DEPTH: usize = 4;
+/// The most lists, and the most members, that are named.
+const MAX_NAMES: usize = 20;
+/// How much of a reported failure is shown.
+const MAX_VALUE_CHARS: usize = 300;
+
+/// Says what stands at the paths of `fail_if`, and what stands where the records should be. `body`
+/// must be valid JSON.
+pub(super) fn explain(body: &str, records: &Path, fail_if: &[Path], lines: &mut Lines) {
+    for path in fail_if {
+        for found in path.find(body).into_iter().filter(|found| is_failure(*found)) {
+            let value = shown(found.raw, MAX_VALUE_CHARS);
+            lines.problem(&format!("`fail_if` `{path}` is {value}"));
+        }
+    }
+    let mut lead = Lead::new(records);
+    lead.follow(body);
+    let found = records.find(body);
+    if let Some(end) = lead.dead_end() {
+        lines.problem(&format!("`records` {end}"));
+    } else if let Some(other) = found.iter().find(|found| !found.is_array()) {
+        let members = match other.raw.starts_with('{') {
+            true => {
+                let members = member_names(other.raw);
+                format!(" with {}", names(members.iter().map(String::as_str), MAX_NAMES))
+            }
+            false => String::new(),
+        };
+        let what = kind(*other);
+        lines.problem(&format!("`records` `{records}` leads to {what}{members}, not to an array"));
+    } else {
+        return;
+    }
+    let mut lists = Vec::new();
+    find_lists(Found::new(body.trim_ascii()), "", &mut lists);
+    if !lists.is_empty() {
+        lines.more(&format!("arrays in the answer: {}", lists.join(", ")));
+    }
+}
+
+/// Whether a value at a path of `fail_if` says that the answer has failed.
+fn is_failure(value: Found<'_>) -> bool {
+    !matches!(value.raw, "null" | "false" | "\"\"" | "0")
+        && !matches!(value.raw.as_bytes(), [b'[', .., b']'] if elements(value.raw).next().is_none())
+        && !matches!(value.raw.as_bytes(), [b'{', .., b'}'] if object_members(value.raw).next().is_none())
+}
+
+/// The pointers to arrays below a value, with their lengths.
+fn find_lists(value: Found<'_>, pointer: &str, lists: &mut Vec<String>) {
+    if lists.len() >= MAX_NAMES {
+        return;
+    }
+    if value.is_array() {
+        let length = grouped(elements(value.raw).count());
+        lists.push(format!("`{}` ({length} elements)", shown(pointer, 200)));
+    } else if value.raw.starts_with('{') && pointer.matches('/').count() < MAX_DEPTH {
+        for (spelled, member) in object_members(value.raw) {
+            let Some(name) = unescape(spelled) else { continue };
+            let name = name.replace('~', "~0").replace('/', "~1");
+            find_lists(member, &format!("{pointer}/{name}"), lists);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(body: &str, records: &str, fail_if: &[&str]) -> String {
+        let mut lines = Lines::default();
+        let fail_if: Vec<_> = fail_if.iter().map(|path| Path::parse(path).unwrap()).collect();
+        explain(body, &Path::parse(records).unwrap(), &fail_if, &mut lines);
+        lines.into_text()
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_the_list_is_told() {
+        let body = r#"{"meta":{"n":1},"data":{"items":[1,2],"next":null},"errors":[{"code":403}]}"#;
+        let text = explained(body, "/results", &["/errors", "/meta/x"]);
+        assert!(text.contains("`fail_if` `/errors` is [{\"code\":403}]"), "{text}");
+        let end = "`records` `/results`: no such member; there are `meta`, `data`, `errors`";
+        assert!(text.contains(end), "{text}");
+        assert!(text.contains("`/data/items` (2 elements), `/errors` (1 elements)"), "{text}");
+        let text = explained(body, "/data", &[]);
+        assert!(
+            text.contains("leads to an object with `items`, `next`, not to an array"),
+            "{text}"
+        );
+        let text = explained(body, "", &[]);
+        assert!(text.contains("leads to an object with `meta`, `data`, `errors`"), "{text}");
+        assert_eq!(explained(body, "/data/items", &["/data/next", "/meta/none"]), "");
+    }
+
+    #[test]
+    fn empty_failures_are_none() {
+        let body = r#"{"a":[ ],"b":{},"c":0,"d":"","e":false,"f":null,"r":[]}"#;
+        assert_eq!(explained(body, "/r", &["/a", "/b", "/c", "/d", "/e", "/f"]), "");
+    }
+}

@@ -1,0 +1,207 @@
+//! Reads sources once, and keeps what was asked and what came for the report.
+
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::report::{Failure, Page, Reading, Tables, Verdict, report};
+use super::selection::Selection;
+use super::table_report::table_report;
+use crate::config::{Config, Origin};
+use crate::decode::Incidents;
+use crate::identity::{IdentityTable, KeyKinds, TableSlot};
+use crate::metrics;
+use crate::refresh::{Batch, Fetch, Fetcher as _, SourceFetcher};
+use crate::request::Request;
+use crate::sources::{SourceId, names};
+use crate::upstream::{
+    Answer, CallContext, CallObserver, Observer, SetupError, UpstreamMetrics, Upstreams,
+};
+
+/// Calls what is selected once, without retries, and prints the reports.
+pub(super) async fn check(mut config: Config, selection: Selection) -> ExitCode {
+    config.upstream.retries = 0;
+    for upstream in &mut config.upstreams {
+        upstream.settings.retries = 0;
+    }
+    match Readings::read(&config, |id| selection.is_read(id)).await {
+        Ok(readings) => super::finish(&readings.reports(&config, &selection)),
+        Err(error) => crate::cli::fail(&error.to_string()),
+    }
+}
+
+/// What was read of sources and tables.
+pub(super) struct Readings {
+    tables: Vec<Option<Reading<Arc<IdentityTable>>>>,
+    sources: Vec<Option<Reading<Arc<Incidents>>>>,
+}
+
+impl Readings {
+    /// Reads what is wanted, at the same time.
+    pub(super) async fn read(
+        config: &Config,
+        is_wanted: impl Fn(SourceId) -> bool,
+    ) -> Result<Self, SetupError> {
+        let mut registry = metrics::registry();
+        let metrics = UpstreamMetrics::register(&mut registry);
+        let upstreams = Arc::new(Upstreams::new(config, &metrics, fastrand::u64(..))?);
+        let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &metrics);
+        let names = names(config);
+        let read = |id: SourceId| {
+            let is_wanted = is_wanted(id);
+            let (fetcher, name) = (&fetcher, names[id].to_string());
+            async move {
+                match is_wanted {
+                    true => Some(read(fetcher, config, id, name).await),
+                    false => None,
+                }
+            }
+        };
+        let tables = join_all((0..config.identities.len()).map(|id| read(SourceId::Table(id))));
+        let sources = join_all((0..config.sources.len()).map(|id| read(SourceId::Incidents(id))));
+        let (tables, sources) = tokio::join!(tables, sources);
+        let table = |reading: Reading<Batch>| {
+            reading.map(|batch| match batch {
+                Batch::Identities(table) => table,
+                Batch::Incidents(_) => unreachable!("a table has identities"),
+            })
+        };
+        let source = |reading: Reading<Batch>| {
+            reading.map(|batch| match batch {
+                Batch::Incidents(incidents) => incidents,
+                Batch::Identities(_) => unreachable!("a source has incidents"),
+            })
+        };
+        Ok(Self {
+            tables: tables.into_iter().map(|reading| reading.map(table)).collect(),
+            sources: sources.into_iter().map(|reading| reading.map(source)).collect(),
+        })
+    }
+
+    /// Sets what was read of a table, or of a source.
+    pub(super) fn set_table(&mut self, index: usize, reading: Reading<Arc<IdentityTable>>) {
+        self.tables[index] = Some(reading);
+    }
+
+    /// Sets what was read of a source.
+    pub(super) fn set_source(&mut self, index: usize, reading: Reading<Arc<Incidents>>) {
+        self.sources[index] = Some(reading);
+    }
+
+    /// The reports on what is selected, and on tables that are needed but failed.
+    pub(super) fn reports(&self, config: &Config, selection: &Selection) -> Vec<(String, Verdict)> {
+        let tables = self.slots(config);
+        let mut reports = Vec::new();
+        for (index, reading) in self.tables.iter().enumerate() {
+            let Some(reading) = reading else { continue };
+            let is_reported = selection.reported.contains(&SourceId::Table(index));
+            if is_reported || reading.result.is_err() {
+                reports.push(table_report(&config.identities[index], reading));
+            }
+        }
+        for (index, reading) in self.sources.iter().enumerate() {
+            if let Some(reading) = reading {
+                reports.push(report(&config.sources[index], reading, &tables));
+            }
+        }
+        reports
+    }
+
+    fn slots(&self, config: &Config) -> Tables {
+        let slot = |(index, reading): (usize, &Option<Reading<Arc<IdentityTable>>>)| TableSlot {
+            kinds: KeyKinds::of(&config.identities[index]),
+            table: reading.as_ref().and_then(|reading| reading.result.as_ref().ok().cloned()),
+        };
+        Tables {
+            slots: self.tables.iter().enumerate().map(slot).collect(),
+            names: (0..self.tables.len()).map(crate::config::table_name).collect(),
+        }
+    }
+}
+
+async fn read(
+    fetcher: &SourceFetcher,
+    config: &Config,
+    id: SourceId,
+    name: String,
+) -> Reading<Batch> {
+    let recorder = Arc::new(Recorder::default());
+    let context = CallContext {
+        observer: Observer::new(Arc::clone(&recorder) as Arc<dyn CallObserver>),
+        ..CallContext::default()
+    };
+    let began = Instant::now();
+    let fetch = Fetch { source: id, started: SystemTime::now(), held: None, context };
+    let result = fetcher.fetch(fetch).await;
+    let (origin, file) = origin(config, id);
+    let Recorded { asked, pages } = std::mem::take(&mut *recorder.lock());
+    let (result, page_count, duration) = match result {
+        Ok(fetched) => (Ok(fetched.batch), fetched.pages, fetched.duration),
+        Err(error) => {
+            let failure = Failure { outcome: error.kind, detail: error.detail };
+            (Err(failure), pages.len(), began.elapsed())
+        }
+    };
+    let is_file = file.is_some();
+    let asked = asked.or(file).unwrap_or_default();
+    let duration = Some(duration);
+    Reading { name, origin, asked, is_file, pages, page_count, duration, result }
+}
+
+/// Where a source comes from, and the pattern of its files.
+pub(super) fn origin(config: &Config, id: SourceId) -> (String, Option<String>) {
+    let origin = match id {
+        SourceId::Table(index) => &config.identities[index].origin,
+        SourceId::Incidents(index) => &config.sources[index].origin,
+    };
+    match origin {
+        Origin::Http(http) => (format!("upstream `{}`", http.upstream), None),
+        Origin::File(pattern) => ("files".to_owned(), Some(pattern.clone())),
+    }
+}
+
+/// What was asked first, and what came.
+#[derive(Default)]
+struct Recorded {
+    asked: Option<String>,
+    pages: Vec<Page>,
+}
+
+#[derive(Default)]
+struct Recorder(Mutex<Recorded>);
+
+impl Recorder {
+    fn lock(&self) -> MutexGuard<'_, Recorded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl CallObserver for Recorder {
+    fn asked(&self, request: &Request) {
+        self.lock().asked.get_or_insert_with(|| request_line(request));
+    }
+
+    fn answered(&self, answer: &Answer) {
+        let (body, headers) = (answer.body.clone(), Some(answer.headers.clone()));
+        self.lock().pages.push(Page { body, headers });
+    }
+}
+
+/// Such as `GET https://api.example/alerts?limit=100`. The query is decoded, because people compare
+/// it with the documentation of an API.
+fn request_line(request: &Request) -> String {
+    let mut line = format!("{} {}", request.method, request.url.origin().ascii_serialization());
+    line.push_str(request.url.path());
+    for (index, (name, value)) in request.url.query_pairs().enumerate() {
+        line.push(if index == 0 { '?' } else { '&' });
+        line.push_str(&format!("{name}={value}"));
+    }
+    if let Some(body) = &request.body {
+        line.push(' ');
+        line.push_str(&String::from_utf8_lossy(body));
+    }
+    line
+}

@@ -1,0 +1,404 @@
+//! The report on a source: what was asked, what came, and what the mapping makes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::answer;
+use super::identities::Identities;
+use super::lead::Lead;
+use super::lines::Lines;
+use super::more_pages;
+use super::priorities::Priorities;
+use super::shown::{count, grouped, shown, size};
+use super::times::Times;
+use crate::config::{self, Origin};
+use crate::decode::Incidents;
+use crate::identity::TableSlot;
+use crate::join::{IncidentIndex, Reason, Unattributed, join};
+use crate::json::{Found, Path};
+use crate::outcome::Outcome;
+use crate::render::record_line;
+use crate::request::NextPage;
+
+/// The longest record that is printed whole.
+const MAX_RECORD_CHARS: usize = 2_000;
+/// The most of a request that is printed.
+const MAX_REQUEST_CHARS: usize = 1_000;
+
+/// A page as it came.
+pub(super) struct Page {
+    pub(super) body: Bytes,
+    /// None for a saved body or a file.
+    pub(super) headers: Option<HeaderMap>,
+}
+
+/// Why a source could not be read.
+pub(super) struct Failure {
+    pub(super) outcome: Outcome,
+    pub(super) detail: String,
+}
+
+/// How a source or table was read.
+pub(super) struct Reading<T> {
+    pub(super) name: String,
+    /// Such as `upstream okta`.
+    pub(super) origin: String,
+    /// The first request, or the file.
+    pub(super) asked: String,
+    /// Whether `asked` is a file.
+    pub(super) is_file: bool,
+    /// The pages that came, also when a later one failed; empty for files.
+    pub(super) pages: Vec<Page>,
+    /// How many pages or files came.
+    pub(super) page_count: usize,
+    pub(super) duration: Option<Duration>,
+    pub(super) result: Result<T, Failure>,
+}
+
+impl<T> Reading<T> {
+    /// The same reading of data of another type.
+    pub(super) fn map<U>(self, data: impl FnOnce(T) -> U) -> Reading<U> {
+        let Self { name, origin, asked, is_file, pages, page_count, duration, result } = self;
+        let result = result.map(data);
+        Reading { name, origin, asked, is_file, pages, page_count, duration, result }
+    }
+}
+
+/// The tables that a source's identities are looked up in.
+pub(super) struct Tables {
+    pub(super) slots: Vec<TableSlot>,
+    pub(super) names: Vec<String>,
+}
+
+/// How a source fared.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Verdict {
+    /// It can be used as it is.
+    Good,
+    /// It was read, but records of a mapped source have no priority or no time.
+    Invalid,
+    /// It could not be read.
+    Failed,
+}
+
+/// Prints the report on a source.
+pub(super) fn report(
+    source: &config::Source,
+    reading: &Reading<Arc<Incidents>>,
+    tables: &Tables,
+) -> (String, Verdict) {
+    let mut lines = Lines::default();
+    let verdict = match &reading.result {
+        Ok(incidents) => {
+            answered(reading, incidents.records().len(), incidents.duplicates(), &mut lines);
+            records(source, reading, incidents, tables, &mut lines)
+        }
+        Err(failure) => {
+            answered_failure(reading, failure, &mut lines);
+            let fail_if = match &source.origin {
+                Origin::Http(http) => http.fail_if.as_slice(),
+                Origin::File(_) => &[],
+            };
+            explain_answer(reading, failure, &records_path(source), fail_if, &mut lines);
+            Verdict::Failed
+        }
+    };
+    (with_heading(&reading.name, &verdict_text(verdict, reading), lines), verdict)
+}
+
+/// The text of a report below its heading.
+pub(super) fn with_heading(name: &str, verdict: &str, lines: Lines) -> String {
+    let mut heading = Lines::default();
+    let marks = match (lines.problems(), lines.doubts()) {
+        (0, 0) => "",
+        (0, _) => "; look at the lines with ?",
+        (_, 0) => "; mend the lines with !",
+        (_, _) => "; mend the lines with !, and look at those with ?",
+    };
+    heading.heading(&format!("{name:<14} {verdict}{marks}"));
+    heading.into_text() + &lines.into_text()
+}
+
+fn verdict_text<T>(verdict: Verdict, reading: &Reading<T>) -> String {
+    match (verdict, &reading.result) {
+        (Verdict::Failed, Err(failure)) => format!("FAILED ({})", failure.outcome.as_str()),
+        (Verdict::Invalid, _) => "INVALID".to_owned(),
+        _ => "ok".to_owned(),
+    }
+}
+
+/// What was asked and what came.
+pub(super) fn answered<T>(
+    reading: &Reading<T>,
+    records: usize,
+    duplicates: usize,
+    lines: &mut Lines,
+) {
+    asked(reading, lines);
+    let bytes = reading.pages.iter().map(|page| page.body.len()).sum();
+    let mut text = format!(
+        "{}, {}",
+        count(reading.page_count, if reading.is_file { "file" } else { "page" }),
+        count(records, "record")
+    );
+    if duplicates > 0 {
+        text += &format!(" ({} dropped)", count(duplicates, "duplicate"));
+    }
+    if bytes > 0 {
+        text += &format!(", {}", size(bytes));
+    }
+    if let Some(duration) = reading.duration {
+        text += &format!(", {:.3} s", duration.as_secs_f64());
+    }
+    lines.add("answered", &text);
+}
+
+fn asked<T>(reading: &Reading<T>, lines: &mut Lines) {
+    lines.add("from", &reading.origin);
+    let label = if reading.is_file { "read" } else { "asked" };
+    lines.add(label, &shown(&reading.asked, MAX_REQUEST_CHARS).to_string());
+}
+
+/// What was asked, and why nothing can be made of what came.
+pub(super) fn answered_failure<T>(reading: &Reading<T>, failure: &Failure, lines: &mut Lines) {
+    asked(reading, lines);
+    lines.add("failed", &format!("{}: {}", failure.outcome.as_str(), failure.detail));
+    if !reading.pages.is_empty() {
+        let bytes = reading.pages.iter().map(|page| page.body.len()).sum();
+        lines.more(&format!("on page {}, after {}", reading.pages.len(), size(bytes)));
+    }
+}
+
+/// What stands in an answer in place of what it should have.
+pub(super) fn explain_answer<T>(
+    reading: &Reading<T>,
+    failure: &Failure,
+    records: &Path,
+    fail_if: &[Path],
+    lines: &mut Lines,
+) {
+    let Some(last) = reading.pages.last() else { return };
+    if failure.outcome == Outcome::Answer
+        && let Ok(body) = std::str::from_utf8(without_byte_order_mark(&last.body))
+    {
+        answer::explain(body, records, fail_if, lines);
+    } else if failure.outcome == Outcome::Decode {
+        let start = String::from_utf8_lossy(&last.body[..last.body.len().min(200)]).into_owned();
+        lines.more(&format!("it begins: {}", shown(&start, 120)));
+        if start.starts_with("HTTP/") {
+            lines.problem("the file begins with a response's headers; save the body alone");
+        }
+    }
+}
+
+fn without_byte_order_mark(body: &[u8]) -> &[u8] {
+    body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body)
+}
+
+fn records_path(source: &config::Source) -> Path {
+    source.records.clone().unwrap_or_else(Path::results)
+}
+
+/// What the mapping makes of the records.
+fn records(
+    source: &config::Source,
+    reading: &Reading<Arc<Incidents>>,
+    incidents: &Arc<Incidents>,
+    tables: &Tables,
+    lines: &mut Lines,
+) -> Verdict {
+    page_hints(source, reading, incidents, lines);
+    if incidents.records().is_empty() {
+        lines.doubt("no records: nothing can be said about the mapping; try a longer `window`");
+        return Verdict::Good;
+    }
+    let mut priorities = Priorities::of(source);
+    let mut times = Times::of(source);
+    let mut identities = Identities::of(source, &tables.slots, &tables.names);
+    let mut others: Vec<(&str, Lead)> = Vec::new();
+    for (key, paths) in [("id", &source.id), ("title", &source.title), ("url", &source.url)] {
+        others.extend(paths.iter().map(|path| (key, Lead::new(path))));
+    }
+    for record in incidents.records() {
+        let Some(json) = sent(source, incidents.bytes(record)) else { continue };
+        priorities.add(json.raw, record);
+        times.add(json.raw, record);
+        identities.add(json.raw);
+        for (_, lead) in &mut others {
+            lead.follow(json.raw);
+        }
+    }
+    priorities.print(lines);
+    times.print(lines);
+    identities.print(lines);
+    let total = incidents.records().len();
+    for (key, lead) in &others {
+        let without = total - lead.held;
+        let rest =
+            if without == 0 { String::new() } else { format!(", {} without", grouped(without)) };
+        let values = count(lead.held, "record");
+        lines.add(key, &format!("`{}`: {values} with a value{rest}", lead.path()));
+        lead.print_dead_end(lines);
+    }
+    attribution(reading, incidents, tables, lines);
+    let is_invalid = source.is_mapped() && priorities.invalid + times.invalid > 0;
+    if is_invalid { Verdict::Invalid } else { Verdict::Good }
+}
+
+/// What the upstream sent as a record. A mapped source's records stand in an envelope.
+fn sent<'a>(source: &config::Source, bytes: &'a [u8]) -> Option<Found<'a>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    if source.is_mapped() { Path::name("record").find(text).pop() } else { Some(Found::new(text)) }
+}
+
+/// Signs of more pages, and what the paths of `next` and `fail_if` lead to.
+fn page_hints(
+    source: &config::Source,
+    reading: &Reading<Arc<Incidents>>,
+    incidents: &Incidents,
+    lines: &mut Lines,
+) {
+    let Origin::Http(http) = &source.origin else { return };
+    let Some(page) = reading.pages.first() else { return };
+    let Ok(body) = std::str::from_utf8(without_byte_order_mark(&page.body)) else { return };
+    let records = incidents.records().len() + incidents.duplicates();
+    let next = match &http.next {
+        None => {
+            for hint in more_pages::hints(body, page.headers.as_ref(), records) {
+                lines.doubt(&hint);
+            }
+            None
+        }
+        Some(NextPage::Url(path) | NextPage::Cursor { at: path, .. }) => Some(path),
+        Some(NextPage::Offset { more, .. } | NextPage::Number { more, .. }) => more.as_ref(),
+        Some(NextPage::Link) => None,
+    };
+    if let Some(path) = next {
+        let mut lead = Lead::new(path);
+        lead.follow(body);
+        if let Some(end) = lead.dead_end() {
+            lines.doubt(&format!("next {end} (right if this is the only page)"));
+        }
+    }
+    for path in &http.fail_if {
+        let mut lead = Lead::new(path);
+        lead.follow(body);
+        // The last name may be missing where nothing has failed.
+        if let Some(end) = lead.dead_end()
+            && !lead.ends_at_last_step()
+        {
+            lines.doubt(&format!("fail_if {end}"));
+        }
+    }
+}
+
+/// How many records have an employee, and what the first record is answered as.
+fn attribution(
+    reading: &Reading<Arc<Incidents>>,
+    incidents: &Arc<Incidents>,
+    tables: &Tables,
+    lines: &mut Lines,
+) {
+    let index = join(&tables.slots, &[Some(Arc::clone(incidents))]);
+    let attributed = index.incident_count();
+    let employees = count(index.employee_count(), "employee");
+    lines.add("attributed", &format!("{} to {employees}", count(attributed, "record")));
+    let is_unavailable = |item: &Unattributed| item.reason == Reason::IdentitiesUnavailable;
+    if attributed == 0 && !index.unattributed().iter().any(is_unavailable) {
+        lines.problem("no record has an employee: see the reasons below, and identity above");
+    }
+    let mut reasons: BTreeMap<usize, (Reason, usize)> = BTreeMap::new();
+    for unattributed in index.unattributed() {
+        let order = Reason::ALL.iter().position(|reason| *reason == unattributed.reason);
+        reasons.entry(order.unwrap_or_default()).or_insert((unattributed.reason, 0)).1 += 1;
+    }
+    for (label, (reason, records)) in
+        std::iter::once("unattributed").chain(std::iter::repeat("")).zip(reasons.values())
+    {
+        let meaning = meaning(*reason);
+        lines.add(label, &format!("{} {}: {meaning}", grouped(*records), reason.as_str()));
+    }
+    first_record(reading, incidents, &index, tables, lines);
+}
+
+fn meaning(reason: Reason) -> &'static str {
+    match reason {
+        Reason::UnknownIp => "the address is in no table",
+        Reason::UnknownIdentity => "the values are in no table",
+        Reason::IdentitiesUnavailable => "a table that may have the value is missing",
+        Reason::MissingIdentity => "no path leads to a value that holds something",
+        Reason::InvalidPriority => "see priority",
+        Reason::InvalidTimestamp => "see timestamp",
+        Reason::NotAnObject => "the record is no object",
+    }
+}
+
+fn first_record(
+    reading: &Reading<Arc<Incidents>>,
+    incidents: &Incidents,
+    index: &IncidentIndex,
+    tables: &Tables,
+    lines: &mut Lines,
+) {
+    let Some(record) = incidents.records().first() else { return };
+    let span = record.members_span();
+    let employee = index.employees().find(|employee| {
+        let mut incidents = employee.groups.iter().flat_map(|group| group.iter());
+        incidents.any(|incident| incident.members_span() == span)
+    });
+    let place = match employee {
+        Some(employee) => {
+            let tables = tables.slots.iter().filter_map(|slot| slot.table.as_ref());
+            let name = tables.filter_map(|table| table.name(employee.id)).next();
+            let name = name.map_or_else(String::new, |name| format!(" ({})", shown(name, 60)));
+            format!("of employee {}{name} is answered as", shown(employee.id, 60))
+        }
+        None => {
+            let unattributed = index.unattributed().iter().find(|item| item.record() == 0);
+            let reason = unattributed.map_or("", |item| item.reason.as_str());
+            format!("stands in /unattributed ({reason}) as")
+        }
+    };
+    lines.add("first record", &place);
+    let bytes = incidents.bytes(record);
+    let mut line = Vec::new();
+    match bytes.split_first() {
+        Some((b'{', members)) => record_line(&mut line, &reading.name, record.has_type(), members),
+        _ => line.extend_from_slice(bytes),
+    }
+    let compact = without_whitespace(&String::from_utf8_lossy(&line));
+    lines.more(&shown(&compact, MAX_RECORD_CHARS).to_string());
+}
+
+/// JSON without the whitespace between its tokens.
+fn without_whitespace(json: &str) -> String {
+    let mut compact = String::with_capacity(json.len());
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for character in json.chars() {
+        if is_in_string {
+            is_in_string = is_escaped || character != '"';
+            is_escaped = !is_escaped && character == '\\';
+        } else if matches!(character, ' ' | '\t' | '\n' | '\r') {
+            continue;
+        } else {
+            is_in_string = character == '"';
+        }
+        compact.push(character);
+    }
+    compact
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_whitespace;
+
+    #[test]
+    fn whitespace_in_strings_is_kept() {
+        let json = "{ \"a b\" : [ 1 ,\n\t\"c \\\" d\\\\\" , 2 ] }";
+        assert_eq!(without_whitespace(json), r#"{"a b":[1,"c \" d\\",2]}"#);
+    }
+}

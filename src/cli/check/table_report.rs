@@ -1,0 +1,105 @@
+//! The report on an identity table: its rows, its keys, and the first row.
+
+use std::sync::Arc;
+
+use super::lead::Lead;
+use super::lines::Lines;
+use super::report::{Reading, Verdict, answered, answered_failure, explain_answer, with_heading};
+use super::rows::rows_of;
+use super::shown::{count, grouped, shown};
+use crate::config::{self, Origin, TableRows};
+use crate::identity::IdentityTable;
+use crate::json::{Found, Path};
+use crate::mapping::IdentityKind;
+
+/// The longest row that is printed whole.
+const MAX_ROW_CHARS: usize = 1_000;
+
+/// The kinds of keys that a table can have.
+const KEY_KINDS: [IdentityKind; 4] =
+    [IdentityKind::Ip, IdentityKind::Email, IdentityKind::Username, IdentityKind::Hostname];
+
+/// Prints the report on a table.
+pub(super) fn table_report(
+    table: &config::Table,
+    reading: &Reading<Arc<IdentityTable>>,
+) -> (String, Verdict) {
+    let mut lines = Lines::default();
+    match &reading.result {
+        Ok(identities) => {
+            answered(reading, identities.records(), 0, &mut lines);
+            keys(identities, &mut lines);
+            if let Some(rows) = &table.rows {
+                columns(table, rows, reading, &mut lines);
+            }
+            (with_heading(&reading.name, "ok", lines), Verdict::Good)
+        }
+        Err(failure) => {
+            answered_failure(reading, failure, &mut lines);
+            if let Some(rows) = &table.rows {
+                let records = rows.records.clone().unwrap_or_else(Path::results);
+                let fail_if = match &table.origin {
+                    Origin::Http(http) => http.fail_if.as_slice(),
+                    Origin::File(_) => &[],
+                };
+                explain_answer(reading, failure, &records, fail_if, &mut lines);
+            }
+            let text = format!("FAILED ({})", failure.outcome.as_str());
+            (with_heading(&reading.name, &text, lines), Verdict::Failed)
+        }
+    }
+}
+
+fn keys(table: &IdentityTable, lines: &mut Lines) {
+    let employees = count(table.ids().len(), "employee");
+    let kinds: Vec<_> = KEY_KINDS
+        .into_iter()
+        .filter(|kind| table.has(*kind))
+        .map(|kind| format!("{} by {}", grouped(table.key_count(kind)), kind.as_str()))
+        .collect();
+    lines.add("keys", &format!("{employees}; {}", kinds.join(", ")));
+    if table.is_empty() {
+        lines.problem("no key names an employee: nobody can be found in this table");
+    }
+    if table.conflicts() > 0 {
+        lines.doubt(&format!(
+            "{} with two employees: the first counts",
+            count(table.conflicts(), "key")
+        ));
+    }
+    if table.oversized_ids() > 0 {
+        lines.doubt(&format!("{} too long", count(table.oversized_ids(), "employee id")));
+    }
+}
+
+/// How many rows have a value at each path, and the first row.
+fn columns(
+    table: &config::Table,
+    rows: &TableRows,
+    reading: &Reading<Arc<IdentityTable>>,
+    lines: &mut Lines,
+) {
+    let mut leads = vec![("employee", Lead::new(&rows.employee))];
+    leads.extend(rows.keys.iter().map(|(kind, path)| (kind.as_str(), Lead::new(path))));
+    leads.extend(rows.name.iter().map(|path| ("name", Lead::new(path))));
+    let mut first = None;
+    let mut total = 0;
+    rows_of(table, rows, &reading.pages, &mut |row: Found<'_>| {
+        total += 1;
+        first.get_or_insert_with(|| shown(row.raw, MAX_ROW_CHARS).to_string());
+        for (_, lead) in &mut leads {
+            lead.follow(row.raw);
+        }
+    });
+    for (key, lead) in &leads {
+        let without = total - lead.held;
+        let rest =
+            if without == 0 { String::new() } else { format!(", {} without", grouped(without)) };
+        let values = count(lead.held, "row");
+        lines.add(key, &format!("`{}`: {values} with a value{rest}", lead.path()));
+        lead.print_dead_end(lines);
+    }
+    if let Some(first) = first {
+        lines.add("first row", &first);
+    }
+}
