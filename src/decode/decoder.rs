@@ -13,7 +13,7 @@ use super::mapped::{MappedRecords, RecordMapping};
 use super::plain::{PlainReader, PlainRecords};
 use super::timestamp_range::TimestampRange;
 use super::walk::{TOO_LARGE, walk, walk_lines};
-use crate::config::{self, HttpOrigin, Origin};
+use crate::config::{self, Origin};
 use crate::json::Path;
 
 /// What a page says about the list that it is a part of.
@@ -33,8 +33,20 @@ pub struct SourceMapping(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Plain { document: Document, fields: SourceFields },
-    Mapped { reader: ListReader, records: RecordMapping },
+    Plain(Box<Plain>),
+    Mapped(Box<Mapped>),
+}
+
+#[derive(Debug)]
+struct Plain {
+    document: Document,
+    fields: SourceFields,
+}
+
+#[derive(Debug)]
+struct Mapped {
+    reader: ListReader,
+    records: RecordMapping,
 }
 
 impl SourceMapping {
@@ -44,18 +56,16 @@ impl SourceMapping {
         if source.is_mapped() {
             let (records, paths) = RecordMapping::new(source);
             let reader = ListReader::new(source.records.as_ref(), &source.origin, &paths);
-            Self(Kind::Mapped { reader, records })
+            Self(Kind::Mapped(Box::new(Mapped { reader, records })))
         } else {
-            let document = Document::new(&Path::results(), &source.origin, true);
-            Self(Kind::Plain { document, fields: SourceFields::new(&source.identity_fields()) })
+            Self::plain(SourceFields::new(&source.identity_fields()), &source.origin)
         }
     }
 
-    /// The mapping of a plain source of one page with these fields.
-    pub(super) fn plain(fields: SourceFields) -> Self {
-        let origin = Origin::Http(HttpOrigin::endpoint("/"));
-        let document = Document::new(&Path::results(), &origin, true);
-        Self(Kind::Plain { document, fields })
+    /// The mapping of a plain source with these fields.
+    pub(super) fn plain(fields: SourceFields, origin: &Origin) -> Self {
+        let document = Document::new(&Path::results(), origin, true);
+        Self(Kind::Plain(Box::new(Plain { document, fields })))
     }
 }
 
@@ -144,7 +154,8 @@ impl IncidentsDecoder {
     pub fn add_page(&mut self, page: Bytes) -> Result<PageEnd, DecodeError> {
         self.pages += 1;
         match &self.mapping.0 {
-            Kind::Plain { document, fields } => {
+            Kind::Plain(plain) => {
+                let Plain { document, fields } = plain.as_ref();
                 let start = self.body.add(page);
                 let body = self.body.bytes();
                 let mut reader = PlainReader { fields, read: &mut self.plain };
@@ -153,7 +164,8 @@ impl IncidentsDecoder {
                 self.is_truncated |= document.is_truncated(&walked.captures, body, end.records);
                 Ok(end)
             }
-            Kind::Mapped { reader, records } => {
+            Kind::Mapped(mapped) => {
+                let Mapped { reader, records } = mapped.as_ref();
                 self.mapped.body.reserve(page.len());
                 let end = reader.read_page(&page, |row| self.mapped.add(records, &row))?;
                 self.mapped.check_size()?;
@@ -171,13 +183,15 @@ impl IncidentsDecoder {
     pub fn add_lines(&mut self, lines: &[u8]) -> Result<PageEnd, DecodeError> {
         self.pages += 1;
         match &self.mapping.0 {
-            Kind::Plain { fields, .. } => {
+            Kind::Plain(plain) => {
+                let fields = &plain.fields;
                 let start = self.body.add(Bytes::copy_from_slice(lines));
                 let mut reader = PlainReader { fields, read: &mut self.plain };
                 let records = walk_lines(self.body.bytes(), start, &mut reader)?;
                 Ok(PageEnd { records, ..PageEnd::default() })
             }
-            Kind::Mapped { reader, records } => {
+            Kind::Mapped(mapped) => {
+                let Mapped { reader, records } = mapped.as_ref();
                 self.mapped.body.reserve(lines.len());
                 let end = reader.read_lines(lines, |row| self.mapped.add(records, &row))?;
                 self.mapped.check_size()?;
@@ -202,7 +216,7 @@ impl IncidentsDecoder {
     #[must_use]
     pub fn finish(self) -> Incidents {
         match &self.mapping.0 {
-            Kind::Plain { .. } => {
+            Kind::Plain(_) => {
                 let PlainRecords { records, other_values, unmapped, timestamps, .. } = self.plain;
                 Incidents {
                     unmapped: unmapped.counts(&records),
@@ -215,7 +229,7 @@ impl IncidentsDecoder {
                     ..Incidents::default()
                 }
             }
-            Kind::Mapped { records, .. } => self.mapped.finish(records.keeps_ids),
+            Kind::Mapped(mapped) => self.mapped.finish(mapped.records.keeps_ids),
         }
     }
 }

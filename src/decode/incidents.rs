@@ -15,6 +15,7 @@ use super::record::Record;
 use super::record_ids::RecordIds;
 use super::timestamp_range::TimestampRange;
 use super::unmapped::UnmappedValues;
+use crate::config::{HttpOrigin, Origin};
 
 /// The records of an incident source in upstream order, and the body of which they are parts.
 ///
@@ -46,7 +47,8 @@ impl Incidents {
     /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or
     /// does not have exactly one array `results`.
     pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
-        let mapping = Arc::new(SourceMapping::plain(fields.clone()));
+        let origin = Origin::Http(HttpOrigin::endpoint("/"));
+        let mapping = Arc::new(SourceMapping::plain(fields.clone(), &origin));
         let mut decoder = IncidentsDecoder::new(mapping);
         decoder.add_page(body)?;
         Ok(decoder.finish())

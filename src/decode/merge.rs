@@ -17,28 +17,7 @@ impl Incidents {
     /// [`Self::unmapped`] counts the records that stay; [`Self::duplicates`] is that of `newer`.
     #[must_use]
     pub fn merged(previous: &Self, newer: Self, earliest_micros: i64) -> Self {
-        let earliest = seconds(earliest_micros);
-        let newer_ids: HashSet<&[u8]> = match &newer.ids {
-            Some(ids) => (0..newer.records.len()).filter_map(|record| ids.key(record)).collect(),
-            None => HashSet::new(),
-        };
-        let is_recent = |batch: &Self, record: usize| {
-            // A time that is not valid is NaN, which is not less than any.
-            !(batch.records[record].timestamp < earliest)
-        };
-        let is_replaced = |record: usize| {
-            previous
-                .ids
-                .as_ref()
-                .and_then(|ids| ids.key(record))
-                .is_some_and(|id| newer_ids.contains(id))
-        };
-        let kept: [Vec<usize>; 2] = [
-            (0..previous.records.len())
-                .filter(|record| is_recent(previous, *record) && !is_replaced(*record))
-                .collect(),
-            (0..newer.records.len()).filter(|record| is_recent(&newer, *record)).collect(),
-        ];
+        let kept = kept_records(previous, &newer, seconds(earliest_micros));
         let mut merged = MappedRecords::default();
         let batches = [previous, &newer];
         let size = |(batch, kept): (&&Self, &Vec<usize>)| -> usize {
@@ -49,10 +28,35 @@ impl Incidents {
         for (batch, kept) in batches.into_iter().zip(&kept) {
             merged.append(batch, kept);
         }
+        let duplicates = newer.duplicates;
+        drop(newer);
         let mut incidents = merged.finish(true);
-        incidents.duplicates = newer.duplicates;
+        incidents.duplicates = duplicates;
         incidents
     }
+}
+
+/// The records of each batch that stay.
+fn kept_records(previous: &Incidents, newer: &Incidents, earliest: f64) -> [Vec<usize>; 2] {
+    let newer_ids: HashSet<&[u8]> = match &newer.ids {
+        Some(ids) => (0..newer.records.len()).filter_map(|record| ids.key(record)).collect(),
+        None => HashSet::new(),
+    };
+    let is_replaced = |record: usize| {
+        let id = previous.ids.as_ref().and_then(|ids| ids.key(record));
+        id.is_some_and(|id| newer_ids.contains(id))
+    };
+    let is_recent = |batch: &Incidents, record: usize| {
+        let timestamp = batch.records[record].timestamp;
+        timestamp.is_nan() || timestamp >= earliest
+    };
+    let previous_records = 0..previous.records.len();
+    [
+        previous_records
+            .filter(|record| is_recent(previous, *record) && !is_replaced(*record))
+            .collect(),
+        (0..newer.records.len()).filter(|record| is_recent(newer, *record)).collect(),
+    ]
 }
 
 impl MappedRecords {

@@ -106,6 +106,4 @@ pub(crate) fn employee_text(kind: ValueKind, raw: &str) -> Option<Cow<'_, str>> 
 }
 
 #[cfg(test)]
-mod mapped_tests;
-#[cfg(test)]
 mod tests;

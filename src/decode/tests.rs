@@ -1,4 +1,9 @@
-//! What the decoder takes and refuses; its idea of JSON against `serde_json`'s.
+//! What the decoder takes of plain sources and refuses; its idea of JSON against `serde_json`'s.
+
+mod mapped;
+mod pages;
+mod properties;
+mod reference;
 
 use bytes::Bytes;
 use proptest::prelude::*;

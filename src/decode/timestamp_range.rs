@@ -17,7 +17,9 @@ impl TimestampRange {
     /// The range of the timestamps of records.
     pub(super) fn of(records: &[Record]) -> Self {
         let mut range = Self::EMPTY;
-        records.iter().for_each(|record| range.include(record.timestamp));
+        for record in records {
+            range.include(record.timestamp);
+        }
         range
     }
 

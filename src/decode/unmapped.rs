@@ -52,7 +52,9 @@ impl UnmappedValues {
             return Vec::new();
         }
         let mut counts = vec![0; self.0.len() + 1];
-        records.iter().for_each(|record| counts[usize::from(record.unmapped)] += 1);
+        for record in records {
+            counts[usize::from(record.unmapped)] += 1;
+        }
         let counted = self.0.iter().cloned().zip(counts.into_iter().skip(1));
         counted.filter(|(_, count)| *count > 0).collect()
     }

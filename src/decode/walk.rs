@@ -66,7 +66,10 @@ pub(super) fn walk(
     if read.is_err() || !scanner.is_ascii() {
         utf8(&body[start..])?;
     }
-    read.map_err(|fault| JsonError { offset: fault.offset.saturating_sub(start), ..fault })?;
+    let in_document =
+        |fault: JsonError| JsonError { offset: fault.offset.saturating_sub(start), ..fault };
+    read.map_err(in_document)?;
+    walk.walked.list_fault = walk.walked.list_fault.map(in_document);
     Ok(walk.walked)
 }
 
@@ -238,7 +241,7 @@ impl<'d, S: RecordSink> Walk<'d, S> {
             Step::Each => None,
             Step::Index(index) if *index < 0 => {
                 // Which element it is shows at the array's end.
-                let length = self.count_elements(*scanner)?;
+                let length = count_elements(*scanner)?;
                 Some(length.wrapping_sub(usize::try_from(index.unsigned_abs()).unwrap_or(0)))
             }
             Step::Index(index) => Some(usize::try_from(*index).unwrap_or(usize::MAX)),
@@ -255,15 +258,6 @@ impl<'d, S: RecordSink> Walk<'d, S> {
             self.value(scanner, Place { node: None, steps, depth: place.depth + 1 })
         })?;
         if is_found { Ok(()) } else { self.no_list(JsonError { offset: 0, fault: NO_LIST }) }
-    }
-
-    fn count_elements(&self, mut scanner: Scanner<'_>) -> Result<usize, JsonError> {
-        let mut count = 0;
-        array(&mut scanner, |scanner| {
-            count += 1;
-            scanner.value(1).map(drop)
-        })?;
-        Ok(count)
     }
 
     /// Reads the array of records. The scanner is passed by value so that its position stays in a
@@ -285,6 +279,15 @@ impl<'d, S: RecordSink> Walk<'d, S> {
         self.walked.records += records;
         Ok(scanner)
     }
+}
+
+fn count_elements(mut scanner: Scanner<'_>) -> Result<usize, JsonError> {
+    let mut count = 0;
+    array(&mut scanner, |scanner| {
+        count += 1;
+        scanner.value(1).map(drop)
+    })?;
+    Ok(count)
 }
 
 /// Reads an array from its opening bracket on; `element` must read each element.

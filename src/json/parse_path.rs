@@ -36,9 +36,11 @@ impl Path {
 }
 
 fn pointer(text: &str) -> Result<Vec<Step>, PathError> {
-    let token = |token: &str| match token.replace("~0", "").replace("~1", "").contains('~') {
-        true => refuse("in a JSON Pointer `~` is written `~0`, and `/` within a name `~1`"),
-        false => Ok(Step::Token(token.replace("~1", "/").replace("~0", "~"))),
+    let token = |token: &str| {
+        if token.replace("~0", "").replace("~1", "").contains('~') {
+            return refuse("in a JSON Pointer `~` is written `~0`, and `/` within a name `~1`");
+        }
+        Ok(Step::Token(token.replace("~1", "/").replace("~0", "~")))
     };
     text.split('/').skip(1).map(token).collect()
 }

@@ -105,6 +105,7 @@ fn a_dead_end_says_what_stands_there() {
 
 #[test]
 fn the_names_at_a_dead_end_are_bounded() {
+    const MAX_CUT_BYTES: usize = 64 + '…'.len_utf8();
     let members: Vec<_> =
         (0..30).map(|index| format!("\"{index:02}{}\":1", "é".repeat(100))).collect();
     let json = format!("{{{}}}", members.join(","));
@@ -113,8 +114,6 @@ fn the_names_at_a_dead_end_are_bounded() {
     assert_eq!((members.len(), *others), (20, 10));
     assert!(members.iter().all(|name| name.len() <= MAX_CUT_BYTES && name.ends_with('…')));
     assert!(dead_end.to_string().ends_with(" and 10 others"));
-
-    const MAX_CUT_BYTES: usize = 64 + '…'.len_utf8();
 }
 
 /// A value, some of whose names repeat and some of which are indices.
