@@ -17,6 +17,7 @@ mod openapi;
 mod otlp;
 mod overload;
 mod page;
+mod pages;
 mod readiness;
 mod recipes;
 mod signals;

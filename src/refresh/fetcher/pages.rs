@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::header;
 use reqwest::Url;
+use tokio::time::{Instant, sleep_until};
 
 use super::decoder::{Decoder, DecoderSettings};
 use super::window::Window;
@@ -129,14 +130,10 @@ impl HttpSource {
                 next.headers.insert(known.header.clone(), known.value.clone());
             }
             let page = pager.pages();
-            let mut context = context.clone();
-            context.page = page;
-            context.max_body = self.max_body.saturating_sub(size);
-            if page > 1 {
-                context.max_wait = context.max_wait.max(MAX_WAIT_BETWEEN_PAGES);
-            }
             let named = |error: UpstreamError| on_page(error, page);
-            let answer = upstreams.fetch(self.id, next, context).await.map_err(named)?;
+            let max_body = self.max_body.saturating_sub(size);
+            let context = CallContext { page, max_body, ..context.clone() };
+            let answer = self.page(upstreams, next, context).await.map_err(named)?;
             duration += answer.duration();
             if answer.is_not_modified() {
                 drop(answer.accept());
@@ -162,6 +159,36 @@ impl HttpSource {
                 Some(request) => next = request,
                 None => return Ok(Ok(List { decoder, pages: page, duration, validator })),
             }
+        }
+    }
+}
+
+impl HttpSource {
+    /// Fetches one page. In the middle of a list, a wait that the upstream asks for is waited out.
+    async fn page(
+        &self,
+        upstreams: &Upstreams,
+        request: Request,
+        mut context: CallContext,
+    ) -> Result<UnverifiedAnswer, UpstreamError> {
+        if context.page == 1 {
+            return upstreams.fetch(self.id, request, context).await;
+        }
+        context.max_wait = context.max_wait.max(MAX_WAIT_BETWEEN_PAGES);
+        let give_up = Instant::now() + MAX_WAIT_BETWEEN_PAGES;
+        loop {
+            let error = match upstreams.fetch(self.id, request.clone(), context.clone()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            let wait = error.retry_after.filter(|_| error.kind == Outcome::RateLimited);
+            let Some(until) =
+                wait.map(|wait| Instant::now() + wait).filter(|until| *until <= give_up)
+            else {
+                return Err(error);
+            };
+            context.on_retry.notify(&error, until);
+            sleep_until(until).await;
         }
     }
 }
