@@ -17,8 +17,8 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn rate(requests: u32, per: Duration) -> Option<Rate> {
-    Some(Rate { requests, per })
+fn rate(requests: u32, per: Duration) -> Rate {
+    Rate { requests, per }
 }
 
 /// The times between the calls that reached the transport.
@@ -36,7 +36,7 @@ fn assert_spaced(stack: &ScriptedStack, interval: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn calls_are_spaced_evenly_and_hold_no_permit_meanwhile() {
-    let stack = ScriptedStack::with(|settings| settings.rate = rate(4, seconds(1)), []);
+    let stack = ScriptedStack::with(|settings| settings.rate = Some(rate(4, seconds(1))), []);
     let all = join_all((0..8).map(|source| stack.fetch(source)));
     let watch = async {
         sleep(Duration::from_millis(100)).await;
@@ -58,7 +58,7 @@ async fn calls_that_wait_for_permits_are_not_sent_in_a_burst() {
     let stack = ScriptedStack::with(
         |settings| {
             settings.concurrency = Concurrency::Fixed(2);
-            settings.rate = rate(10, seconds(1));
+            settings.rate = Some(rate(10, seconds(1)));
         },
         [],
     );
@@ -76,7 +76,7 @@ async fn the_wait_for_a_turn_counts_neither_for_the_deadline_nor_as_latency() {
     let stack = ScriptedStack::with(
         |settings| {
             settings.timeout = seconds(2);
-            settings.rate = rate(12, seconds(60));
+            settings.rate = Some(rate(12, seconds(60)));
         },
         [],
     );
@@ -91,7 +91,7 @@ async fn the_wait_for_a_turn_counts_neither_for_the_deadline_nor_as_latency() {
 
 #[tokio::test(start_paused = true)]
 async fn retries_take_a_turn() {
-    let stack = ScriptedStack::with(|settings| settings.rate = rate(6, seconds(60)), []);
+    let stack = ScriptedStack::with(|settings| settings.rate = Some(rate(6, seconds(60))), []);
     stack.earn().await;
     stack.acts.lock().unwrap().push_back(Act::Status(500));
     stack.earn().await;
@@ -101,7 +101,7 @@ async fn retries_take_a_turn() {
 
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_is_given_up_is_the_next_ones() {
-    let stack = ScriptedStack::with(|settings| settings.rate = rate(1, seconds(10)), []);
+    let stack = ScriptedStack::with(|settings| settings.rate = Some(rate(1, seconds(10))), []);
     stack.fetch(0).await.unwrap();
     assert!(timeout(seconds(5), stack.fetch(1)).await.is_err());
     stack.fetch(2).await.unwrap();
