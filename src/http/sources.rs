@@ -96,6 +96,8 @@ impl Gateway {
             last_attempt: source.last_attempt.and_then(rfc3339),
             next_attempt: source
                 .next_attempt
+                // Another source of the upstream may have been told to wait meanwhile.
+                .map(|at| at.max(self.upstreams.waits_until(id).unwrap_or(at)))
                 .and_then(|at| rfc3339(wall + at.saturating_duration_since(now))),
             last_duration_seconds: source
                 .last_duration

@@ -27,6 +27,8 @@ async fn each_call_logs_one_event() {
     let caller = CallContext { trace: TraceContext::parse(traceparent), ..CallContext::default() };
     server.script_each(PATH, [Script::status(503), Script::json(GOOD)]);
     let _ = source.call(caller.clone()).await.unwrap().accept();
+    let later_page = CallContext { page: 7, ..caller.clone() };
+    let _ = source.call(later_page).await.unwrap().accept();
     let _ = source
         .call(caller.clone())
         .await
@@ -45,7 +47,8 @@ async fn each_call_logs_one_event() {
             assert!(fields["duration_seconds"].as_f64().is_some());
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let number = |name| fields[name].as_u64().unwrap();
-            let numbers = (number("status"), number("bytes"), number("attempt"));
+            let page = fields.get("page").map_or(1, |page| page.as_u64().unwrap());
+            let numbers = (number("status"), number("bytes"), number("attempt"), page);
             (text(&event["level"]), text(&fields["outcome"]), numbers, text(&fields["detail"]))
         })
         .collect();
@@ -56,9 +59,10 @@ async fn each_call_logs_one_event() {
     assert_eq!(
         told,
         [
-            event("WARN", "status", (503, 0, 1), "the upstream failed (503)"),
-            event("INFO", "ok", (200, bytes, 2), ""),
-            event("WARN", "decode", (200, bytes, 1), "it is not JSON"),
+            event("WARN", "status", (503, 0, 1, 1), "the upstream failed (503)"),
+            event("INFO", "ok", (200, bytes, 2, 1), ""),
+            event("INFO", "ok", (200, bytes, 1, 7), ""),
+            event("WARN", "decode", (200, bytes, 1, 1), "it is not JSON"),
         ]
     );
 }

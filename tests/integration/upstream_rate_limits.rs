@@ -9,6 +9,9 @@ use incident_gateway::request::Request;
 use incident_gateway::sources::SourceId;
 use incident_gateway::upstream::{CallContext, UpstreamError, UpstreamMetrics, Upstreams};
 
+use serde_json::Value;
+
+use crate::support::gateway::{Gateway, good_upstream, quick};
 use crate::support::one_source::{GOOD, OneSource, PATH, settings};
 use crate::support::scripted_upstream::{Reply, Script, ScriptedUpstream};
 
@@ -97,25 +100,58 @@ async fn no_other_answer_and_no_other_field_asks_for_a_wait() {
 }
 
 #[tokio::test]
+async fn the_wait_of_an_upstream_is_shown_by_each_of_its_sources_and_by_no_other() {
+    let (server, other) = (good_upstream().await, ScriptedUpstream::start().await);
+    server.script(PATH, refusal(429, &[("Retry-After", "120")]));
+    other.script("/extra", Script::json(GOOD));
+    let mut config = quick(&server.base_url());
+    config.upstreams.push(named("okta", &other));
+    config.sources.push(source("extra", "okta"));
+    let gateway = Gateway::start(&config);
+    let in_seconds = |source: &Value| -> Option<i64> {
+        let next: jiff::Timestamp = source["next_attempt"].as_str()?.parse().unwrap();
+        Some(next.duration_since(jiff::Timestamp::now()).as_secs())
+    };
+    let waits = |source: &Value| in_seconds(source).is_some_and(|seconds| seconds > 100);
+    let sources = gateway
+        .wait_until("all wait", |sources| {
+            let sources = sources["sources"].as_array().unwrap();
+            sources.iter().all(|source| source["name"] == "extra" || waits(source))
+        })
+        .await;
+    let find = |name: &str| {
+        let sources = sources["sources"].as_array().unwrap();
+        sources.iter().find(|source| source["name"] == name).unwrap().clone()
+    };
+    assert_eq!(
+        find("denial")["last_error"],
+        "rate_limited: the upstream asks for fewer calls (429)"
+    );
+    assert_eq!(find("probing")["last_error"], Value::Null);
+    assert!(!waits(&find("extra")));
+    let (called, extra) = (server.seen().len(), other.calls("/extra"));
+    gateway.wait_until("extra is called on", |_| other.calls("/extra") >= extra + 3).await;
+    assert_eq!(server.seen().len(), called);
+}
+
+fn named(name: &str, server: &ScriptedUpstream) -> NamedUpstream {
+    let own = config::Upstream { username: None, password: None, ..settings(&server.base_url()) };
+    NamedUpstream { name: name.to_owned(), settings: own }
+}
+
+fn source(name: &str, upstream: &str) -> Source {
+    let path = format!("/{name}");
+    let origin = HttpOrigin { upstream: upstream.to_owned(), ..HttpOrigin::endpoint(&path) };
+    Source { origin: Origin::Http(origin), ..Source::plain(name, &path, &["ip"]) }
+}
+
+#[tokio::test]
 async fn a_wait_holds_for_the_sources_of_its_upstream_alone() {
     let (okta, graph) = (ScriptedUpstream::start().await, ScriptedUpstream::start().await);
     for path in ["/a", "/b", "/c"] {
         okta.script(path, refusal(429, &[("Retry-After", "90")]));
         graph.script(path, Script::json(GOOD));
     }
-    let named = |name: &str, server: &ScriptedUpstream| NamedUpstream {
-        name: name.to_owned(),
-        settings: config::Upstream {
-            username: None,
-            password: None,
-            ..settings(&server.base_url())
-        },
-    };
-    let source = |name: &str, upstream: &str| {
-        let path = format!("/{name}");
-        let origin = HttpOrigin { upstream: upstream.to_owned(), ..HttpOrigin::endpoint(&path) };
-        Source { origin: Origin::Http(origin), ..Source::plain(name, &path, &["ip"]) }
-    };
     let config = Config {
         upstreams: vec![named("okta", &okta), named("graph", &graph)],
         identities: Vec::new(),
