@@ -32,5 +32,7 @@ pub(super) async fn start_embedded(config: &mut Config) -> io::Result<demo::Upst
     config.upstream.base_url = upstream.base_url().parse().map_err(io::Error::other)?;
     config.upstream.username = Some(demo::USERNAME.to_owned());
     config.upstream.password = Some(demo::PASSWORD.into());
+    config.upstream.auth = None;
+    config.upstream.proxy = None;
     Ok(upstream)
 }

@@ -287,26 +287,31 @@ impl Loader {
                 }
             },
             Form::Tree(Tree::Upstreams) => self.upstreams(node),
-            Form::Tree(Tree::Sources) => {
-                let mut reader = Reader::new(setting.key);
-                if let Some(sources) = source::read(&mut reader, node) {
-                    self.config.sources = sources;
-                    self.trees.insert(setting.key, node.clone());
-                }
-                self.report_all(setting.key, reader);
-            }
             // An empty section changes nothing.
             Form::Tree(Tree::Identities) if node.is_empty() => {}
             Form::Tree(Tree::Identities) => {
                 let mut reader = Reader::new(setting.key);
                 if let Some(tables) = source::read_tables(&mut reader, node) {
                     self.config.identities = tables;
-                    self.trees.insert(setting.key, node.clone());
-                    self.positions.insert(setting.key, node.position);
                 }
-                self.report_all(setting.key, reader);
+                self.finish_tree(setting.key, node, reader);
+            }
+            Form::Tree(Tree::Sources) => {
+                let mut reader = Reader::new(setting.key);
+                if let Some(sources) = source::read(&mut reader, node) {
+                    self.config.sources = sources;
+                }
+                self.finish_tree(setting.key, node, reader);
             }
         }
+    }
+
+    /// Reports what is wrong with a list of sources or tables, and keeps it for the checks that
+    /// need all layers.
+    fn finish_tree(&mut self, key: &'static str, node: &Node, reader: Reader) {
+        self.trees.insert(key, node.clone());
+        self.positions.insert(key, node.position);
+        self.report_all(key, reader);
     }
 
     /// Sets a setting to the value of a variable or a flag.

@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-struct Ran {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 /// The binary with an environment of nothing but `variables`.
@@ -18,7 +18,7 @@ pub(crate) fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command
     command
 }
 
-fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+pub(crate) fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     let output = command(arguments, variables).output().unwrap();
     Ran {
         code: output.status.code(),
@@ -28,7 +28,7 @@ fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
 }
 
 /// Runs what must be refused: exit 2, nothing on stdout, no panic. Gives stderr.
-fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
+pub(crate) fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let Ran { code, stdout, stderr } = run(arguments, variables);
     assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
     assert_eq!(stdout, "", "{arguments:?}");
@@ -36,7 +36,7 @@ fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     stderr
 }
 
-fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yaml");
     std::fs::write(&path, text).unwrap();

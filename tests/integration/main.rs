@@ -6,6 +6,7 @@ mod support;
 
 mod cli;
 mod conditions;
+mod configuration;
 mod demo_upstream;
 mod document;
 mod events;

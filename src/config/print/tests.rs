@@ -7,8 +7,9 @@ use proptest::prelude::*;
 use secrecy::SecretString;
 
 use crate::config::settings::{SETTINGS, names_below};
+use crate::config::source;
 use crate::config::{
-    Cache, Concurrency, Config, Limits, LogFormat, Otlp, Shutdown, Source, Table, Upstream,
+    Auth, Cache, Concurrency, Config, Limits, LogFormat, Otlp, Shutdown, Source, Table, Upstream,
     from_yaml,
 };
 
@@ -70,10 +71,27 @@ fn every_setting_is_documented_with_its_variable_and_its_default() {
     // And no row for what is no setting.
     let rows = documentation.lines().filter(|line| line.contains("| `INCIDENT_GATEWAY__"));
     assert_eq!(rows.count(), SETTINGS.len());
+    for key in source::KEYS {
+        assert!(documentation.contains(&format!("\n| `{key}` |")), "a row for `{key}` is missing");
+    }
+    for key in source::TABLE_KEYS.iter().filter(|key| !source::KEYS.contains(key)) {
+        assert!(documentation.contains(&format!("\n| `{key}` |")), "a row for `{key}` is missing");
+    }
+    for kind in Auth::KINDS {
+        assert!(
+            documentation.contains(&format!("\n| `{kind}` |")),
+            "a row for `{kind}` is missing"
+        );
+    }
+    let mut secret = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut secret, b"secret\n").unwrap();
     for example in
         documentation.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next())
     {
-        from_yaml("docs/CONFIGURATION.md", example).unwrap();
+        let example = example.replace("/run/secrets/okta", &secret.path().display().to_string());
+        if let Err(errors) = from_yaml("docs/CONFIGURATION.md", &example) {
+            panic!("{errors}\n{example}");
+        }
     }
 }
 
@@ -108,7 +126,7 @@ fn path() -> impl Strategy<Value = String> {
     "(/[a-zA-Z0-9é_.:%'\"{},\\[\\]&*!|>@`~-]{1,9}){1,3}/?".prop_map(|path| path)
 }
 
-fn source() -> impl Strategy<Value = Source> {
+fn plain_source() -> impl Strategy<Value = Source> {
     (
         "[a-z][a-z0-9_-]{0,20}",
         path(),
@@ -155,7 +173,7 @@ fn config() -> impl Strategy<Value = Config> {
     let shutdown = (duration(0, 3_600_000), duration(0, 3_600_000));
     let log_format =
         prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
-    let source = prop_oneof![source(), mapped::source()];
+    let source = prop_oneof![plain_source(), mapped::source()];
     let sources = proptest::collection::btree_map("[a-z]{1,9}", source, 1..6).prop_map(|named| {
         named
             .into_iter()

@@ -11,6 +11,8 @@ mod tables;
 pub(super) use print::{show, show_tables};
 pub(super) use read::{check_name, check_upstreams, read};
 pub(super) use tables::{addresses_path, read_tables};
+#[cfg(test)]
+pub(super) use {read::KEYS, tables::KEYS as TABLE_KEYS};
 
 use std::time::Duration;
 
@@ -192,3 +194,6 @@ impl Source {
             || matches!(self.origin, Origin::File(_))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -147,11 +147,15 @@ fn check(reader: &mut Reader, fields: &Fields<'_>, source: &Source) {
     }
 }
 
-/// Refuses the names of upstreams that do not exist, in the sources and tables of a list.
+/// Refuses the names of upstreams that do not exist, in the sources or tables of a list. Files have
+/// none, which is reported where they are read.
 pub(in crate::config) fn check_upstreams(reader: &mut Reader, list: &Node, names: &[String]) {
     let Value::List(items) = &list.value else { return };
     for (index, item) in items.iter().enumerate() {
         let Value::Map(entries) = &item.value else { continue };
+        if entries.iter().any(|entry| entry.key == "file") {
+            continue;
+        }
         let Some(node) = entries.iter().find(|entry| entry.key == "upstream") else { continue };
         let Value::Scalar { text, .. } = &node.node.value else { continue };
         if let Err(kind) = origin::known_upstream(text, names) {

@@ -11,7 +11,6 @@ use crate::config::value::{check_header_value, header_name, text, url_with_query
 use crate::config::written::{self, Written};
 use crate::config::yaml::{Node, Value};
 
-const KINDS: [&str; 5] = ["none", "basic", "bearer", "headers", "oauth2"];
 const AUTH: &str = "a map with one of `none`, `basic`, `bearer`, `headers` and `oauth2`, such as \
     `{ bearer: { token_file: /run/secrets/token } }`";
 const NONE: &str = "an empty map, such as `none: {}`";
@@ -85,14 +84,17 @@ pub enum ClientAuth {
 }
 
 impl Auth {
+    /// The keys of the kinds.
+    pub(in crate::config) const KINDS: [&str; 5] = ["none", "basic", "bearer", "headers", "oauth2"];
+
     /// Reads `auth`.
     pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
         let faults = reader.faults.len();
-        let fields = reader.fields(node, AUTH, &KINDS)?;
-        let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
+        let fields = reader.fields(node, AUTH, &Self::KINDS)?;
+        let kinds: Vec<&str> = Self::KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
         let [kind] = kinds[..] else {
             if reader.faults.len() == faults {
-                let known = KINDS.map(|kind| format!("`{kind}`")).join(", ");
+                let known = Self::KINDS.map(|kind| format!("`{kind}`")).join(", ");
                 let detail = format!("needs exactly one of {known}");
                 reader.report(node.position, ConfigErrorKind::Detail(detail));
             }

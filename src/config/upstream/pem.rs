@@ -85,3 +85,6 @@ fn no_certificate(file: &PemFile) -> ConfigErrorKind {
         file.path.display()
     ))
 }
+
+#[cfg(test)]
+mod tests;

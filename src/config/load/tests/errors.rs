@@ -322,6 +322,27 @@ fn nearly_yaml() -> impl Strategy<Value = String> {
         Just("identity"),
         Just("upstream"),
         Just("password"),
+        Just("upstreams"),
+        Just("okta"),
+        Just("auth"),
+        Just("bearer"),
+        Just("headers"),
+        Just("X-Key"),
+        Just("token"),
+        Just("query"),
+        Just("body"),
+        Just("next"),
+        Just("offset"),
+        Just("size"),
+        Just("priority"),
+        Just("at_least"),
+        Just("low"),
+        Just("identities"),
+        Just("employee"),
+        Just("email"),
+        Just("{since}"),
+        Just("$.a[*]"),
+        Just("1"),
         Just("base_url"),
         Just("http://a@b"),
         Just("max_body"),
@@ -359,11 +380,23 @@ fn nearly_yaml() -> impl Strategy<Value = String> {
 proptest! {
     #[test]
     fn no_text_causes_a_panic(text in prop_oneof![any::<String>(), nearly_yaml()]) {
-        if let Err(errors) = from_yaml("c.yaml", &text) {
-            prop_assert!(!errors.errors.is_empty());
-            prop_assert!(errors.errors.iter().all(|error| error.to_string().lines().count() == 1));
+        match from_yaml("c.yaml", &text) {
+            Ok(config) => prop_assert!(from_yaml("printed.yaml", &config.to_yaml()).is_ok()),
+            Err(errors) => {
+                prop_assert!(!errors.errors.is_empty());
+                let is_line = |error: &ConfigError| error.to_string().lines().count() == 1;
+                prop_assert!(errors.errors.iter().all(is_line));
+            }
         }
-        let names = ["INCIDENT_GATEWAY__SOURCES", "INCIDENT_GATEWAY__CACHE", "ELEVATE_TIMEOUT"];
+        let names = [
+            "INCIDENT_GATEWAY__SOURCES",
+            "INCIDENT_GATEWAY__IDENTITIES",
+            "INCIDENT_GATEWAY__UPSTREAMS",
+            "INCIDENT_GATEWAY__UPSTREAM__AUTH",
+            "INCIDENT_GATEWAY__UPSTREAM__AUTH__HEADERS__X_KEY",
+            "INCIDENT_GATEWAY__CACHE",
+            "ELEVATE_TIMEOUT",
+        ];
         let variables = env(&names.map(|name| (name, text.as_str())));
         let _ = load(&Overrides { listen: Some(text.clone()), ..Overrides::default() }, &variables);
     }

@@ -1,0 +1,74 @@
+//! The configuration of upstreams, sources and tables, as a user meets it on the terminal.
+
+use crate::cli::{Ran, file, refused, run};
+
+#[test]
+fn mistakes_in_upstreams_sources_and_tables_come_in_one_report() {
+    let (_directory, path) = file(
+        "upstreams:
+  okta: { base_ur: 'https://org.okta.example', auth: { bearer: { token_file: /nonexistent } } }
+sources:
+  - { name: okta, upstream: okt, path: /api, identity: /actor, window: 24h }
+  - { name: badge, file: badge.txt, identity: { at: mail, as: mail } }
+identities: [{ file: people.csv }]
+",
+    );
+    let path = path.to_str().unwrap();
+    let variables = [
+        ("INCIDENT_GATEWAY__UPSTREAMS__OKTA__RATE", "many"),
+        ("INCIDENT_GATEWAY__UPSTREAMS__OKTA__AUTH__BEARER__TOKN", "hunter2"),
+    ];
+    for command in ["serve", "fetch", "check"] {
+        let stderr = refused(&[command, "--config", path], &variables);
+        for place in [
+            &format!(
+                "- {path}:2:11: upstreams.okta.base_ur: unknown key; did you mean `base_url`?"
+            ),
+            &format!("- {path}:2:3: upstreams.okta: the key `base_url` is missing; add it"),
+            &format!("- {path}:2:78: upstreams.okta.auth.bearer.token_file: cannot read "),
+            &format!(
+                "- {path}:4:29: sources[0].upstream: there is no upstream `okt`; did you mean `okta`?"
+            ),
+            &format!("- {path}:4:56: sources[0].identity: `/actor` is no member's name"),
+            &format!("- {path}:4:64: sources[0].window: needs `{{since}}` in "),
+            &format!("- {path}:5:26: sources[1].file: `badge.txt` is not "),
+            &format!("- {path}:5:63: sources[1].identity.as: `mail` is not one of "),
+            &format!("- {path}:6:16: identities[0].file: has rows, which need `employee`"),
+            "- INCIDENT_GATEWAY__UPSTREAMS__OKTA__RATE: `many` is not a rate ",
+            "- INCIDENT_GATEWAY__UPSTREAMS__OKTA__AUTH__BEARER__TOKN: unknown key; did you mean \
+             `token`?",
+        ] {
+            assert!(stderr.lines().any(|line| line.starts_with(place)), "{place}\n{stderr}");
+        }
+        assert!(stderr.starts_with("error: the configuration has 11 errors:\n"), "{stderr}");
+        assert!(!stderr.contains("hunter2"));
+    }
+}
+
+#[test]
+fn secrets_of_upstreams_are_masked_and_a_mask_calls_nothing() {
+    let (directory, path) = file(
+        "upstreams: { okta: { base_url: 'https://org.okta.example' } }
+sources: [{ name: okta, upstream: okta, path: /api/v1/logs, identity: who }]
+",
+    );
+    let token = directory.path().join("token");
+    std::fs::write(&token, "hunter2\n").unwrap();
+    let name = "INCIDENT_GATEWAY__UPSTREAMS__OKTA__AUTH__BEARER__TOKEN_FILE";
+    let Ran { code, stdout, stderr } =
+        run(&["check", "--config", path.to_str().unwrap()], &[(name, token.to_str().unwrap())]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""), "no default credentials are needed");
+    assert!(stdout.contains("\n    auth: { bearer: { token: \"********\" } }\n"), "{stdout}");
+    assert!(stdout.contains("\nidentities: []\n"), "{stdout}");
+    assert!(!stdout.contains("hunter2"));
+
+    let printed = directory.path().join("printed.yaml");
+    std::fs::write(&printed, &stdout).unwrap();
+    let printed = printed.to_str().unwrap();
+    let masked = "the secret `upstreams.okta.auth.bearer.token` is masked, as `check` prints it; \
+        write the secret, or the path of a file with it (`…_file`)\n";
+    let again = run(&["check", "--config", printed], &[]);
+    assert_eq!((again.code, again.stdout), (Some(0), stdout));
+    assert_eq!(again.stderr, format!("note: {masked}"));
+    assert_eq!(refused(&["serve", "--config", printed], &[]), format!("error: {masked}"));
+}
