@@ -164,3 +164,6 @@ impl Fetcher for SourceFetcher {
         self.upstreams.waits_until(source)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reqwest::Url;
 use tokio::time::Instant;
+use tower::Service;
 
 use super::{
-    BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, Upstream, UpstreamError,
-    UpstreamMetrics,
+    Answer, Attempt, BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, Upstream,
+    UpstreamError, UpstreamMetrics,
 };
 use crate::config::{self, Config, DEFAULT_UPSTREAM, HttpOrigin, Origin};
 use crate::request::{Request, RequestTimes};
@@ -39,6 +40,41 @@ impl Upstreams {
     /// When a source's path gives no URL below its upstream's base URL, or TLS cannot be set up, for
     /// example because there are no CA certificates.
     pub fn new(config: &Config, metrics: &UpstreamMetrics, seed: u64) -> Result<Self, SetupError> {
+        Self::build(config, seed, |name, settings, sources, seed| {
+            Upstream::new(name, settings, sources, metrics, seed)
+        })
+    }
+
+    /// Creates clients with the same stack over another transport than HTTP, such as a simulated
+    /// upstream on paused time.
+    ///
+    /// # Errors
+    ///
+    /// When a source's path gives no URL below its upstream's base URL.
+    pub fn with_transport<T>(
+        config: &Config,
+        transport: &T,
+        metrics: &UpstreamMetrics,
+        seed: u64,
+    ) -> Result<Self, SetupError>
+    where
+        T: Service<Attempt, Response = Answer, Error = UpstreamError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        T::Future: Send,
+    {
+        Self::build(config, seed, |name, settings, sources, seed| {
+            Ok(Upstream::with_transport(name, settings, sources, transport, metrics, seed))
+        })
+    }
+
+    fn build(
+        config: &Config,
+        seed: u64,
+        client: impl Fn(&str, &config::Upstream, &[Arc<str>], u64) -> Result<Upstream, SetupError>,
+    ) -> Result<Self, SetupError> {
         let mut seeds = fastrand::Rng::with_seed(seed);
         let names = names(config);
         let tables = config.identities.iter().map(|table| &table.origin);
@@ -60,8 +96,7 @@ impl Upstreams {
                 }
             }
             if !sources.is_empty() {
-                let seed = seeds.u64(..);
-                upstreams.push(Upstream::new(upstream, settings, &sources, metrics, seed)?);
+                upstreams.push(client(upstream, settings, &sources, seeds.u64(..))?);
             }
         }
         Ok(Self { upstreams, routes })

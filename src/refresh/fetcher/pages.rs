@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header;
+use http::{StatusCode, header};
 use reqwest::Url;
 use tokio::time::{Instant, sleep_until};
 
@@ -13,7 +13,7 @@ use super::window::Window;
 use super::{FetchMemory, FetchedBatch, HeldBatch, Validator};
 use crate::background::spawn_cpu_bound;
 use crate::config::{HttpOrigin, Incremental};
-use crate::decode::{DecodeError, Incidents, PageEnd};
+use crate::decode::{DecodeError, Incidents, PageEnd, members};
 use crate::outcome::Outcome;
 use crate::refresh::Batch;
 use crate::request::{PageFacts, Pager, Request};
@@ -41,6 +41,13 @@ struct List {
     pages: usize,
     duration: Duration,
     validator: Option<Validator>,
+}
+
+/// How the fetch of a list ended.
+enum ListEnd {
+    Whole(List),
+    /// The only page has not changed; the call took this long.
+    NotModified(Duration),
 }
 
 impl HttpSource {
@@ -79,8 +86,8 @@ impl HttpSource {
         };
         let known = held.as_ref().and_then(|held| held.memory.validator.as_ref());
         let list = match self.list(upstreams, pager, known, context).await? {
-            Ok(list) => list,
-            Err(duration) => {
+            ListEnd::Whole(list) => list,
+            ListEnd::NotModified(duration) => {
                 let held = held.expect("only with data there is a validator");
                 let HeldBatch { batch, memory } = held;
                 return Ok(FetchedBatch { batch, is_held: true, pages: 1, duration, memory });
@@ -97,36 +104,38 @@ impl HttpSource {
             }
             _ => None,
         };
-        let earliest = window.earliest.as_microsecond();
-        let finish = move || merge(decoder.finish(), previous, earliest);
-        let batch = spawn_cpu_bound(finish).await.map_err(|_| decoding_failed())?;
-        if batch.size_bytes() as u64 > self.max_body {
+        let (earliest, max_body) = (window.earliest.as_microsecond(), self.max_body);
+        let finish = move || match previous {
+            None => Some(decoder.finish()),
+            Some(previous) => merge(decoder.finish(), &previous, earliest, max_body),
+        };
+        let Some(batch) = spawn_cpu_bound(finish).await.map_err(|_| decoding_failed())? else {
             let detail = format!(
-                "the data is larger than max_body of the upstream allows ({} bytes) when it is \
-                 merged; raise it, or ask for a shorter window",
-                self.max_body
+                "the records are larger than max_body of the upstream allows ({max_body} bytes) \
+                 when they are merged; raise it, or ask for a shorter window"
             );
             return Err(UpstreamError::new(Outcome::TooLarge, detail));
-        }
+        };
         let memory = Arc::new(memory);
         Ok(FetchedBatch { batch, is_held: false, pages, duration, memory })
     }
 
-    /// Fetches all pages; `Err` with the call's duration if the only one has not changed.
+    /// Fetches all pages.
     async fn list(
         &self,
         upstreams: &Upstreams,
         mut pager: Pager,
         known: Option<&Validator>,
         context: CallContext,
-    ) -> Result<Result<List, Duration>, UpstreamError> {
+    ) -> Result<ListEnd, UpstreamError> {
         let mut decoder = self.decoder.decoder();
         let (mut size, mut duration) = (0, Duration::ZERO);
         let mut next = pager.first();
         let is_conditional = self.http.next.is_none() && self.incremental.is_none();
         loop {
             let asked = is_conditional.then(|| next.clone());
-            if let Some(known) = known.filter(|known| is_conditional && known.request == next) {
+            let known = known.filter(|known| is_conditional && known.request == next);
+            if let Some(known) = known {
                 next.headers.insert(known.header.clone(), known.value.clone());
             }
             let page = pager.pages();
@@ -136,8 +145,12 @@ impl HttpSource {
             let answer = self.page(upstreams, next, context).await.map_err(named)?;
             duration += answer.duration();
             if answer.is_not_modified() {
+                if known.is_none() {
+                    let detail = "304, although the gateway has no such answer yet";
+                    return Err(answer.reject(named(UpstreamError::new(Outcome::Status, detail))));
+                }
                 drop(answer.accept());
-                return Ok(Err(duration));
+                return Ok(ListEnd::NotModified(duration));
             }
             size += answer.body().len() as u64;
             let (decoded, result) = match decode_page(decoder, answer.body().clone()).await {
@@ -157,7 +170,10 @@ impl HttpSource {
             drop(answer.accept());
             match following {
                 Some(request) => next = request,
-                None => return Ok(Ok(List { decoder, pages: page, duration, validator })),
+                None => {
+                    let list = List { decoder, pages: page, duration, validator };
+                    return Ok(ListEnd::Whole(list));
+                }
             }
         }
     }
@@ -181,7 +197,9 @@ impl HttpSource {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            let wait = error.retry_after.filter(|_| error.kind == Outcome::RateLimited);
+            let asks_for_wait = error.kind == Outcome::RateLimited
+                || error.status == Some(StatusCode::SERVICE_UNAVAILABLE);
+            let wait = error.retry_after.filter(|_| asks_for_wait);
             let Some(until) =
                 wait.map(|wait| Instant::now() + wait).filter(|until| *until <= give_up)
             else {
@@ -255,13 +273,51 @@ fn validator(request: Request, answer: &UnverifiedAnswer) -> Option<Validator> {
     Some(Validator { request, header, value: value.clone() })
 }
 
-/// The data with what came before, of an incremental fetch.
-fn merge(newer: Batch, previous: Option<Arc<Incidents>>, earliest_us: i64) -> Batch {
-    match (newer, previous) {
-        (Batch::Incidents(newer), Some(previous)) => {
-            let newer = Arc::into_inner(newer).expect("new data has one owner");
-            Batch::Incidents(Arc::new(Incidents::merged(&previous, newer, earliest_us)))
-        }
-        (newer, _) => newer,
+/// The data with what came before it; `None` if all records together are larger than allowed.
+fn merge(newer: Batch, previous: &Incidents, earliest_us: i64, max_body: u64) -> Option<Batch> {
+    let Batch::Incidents(newer) = newer else { return Some(newer) };
+    let newer = Arc::into_inner(newer).expect("new data has one owner");
+    let merged = Incidents::merged(previous, newer, earliest_us);
+    // Envelopes are larger than the records in them, so that a small body needs no closer look.
+    let is_too_large = merged.body().len() as u64 > max_body && record_bytes(&merged) > max_body;
+    (!is_too_large).then(|| Batch::Incidents(Arc::new(merged)))
+}
+
+/// The size of all records as their source sent them, which is what `max_body` bounds.
+fn record_bytes(incidents: &Incidents) -> u64 {
+    let size = |envelope: &[u8]| {
+        // The record is the last member of its envelope.
+        let record = members(&envelope[1..]).last().map_or(0, |(_, member)| member.len());
+        record.saturating_sub("\"record\":".len()) as u64
+    };
+    incidents.records().iter().map(|record| size(incidents.bytes(record))).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn max_body_bounds_merged_records_without_their_envelopes() {
+        let text = r#"
+sources:
+  - { name: api, query: { since: "{since}" }, incremental: {}, records: "", id: id, title: title,
+      priority: { default: low }, timestamp: at, identity: who }
+"#;
+        let config = config::from_yaml("test.yaml", text).unwrap();
+        let settings = DecoderSettings::incidents(&config.sources[0]);
+        let batch = |id: &str| {
+            let mut decoder = settings.decoder();
+            let record =
+                format!(r#"{{"id":"{id}","title":"\"record\":","at":1772000000,"who":7}}"#);
+            decoder.add_page(format!("[{record}]").into()).unwrap();
+            (decoder.finish(), record.len() as u64)
+        };
+        let (Batch::Incidents(previous), size) = batch("a") else { unreachable!() };
+        let merged = |max_body| merge(batch("b").0, &previous, 0, max_body);
+        assert_eq!(merged(2 * size).unwrap().records(), 2);
+        assert!(merged(2 * size).unwrap().size_bytes() as u64 > 2 * size);
+        assert!(merged(2 * size - 1).is_none());
     }
 }
