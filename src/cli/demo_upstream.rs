@@ -27,7 +27,9 @@ pub fn run(args: demo::Args) -> ExitCode {
 }
 
 /// Starts a demo upstream, which serves until it is dropped, and points the configuration at it.
+/// A configuration without sources of its own gets those of the demo.
 pub(super) async fn start_embedded(config: &mut Config) -> io::Result<demo::Upstream> {
+    demo::configure(config);
     let upstream = demo::Upstream::start(demo::Options::default()).await?;
     config.upstream.base_url = upstream.base_url().parse().map_err(io::Error::other)?;
     config.upstream.username = Some(demo::USERNAME.to_owned());

@@ -9,6 +9,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 
 const [binary, tools] = process.argv.slice(2).map((path) => resolve(path));
 const require = createRequire(join(tools, "package.json"));
@@ -31,6 +32,9 @@ for (const name of [
   "unauthorized",
   "probing",
   "other",
+  "people",
+  "signin",
+  "mail",
 ]) {
   bodies.set(name, readFileSync(new URL(`${name}.json`, fixtures), "utf8"));
 }
@@ -51,7 +55,8 @@ let open = false; // answers nothing until it is
 const failing = new Set();
 const waiting = [];
 const upstream = createServer((incoming, response) => {
-  const name = incoming.url.split("/").filter(Boolean).at(-1);
+  const [, first, second] = incoming.url.split("?")[0].split("/");
+  const name = first === "incidents" ? second : first; // as in src/demo/sources.yaml
   const answer = () => {
     if (failing.has(name)) return response.writeHead(500).end();
     return response.writeHead(200, { "content-type": "application/json" }).end(bodies.get(name));
@@ -71,10 +76,12 @@ const freePort = () =>
     });
   });
 const port = await freePort();
+// The seven sources, two mapped ones, and a table of people with names.
+const sources = fileURLToPath(new URL("../../src/demo/sources.yaml", import.meta.url));
 const log = [];
 const gateway = spawn(
   binary,
-  ["serve", "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${await freePort()}`],
+  ["serve", "--config", sources, "--listen", `127.0.0.1:${port}`, "--admin-listen", `127.0.0.1:${await freePort()}`],
   {
     env: {
       ...process.env,
@@ -327,6 +334,45 @@ const tests = {
     assert.ok((await page.textContent("table.incidents")).includes(evil));
     await check(page, "evil");
     await page.context().close();
+  },
+
+  async "names, titles and links of mapped records are shown, and only links of the web"() {
+    for (const [name, options] of [
+      ["light", {}],
+      ["dark", { colorScheme: "dark" }],
+      ["narrow", { viewport: { width: 360, height: 800 } }],
+    ]) {
+      const page = await tab(options);
+      await page.goto(`${base}/?type=signin,mail`);
+      const row = page.locator("table.employees tbody tr", { hasText: "447770" });
+      assert.equal(await row.locator(".person").textContent(), "Ada Berg");
+      await check(page, `people-${name}`);
+      // Markup and characters that change the direction are shown as text.
+      const people = (await page.locator(".person").allTextContents()).join();
+      assert.ok(people.includes("<b>Elena</b> Fischer") && people.includes("Ines \ufffdJensen"));
+      await row.locator("a").click();
+      await page.waitForSelector("h1 .person");
+      assert.match(await page.title(), /^Employee 447770 \(Ada Berg\)/);
+      const link = page.locator(".incidents a", { hasText: "Impersonation of an executive" });
+      assert.equal(
+        await link.getAttribute("href"),
+        "https://mail-filter.example/alerts/M-1",
+      );
+      assert.equal(await link.getAttribute("rel"), "noopener noreferrer nofollow");
+      assert.match(await page.textContent(".incidents"), /actor\.alternateId Ada\.Berg@CORP/);
+      await check(page, `titles-${name}`);
+      await page.goto(`${base}/employees/771676?type=mail`);
+      // One title has a link that is none of the web, one is very long.
+      const hrefs = await page
+        .locator(".incidents a")
+        .evaluateAll((links) => links.map((each) => each.href));
+      assert.deepEqual(hrefs, ["http://mail-filter.example/?a=1&b=%222%22"]);
+      assert.match(await page.textContent(".incidents"), /Look here.*javascript:alert\(1\)/s);
+      await check(page, `long-title-${name}`);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${name} is ${wide} px too wide`);
+      await page.context().close();
+    }
   },
 
   async "new incidents appear without a reload, and the focus stays"() {

@@ -16,6 +16,7 @@ mod filters;
 mod fixtures;
 mod formats;
 mod incremental;
+mod mapped_formats;
 mod openapi;
 mod otlp;
 mod overload;

@@ -433,7 +433,7 @@ async fn an_employees_page_lists_all_incidents_newest_first() {
     let first = gateway.browse("/employees/7").await;
     check(&first);
     let times = |reply: &Reply| -> Vec<String> {
-        let parts = reply.text().split("<td class=\"when\"><time datetime=\"").skip(1);
+        let parts = reply.text().split("class=\"when\" role=\"cell\"><time datetime=\"").skip(1);
         parts.map(|part| part.split('"').next().unwrap().to_owned()).collect()
     };
     let second = gateway.browse("/employees/7?page=2").await;

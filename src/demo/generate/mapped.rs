@@ -107,7 +107,7 @@ fn write_signin(out: &mut Vec<u8>, source: &Records, number: u64) {
     write(
         out,
         format_args!(
-            "{{\"uuid\":\"{:08x}-{:04x}-{:04x}-{:016x}\",\"published\":\"{published:.6}\",\
+            "{{\"uuid\":\"{:08x}-{:04x}-{:04x}-{:04x}-{:012x}\",\"published\":\"{published:.6}\",\
              \"severity\":\"{severity}\",\"displayMessage\":\"{message}\",\
              \"outcome\":{{\"result\":\"{result}\"}},\
              \"actor\":{{\"type\":\"User\",\"alternateId\":\"{actor}\"}},\
@@ -115,7 +115,8 @@ fn write_signin(out: &mut Vec<u8>, source: &Records, number: u64) {
             high >> 32,
             (high >> 16) & 0xffff,
             high & 0xffff,
-            low,
+            low >> 48,
+            low & 0xffff_ffff_ffff,
         ),
     );
 }
