@@ -15,6 +15,7 @@ mod files;
 mod filters;
 mod fixtures;
 mod formats;
+mod identities;
 mod incremental;
 mod mapped_formats;
 mod openapi;
