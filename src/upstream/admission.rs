@@ -11,7 +11,7 @@ use tower::{Service, ServiceExt as _};
 use super::call::{Attempt, RecordedAnswer};
 use super::limit::{Limiter, Permit};
 use super::metrics::SourceMetrics;
-use super::rate::RateLimiter;
+use super::rate::{RateLimiter, Turn};
 use super::wait::RateLimitWait;
 use super::{UpstreamError, call};
 use crate::outcome::Outcome;
@@ -40,10 +40,7 @@ impl Admission {
             };
             let permit = self.limiter.acquire(attempt.source).await;
             // Another call may have been told to wait meanwhile.
-            if self.wait.until().is_none() {
-                if let Some(turn) = turn {
-                    turn.take();
-                }
+            if self.wait.until().is_none() && turn.is_none_or(Turn::take) {
                 return Ok(permit);
             }
         }

@@ -1,46 +1,84 @@
 //! Spaces the requests to an upstream evenly (`rate`).
 
+use std::sync::Mutex;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::MutexGuard;
 use tokio::time::{Instant, sleep_until};
 
+use super::lock;
 use crate::config::Rate;
 
-/// Lets one request through at a time, at least an interval after the one before. Unlike a window
-/// that admits so many requests at once, this never sends a burst.
+/// Lets requests through one at a time, at least an interval after the one before. Unlike a window
+/// that admits so many requests at once, this never lets a burst through.
 #[derive(Debug)]
 pub(super) struct RateLimiter {
     interval: Duration,
-    /// The earliest time of the next request. Whoever holds the lock has the turn; the lock is
-    /// fair, so the turns are in order.
+    /// The earliest time of the next request.
     next: Mutex<Instant>,
+    /// Whoever holds the lock is at the head of the queue. The lock is fair.
+    queue: tokio::sync::Mutex<()>,
 }
 
-/// The turn to send the next request. No other can be had until this one is used or dropped.
+/// The turn of the call at the head of the queue, until it is dropped.
 pub(super) struct Turn<'a> {
-    interval: Duration,
-    next: MutexGuard<'a, Instant>,
+    limiter: &'a RateLimiter,
+    _head: MutexGuard<'a, ()>,
 }
 
 impl RateLimiter {
     pub(super) fn new(rate: Rate) -> Self {
-        let interval = rate.per / rate.requests.max(1);
-        Self { interval, next: Mutex::new(Instant::now()) }
+        Self {
+            interval: rate.per / rate.requests.max(1),
+            next: Mutex::new(Instant::now()),
+            queue: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Queues, and waits for the time of the next request.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        let head = self.queue.lock().await;
+        self.wait().await;
+        Turn { limiter: self, _head: head }
+    }
+
+    /// Waits until a request may be sent, which must then happen at once. It is for requests of
+    /// calls that hold a permit: they must not queue, since the head of the queue may be waiting
+    /// for that permit.
+    pub(super) async fn take_next(&self) {
+        while !self.try_take() {
+            self.wait().await;
+        }
     }
 
     /// Waits for the time of the next request.
-    pub(super) async fn turn(&self) -> Turn<'_> {
-        let next = self.next.lock().await;
-        sleep_until(*next).await;
-        Turn { interval: self.interval, next }
+    async fn wait(&self) {
+        loop {
+            let next = *lock(&self.next);
+            if next <= Instant::now() {
+                return;
+            }
+            sleep_until(next).await;
+        }
+    }
+
+    /// Whether a request may be sent now, which must then happen.
+    fn try_take(&self) -> bool {
+        let (mut next, now) = (lock(&self.next), Instant::now());
+        let is_due = *next <= now;
+        if is_due {
+            *next = now + self.interval;
+        }
+        is_due
     }
 }
 
 impl Turn<'_> {
-    /// Uses the turn: the request is sent now.
-    pub(super) fn take(mut self) {
-        *self.next = Instant::now() + self.interval;
+    /// Uses the turn: the request is sent now. False if a request that did not queue has gone
+    /// before.
+    #[must_use]
+    pub(super) fn take(self) -> bool {
+        self.limiter.try_take()
     }
 }
 
@@ -61,7 +99,7 @@ mod tests {
         for pause in [0, 0, 1000, 0] {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             let times = join_all((0..5).map(|_| async {
-                limiter.turn().await.take();
+                assert!(limiter.turn().await.take());
                 started.elapsed()
             }));
             let times = times.await;
@@ -75,10 +113,21 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_turn_that_is_not_used_is_the_next_ones() {
         let limiter = per_second(1);
-        limiter.turn().await.take();
+        assert!(limiter.turn().await.take());
         let started = Instant::now();
         drop(limiter.turn().await);
-        limiter.turn().await.take();
+        assert!(limiter.turn().await.take());
         assert!(started.elapsed() <= Duration::from_millis(1001));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_does_not_queue_goes_before_the_head_of_the_queue() {
+        let limiter = per_second(1);
+        let turn = limiter.turn().await;
+        limiter.take_next().await;
+        assert!(!turn.take());
+        let started = Instant::now();
+        assert!(limiter.turn().await.take());
+        assert!(started.elapsed() >= Duration::from_secs(1));
     }
 }

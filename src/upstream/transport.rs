@@ -66,7 +66,7 @@ impl HttpTransport {
     async fn wait_for_turn(&self, attempt: &Attempt) {
         if let Some(rate) = &self.rate {
             let started = Instant::now();
-            rate.turn().await.take();
+            rate.take_next().await;
             attempt.deadline.put_off(started.elapsed());
         }
     }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use incident_gateway::config::{self, Config, HttpOrigin, NamedUpstream, Origin, Rate, Source};
+use futures::future::join_all;
+use incident_gateway::config::{
+    self, Concurrency, Config, HttpOrigin, NamedUpstream, Origin, Rate, Source,
+};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::request::Request;
@@ -83,6 +86,21 @@ async fn redirects_and_repeated_requests_take_a_turn_that_the_deadline_leaves_ou
     }
     assert_eq!(server.seen().len(), 7);
     assert!(started.elapsed() >= Duration::from_millis(6 * 250), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_redirect_does_not_wait_behind_calls_that_wait_for_its_permit() {
+    let server = ScriptedUpstream::start().await;
+    let source = OneSource::new(&config::Upstream {
+        rate: Some(Rate { requests: 20, per: Duration::from_secs(1) }),
+        concurrency: Concurrency::Fixed(1),
+        ..settings(&server.base_url())
+    });
+    server.script(PATH, Script::Redirect("/2".to_owned()));
+    server.script("/2", Script::json(GOOD));
+    let results = join_all((0..3).map(|_| source.fetch())).await;
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    assert_eq!((server.seen().len(), server.most_in_flight()), (6, 1));
 }
 
 #[tokio::test]
