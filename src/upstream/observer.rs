@@ -6,6 +6,9 @@ use std::sync::Arc;
 use super::Answer;
 use crate::request::Request;
 
+/// The longest body of an answer with a bad status that an observer sees.
+pub(super) const MAX_REFUSAL_BYTES: u64 = 64 << 10;
+
 /// Sees the calls of a source, one after the other.
 pub trait CallObserver: Send + Sync {
     /// A call is about to be made. The request has no credentials.
@@ -13,6 +16,10 @@ pub trait CallObserver: Send + Sync {
 
     /// A whole answer came, which was not verified yet.
     fn answered(&self, answer: &Answer);
+
+    /// An answer with a bad status came. `body` is empty if it is longer than 64 KiB or could not
+    /// be read.
+    fn refused(&self, body: &[u8]);
 }
 
 /// An optional observer of calls.
@@ -24,6 +31,17 @@ impl Observer {
     #[must_use]
     pub fn new(observer: Arc<dyn CallObserver>) -> Self {
         Self(Some(observer))
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
+    pub(super) fn refused(&self, body: &[u8]) {
+        if let Some(observer) = &self.0 {
+            observer.refused(body);
+        }
     }
 
     pub(super) fn asked(&self, request: &Request) {

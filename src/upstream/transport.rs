@@ -13,6 +13,7 @@ use tower::Service;
 use super::body::{self, BodyLimit};
 use super::call::Attempt;
 use super::client::{self, SetupError};
+use super::observer::MAX_REFUSAL_BYTES;
 use super::rate::RateLimiter;
 use super::resend::{AnsweredConnections, MAX_RESENDS, MAX_SHARED_RESENDS, Resend};
 use super::setting_names::SettingNames;
@@ -137,6 +138,16 @@ impl HttpTransport {
         }
     }
 
+    /// Shows the body of an answer with a bad status to the observer, if there is one.
+    async fn show_refusal(&self, attempt: &Attempt, response: Response) {
+        let observer = &attempt.context.observer;
+        if observer.is_set() {
+            let limit =
+                BodyLimit { left: MAX_REFUSAL_BYTES, max_body: self.max_body, names: &self.names };
+            observer.refused(&body::read(response, &limit).await.unwrap_or_default());
+        }
+    }
+
     async fn answer(&self, attempt: &Attempt) -> Result<Answer, UpstreamError> {
         let request = &attempt.request;
         if request.url.origin() != self.base.origin() {
@@ -158,7 +169,9 @@ impl HttpTransport {
         let is_good =
             status == StatusCode::OK || (status == StatusCode::NOT_MODIFIED && is_conditional);
         if !is_good {
-            return Err(classify::bad_status(&response, &request.method, &self.base, &self.names));
+            let error = classify::bad_status(&response, &request.method, &self.base, &self.names);
+            self.show_refusal(attempt, response).await;
+            return Err(error);
         }
         let (url, kept) = (response.url().clone(), Answer::kept_headers(response.headers()));
         let limit = BodyLimit {

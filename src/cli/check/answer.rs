@@ -27,12 +27,11 @@ pub(super) fn explain(body: &str, records: &Path, fail_if: &[Path], lines: &mut 
     if let Some(end) = lead.dead_end() {
         lines.problem(&format!("`records` {end}"));
     } else if let Some(other) = found.iter().find(|found| !found.is_array()) {
-        let members = match other.raw.starts_with('{') {
-            true => {
-                let members = member_names(other.raw);
-                format!(" with {}", names(members.iter().map(String::as_str), MAX_NAMES))
-            }
-            false => String::new(),
+        let members = if other.raw.starts_with('{') {
+            let members = member_names(other.raw);
+            format!(" with {}", names(members.iter().map(String::as_str), MAX_NAMES))
+        } else {
+            String::new()
         };
         let what = kind(*other);
         lines.problem(&format!("`records` `{records}` leads to {what}{members}, not to an array"));

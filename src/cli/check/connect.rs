@@ -28,7 +28,7 @@ pub(super) async fn check(mut config: Config, selection: Selection) -> ExitCode 
         upstream.settings.retries = 0;
     }
     match Readings::read(&config, |id| selection.is_read(id)).await {
-        Ok(readings) => super::finish(&readings.reports(&config, &selection)),
+        Ok(readings) => super::finish(&config, &readings.reports(&config, &selection)),
         Err(error) => crate::cli::fail(&error.to_string()),
     }
 }
@@ -53,12 +53,7 @@ impl Readings {
         let read = |id: SourceId| {
             let is_wanted = is_wanted(id);
             let (fetcher, name) = (&fetcher, names[id].to_string());
-            async move {
-                match is_wanted {
-                    true => Some(read(fetcher, config, id, name).await),
-                    false => None,
-                }
-            }
+            async move { if is_wanted { Some(read(fetcher, config, id, name).await) } else { None } }
         };
         let tables = join_all((0..config.identities.len()).map(|id| read(SourceId::Table(id))));
         let sources = join_all((0..config.sources.len()).map(|id| read(SourceId::Incidents(id))));
@@ -137,16 +132,16 @@ async fn read(
     let fetch = Fetch { source: id, started: SystemTime::now(), held: None, context };
     let result = fetcher.fetch(fetch).await;
     let (origin, file) = origin(config, id);
-    let Recorded { asked, pages } = std::mem::take(&mut *recorder.lock());
+    let Recorded { asked: request, pages, refusal } = std::mem::take(&mut *recorder.lock());
     let (result, page_count, duration) = match result {
-        Ok(fetched) => (Ok(fetched.batch), fetched.pages, fetched.duration),
+        Ok(data) => (Ok(data.batch), data.pages, data.duration),
         Err(error) => {
-            let failure = Failure { outcome: error.kind, detail: error.detail };
+            let failure = Failure { outcome: error.kind, detail: error.detail, refusal };
             (Err(failure), pages.len(), began.elapsed())
         }
     };
     let is_file = file.is_some();
-    let asked = asked.or(file).unwrap_or_default();
+    let asked = request.or(file).unwrap_or_default();
     let duration = Some(duration);
     Reading { name, origin, asked, is_file, pages, page_count, duration, result }
 }
@@ -168,6 +163,8 @@ pub(super) fn origin(config: &Config, id: SourceId) -> (String, Option<String>) 
 struct Recorded {
     asked: Option<String>,
     pages: Vec<Page>,
+    /// The body of an answer with a bad status.
+    refusal: Option<String>,
 }
 
 #[derive(Default)]
@@ -188,6 +185,10 @@ impl CallObserver for Recorder {
         let (body, headers) = (answer.body.clone(), Some(answer.headers.clone()));
         self.lock().pages.push(Page { body, headers });
     }
+
+    fn refused(&self, body: &[u8]) {
+        self.lock().refusal = Some(String::from_utf8_lossy(body).into_owned());
+    }
 }
 
 /// Such as `GET https://api.example/alerts?limit=100`. The query is decoded, because people compare
@@ -197,7 +198,7 @@ fn request_line(request: &Request) -> String {
     line.push_str(request.url.path());
     for (index, (name, value)) in request.url.query_pairs().enumerate() {
         line.push(if index == 0 { '?' } else { '&' });
-        line.push_str(&format!("{name}={value}"));
+        line.extend([&*name, "=", &*value]);
     }
     if let Some(body) = &request.body {
         line.push(' ');

@@ -1,5 +1,6 @@
 //! How many records each identity path finds a person for, and in which table.
 
+use super::candidates::{self, Wanted};
 use super::lead::Lead;
 use super::lines::Lines;
 use super::shown::{count, grouped, shown};
@@ -115,7 +116,8 @@ impl<'a> Identities<'a> {
         slots.into_iter().find(is_missing).map(|(_, name)| name.as_str())
     }
 
-    pub(super) fn print(&self, lines: &mut Lines) {
+    /// Prints the part of the report; `record` is the first record.
+    pub(super) fn print(&self, record: Option<&str>, lines: &mut Lines) {
         for (index, entry) in self.entries.iter().enumerate() {
             let label = if index == 0 { "identity" } else { "" };
             let path = entry.lead.path();
@@ -131,7 +133,7 @@ impl<'a> Identities<'a> {
             }
             if entry.by_own_id > 0 {
                 lines.more(&format!(
-                    "  {} are an employee's id themselves: no look-up",
+                    "  {} are employee ids themselves: no look-up",
                     grouped(entry.by_own_id)
                 ));
             }
@@ -145,6 +147,9 @@ impl<'a> Identities<'a> {
                 lines.doubt(&format!("  values that cannot be looked up as {kind}: {examples}"));
             }
             entry.lead.print_dead_end(lines);
+            if entry.lead.found == 0 {
+                candidates::print(record, Wanted::Identity(entry.kind), lines);
+            }
             if let Some(table) = self.missing_table(entry) {
                 lines.doubt(&format!("  `{table}`, which may have these values, is unavailable"));
             }

@@ -45,18 +45,15 @@ impl SavedBody {
 }
 
 /// Prints the report on a body. Tables are read from files; others are unavailable.
-pub(super) async fn check(config: Config, selection: Selection, body: SavedBody) -> ExitCode {
-    let mut files = files_alone(&config);
+pub(super) async fn check(mut config: Config, selection: Selection, body: SavedBody) -> ExitCode {
     if body.answer.is_none() {
         let path = glob::Pattern::escape(&body.path.display().to_string());
-        *origin_of_mut(&mut files, body.id) = Origin::File(path);
+        *origin_of_mut(&mut config, body.id) = Origin::File(path);
     }
+    let files = files_alone(&config);
     let is_read = |id| {
-        selection.is_read(id)
-            && match id == body.id {
-                true => body.answer.is_none(),
-                false => matches!(origin_of(&config, id), Origin::File(_)),
-            }
+        let is_file = matches!(origin_of(&config, id), Origin::File(_));
+        selection.is_read(id) && if id == body.id { body.answer.is_none() } else { is_file }
     };
     let mut readings = match Readings::read(&files, is_read).await {
         Ok(readings) => readings,
@@ -81,7 +78,7 @@ pub(super) async fn check(config: Config, selection: Selection, body: SavedBody)
             }
         }
     }
-    super::finish(&readings.reports(&config, &selection))
+    super::finish(&config, &readings.reports(&config, &selection))
 }
 
 fn reading<T>(
@@ -98,6 +95,7 @@ fn reading<T>(
             DecodeError::Answer(_) => Outcome::Answer,
         },
         detail: error.to_string(),
+        refusal: None,
     });
     Reading {
         name,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::candidates::{self, Wanted};
 use super::lead::Lead;
 use super::lines::Lines;
 use super::shown::{count, shown};
@@ -87,7 +88,8 @@ impl<'a> Priorities<'a> {
         }
     }
 
-    pub(super) fn print(&mut self, lines: &mut Lines) {
+    /// Prints the part of the report; `record` is the first record.
+    pub(super) fn print(&mut self, record: Option<&str>, lines: &mut Lines) {
         let default = self.mapping.and_then(PriorityMapping::default_priority);
         let default_text = default.map(|priority| format!("{} (`default`)", priority.as_str()));
         if self.leads.is_empty() {
@@ -100,7 +102,7 @@ impl<'a> Priorities<'a> {
         self.values.sort_by_key(|value| (value.mapped, std::cmp::Reverse(value.records)));
         let (unmapped, mapped): (Vec<_>, Vec<_>) =
             self.values.iter().partition(|value| value.mapped.is_none());
-        let width = self.value_width(&mapped).max(self.value_width(&unmapped));
+        let width = value_width(&mapped).max(value_width(&unmapped));
         let row = |value: &Value, meaning: &str| {
             let raw = shown(&value.raw, MAX_VALUE_CHARS).to_string();
             let padding = width.saturating_sub(raw.chars().count());
@@ -137,7 +139,8 @@ impl<'a> Priorities<'a> {
             match &default_text {
                 Some(default) => lines.more(&format!("{without} -> {default}")),
                 None => {
-                    lines.problem(&format!("{without} -> UNMAPPED; set another path, or `default`"))
+                    let remedy = "set another path, or `default`";
+                    lines.problem(&format!("{without} -> UNMAPPED; {remedy}"));
                 }
             }
         }
@@ -147,11 +150,9 @@ impl<'a> Priorities<'a> {
         for lead in &self.leads {
             lead.print_dead_end(lines);
         }
-    }
-
-    fn value_width(&self, values: &[&Value]) -> usize {
-        let printed = values.iter().take(MAX_PRINTED_VALUES);
-        printed.map(|value| value.raw.chars().count().min(MAX_VALUE_CHARS + 1)).max().unwrap_or(0)
+        if self.values.is_empty() {
+            candidates::print(record, Wanted::Priority, lines);
+        }
     }
 
     /// What to do about unmapped values, of which `example` is one.
@@ -171,4 +172,11 @@ impl<'a> Priorities<'a> {
             ),
         }
     }
+}
+
+/// The width of the longest value that is printed.
+fn value_width(values: &[&Value]) -> usize {
+    let printed = values.iter().take(MAX_PRINTED_VALUES);
+    let width = |value: &&Value| shown(&value.raw, MAX_VALUE_CHARS).to_string().chars().count();
+    printed.map(width).max().unwrap_or_default()
 }

@@ -26,6 +26,8 @@ use crate::request::NextPage;
 
 /// The longest record that is printed whole.
 const MAX_RECORD_CHARS: usize = 2_000;
+/// The most of an answer with a bad status that is printed.
+const MAX_REFUSAL_CHARS: usize = 600;
 /// The most of a request that is printed.
 const MAX_REQUEST_CHARS: usize = 1_000;
 
@@ -40,6 +42,8 @@ pub(super) struct Page {
 pub(super) struct Failure {
     pub(super) outcome: Outcome,
     pub(super) detail: String,
+    /// The body of an answer with a bad status.
+    pub(super) refusal: Option<String>,
 }
 
 /// How a source or table was read.
@@ -140,21 +144,15 @@ pub(super) fn answered<T>(
 ) {
     asked(reading, lines);
     let bytes = reading.pages.iter().map(|page| page.body.len()).sum();
-    let mut text = format!(
-        "{}, {}",
-        count(reading.page_count, if reading.is_file { "file" } else { "page" }),
-        count(records, "record")
-    );
-    if duplicates > 0 {
-        text += &format!(" ({} dropped)", count(duplicates, "duplicate"));
-    }
-    if bytes > 0 {
-        text += &format!(", {}", size(bytes));
-    }
-    if let Some(duration) = reading.duration {
-        text += &format!(", {:.3} s", duration.as_secs_f64());
-    }
-    lines.add("answered", &text);
+    let pages = if reading.pages.is_empty() { "file" } else { "page" };
+    let mut parts = vec![count(reading.page_count, pages)];
+    parts.push(match duplicates {
+        0 => count(records, "record"),
+        _ => format!("{} ({} dropped)", count(records, "record"), count(duplicates, "duplicate")),
+    });
+    parts.extend((bytes > 0).then(|| size(bytes)));
+    parts.extend(reading.duration.map(|took| format!("{:.3} s", took.as_secs_f64())));
+    lines.add("answered", &parts.join(", "));
 }
 
 fn asked<T>(reading: &Reading<T>, lines: &mut Lines) {
@@ -167,6 +165,9 @@ fn asked<T>(reading: &Reading<T>, lines: &mut Lines) {
 pub(super) fn answered_failure<T>(reading: &Reading<T>, failure: &Failure, lines: &mut Lines) {
     asked(reading, lines);
     lines.add("failed", &format!("{}: {}", failure.outcome.as_str(), failure.detail));
+    if let Some(refusal) = failure.refusal.as_ref().filter(|text| !text.trim().is_empty()) {
+        lines.add("its answer", &shown(refusal.trim(), MAX_REFUSAL_CHARS).to_string());
+    }
     if !reading.pages.is_empty() {
         let bytes = reading.pages.iter().map(|page| page.body.len()).sum();
         lines.more(&format!("on page {}, after {}", reading.pages.len(), size(bytes)));
@@ -232,9 +233,12 @@ fn records(
             lead.follow(json.raw);
         }
     }
-    priorities.print(lines);
-    times.print(lines);
-    identities.print(lines);
+    let first = incidents.records().first();
+    let first = first.and_then(|record| sent(source, incidents.bytes(record)));
+    let first = first.map(|found| found.raw);
+    priorities.print(first, lines);
+    times.print(first, lines);
+    identities.print(first, lines);
     let total = incidents.records().len();
     for (key, lead) in &others {
         let without = total - lead.held;
@@ -268,8 +272,12 @@ fn page_hints(
     let records = incidents.records().len() + incidents.duplicates();
     let next = match &http.next {
         None => {
-            for hint in more_pages::hints(body, page.headers.as_ref(), records) {
-                lines.doubt(&hint);
+            let hints = more_pages::hints(body, page.headers.as_ref(), records);
+            if !hints.is_empty() {
+                lines.add("next", "not set");
+            }
+            for hint in &hints {
+                lines.doubt(hint);
             }
             None
         }
@@ -281,7 +289,8 @@ fn page_hints(
         let mut lead = Lead::new(path);
         lead.follow(body);
         if let Some(end) = lead.dead_end() {
-            lines.doubt(&format!("next {end} (right if this is the only page)"));
+            lines.add("next", &format!("`{path}`: nothing on the first page"));
+            lines.doubt(&format!("{end} (right if this is the only page)"));
         }
     }
     for path in &http.fail_if {
@@ -291,7 +300,8 @@ fn page_hints(
         if let Some(end) = lead.dead_end()
             && !lead.ends_at_last_step()
         {
-            lines.doubt(&format!("fail_if {end}"));
+            lines.add("fail_if", &format!("`{path}`: nothing on the first page"));
+            lines.doubt(&end);
         }
     }
 }
@@ -352,8 +362,8 @@ fn first_record(
     });
     let place = match employee {
         Some(employee) => {
-            let tables = tables.slots.iter().filter_map(|slot| slot.table.as_ref());
-            let name = tables.filter_map(|table| table.name(employee.id)).next();
+            let mut tables = tables.slots.iter().filter_map(|slot| slot.table.as_ref());
+            let name = tables.find_map(|table| table.name(employee.id));
             let name = name.map_or_else(String::new, |name| format!(" ({})", shown(name, 60)));
             format!("of employee {}{name} is answered as", shown(employee.id, 60))
         }

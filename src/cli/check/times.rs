@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::candidates::{self, Wanted};
 use super::lead::{Lead, kind};
 use super::lines::Lines;
 use super::shown::{count, shown};
@@ -80,11 +81,17 @@ impl<'a> Times<'a> {
             self.absent += 1;
             return;
         };
-        let reason = why_invalid(self.rule.unwrap_or(&TimestampRule::default()), value);
+        let reason = match self.rule {
+            Some(rule) => why_invalid(rule, value),
+            None => "is no number of seconds; set `timestamp: { at: timestamp }`, which reads RFC \
+                     3339 and more"
+                .to_owned(),
+        };
         self.faults.entry(reason).or_insert_with(|| (0, spelled(value.raw))).0 += 1;
     }
 
-    pub(super) fn print(&self, lines: &mut Lines) {
+    /// Prints the part of the report; `record` is the first record.
+    pub(super) fn print(&self, record: Option<&str>, lines: &mut Lines) {
         let paths: Vec<_> = self.leads.iter().map(|lead| format!("`{}`", lead.path())).collect();
         lines.add("timestamp", &format!("at {}", paths.join(", else ")));
         for (which, time) in [("earliest", &self.earliest), ("latest  ", &self.latest)] {
@@ -109,6 +116,9 @@ impl<'a> Times<'a> {
         }
         for lead in &self.leads {
             lead.print_dead_end(lines);
+        }
+        if self.leads.iter().all(|lead| lead.held == 0) {
+            candidates::print(record, Wanted::Time, lines);
         }
     }
 }
