@@ -8,6 +8,7 @@
 //! | [`json`] | a strict JSON scanner, and paths to values |
 //! | [`mapping`] | how a source's records are read: priority, timestamp, identity |
 //! | [`request`] | what is asked of a source: templates, and how pages follow each other |
+//! | [`files`] | finds, reads and decompresses files |
 //! | [`config`] | defaults, file, environment and flags → a validated [`config::Config`] |
 //! | [`sources`] | names a source, and keeps a value for each |
 //! | [`outcome`] | how a call to a source ended, as metrics, headers and `/sources` name it |
@@ -19,7 +20,6 @@
 //! | [`memory`] | the memory allocator and its settings |
 //! | [`demo`] | a simulated upstream to try the gateway with |
 //! | [`upstream`] | fetches one source: the bytes of its answer, or a typed error |
-//! | [`files`] | finds, reads and decompresses files |
 //! | [`decode`] | bytes → records: spans of the body, and the three values that the join needs |
 //! | [`identity`] | an identity table → the employee that an identity value names |
 //! | [`join`] | records and identities → incidents by employee, and the unattributed records |

@@ -7,7 +7,7 @@ mod message;
 use std::fmt;
 
 /// All errors of one configuration, in the order of its layers (file, environment, flags), followed
-/// by values that contradict each other.
+/// by those that only all layers together show, such as values that contradict each other.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConfigErrors {
     /// At least one.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use glob::MatchOptions;
 
-use super::FileError;
+use super::{FileError, FileFormat};
 
 /// The most files of one source.
 const MAX_FILES: usize = 10_000;
@@ -43,6 +43,33 @@ impl FileStamp {
     }
 }
 
+/// The characters that make a pattern a glob.
+const GLOB_CHARACTERS: [char; 3] = ['*', '?', '['];
+
+/// Checks that a pattern is well formed and that its files can have a known format.
+///
+/// # Errors
+///
+/// When it is a glob that cannot be parsed, or when its files have another extension.
+pub fn check_pattern(pattern: &str) -> Result<(), FileError> {
+    if pattern.contains(GLOB_CHARACTERS)
+        && let Err(error) = glob::Pattern::new(pattern)
+    {
+        return Err(FileError::new(format!("{pattern:?} is no glob: {}", error.msg)));
+    }
+    let name = pattern.rsplit('/').next().unwrap_or(pattern);
+    let name = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+    let extension = name.rsplit('.').next().unwrap_or(name);
+    // The extension of what a glob such as `/data/*` matches is known when it is read.
+    if FileFormat::of(Path::new(pattern)).is_none() && !extension.contains(GLOB_CHARACTERS) {
+        return Err(FileError::new(format!(
+            "{pattern:?} has no known format; its name must end in .json, .ndjson, .jsonl or .csv, \
+             each also with .gz or .zst"
+        )));
+    }
+    Ok(())
+}
+
 /// The files of a path or glob, in the order of their names. A path must exist; a glob may match
 /// nothing.
 ///
@@ -50,7 +77,7 @@ impl FileStamp {
 ///
 /// When a file cannot be examined, a folder cannot be read, or there are too many files.
 pub fn find(pattern: &str) -> Result<Vec<FileStamp>, FileError> {
-    if !pattern.contains(['*', '?', '[']) {
+    if !pattern.contains(GLOB_CHARACTERS) {
         let path = Path::new(pattern);
         return match stamp(path) {
             Ok(Some(file)) => Ok(vec![file]),

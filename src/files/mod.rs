@@ -8,7 +8,7 @@ mod read;
 
 use std::fmt;
 
-pub use find::{FileStamp, find};
+pub use find::{FileStamp, check_pattern, find};
 pub use format::{Compression, FileFormat};
 pub use read::{is_unchanged, read};
 

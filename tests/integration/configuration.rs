@@ -31,7 +31,7 @@ identities: [{ file: people.csv }]
             ),
             &format!("- {path}:4:56: sources[0].identity: `/actor` is no member's name"),
             &format!("- {path}:4:64: sources[0].window: needs `{{since}}` in "),
-            &format!("- {path}:5:26: sources[1].file: `badge.txt` is not "),
+            &format!("- {path}:5:26: sources[1].file: \"badge.txt\" has no known format"),
             &format!("- {path}:5:63: sources[1].identity.as: `mail` is not one of "),
             &format!("- {path}:6:16: identities[0].file: has rows, which need `employee`"),
             "- INCIDENT_GATEWAY__UPSTREAMS__OKTA__RATE: `many` is not a rate ",

@@ -5,6 +5,7 @@ use std::fmt;
 use super::ConfigErrorKind;
 
 impl fmt::Display for ConfigErrorKind {
+    #[expect(clippy::too_many_lines, reason = "one message for each kind")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let did_you_mean = |nearest: &Option<String>| match nearest {
             Some(name) => format!("; did you mean `{name}`?"),

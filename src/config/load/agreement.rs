@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::Loader;
 use crate::config::error::{ConfigError, ConfigErrorKind};
 use crate::config::reader::Reader;
-use crate::config::source::{self, Origin};
+use crate::config::source::{self, Source};
 use crate::config::upstream::{DEFAULT_UPSTREAM, NamedUpstream};
 use crate::config::{Config, value};
 
@@ -74,10 +74,11 @@ impl Loader {
             source::check_upstreams(&mut reader, &tree, &names);
             self.report_all(key, reader);
         }
-        let uses_default = |origin: &Origin| matches!(origin, Origin::Http(http) if http.upstream == DEFAULT_UPSTREAM);
         let is_set =
             ["identities", "identities.path"].iter().any(|key| self.positions.contains_key(key));
-        if !is_set && !self.config.sources.iter().any(|source| uses_default(&source.origin)) {
+        let sources = &self.config.sources;
+        let uses_default = |source: &Source| source.origin.upstream() == Some(DEFAULT_UPSTREAM);
+        if !is_set && !sources.iter().any(uses_default) {
             self.config.identities.clear();
         }
     }

@@ -109,8 +109,8 @@ impl Loader {
             }
             let rest = variable.strip_prefix(&section)?.strip_prefix("__")?;
             let key = rest.to_ascii_lowercase();
-            let setting = settings::find(&format!("upstream.{key}"))
-                .filter(|setting| variable_part(&key) == rest && setting.key != "upstream");
+            let setting =
+                settings::find(&format!("upstream.{key}")).filter(|_| variable_part(&key) == rest);
             let target = match setting {
                 Some(setting) => Target::Setting(setting),
                 None => {

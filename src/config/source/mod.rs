@@ -33,11 +33,23 @@ pub fn table_name(index: usize) -> String {
 
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each source, and most are `Http`")]
 pub enum Origin {
     /// An endpoint of an upstream.
     Http(HttpOrigin),
     /// Files: a path or a glob, relative to the working directory.
     File(String),
+}
+
+impl Origin {
+    /// The name of the upstream; files have none.
+    #[must_use]
+    pub fn upstream(&self) -> Option<&str> {
+        match self {
+            Self::Http(http) => Some(&http.upstream),
+            Self::File(_) => None,
+        }
+    }
 }
 
 /// An endpoint of an upstream, and how its list is read to the end.

@@ -11,12 +11,11 @@ use crate::config::reader::{Fields, Reader};
 use crate::config::settings::{MS, YEAR};
 use crate::config::value::{count, duration, path, text};
 use crate::config::yaml::Node;
+use crate::files::{FileFormat, check_pattern};
 use crate::json::Path;
 use crate::request::BodyTemplate;
 
 const FILE: &str = "the path of a file, such as `people.csv`, or a glob, such as `/data/*.json`";
-const FILE_NAME: &str = "the path of files that end in `.json`, `.ndjson`, `.jsonl` or `.csv`, \
-    each also with `.gz` or `.zst` after it";
 const UPSTREAM: &str = "the name of an upstream";
 
 /// The keys that an endpoint of an upstream has, and files have not.
@@ -33,9 +32,6 @@ const HTTP_KEYS: [&str; 11] = [
     "max_pages",
     "fail_if",
 ];
-
-/// Characters that make a path a glob.
-const GLOB_CHARACTERS: [char; 3] = ['*', '?', '['];
 
 /// Reads the origin from a source's or a table's fields; `default_path` stands in for `path`.
 pub(super) fn origin(
@@ -99,36 +95,22 @@ pub(super) fn check_records(
     origin: &Origin,
     records: Option<&Path>,
 ) {
-    let is_list = |format| matches!(format, Some("ndjson" | "jsonl" | "csv"));
-    let Origin::File(pattern) = origin else { return };
-    if records.is_some_and(|records| !records.steps().is_empty())
-        && is_list(file_extension(pattern))
-    {
+    if records.is_some_and(|records| !records.steps().is_empty()) && has_rows(origin) {
         let detail = "is for `.json` files; in others each line or row is a record; remove it";
         reader.refuse_because(fields, "records", detail);
     }
 }
 
-/// The extension of the files, without that of their compression; `None` if there is none.
-pub(super) fn file_extension(pattern: &str) -> Option<&str> {
-    let name = pattern.rsplit('/').next().unwrap_or(pattern);
-    let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(name);
-    name.rsplit_once('.').map(|(_, extension)| extension)
+/// Whether each line or row of its files is a record.
+pub(super) fn has_rows(origin: &Origin) -> bool {
+    let Origin::File(pattern) = origin else { return false };
+    let format = FileFormat::of(pattern.as_ref()).map(|(format, _)| format);
+    matches!(format, Some(FileFormat::Lines | FileFormat::Csv))
 }
 
 fn file(reader: &mut Reader, node: &Node) -> Option<String> {
     let pattern = reader.line(node, FILE)?;
-    let name = pattern.rsplit('/').next().unwrap_or(&pattern);
-    let is_readable = match file_extension(&pattern) {
-        Some("json" | "ndjson" | "jsonl" | "csv") => true,
-        // The glob decides which extensions there are.
-        Some(extension) => extension.contains(GLOB_CHARACTERS),
-        None => name.contains(GLOB_CHARACTERS),
-    };
-    if !is_readable {
-        let found = Excerpt::new(&pattern);
-        let kind = ConfigErrorKind::Unparsable { found, expected: FILE_NAME };
-        return reader.value(node, Err(kind));
-    }
+    let checked = check_pattern(&pattern);
+    reader.value(node, checked.map_err(|error| ConfigErrorKind::Detail(error.detail)))?;
     Some(pattern)
 }

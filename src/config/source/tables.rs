@@ -1,7 +1,7 @@
 //! Reads the identity tables.
 
 use super::mapping::path_node;
-use super::origin::{check_records, file_extension, origin};
+use super::origin::{check_records, has_rows, origin};
 use super::read::{every, items};
 use super::{Origin, Table, TableRows};
 use crate::config::error::ConfigErrorKind;
@@ -135,9 +135,7 @@ fn rows(reader: &mut Reader, fields: &Fields<'_>) -> Option<TableRows> {
 /// Checks that the keys of a table agree with each other.
 fn check(reader: &mut Reader, fields: &Fields<'_>, table: &Table) {
     let Some(rows) = &table.rows else {
-        if let Origin::File(pattern) = &table.origin
-            && matches!(file_extension(pattern), Some("csv" | "ndjson" | "jsonl"))
-        {
+        if has_rows(&table.origin) {
             let detail = "has rows, which need `employee` and one of `email`, `username`, \
                 `hostname` and `ip`";
             reader.refuse_because(fields, "file", detail);

@@ -151,7 +151,10 @@ fn a_source_that_maps_nothing_is_plain() {
         assert!(source(keys).is_mapped(), "{keys}");
     }
     assert!(config("sources: [{ name: s, identity: { at: a, as: auto } }]").sources[0].is_mapped());
-    assert!(config("sources: [{ name: s, identity: a, file: x.json }]").sources[0].is_mapped());
+    for file in ["x.json", "x.CSV.gz", "/data/*", "/data/**/x.ndjson", "/data/x.*", "/data/*.gz"] {
+        let text = format!("sources: [{{ name: s, identity: a, file: '{file}' }}]");
+        assert!(config(&text).sources[0].is_mapped(), "{file}");
+    }
 }
 
 #[test]

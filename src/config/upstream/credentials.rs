@@ -12,11 +12,7 @@ impl Config {
     pub fn used_upstreams(&self) -> BTreeSet<&str> {
         let tables = self.identities.iter().map(|table| &table.origin);
         let origins = self.sources.iter().map(|source| &source.origin).chain(tables);
-        let name = |origin| match origin {
-            &Origin::Http(ref http) => Some(http.upstream.as_str()),
-            Origin::File(_) => None,
-        };
-        origins.filter_map(name).collect()
+        origins.filter_map(Origin::upstream).collect()
     }
 
     /// Checks that the credentials of every upstream that is used are known, so that it can be

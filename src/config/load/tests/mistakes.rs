@@ -63,8 +63,8 @@ fn bodies_and_keys_are_bounded() {
     assert!(refusal(&text).ends_with("has 101 items; give at most 100"));
     let tables = vec!["{ path: /x }"; 101].join(", ");
     assert!(refusal(&format!("identities: [{tables}]")).contains("has 101 items"));
-    let upstreams: String =
-        (0..101).map(|index| format!("  u{index}: {{ base_url: 'http://h' }}\n")).collect();
+    let upstream = |index: usize| format!("  u{index}: {{ base_url: 'http://h' }}\n");
+    let upstreams = (0..101).map(upstream).collect::<Vec<_>>().concat();
     assert!(
         refusal(&format!("upstreams:\n{upstreams}"))
             .starts_with("config.yaml:102:3: upstreams.u100: has 101 items; give at most 100")

@@ -9,6 +9,7 @@ use crate::config::{
     Auth, AuthHeader, ClientAuth, DEFAULT_UPSTREAM, HttpOrigin, Incremental, NamedUpstream, OAuth2,
     Origin, Rate, Source, Table, TableRows, Upstream,
 };
+use crate::files::check_pattern;
 use crate::json::Path;
 use crate::mapping::{
     IdentityEntry, IdentityKind, Priority, PriorityMapping, PriorityRule, TimeUnit,
@@ -189,7 +190,9 @@ fn http_origin() -> impl Strategy<Value = HttpOrigin> {
 fn origin() -> impl Strategy<Value = Origin> {
     prop_oneof![
         http_origin().prop_map(Origin::Http),
-        "[ -~]{0,9}\\.json(\\.gz|\\.zst)?".prop_map(Origin::File),
+        "[ -~]{0,9}\\.json(\\.gz|\\.zst)?"
+            .prop_filter("a pattern", |pattern| check_pattern(pattern).is_ok())
+            .prop_map(Origin::File),
     ]
 }
 
