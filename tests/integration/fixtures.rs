@@ -3,8 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use incident_gateway::demo::Endpoint;
+use incident_gateway::config::{self, Source};
+use incident_gateway::demo::{Data, Endpoint, Options, PASSWORD, SOURCES_YAML, USERNAME, Upstream};
+use serde_json::json;
+
+use crate::support::gateway::{Gateway, quick};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
@@ -15,7 +20,7 @@ fn the_fixtures_are_small_enough_for_the_binary_and_the_repository() {
     let size = |path: String| fs::metadata(fixtures().join(path)).unwrap().len();
     let input: u64 = Endpoint::ALL.iter().map(|endpoint| size(format!("{endpoint}.json"))).sum();
     assert!((100_000..150_000).contains(&input), "{input} bytes");
-    let expected: u64 = ["incidents", "unattributed"]
+    let expected: u64 = ["incidents", "unattributed", "mapped/incidents", "mapped/unattributed"]
         .map(|name| size(format!("expected/{name}.json")))
         .iter()
         .sum();
@@ -58,13 +63,47 @@ fn the_expected_documents_are_those_of_the_independent_reference() {
         .output()
         .unwrap();
     assert!(reference.status.success(), "{}", String::from_utf8_lossy(&reference.stderr));
-    for document in ["incidents.json", "unattributed.json"] {
-        let expected = fs::read(out.path().join(document)).unwrap();
-        let found = fs::read(fixtures().join("expected").join(document)).unwrap();
+    let names = ["incidents", "unattributed", "mapped/incidents", "mapped/unattributed"];
+    for document in names.map(|name| format!("{name}.json")) {
+        let expected = fs::read(out.path().join(&document)).unwrap();
+        let found = fs::read(fixtures().join("expected").join(&document)).unwrap();
         // Not assert_eq: it would print both files.
         assert!(
             found == expected,
             "fixtures/expected/{document} is out of date; see fixtures/README.md"
         );
     }
+}
+
+#[tokio::test]
+async fn the_fixtures_of_mapped_sources_give_the_expected_documents() {
+    let options = Options {
+        data: Data::Fixtures,
+        latency: Duration::ZERO,
+        contention: 0.0,
+        ..Options::default()
+    };
+    let upstream = Upstream::start(options).await.unwrap();
+    let demo = config::from_yaml("sources.yaml", SOURCES_YAML).unwrap();
+    let mut config = quick(&upstream.base_url());
+    config.upstream.username = Some(USERNAME.to_owned());
+    config.upstream.password = Some(PASSWORD.into());
+    config.identities = demo.identities;
+    config.sources = demo.sources.into_iter().filter(Source::is_mapped).collect();
+    let gateway = Gateway::start(&config);
+    gateway.wait_until_complete("fetched").await;
+    for name in ["incidents", "unattributed"] {
+        let expected = fs::read(fixtures().join(format!("expected/mapped/{name}.json"))).unwrap();
+        let answer = gateway.get(&format!("/{name}")).await;
+        assert_eq!(answer.text(), String::from_utf8(expected).unwrap(), "{name}");
+    }
+    let sources = gateway.get("/sources").await.json();
+    let noticed = |name: &str, member: &str| {
+        let mut sources = sources["sources"].as_array().unwrap().iter();
+        sources.find(|source| source["name"] == name).unwrap()[member].clone()
+    };
+    assert_eq!(noticed("signin", "unmapped"), json!({"NOTICE": 1}));
+    assert_eq!(noticed("signin", "duplicates"), 1);
+    assert_eq!(noticed("mail", "unmapped"), json!({"-1": 1}));
+    assert_eq!(noticed("identities-2", "conflicts"), 1);
 }
