@@ -5,10 +5,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tempfile::NamedTempFile;
+
 use super::Upstream;
 
 pub(crate) struct Gateway {
     child: Child,
+    /// Its configuration, if that is a file.
+    _config: Option<NamedTempFile>,
     address: SocketAddr,
     admin: SocketAddr,
 }
@@ -22,6 +26,25 @@ pub(crate) struct Answer {
 impl Gateway {
     /// Starts it and waits until it listens.
     pub(crate) fn start(upstream: &Upstream, ttl: &str) -> Self {
+        let base_url = format!("http://{}", upstream.address);
+        let variables = [
+            ("INCIDENT_GATEWAY__CACHE__TTL", ttl),
+            ("ELEVATE_BASE_URL", &base_url),
+            ("ELEVATE_USERNAME", "bench"),
+            ("ELEVATE_PASSWORD", "bench"),
+        ];
+        Self::spawn(&variables, None)
+    }
+
+    /// Starts it with this configuration, and waits until it listens.
+    pub(crate) fn configured(config: &str) -> Self {
+        let mut file = NamedTempFile::new().unwrap();
+        file.write_all(config.as_bytes()).unwrap();
+        let path = file.path().to_str().unwrap().to_owned();
+        Self::spawn(&[("CONFIG_PATH", &path)], Some(file))
+    }
+
+    fn spawn(variables: &[(&str, &str)], config: Option<NamedTempFile>) -> Self {
         let [address, admin] = [(); 2].map(|()| {
             // A port that was free a moment ago is most likely free still.
             TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
@@ -29,17 +52,14 @@ impl Gateway {
         let child = Command::new(env!("CARGO_BIN_EXE_incident-gateway"))
             .env("INCIDENT_GATEWAY__LISTEN", address.to_string())
             .env("INCIDENT_GATEWAY__ADMIN_LISTEN", admin.to_string())
-            .env("INCIDENT_GATEWAY__CACHE__TTL", ttl)
-            .env("ELEVATE_BASE_URL", format!("http://{}", upstream.address))
-            .env("ELEVATE_USERNAME", "bench")
-            .env("ELEVATE_PASSWORD", "bench")
+            .envs(variables.iter().copied())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         while TcpStream::connect(address).is_err() {
             std::thread::sleep(Duration::from_micros(200));
         }
-        Self { child, address, admin }
+        Self { child, _config: config, address, admin }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -1,8 +1,8 @@
 //! The cost of a large refresh: the time from start to the first complete answer, memory, and the
 //! latency of callers meanwhile.
 //!
-//! `cargo bench --bench refresh` runs all three; `-- cold`, `-- memory`, `-- latency` or `--
-//! endurance` runs one. The gateway is the real binary in a process of its own. So is the upstream,
+//! `cargo bench --bench refresh` runs all three, and a mapped list of many pages; `-- cold`, `--
+//! memory`, `-- latency`, `-- pages` or `-- endurance` runs one. The gateway is the real binary in a process of its own. So is the upstream,
 //! this bench started again, which sends other data at each call. The floor is a bare
 //! client that downloads the same bodies and validates them.
 
@@ -11,6 +11,7 @@ mod exchange;
 mod floor;
 mod gateway;
 mod load;
+mod pages;
 mod upstream;
 
 use std::time::{Duration, Instant};
@@ -31,19 +32,23 @@ fn main() {
         ["serve-upstream", records] => upstream::serve(records.parse().unwrap()),
         ["floor", how, address] => floor::run(how, address),
         ["keep-refreshing", address] => floor::keep_refreshing(address, REFRESH_INTERVAL),
+        ["serve-pages"] => pages::serve(),
+        ["fetch-pages", address] => pages::fetch(address),
         ["cold"] => cold(),
         ["memory"] => memory(),
         ["latency"] => latency(""),
         ["latency", answers] => latency(answers),
+        ["pages"] => pages::run(),
         ["endurance"] => endurance(),
         [] => {
             cold();
             memory();
             latency("");
+            pages::run();
         }
         _ => panic!(
-            "cold, memory, latency, endurance, or nothing for the first three; after latency, \
-             which answers"
+            "cold, memory, latency, pages, endurance, or nothing for all but the last; after \
+             latency, which answers"
         ),
     }
 }
