@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::cli::command;
 use crate::recipes::{directory, recipe_for};
-use crate::support::simulated_api::SimulatedApi;
+use crate::support::simulated_api::{Api, SimulatedApi};
 
 struct Ran {
     code: Option<i32>,
@@ -169,7 +169,13 @@ fn a_path_that_leads_nowhere_is_told_with_the_members_that_stand_there() {
         .says("in the first record, look at `/severity` (\"high\")")
         .says("in the first record, look at `/created` (1772449200, unit: s)")
         .says("in the first record, look at `/actor/alternateId` (\"ada@corp.example\")")
-        .says("!               no record has an employee");
+        .says("attributed    0 records to 0 employees\n!               no record has an employee");
+    // With a person, but no priority, another remedy is needed.
+    Workshop::new(KEYS)
+        .body("acme", r#"{"data":[{"sev":3,"actor":{"mail":"ada@corp.example"},"at":1772449200}]}"#)
+        .exits(1)
+        .says("remedy: set `at_least` if a larger number is worse")
+        .hides("no record has an employee");
 }
 
 #[test]
@@ -331,4 +337,33 @@ async fn a_refusal_is_shown_without_the_secret() {
         .says("\"Token token=***\"")
         .hides("pd-secret");
     assert!(ran.stderr.contains("1 of 2 sources failed"), "{}", ran.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_of_a_later_page_is_told_with_its_page() {
+    let mut api = Api::load(&samples("sentinelone"));
+    api.exchanges[1].status = 503;
+    api.exchanges[1].answer = "{\"errors\":[{\"title\":\"busy\"}]}".to_owned();
+    let api = SimulatedApi::serve(api).await;
+    let ran = connect(&api, "sentinelone", |text| text).await;
+    ran.exits(1)
+        .says("sentinelone    FAILED (status)")
+        .says("its answer    {\"errors\":[{\"title\":\"busy\"}]}")
+        .says("on page 2, after ");
+    assert_eq!(api.calls(), [0, 1], "no retries");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_an_upstream_are_called_and_reported() {
+    let api = SimulatedApi::start(&samples("entra-risk-detections")).await;
+    let ran = connect(&api, "entra-risk-detections", |text| text).await;
+    ran.exits(1)
+        .says("identities     ok\n")
+        .says("2 pages, 3 records")
+        .says("keys          2 employees; 2 by email")
+        .says("`/employeeId`: 2 rows with a value, 1 without")
+        .says("first row     {\"displayName\":")
+        .says("\"unknownFutureValue\"  -> UNMAPPED  1 record")
+        .hides("graph-secret");
+    assert_eq!((api.calls().len(), api.unexpected()), (5, Vec::new()));
 }

@@ -8,7 +8,7 @@ use super::lines::Lines;
 use super::shown::{count, shown};
 use crate::config;
 use crate::decode::Record;
-use crate::json::{Found, Path};
+use crate::json::{Found, Path, ValueKind};
 use crate::mapping::{Priority, PriorityMapping};
 
 /// The most distinct values that are counted one by one.
@@ -158,9 +158,15 @@ impl<'a> Priorities<'a> {
     /// What to do about unmapped values, of which `example` is one.
     fn remedy(&self, example: &Value) -> String {
         let value = shown(&example.raw, MAX_VALUE_CHARS);
+        let is_number = Found::new(&example.raw).kind == ValueKind::Number;
         match self.mapping {
             Some(mapping) if mapping.rule().as_at_least().is_some() => {
                 "remedy: lower the least number of `at_least`, or set `default`".to_owned()
+            }
+            Some(_) if is_number => {
+                "remedy: set `at_least` if a larger number is worse, or `values` with each number \
+                 (low, medium, high or critical) if 1 is the worst"
+                    .to_owned()
             }
             Some(_) => format!(
                 "remedy: add them to `values`, such as `{value}: …` (low, medium, high or \

@@ -25,7 +25,7 @@ use crate::render::record_line;
 use crate::request::NextPage;
 
 /// The longest record that is printed whole.
-const MAX_RECORD_CHARS: usize = 2_000;
+const MAX_RECORD_CHARS: usize = 4_000;
 /// The most of an answer with a bad status that is printed.
 const MAX_REFUSAL_CHARS: usize = 600;
 /// The most of a request that is printed.
@@ -168,9 +168,12 @@ pub(super) fn answered_failure<T>(reading: &Reading<T>, failure: &Failure, lines
     if let Some(refusal) = failure.refusal.as_ref().filter(|text| !text.trim().is_empty()) {
         lines.add("its answer", &shown(refusal.trim(), MAX_REFUSAL_CHARS).to_string());
     }
-    if !reading.pages.is_empty() {
+    let is_of_last_page =
+        matches!(failure.outcome, Outcome::Answer | Outcome::Decode | Outcome::Pages);
+    if reading.pages.len() > usize::from(is_of_last_page) {
         let bytes = reading.pages.iter().map(|page| page.body.len()).sum();
-        lines.more(&format!("on page {}, after {}", reading.pages.len(), size(bytes)));
+        let page = reading.pages.len() + usize::from(!is_of_last_page);
+        lines.more(&format!("on page {page}, after {}", size(bytes)));
     }
 }
 
@@ -317,8 +320,12 @@ fn attribution(
     let attributed = index.incident_count();
     let employees = count(index.employee_count(), "employee");
     lines.add("attributed", &format!("{} to {employees}", count(attributed, "record")));
-    let is_unavailable = |item: &Unattributed| item.reason == Reason::IdentitiesUnavailable;
-    if attributed == 0 && !index.unattributed().iter().any(is_unavailable) {
+    let names_nobody = |item: &Unattributed| {
+        matches!(item.reason, Reason::UnknownIp | Reason::UnknownIdentity | Reason::MissingIdentity)
+    };
+    if index.unattributed().len() == incidents.records().len()
+        && index.unattributed().iter().all(names_nobody)
+    {
         lines.problem("no record has an employee: see the reasons below, and identity above");
     }
     let mut reasons: BTreeMap<usize, (Reason, usize)> = BTreeMap::new();
