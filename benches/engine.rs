@@ -3,17 +3,25 @@
 //! `cargo bench --bench engine` prints, for 7 thousand, 70 thousand and 700 thousand records, the
 //! throughput of each stage as a share of the floor's: medians of the processor time of interleaved
 //! rounds. The floor and the stages take turns, so that a machine that slows down slows both. The
-//! document's other forms, NDJSON and CSV, are not part of the engine's total.
+//! document's other forms, NDJSON and CSV, are not part of the engine's total. A last line is the
+//! decoding of a mapped source's pages, with their own floor.
 
 use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use incident_gateway::decode::{Incidents, SourceFields};
+use incident_gateway::config::Source;
+use incident_gateway::decode::{
+    Incidents, IncidentsDecoder, Priority, SourceFields, SourceMapping,
+};
 use incident_gateway::demo::Endpoint;
 use incident_gateway::demo::generate::Plan;
 use incident_gateway::identity::{IdentityTable, TableSlot};
 use incident_gateway::join;
+use incident_gateway::json::Path;
+use incident_gateway::mapping::{
+    IdentityEntry, IdentityKind, PriorityMapping, PriorityRule, TimestampMapping, TimestampRule,
+};
 use incident_gateway::memory::{Allocator, keep_heaps_small};
 use incident_gateway::render::compress::{Coding, compress};
 use incident_gateway::render::{self, Filter};
@@ -97,6 +105,97 @@ fn median(mut seconds: Vec<f64>) -> f64 {
     seconds[seconds.len() / 2]
 }
 
+/// Pages of a mapped source: records of 2 kB, whose values stand three levels deep.
+fn mapped_pages() -> Vec<Bytes> {
+    const PAGES: usize = 20;
+    const RECORDS: usize = 500;
+    let record = |index: usize| {
+        let severity = ["informational", "low", "medium", "high"][index % 4];
+        let texts: Vec<String> = (0..16)
+            .map(|text| {
+                format!(
+                    r#""field_{text}":"a text of the usual length, {index}-{text}, and \"more\"""#
+                )
+            })
+            .collect();
+        let (before, after) = texts.split_at(8);
+        format!(
+            r#"{{"kind":"alert",{},"event":{{"meta":{{"id":"{index:032x}","severity":"{severity}",
+            "tags":["a","b",{{"name":"c","weight":1.5}}]}},"time":{{"start":"2026-03-02T11:{:02}:{:02}.123456Z",
+            "zone":null}}}},"actor":{{"user":{{"mail":"Person{}@example.org","groups":[1,2,3],"active":true}},
+            "client":{{"address":"10.0.{}.{}:443"}}}},{}}}"#,
+            before.join(", "),
+            index / 60 % 60,
+            index % 60,
+            index % 3000,
+            index / 250 % 250,
+            index % 250,
+            after.join(", "),
+        )
+    };
+    let page = |page: usize| {
+        let records: Vec<String> = (page * RECORDS..(page + 1) * RECORDS).map(record).collect();
+        Bytes::from(format!("{{\"data\":{{\"alerts\":[{}]}}}}", records.join(",")))
+    };
+    (0..PAGES).map(page).collect()
+}
+
+fn mapped_source() -> Source {
+    let path = |text: &str| Path::parse(text).unwrap();
+    let entry = |at: &str, kind| IdentityEntry { at: path(at), kind: Some(kind) };
+    let values = vec![("informational".to_owned(), Priority::Low)];
+    let rule = PriorityRule::values(values).unwrap();
+    Source {
+        records: Some(path("/data/alerts")),
+        id: vec![path("/event/meta/id")],
+        priority: Some(
+            PriorityMapping::new(vec![path("/event/meta/severity")], rule, None).unwrap(),
+        ),
+        timestamp: Some(TimestampMapping {
+            at: vec![path("/event/time/start")],
+            rule: TimestampRule::default(),
+        }),
+        identity: vec![
+            entry("/actor/user/mail", IdentityKind::Email),
+            entry("/actor/client/address", IdentityKind::Ip),
+        ],
+        ..Source::plain("mapped", "/", &[])
+    }
+}
+
+/// Prints the throughput of decoding a mapped source's pages as a share of that of its floor.
+fn mapped() {
+    const ROUNDS: usize = 31;
+    let pages = mapped_pages();
+    let bytes = pages.iter().map(Bytes::len).sum::<usize>();
+    let mapping = Arc::new(SourceMapping::new(&mapped_source()));
+    let mut times: [Vec<f64>; 2] = Default::default();
+    let mut records = 0;
+    for _ in 0..ROUNDS {
+        let start = cpu_seconds();
+        for page in &pages {
+            black_box(serde_json::from_slice::<&RawValue>(page).unwrap());
+        }
+        let floor = cpu_seconds();
+        let mut decoder = IncidentsDecoder::new(Arc::clone(&mapping));
+        for page in &pages {
+            decoder.add_page(page.clone()).unwrap();
+        }
+        let incidents = black_box(decoder.finish());
+        times[0].push(floor - start);
+        times[1].push(cpu_seconds() - floor);
+        records = incidents.records().len();
+    }
+    let [floor, decode] = times.map(median);
+    println!(
+        "mapped: {records} records of {} bytes | {:>6.0}MB/s {:>8.2} | {:>10.1} ns/record",
+        bytes / records,
+        bytes as f64 / floor / 1e6,
+        floor / decode,
+        decode * 1e9 / records as f64,
+    );
+}
+
 fn main() {
     keep_heaps_small();
     let only: Option<usize> = std::env::args().nth(1).and_then(|argument| argument.parse().ok());
@@ -171,4 +270,5 @@ fn main() {
             coded(Coding::Zstd),
         );
     }
+    mapped();
 }

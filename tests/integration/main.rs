@@ -18,6 +18,7 @@ mod fixtures;
 mod formats;
 mod identities;
 mod incremental;
+mod mapped;
 mod mapped_formats;
 mod openapi;
 mod otlp;
