@@ -38,18 +38,20 @@ impl Rows {
     /// Gives a key to an employee. A key that another employee has already stays theirs, and one
     /// that is nothing after its clean-up is ignored.
     pub(super) fn add_key(&mut self, employee: u32, kind: IdentityKind, value: &str) {
-        let Some(key) = kind.clean(value) else { return };
-        let holder = match kind {
-            IdentityKind::Ip => {
-                parse_address(&key).map(|address| self.addresses.get_or_insert(address, employee))
-            }
-            _ => {
-                let holder = self.texts.get_or_insert(kind, &key, employee);
-                self.is_too_large |= holder.is_none();
-                holder
-            }
+        let holder = if kind == IdentityKind::Ip {
+            // What `clean` does, without the text.
+            let address = parse_address(value).filter(|_| value.len() <= MAX_ID_BYTES);
+            let Some(address) = address else { return };
+            self.addresses.get_or_insert(address, employee)
+        } else {
+            let Some(key) = kind.clean(value) else { return };
+            let Some(holder) = self.texts.get_or_insert(kind, &key, employee) else {
+                self.is_too_large = true;
+                return;
+            };
+            holder
         };
-        self.conflicts += usize::from(holder.is_some_and(|holder| holder != employee));
+        self.conflicts += usize::from(holder != employee);
     }
 
     /// Whether keys were left out because their text takes more than 4 GiB.

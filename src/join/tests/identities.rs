@@ -57,6 +57,12 @@ const SPELLINGS: [(IdentityKind, &str, Option<&str>); 37] = [
 /// An index in [`SPELLINGS`].
 type Spelling = usize;
 
+/// The values that decide themselves how they are looked up, and hold something.
+fn auto() -> Vec<Spelling> {
+    let is_auto = |value: &Spelling| SPELLINGS[*value].0 == Auto && !is_nothing(*value);
+    (0..SPELLINGS.len()).filter(is_auto).collect()
+}
+
 /// What records and tables name a value of this kind.
 fn member(kind: IdentityKind) -> &'static str {
     kind.as_str()
@@ -220,6 +226,17 @@ fn decode(entries: &[IdentityKind], records: &[Vec<Spelling>]) -> Incidents {
     decoder.finish()
 }
 
+/// Records that have the text of each value as their id, as decoded for a plain source.
+fn decode_plain(ids: &[Spelling]) -> Incidents {
+    let record = |id: &Spelling| {
+        let id = serde_json::to_string(SPELLINGS[*id].1).unwrap();
+        format!(r#"{{"id":{id},"priority":"low","timestamp":1}}"#)
+    };
+    let records: Vec<String> = ids.iter().map(record).collect();
+    let body = Bytes::from(format!("{{\"results\":[{}]}}", records.join(",")));
+    Incidents::decode(body, &SourceFields::new(&["id".to_owned()])).unwrap()
+}
+
 fn row() -> impl Strategy<Value = Row> {
     let employee = prop::sample::select(vec![Some("7"), Some("e8"), Some("e9"), None]);
     let name = prop::sample::select(vec![Some("Ann Ås"), Some("Bo"), None, None]);
@@ -244,6 +261,7 @@ proptest! {
         tables in prop::collection::vec(reference_table(), 0..4),
         entries in entries(),
         records in prop::collection::vec(prop::collection::vec(0..SPELLINGS.len(), 0..4), 0..12),
+        plain in prop::collection::vec(prop::sample::select(auto()), 0..8),
     ) {
         let slots: Vec<TableSlot> = tables.iter().map(ReferenceTable::slot).collect();
         for (reference, slot) in tables.iter().zip(&slots) {
@@ -254,14 +272,19 @@ proptest! {
                 prop_assert_eq!(table.name(employee), reference.name(employee));
             }
         }
-        let sources = [Some(Arc::new(decode(&entries, &records)))];
+        let sources = [decode(&entries, &records), decode_plain(&plain)];
+        let sources = sources.map(|batch| Some(Arc::new(batch)));
         let index = join(&slots, &sources);
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         let mut unattributed = Vec::new();
-        for (record, values) in records.iter().enumerate() {
-            match reference(&tables, &entries, values) {
+        let mapped = records.iter().map(|values| reference(&tables, &entries, values)).enumerate();
+        let plain = plain.iter().map(|value| reference(&tables, &[Auto], &[*value])).enumerate();
+        let mapped = mapped.map(|(record, employee)| (0, record, employee));
+        let plain = plain.map(|(record, employee)| (1, record, employee));
+        for (source, record, employee) in mapped.chain(plain) {
+            match employee {
                 Ok(employee) => *counts.entry(employee).or_default() += 1,
-                Err(reason) => unattributed.push((0, record, reason)),
+                Err(reason) => unattributed.push((source, record, reason)),
             }
         }
         let found: BTreeMap<&str, usize> =
