@@ -31,9 +31,8 @@ impl Admission {
     /// used only when the permit is there, so that calls that waited for permits are not sent in a
     /// burst.
     async fn admit(&self, attempt: &Attempt) -> Result<Permit, UpstreamError> {
-        let give_up = Instant::now() + attempt.context.max_wait;
         loop {
-            self.wait.end(give_up).await?;
+            self.wait.end(Instant::now() + attempt.context.max_wait).await?;
             let turn = match &self.rate {
                 Some(rate) => Some(rate.turn().await),
                 None => None,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::{Client, Response, Url};
@@ -166,21 +167,29 @@ impl HttpTransport {
         let is_conditional = request.headers.contains_key(header::IF_NONE_MATCH)
             || request.headers.contains_key(header::IF_MODIFIED_SINCE);
         let status = response.status();
-        let is_good =
-            status == StatusCode::OK || (status == StatusCode::NOT_MODIFIED && is_conditional);
-        if !is_good {
-            let error = classify::bad_status(&response, &request.method, &self.base, &self.names);
-            self.show_refusal(attempt, response).await;
-            return Err(error);
-        }
         let (url, kept) = (response.url().clone(), Answer::kept_headers(response.headers()));
+        let body = match status {
+            StatusCode::OK => self.body(attempt, response).await?,
+            // It has no body, whatever its header fields say of the one that has not changed.
+            StatusCode::NOT_MODIFIED if is_conditional => Bytes::new(),
+            _ => {
+                let (method, base) = (&request.method, &self.base);
+                let error = classify::bad_status(&response, method, base, &self.names);
+                self.show_refusal(attempt, response).await;
+                return Err(error);
+            }
+        };
+        Ok(Answer { status, url, headers: kept, body })
+    }
+
+    async fn body(&self, attempt: &Attempt, response: Response) -> Result<Bytes, UpstreamError> {
+        let status = response.status();
         let limit = BodyLimit {
             left: attempt.context.max_body,
             max_body: self.max_body,
             names: &self.names,
         };
-        let body = body::read(response, &limit).await.map_err(|error| error.with_status(status))?;
-        Ok(Answer { status, url, headers: kept, body })
+        body::read(response, &limit).await.map_err(|error| error.with_status(status))
     }
 }
 

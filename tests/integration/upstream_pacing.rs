@@ -155,6 +155,16 @@ async fn a_short_wait_is_waited_out_by_every_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_time_that_a_call_has_queued_is_no_part_of_its_longest_wait() {
+    let stack = ScriptedStack::with(|settings| settings.rate = Some(rate(6, seconds(60))), []);
+    stack.acts.lock().unwrap().extend([Act::Answer, Act::Wait(429, 4)]);
+    let started = Instant::now();
+    let results = join_all((0..3).map(|source| stack.fetch(source))).await;
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(started.elapsed().as_secs(), 21);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_caller_may_allow_a_longer_wait() {
     let stack = ScriptedStack::new([]);
     stack.earn().await;

@@ -16,11 +16,17 @@ use incident_gateway::upstream::{CallContext, Upstream, UpstreamMetrics};
 use tokio::process::Command;
 
 const BASE_URL: &str = "TEST_BASE_URL";
+const CA_FILE: &str = "TEST_CA_FILE";
 const GOOD: &str = r#"{"results":[]}"#;
 const HTTP_1: &[u8] = b"http/1.1";
 
 /// One call by another process that trusts what is in this file; what came of it.
 async fn call(base_url: &str, trusted: &Path) -> String {
+    call_with_ca(base_url, trusted, None).await
+}
+
+/// The same with the upstream's own file of authorities.
+async fn call_with_ca(base_url: &str, trusted: &Path, ca: Option<&Path>) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "upstream_tls::child", "--ignored", "--nocapture"])
         .env(BASE_URL, base_url)
@@ -28,6 +34,7 @@ async fn call(base_url: &str, trusted: &Path) -> String {
         .env("SSL_CERT_DIR", trusted.with_extension("d"))
         // Proxies are never taken from the environment.
         .envs(["http_proxy", "https_proxy", "ALL_PROXY"].map(|name| (name, "http://127.0.0.1:1")))
+        .envs(ca.map(|ca| (CA_FILE, ca)))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()
@@ -44,7 +51,12 @@ async fn child() {
     let Ok(base_url) = std::env::var(BASE_URL) else {
         return println!("this is no test of its own");
     };
+    let ca = std::env::var(CA_FILE).ok().map(|path| config::PemFile {
+        pem: std::fs::read(&path).unwrap().into(),
+        path: path.into(),
+    });
     let settings = config::Upstream {
+        ca,
         base_url: base_url.parse().unwrap(),
         timeout: Duration::from_secs(5),
         retries: 0,
@@ -126,4 +138,27 @@ async fn without_authorities_http_works_and_https_reports_the_remedy() {
     assert_eq!(call(&server.base_url(), &nothing).await, GOOD);
     let result = call(&server.base_url().replace("http:", "https:"), &nothing).await;
     assert!(result.starts_with("setup: ") && result.contains("SSL_CERT_FILE"), "{result}");
+}
+
+#[tokio::test]
+async fn an_upstreams_own_authorities_are_trusted_beside_the_systems() {
+    let folder = tempfile::tempdir().unwrap();
+    let (own, system) = (Authority::new("own"), Authority::new("system"));
+    let [ca, trusted, nothing] =
+        ["ca.pem", "trusted.pem", "missing.pem"].map(|name| folder.path().join(name));
+    std::fs::write(&ca, own.pem()).unwrap();
+    std::fs::write(&trusted, system.pem()).unwrap();
+    let cases = [
+        (&own, &trusted, true),
+        (&system, &trusted, true),
+        (&own, &nothing, true),
+        (&system, &nothing, false),
+    ];
+    for (authority, trusted, is_trusted) in cases {
+        let tls = authority.server(HTTP_1, &["127.0.0.1"], |_| {});
+        let server = ScriptedUpstream::start_tls(tls).await;
+        server.script("/incidents/", Script::json(GOOD));
+        let result = call_with_ca(&server.base_url(), trusted, Some(&ca)).await;
+        assert_eq!(result == GOOD, is_trusted, "{result}");
+    }
 }
