@@ -1,12 +1,14 @@
 //! The report of `check --connect` and `check --body`, as a person sees it on the terminal.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::cli::command;
-use crate::recipes::{directory, recipe_for};
+use crate::recipes::{Expected, NAMES, directory, recipe_for};
 use crate::support::simulated_api::{Api, SimulatedApi};
 
 struct Ran {
@@ -366,4 +368,32 @@ async fn tables_of_an_upstream_are_called_and_reported() {
         .says("\"unknownFutureValue\"  -> UNMAPPED  1 record")
         .hides("graph-secret");
     assert_eq!((api.calls().len(), api.unexpected()), (5, Vec::new()));
+}
+
+/// The report on each recipe counts what the gateway answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_report_agrees_with_the_answers() {
+    let mut checks = JoinSet::new();
+    for name in NAMES {
+        checks.spawn(async move {
+            let api = SimulatedApi::start(&samples(name)).await;
+            (name, connect(&api, name, |text| text).await)
+        });
+    }
+    while let Some(checked) = checks.join_next().await {
+        let (name, ran) = checked.unwrap();
+        let Expected { incidents, unattributed, .. } = Expected::of(name);
+        let records = if incidents.len() == 1 { "record" } else { "records" };
+        ran.says(&format!("attributed    {} {records} to ", incidents.len()));
+        let mut reasons = BTreeMap::<&str, usize>::new();
+        for item in &unattributed {
+            *reasons.entry(&item.reason).or_default() += 1;
+        }
+        for (reason, records) in &reasons {
+            ran.says(&format!("{records} {reason}: "));
+        }
+        let is_invalid = |reason: &&str| reason.starts_with("invalid_");
+        ran.exits(i32::from(reasons.keys().any(is_invalid)));
+        assert!(!ran.stdout.contains("FAILED"), "{name}");
+    }
 }

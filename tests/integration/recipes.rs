@@ -19,17 +19,17 @@ const PRIORITIES: [&str; 4] = ["low", "medium", "high", "critical"];
 /// What a gateway with a recipe answers, as `expected.json` lists it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Expected {
+pub(crate) struct Expected {
     /// In the order of the document.
-    incidents: Vec<Incident>,
-    unattributed: Vec<Unattributed>,
+    pub(crate) incidents: Vec<Incident>,
+    pub(crate) unattributed: Vec<Unattributed>,
     /// Members of the source in `/sources`.
     source: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-struct Incident {
+pub(crate) struct Incident {
     employee: String,
     priority: String,
     /// In RFC 3339.
@@ -41,9 +41,16 @@ struct Incident {
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
-struct Unattributed {
-    reason: String,
+pub(crate) struct Unattributed {
+    pub(crate) reason: String,
     id: String,
+}
+
+impl Expected {
+    pub(crate) fn of(name: &str) -> Self {
+        let path = directory().join("samples").join(name).join("expected.json");
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    }
 }
 
 pub(crate) fn directory() -> PathBuf {
@@ -83,8 +90,7 @@ async fn check_recipe(name: &str) {
     let api = SimulatedApi::start(&samples).await;
     let secrets = tempfile::tempdir().unwrap();
     let config = configure(name, &recipe_for(name, &api, secrets.path()));
-    let expected: Expected =
-        serde_json::from_str(&fs::read_to_string(samples.join("expected.json")).unwrap()).unwrap();
+    let expected = Expected::of(name);
 
     let gateway = Gateway::start(&config);
     let sources = gateway.wait_until("tried every source", is_tried).await;
@@ -197,6 +203,8 @@ macro_rules! recipes {
             }
         )*
 
+        pub(crate) const NAMES: &[&str] = &[$($name),*];
+
         #[test]
         fn every_recipe_has_a_test() {
             let files = fs::read_dir(directory()).unwrap();
@@ -204,7 +212,7 @@ macro_rules! recipes {
                 .filter_map(|file| Some(file.unwrap().file_name().to_str()?.to_owned()))
                 .filter_map(|file| Some(file.strip_suffix(".yaml")?.to_owned()))
                 .collect();
-            assert_eq!(names, BTreeSet::from([$($name.to_owned()),*]));
+            assert_eq!(Vec::from_iter(names), NAMES);
         }
     };
 }

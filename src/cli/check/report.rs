@@ -228,7 +228,9 @@ fn records(
         others.extend(paths.iter().map(|path| (key, Lead::new(path))));
     }
     for record in incidents.records() {
-        let Some(json) = sent(source, incidents.bytes(record)) else { continue };
+        // What is no object has none of the values, which is another fault.
+        let json = sent(source, incidents.bytes(record));
+        let Some(json) = json.filter(|json| json.raw.starts_with('{')) else { continue };
         priorities.add(json.raw, record);
         times.add(json.raw, record);
         identities.add(json.raw);
