@@ -33,7 +33,7 @@ impl RefreshMetrics {
         );
         registry.register(
             "identities_shrunk",
-            "Identity tables that had less than half of the addresses of the one before",
+            "Identity tables that had less than half of the entries of the one before",
             metrics.identities_shrunk.clone(),
         );
         metrics
@@ -44,7 +44,7 @@ impl RefreshMetrics {
         self.duration.observe(duration.as_secs_f64());
     }
 
-    /// Counts an identity table with far fewer addresses than the one before.
+    /// Counts an identity table with far fewer entries than the one before.
     pub(super) fn record_shrunk_identities(&self) {
         self.identities_shrunk.inc();
     }

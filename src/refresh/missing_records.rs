@@ -7,7 +7,7 @@ use super::source_state::SourceState;
 use crate::snapshot::SourceStatus;
 
 /// Warns if a new batch, which `status` describes, says that it is truncated, has ignored entries,
-/// or has far fewer addresses than the batch that it replaces.
+/// or has far fewer keys than the batch that it replaces.
 pub(super) fn warn(
     replaced: &SourceState,
     status: &SourceStatus,
@@ -40,8 +40,8 @@ pub(super) fn warn(
             source,
             before,
             now = table.len(),
-            "the identity table has lost most of its addresses; incidents of the others will be in \
-             /unattributed as unknown_ip"
+            "the identity table has lost most of its entries; incidents of the others will be in \
+             /unattributed, unless another table has them"
         );
     }
 }

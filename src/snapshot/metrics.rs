@@ -54,7 +54,7 @@ fn encode(snapshot: &Snapshot, now: Instant, encoder: &mut DescriptorEncoder<'_>
         };
         series(&mut family, &[("source", &*source.name)], state)?;
     }
-    let help = "Records in the source's data; for identities, addresses";
+    let help = "Records in the source's data; for identity tables, addresses or rows";
     let mut family = gauges(encoder, "source_records", help)?;
     for source in snapshot.sources.iter() {
         series(&mut family, &[("source", &*source.name)], count(source.records))?;

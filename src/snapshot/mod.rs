@@ -156,7 +156,7 @@ pub struct SourceStatus {
     pub last_error: Option<SourceError>,
     /// How many attempts have failed since the last success.
     pub consecutive_failures: u32,
-    /// Records (for identities: addresses) in the data.
+    /// Records in the data; of a table, addresses or rows.
     pub records: usize,
     /// Bytes of the data, decompressed.
     pub bytes: usize,
