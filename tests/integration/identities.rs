@@ -239,3 +239,46 @@ async fn a_table_that_changes_names_other_employees() {
     assert_eq!(names(&gateway).await["5"].as_deref(), Some("Dee \"D\" Dal"));
     assert_ne!(gateway.get("/incidents").await.header("etag"), etag);
 }
+
+#[tokio::test]
+async fn without_a_table_only_employee_ids_are_known() {
+    let server = ScriptedUpstream::start().await;
+    let records = r#"{"results":[
+        {"who":"17.0.0.1","priority":"low","timestamp":1700000000},
+        {"who":"E1","mail":"Ann@corp.example","priority":"low","timestamp":1700000000},
+        {"mail":"ann@corp.example","priority":"low","timestamp":1700000000}]}"#;
+    server.script("/plain", Script::json(records));
+    server.script("/mapped", Script::json(records));
+    let text = format!(
+        "upstreams: {{ api: {{ base_url: {} }} }}
+sources:
+  - {{ name: plain, upstream: api, path: /plain, identity: who }}
+  - {{ name: mapped, upstream: api, path: /mapped,
+       identity: [ {{ at: mail, as: email }}, {{ at: who, as: auto }} ] }}
+",
+        server.base_url()
+    );
+    let Config { identities, sources, upstreams, .. } =
+        config::from_yaml("test.yaml", &text).unwrap();
+    assert!(identities.is_empty());
+    let config = Config { identities, sources, upstreams, ..quick(&server.base_url()) };
+    let gateway = Gateway::start(&config);
+    gateway.wait_until_complete("with both sources").await;
+
+    let document = gateway.get("/incidents").await.json();
+    assert_eq!(document["E1"]["low"]["count"], 2, "{document:#}");
+    let unattributed = gateway.get("/unattributed").await.json();
+    let reasons: Vec<(&str, &str)> = unattributed["incidents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| (item["source"].as_str().unwrap(), item["reason"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("plain", "unknown_ip"),
+        ("plain", "missing_identity"),
+        ("mapped", "unknown_ip"),
+        ("mapped", "unknown_identity"),
+    ];
+    assert_eq!(reasons, expected);
+}
