@@ -2,11 +2,13 @@
 //! errors.
 
 mod agreement;
+mod lenient;
 mod upstreams;
+
+pub use lenient::{admin_listen, load_without_secrets};
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
@@ -40,55 +42,6 @@ pub struct Overrides {
 /// All errors, in one report.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
     Loader::run(overrides, environment).result()
-}
-
-/// Loads the configuration like [`load`], for a command that calls no upstream: files of secrets,
-/// certificates and keys need not be readable. Without them upstreams have no credentials.
-///
-/// # Errors
-///
-/// All other errors, in one report.
-pub fn load_without_secrets(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<Config, ConfigErrors> {
-    let mut loader = Loader::run(overrides, environment);
-    loader.errors.retain(|error| {
-        let is_of_file = |path: &String| path.ends_with("_file");
-        let is_of_file_variable = |location: &Location| {
-            matches!(location, Location::Variable(name) if name.to_ascii_uppercase().ends_with("_FILE"))
-        };
-        !error.path.as_ref().is_some_and(is_of_file)
-            && !error.location.as_ref().is_some_and(is_of_file_variable)
-    });
-    loader.result()
-}
-
-/// Loads the admin listener's address alone, for the health check, which works despite errors in
-/// other settings.
-///
-/// # Errors
-///
-/// The errors in `admin_listen`, and those because of which the file cannot be read at all.
-pub fn admin_listen(
-    overrides: &Overrides,
-    environment: &Environment,
-) -> Result<SocketAddr, ConfigErrors> {
-    let Loader { config, mut errors, .. } = Loader::run(overrides, environment);
-    errors.retain(|error| match error.setting {
-        Some(setting) => {
-            setting == "admin_listen" && !matches!(error.kind, ConfigErrorKind::SameListener { .. })
-        }
-        None => matches!(
-            error.kind,
-            ConfigErrorKind::Unreadable { .. }
-                | ConfigErrorKind::TooLarge { .. }
-                | ConfigErrorKind::FileNotUtf8 { .. }
-                | ConfigErrorKind::FileUtf16 { .. }
-                | ConfigErrorKind::Syntax(_)
-        ),
-    });
-    if errors.is_empty() { Ok(config.admin_listen) } else { Err(ConfigErrors { errors }) }
 }
 
 /// Loads the configuration from the defaults and the text of a file; `name` is the file's name in

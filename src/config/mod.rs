@@ -124,9 +124,9 @@ pub struct Otlp {
 }
 
 impl Config {
-    /// The known fields of incident records, without `priority`, `timestamp` and `employee_id`. With
-    /// plain sources: their distinct identity fields in the configured order, and `source_ip`; with
-    /// mapped ones: the members of the envelope.
+    /// The known fields of incident records, without `priority`, `timestamp` and `employee_id`.
+    /// With plain sources: their distinct identity fields in the configured order, and `source_ip`;
+    /// with mapped ones: the members of the envelope.
     #[must_use]
     pub fn known_fields(&self) -> Arc<[Arc<str>]> {
         let (mapped, plain): (Vec<_>, Vec<_>) =

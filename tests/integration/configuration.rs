@@ -26,9 +26,7 @@ identities: [{ file: people.csv }]
             ),
             &format!("- {path}:2:3: upstreams.okta: the key `base_url` is missing; add it"),
             &format!("- {path}:2:78: upstreams.okta.auth.bearer.token_file: cannot read "),
-            &format!(
-                "- {path}:4:29: sources[0].upstream: there is no upstream `okt`; did you mean `okta`?"
-            ),
+            &format!("- {path}:4:29: sources[0].upstream: there is no upstream `okt`; did you "),
             &format!("- {path}:4:56: sources[0].identity: `/actor` is no member's name"),
             &format!("- {path}:4:64: sources[0].window: needs `{{since}}` in "),
             &format!("- {path}:5:26: sources[1].file: \"badge.txt\" has no known format"),

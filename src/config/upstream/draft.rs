@@ -104,8 +104,12 @@ impl Draft {
             let detail = format!("needs `{missing}` beside it");
             (given, ConfigErrorKind::Detail(detail))
         };
+        let is_set = |key| self.positions.contains_key(key);
+        let are_both_set = is_set("client_cert_file") && is_set("client_key_file");
         let (key, kind) = match (self.certificate.take(), self.key.take()) {
             (None, None) => return,
+            // The other file is wrong, which is reported already.
+            (None, _) | (_, None) if are_both_set => return,
             (Some(_), None) => alone("client_cert_file", "client_key_file"),
             (None, Some(_)) => alone("client_key_file", "client_cert_file"),
             (Some(certificate), Some(key)) => {

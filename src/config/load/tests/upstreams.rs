@@ -261,3 +261,31 @@ fn what_check_prints_is_not_enough_to_call_an_upstream() {
         );
     }
 }
+
+#[test]
+fn without_secrets_their_files_need_not_be_there() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let (_directory, key_path) = file(&key.serialize_pem());
+    let text = format!(
+        "upstream: {{ client_cert_file: /nonexistent, client_key_file: {}, auth: {{ bearer: \
+         {{ token_file: /nonexistent }} }} }}\n",
+        key_path.display()
+    );
+    let (_directory, path) = file(&text);
+    let overrides = Overrides { config: Some(path), ..Overrides::default() };
+    let variables = [("ELEVATE_USERNAME_FILE", "/nonexistent")];
+    let errors = load(&overrides, &env(&variables)).unwrap_err();
+    assert_eq!(errors.errors.len(), 3, "{errors}");
+    let config = load_without_secrets(&overrides, &env(&variables)).unwrap();
+    assert!(config.upstream.auth.is_none() && config.upstream.client_certificate.is_none());
+
+    for text in
+        ["upstream: { pasword_file: /nonexistent }", "cache: { ttl: 1 }", "a: [", "sources: []"]
+    {
+        let (_directory, path) = file(text);
+        let overrides = Overrides { config: Some(path), ..Overrides::default() };
+        assert!(load_without_secrets(&overrides, &env(&[])).is_err(), "{text}");
+    }
+    let overrides = Overrides { config: Some("/nonexistent".into()), ..Overrides::default() };
+    assert!(load_without_secrets(&overrides, &env(&[])).is_err(), "the file itself is needed");
+}
