@@ -17,57 +17,63 @@ use serde_json::Value;
 
 /// How many gateways run at once whose faults show immediately. Few, so that a busy machine delays
 /// none of them beyond a deadline.
-const MAX_BUSY_GATEWAYS: usize = 8;
+pub(crate) const MAX_BUSY_GATEWAYS: usize = 8;
 
 /// How many gateways run at once whose faults show by a timeout: all of them, since they mostly
 /// wait.
-const MAX_WAITING_GATEWAYS: usize = 64;
+pub(crate) const MAX_WAITING_GATEWAYS: usize = 64;
 
 /// The timeout of calls that are meant to run into it. Far above what a good answer takes even on a
 /// busy machine.
-const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
-#[derive(Clone)]
-struct Fault {
-    name: &'static str,
-    outcome: &'static str,
-    script: Arc<dyn Fn(usize) -> Script + Send + Sync>,
+/// A body that a fault replaces or breaks, and where it is served.
+pub(crate) struct Target<'a> {
+    pub path: &'a str,
+    pub good: &'a str,
+    /// Whether it is the identity table.
+    pub is_table: bool,
 }
 
-fn faults(elsewhere: &str) -> Vec<Fault> {
+#[derive(Clone)]
+pub(crate) struct Fault {
+    pub name: &'static str,
+    pub outcome: &'static str,
+    pub script: Arc<dyn Fn(&Target<'_>) -> Script + Send + Sync>,
+}
+
+pub(crate) fn faults(elsewhere: &str) -> Vec<Fault> {
     fn fault(
         name: &'static str,
         outcome: &'static str,
-        script: impl Fn(usize) -> Script + Send + Sync + 'static,
+        script: impl Fn(&Target<'_>) -> Script + Send + Sync + 'static,
     ) -> Fault {
         Fault { name, outcome, script: Arc::new(script) }
     }
-    /// The source's good body.
-    fn good(source: usize) -> Vec<u8> {
-        GOOD[source].1.as_bytes().to_vec()
+    fn good(target: &Target<'_>) -> Vec<u8> {
+        target.good.as_bytes().to_vec()
     }
-    fn half(source: usize) -> Vec<u8> {
-        let body = good(source);
-        body[..body.len() / 2].to_vec()
+    fn half(target: &Target<'_>) -> Vec<u8> {
+        good(target)[..target.good.len() / 2].to_vec()
     }
     let elsewhere = elsewhere.to_owned();
     let mut faults = vec![
         fault("closes", "body", |_| Script::Close),
         fault("resets before headers", "body", |_| Script::ResetBeforeHeaders),
         fault("resets in headers", "body", |_| Script::ResetInHeaders),
-        fault("resets in body", "body", |source| Script::ResetInBody(good(source))),
+        fault("resets in body", "body", |target| Script::ResetInBody(good(target))),
         fault("hangs before headers", "timeout", |_| Script::HangBeforeHeaders),
         fault("hangs in headers", "timeout", |_| Script::HangInHeaders),
-        fault("hangs in body", "timeout", |source| Script::HangInBody(good(source))),
-        fault("drips", "timeout", |source| Script::Drip {
-            body: good(source),
+        fault("hangs in body", "timeout", |target| Script::HangInBody(good(target))),
+        fault("drips", "timeout", |target| Script::Drip {
+            body: good(target),
             every: CALL_TIMEOUT / 20,
         }),
-        fault("cut off", "body", |source| Script::CutOff(good(source))),
-        fault("cut off in a chunk", "body", |source| Script::CutOffInChunk(good(source))),
-        fault("wrong length", "decode", |source| Script::TooLong {
-            body: good(source),
-            announced: good(source).len() / 2,
+        fault("cut off", "body", |target| Script::CutOff(good(target))),
+        fault("cut off in a chunk", "body", |target| Script::CutOffInChunk(good(target))),
+        fault("wrong length", "decode", |target| Script::TooLong {
+            body: good(target),
+            announced: good(target).len() / 2,
         }),
         fault("no HTTP", "body", |_| Script::Raw(b"SSH-2.0-OpenSSH_9.2p1\r\n\r\n".to_vec())),
         fault("too large", "too_large", |_| Script::json(vec![b' '; 100 << 10])),
@@ -76,18 +82,18 @@ fn faults(elsewhere: &str) -> Vec<Fault> {
         fault("gzip bomb", "too_large", |_| Script::GzipBomb(8 << 20)),
         fault("zstd bomb", "too_large", |_| Script::ZstdBomb(8 << 20)),
         fault("bad gzip", "decode", |_| Script::BadGzip),
-        fault("cut off gzip", "decode", |source| Script::CutOffGzip(good(source))),
-        fault("redirect loop", "status", |source| Script::redirect_loop(&path(source))),
-        fault("redirect elsewhere", "status", move |source| {
-            Script::Redirect(format!("{elsewhere}{}", path(source)))
+        fault("cut off gzip", "decode", |target| Script::CutOffGzip(good(target))),
+        fault("redirect loop", "status", |target| Script::redirect_loop(target.path)),
+        fault("redirect elsewhere", "status", move |target| {
+            Script::Redirect(format!("{elsewhere}{}", target.path))
         }),
         fault("empty", "decode", |_| Script::json("")),
-        fault("half of the JSON", "decode", |source| Script::json(half(source))),
-        fault("more than the JSON", "decode", |source| {
-            Script::json([&good(source)[..], b"]"].concat())
+        fault("half of the JSON", "decode", |target| Script::json(half(target))),
+        fault("more than the JSON", "decode", |target| {
+            Script::json([&good(target)[..], b"]"].concat())
         }),
-        fault("trailing comma", "decode", |source| {
-            let body = String::from_utf8(good(source)).unwrap();
+        fault("trailing comma", "decode", |target| {
+            let body = String::from_utf8(good(target)).unwrap();
             Script::json(format!("{},}}", &body[..body.len() - 1]))
         }),
         fault("array", "decode", |_| Script::json("[]")),
@@ -98,15 +104,15 @@ fn faults(elsewhere: &str) -> Vec<Fault> {
         fault("results that are an object", "decode", |_| {
             Script::json(r#"{"results":{"17.0.0.1":1}}"#)
         }),
-        fault("invalid UTF-8", "decode", |source| {
-            let mut body = good(source);
+        fault("invalid UTF-8", "decode", |target| {
+            let mut body = good(target);
             let quote = body.iter().position(|byte| *byte == b'"').unwrap();
             body[quote + 1] = 0xff;
             Script::json(body)
         }),
-        fault("nests 10,000 deep", "decode", |source| {
+        fault("nests 10,000 deep", "decode", |target| {
             let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-            Script::json(if source == 0 {
+            Script::json(if target.is_table {
                 format!(r#"{{"17.0.0.1":{deep}}}"#)
             } else {
                 format!(r#"{{"results":[{deep}]}}"#)
@@ -159,12 +165,14 @@ async fn no_fault_reaches_beyond_its_source_or_outlasts_its_cause() {
 async fn play(fault: Fault, source: usize) {
     let name = format!("{} at {}", fault.name, GOOD[source].0);
     let server = good_upstream().await;
-    server.script(&path(source), (fault.script)(source));
+    let path = path(source);
+    let target = Target { path: &path, good: GOOD[source].1, is_table: source == 0 };
+    server.script(&path, (fault.script)(&target));
     let gateway = Gateway::start(&settings(&server, &fault));
     let whole = document(|_| true);
     for (temperature, standing) in [("cold", "missing"), ("warm", "stale")] {
         let name = format!("{name}, {temperature}");
-        server.script(&path(source), (fault.script)(source));
+        server.script(&path, (fault.script)(&target));
         let sources = gateway
             .wait_until(&name, |sources| {
                 let hit = &sources["sources"][source];
@@ -189,7 +197,7 @@ async fn play(fault: Fault, source: usize) {
             "{name}: {states}"
         );
 
-        server.script(&path(source), Script::json(GOOD[source].1));
+        server.script(&path, Script::json(GOOD[source].1));
         let answer = gateway.wait_for_completeness(&format!("{name}, mended"), "complete").await;
         assert_eq!(answer.text(), whole, "{name}, mended");
     }

@@ -10,5 +10,6 @@ mod clients;
 mod fault_matrix;
 mod half_close;
 mod overload;
+mod paged_faults;
 mod stopping;
 mod upstream_concurrency;
