@@ -26,8 +26,8 @@ pub enum Outcome {
     Answer,
     /// The pages of a list could not be followed to its end.
     Pages,
-    /// The upstream asked for fewer calls (429), or the call was not made because it had asked for
-    /// a wait.
+    /// The upstream refused the call and named a wait (429 with `Retry-After` or the like), or the
+    /// call was not made because of such a wait.
     RateLimited,
     /// No access token could be had.
     Auth,

@@ -162,13 +162,14 @@ pub(super) fn bad_status(
         _ if status.is_server_error() => format!("the upstream failed ({code})"),
         _ => format!("the upstream answered {code} instead of 200"),
     };
+    let may_name_a_wait =
+        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    let wait = may_name_a_wait.then(|| retry_after(response.headers())).flatten();
+    // Without a wait a 429 is a failure like others: backoff and breaker decide when to call again.
     let kind = match status {
-        StatusCode::TOO_MANY_REQUESTS => Outcome::RateLimited,
+        StatusCode::TOO_MANY_REQUESTS if wait.is_some() => Outcome::RateLimited,
         _ => Outcome::Status,
     };
-    let asks_to_wait =
-        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    let wait = asks_to_wait.then(|| retry_after(response.headers())).flatten();
     UpstreamError::new(kind, detail).with_status(status).with_retry_after(wait)
 }
 

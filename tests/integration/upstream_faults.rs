@@ -105,7 +105,7 @@ fn faults() -> Vec<Fault> {
         status(401, "ELEVATE_PASSWORD"),
         status(403, "ELEVATE_USERNAME"),
         status(404, "check the source's path"),
-        Fault { outcome: Outcome::RateLimited, ..status(429, "fewer calls") },
+        status(429, "fewer calls"),
         status(500, "failed (500)"),
         status(501, "failed (501)"),
         status(502, "failed (502)"),

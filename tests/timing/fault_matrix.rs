@@ -125,8 +125,7 @@ pub(crate) fn faults(elsewhere: &str) -> Vec<Fault> {
         }),
     ];
     for status in [204, 206, 304, 401, 403, 404, 429, 500, 502, 503] {
-        let outcome = if status == 429 { "rate_limited" } else { "status" };
-        faults.push(fault(format!("{status}").leak(), outcome, move |_| Script::status(status)));
+        faults.push(fault(format!("{status}").leak(), "status", move |_| Script::status(status)));
     }
     faults
 }
