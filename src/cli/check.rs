@@ -2,6 +2,7 @@
 //! reports what their mappings make of the data.
 
 mod answer;
+mod attribution;
 mod candidates;
 mod connect;
 mod identities;
@@ -11,6 +12,7 @@ mod mask;
 mod more_pages;
 mod offline;
 mod priorities;
+mod reading;
 mod report;
 mod rows;
 mod selection;

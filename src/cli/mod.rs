@@ -56,7 +56,8 @@ enum Command {
     Serve(serve::Args),
     /// Read every source once and write the document to stdout or a file
     Fetch(fetch::Args),
-    /// Validate the configuration and print the effective one, secrets masked
+    /// Validate the configuration and print the effective one, secrets masked; or report on what
+    /// the sources send and what their mappings make of it
     Check(check::Args),
     /// Ask a running gateway whether it is ready; exit 0 or 1
     Healthcheck(healthcheck::Args),
@@ -157,6 +158,8 @@ mod tests {
             "fetch --config c.yaml --demo --output out.json --format ndjson",
             "fetch --format csv",
             "check --config c.yaml --connect",
+            "check --connect --source okta",
+            "check --source okta --body body.json",
             "healthcheck --url http://127.0.0.1:9001",
             "healthcheck --config c.yaml",
             "demo-upstream --listen 127.0.0.1:0",
@@ -174,6 +177,8 @@ mod tests {
             "serve extra",
             "--demo check",
             "check --demo",
+            "check --body body.json",
+            "check --connect --source okta --body body.json",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -236,3 +236,16 @@ recipes! {
     splunk_notables: "splunk-notables",
     wazuh: "wazuh",
 }
+
+#[test]
+fn the_example_in_the_documentation_loads() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SOURCES.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, after) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = after.split_once("```").unwrap();
+    let secrets = tempfile::tempdir().unwrap();
+    fs::write(secrets.path().join("acme"), "secret").unwrap();
+    let example = example.replace("/run/secrets", secrets.path().to_str().unwrap());
+    let config = configure("SOURCES.md", &example);
+    assert_eq!(config.sources[0].name, "acme");
+}

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::report::{Failure, Page, Reading, Tables, Verdict, report};
+use super::reading::{Failure, Page, Reading, Tables};
+use super::report::{Verdict, report};
 use super::selection::Selection;
 use super::table_report::table_report;
 use crate::config::{Config, Origin};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::connect::{Readings, origin};
-use super::report::{Failure, Page, Reading};
+use super::reading::{Failure, Page, Reading};
 use super::selection::Selection;
 use crate::config::{Config, Origin, table_name};
 use crate::decode::{DecodeError, IncidentsDecoder, SourceMapping};

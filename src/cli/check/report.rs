@@ -1,82 +1,27 @@
 //! The report on a source: what was asked, what came, and what the mapping makes of it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use bytes::Bytes;
-use http::HeaderMap;
 
 use super::answer;
+use super::attribution::attribution;
 use super::identities::Identities;
 use super::lead::Lead;
 use super::lines::Lines;
 use super::more_pages;
 use super::priorities::Priorities;
+use super::reading::{Failure, Reading, Tables};
 use super::shown::{count, grouped, shown, size};
 use super::times::Times;
 use crate::config::{self, Origin};
 use crate::decode::Incidents;
-use crate::identity::TableSlot;
-use crate::join::{IncidentIndex, Reason, Unattributed, join};
 use crate::json::{Found, Path};
 use crate::outcome::Outcome;
-use crate::render::record_line;
 use crate::request::NextPage;
 
-/// The longest record that is printed whole.
-const MAX_RECORD_CHARS: usize = 4_000;
 /// The most of an answer with a bad status that is printed.
 const MAX_REFUSAL_CHARS: usize = 600;
 /// The most of a request that is printed.
 const MAX_REQUEST_CHARS: usize = 1_000;
-
-/// A page as it came.
-pub(super) struct Page {
-    pub(super) body: Bytes,
-    /// None for a saved body or a file.
-    pub(super) headers: Option<HeaderMap>,
-}
-
-/// Why a source could not be read.
-pub(super) struct Failure {
-    pub(super) outcome: Outcome,
-    pub(super) detail: String,
-    /// The body of an answer with a bad status.
-    pub(super) refusal: Option<String>,
-}
-
-/// How a source or table was read.
-pub(super) struct Reading<T> {
-    pub(super) name: String,
-    /// Such as `upstream okta`.
-    pub(super) origin: String,
-    /// The first request, or the file.
-    pub(super) asked: String,
-    /// Whether `asked` is a file.
-    pub(super) is_file: bool,
-    /// The pages that came, also when a later one failed; empty for files.
-    pub(super) pages: Vec<Page>,
-    /// How many pages or files came.
-    pub(super) page_count: usize,
-    pub(super) duration: Option<Duration>,
-    pub(super) result: Result<T, Failure>,
-}
-
-impl<T> Reading<T> {
-    /// The same reading of data of another type.
-    pub(super) fn map<U>(self, data: impl FnOnce(T) -> U) -> Reading<U> {
-        let Self { name, origin, asked, is_file, pages, page_count, duration, result } = self;
-        let result = result.map(data);
-        Reading { name, origin, asked, is_file, pages, page_count, duration, result }
-    }
-}
-
-/// The tables that a source's identities are looked up in.
-pub(super) struct Tables {
-    pub(super) slots: Vec<TableSlot>,
-    pub(super) names: Vec<String>,
-}
 
 /// How a source fared.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -308,116 +253,5 @@ fn page_hints(
             lines.add("fail_if", &format!("`{path}`: nothing on the first page"));
             lines.doubt(&end);
         }
-    }
-}
-
-/// How many records have an employee, and what the first record is answered as.
-fn attribution(
-    reading: &Reading<Arc<Incidents>>,
-    incidents: &Arc<Incidents>,
-    tables: &Tables,
-    lines: &mut Lines,
-) {
-    let index = join(&tables.slots, &[Some(Arc::clone(incidents))]);
-    let attributed = index.incident_count();
-    let employees = count(index.employee_count(), "employee");
-    lines.add("attributed", &format!("{} to {employees}", count(attributed, "record")));
-    let names_nobody = |item: &Unattributed| {
-        matches!(item.reason, Reason::UnknownIp | Reason::UnknownIdentity | Reason::MissingIdentity)
-    };
-    if index.unattributed().len() == incidents.records().len()
-        && index.unattributed().iter().all(names_nobody)
-    {
-        lines.problem("no record has an employee: see the reasons below, and identity above");
-    }
-    let mut reasons: BTreeMap<usize, (Reason, usize)> = BTreeMap::new();
-    for unattributed in index.unattributed() {
-        let order = Reason::ALL.iter().position(|reason| *reason == unattributed.reason);
-        reasons.entry(order.unwrap_or_default()).or_insert((unattributed.reason, 0)).1 += 1;
-    }
-    for (label, (reason, records)) in
-        std::iter::once("unattributed").chain(std::iter::repeat("")).zip(reasons.values())
-    {
-        let meaning = meaning(*reason);
-        lines.add(label, &format!("{} {}: {meaning}", grouped(*records), reason.as_str()));
-    }
-    first_record(reading, incidents, &index, tables, lines);
-}
-
-fn meaning(reason: Reason) -> &'static str {
-    match reason {
-        Reason::UnknownIp => "the address is in no table",
-        Reason::UnknownIdentity => "the values are in no table",
-        Reason::IdentitiesUnavailable => "a table that may have the value is missing",
-        Reason::MissingIdentity => "no path leads to a value that holds something",
-        Reason::InvalidPriority => "see priority",
-        Reason::InvalidTimestamp => "see timestamp",
-        Reason::NotAnObject => "the record is no object",
-    }
-}
-
-fn first_record(
-    reading: &Reading<Arc<Incidents>>,
-    incidents: &Incidents,
-    index: &IncidentIndex,
-    tables: &Tables,
-    lines: &mut Lines,
-) {
-    let Some(record) = incidents.records().first() else { return };
-    let span = record.members_span();
-    let employee = index.employees().find(|employee| {
-        let mut incidents = employee.groups.iter().flat_map(|group| group.iter());
-        incidents.any(|incident| incident.members_span() == span)
-    });
-    let place = match employee {
-        Some(employee) => {
-            let mut tables = tables.slots.iter().filter_map(|slot| slot.table.as_ref());
-            let name = tables.find_map(|table| table.name(employee.id));
-            let name = name.map_or_else(String::new, |name| format!(" ({})", shown(name, 60)));
-            format!("of employee {}{name} is answered as", shown(employee.id, 60))
-        }
-        None => {
-            let unattributed = index.unattributed().iter().find(|item| item.record() == 0);
-            let reason = unattributed.map_or("", |item| item.reason.as_str());
-            format!("stands in /unattributed ({reason}) as")
-        }
-    };
-    lines.add("first record", &place);
-    let bytes = incidents.bytes(record);
-    let mut line = Vec::new();
-    match bytes.split_first() {
-        Some((b'{', members)) => record_line(&mut line, &reading.name, record.has_type(), members),
-        _ => line.extend_from_slice(bytes),
-    }
-    let compact = without_whitespace(&String::from_utf8_lossy(&line));
-    lines.more(&shown(&compact, MAX_RECORD_CHARS).to_string());
-}
-
-/// JSON without the whitespace between its tokens.
-fn without_whitespace(json: &str) -> String {
-    let mut compact = String::with_capacity(json.len());
-    let (mut is_in_string, mut is_escaped) = (false, false);
-    for character in json.chars() {
-        if is_in_string {
-            is_in_string = is_escaped || character != '"';
-            is_escaped = !is_escaped && character == '\\';
-        } else if matches!(character, ' ' | '\t' | '\n' | '\r') {
-            continue;
-        } else {
-            is_in_string = character == '"';
-        }
-        compact.push(character);
-    }
-    compact
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_whitespace;
-
-    #[test]
-    fn whitespace_in_strings_is_kept() {
-        let json = "{ \"a b\" : [ 1 ,\n\t\"c \\\" d\\\\\" , 2 ] }";
-        assert_eq!(without_whitespace(json), r#"{"a b":[1,"c \" d\\",2]}"#);
     }
 }

@@ -1,6 +1,6 @@
 //! The rows of a table, one by one.
 
-use super::report::Page;
+use super::reading::Page;
 use crate::config::{Origin, Table, TableRows};
 use crate::files::{self, FileFormat, csv};
 use crate::json::{Found, Path, elements};

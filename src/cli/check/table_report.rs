@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::lead::Lead;
 use super::lines::Lines;
-use super::report::{Reading, Verdict, answered, answered_failure, explain_answer, with_heading};
+use super::reading::Reading;
+use super::report::{Verdict, answered, answered_failure, explain_answer, with_heading};
 use super::rows::rows_of;
 use super::shown::{count, grouped, shown};
 use crate::config::{self, Origin, TableRows};

@@ -1,0 +1,56 @@
+//! How a source or table was read.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use crate::identity::TableSlot;
+use crate::outcome::Outcome;
+
+/// A page as it came.
+pub(super) struct Page {
+    pub(super) body: Bytes,
+    /// None for a saved body or a file.
+    pub(super) headers: Option<HeaderMap>,
+}
+
+/// Why a source could not be read.
+pub(super) struct Failure {
+    pub(super) outcome: Outcome,
+    pub(super) detail: String,
+    /// The body of an answer with a bad status.
+    pub(super) refusal: Option<String>,
+}
+
+/// How a source or table was read.
+pub(super) struct Reading<T> {
+    pub(super) name: String,
+    /// Such as `upstream okta`.
+    pub(super) origin: String,
+    /// The first request, or the file.
+    pub(super) asked: String,
+    /// Whether `asked` is a file.
+    pub(super) is_file: bool,
+    /// The pages that came, also when a later one failed; empty for files.
+    pub(super) pages: Vec<Page>,
+    /// How many pages or files came.
+    pub(super) page_count: usize,
+    pub(super) duration: Option<Duration>,
+    pub(super) result: Result<T, Failure>,
+}
+
+impl<T> Reading<T> {
+    /// The same reading of data of another type.
+    pub(super) fn map<U>(self, data: impl FnOnce(T) -> U) -> Reading<U> {
+        let Self { name, origin, asked, is_file, pages, page_count, duration, result } = self;
+        let result = result.map(data);
+        Reading { name, origin, asked, is_file, pages, page_count, duration, result }
+    }
+}
+
+/// The tables that a source's identities are looked up in.
+pub(super) struct Tables {
+    pub(super) slots: Vec<TableSlot>,
+    pub(super) names: Vec<String>,
+}
