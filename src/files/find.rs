@@ -96,8 +96,9 @@ pub fn find(pattern: &str) -> Result<Vec<FileStamp>, FileError> {
                 return Err(FileError::new(detail));
             }
             Ok(file) => files.extend(file),
-            // It was removed meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // It was removed meanwhile, unless it is a link that leads nowhere.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => {}
             Err(error) => return Err(unreadable(&path, &error)),
         }
     }
@@ -142,6 +143,9 @@ mod tests {
         assert_eq!(names(&format!("{root}/**/*.csv")).unwrap(), ["a.csv", "b.csv", "e.csv"]);
         assert_eq!(names(&format!("{root}/[b]?csv")).unwrap(), ["b.csv"]);
         assert!(names(&format!("{root}/nothing/*.csv")).unwrap().is_empty());
+        symlink(folder.path().join("nowhere"), folder.path().join("f.csv")).unwrap();
+        let error = names(&format!("{root}/*.csv")).unwrap_err();
+        assert!(error.detail.contains("f.csv: No such file"), "{error}");
         assert!(names(&format!("{root}/[.csv")).unwrap_err().detail.contains("no glob"));
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use http::HeaderMap;
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -108,7 +109,7 @@ impl Pager {
         }
         let first = template.render(base, &times)?;
         if matches!(next, Some(NextPage::Link | NextPage::Url(_))) {
-            seen.insert(digest(first.url.as_str()));
+            seen.insert(address_digest(&first.url));
         }
         Ok(Self {
             next: next.cloned(),
@@ -155,16 +156,15 @@ impl Pager {
             NextPage::Offset { at, size, end, .. } => {
                 let came = u64::try_from(page.records).unwrap_or(u64::MAX);
                 self.position = self.position.saturating_add(came);
-                self.template.set(at, &Cursor::number(self.position))?;
+                self.set_number(at, self.position)?;
                 if let Some(end) = end {
-                    let end_position = Cursor::number(self.position.saturating_add(*size));
-                    self.template.set(end, &end_position)?;
+                    self.set_number(end, self.position.saturating_add(*size))?;
                 }
                 Some(self.template.render(&self.base, &self.times)?)
             }
             NextPage::Number { at, .. } => {
                 self.position = self.position.saturating_add(1);
-                self.template.set(at, &Cursor::number(self.position))?;
+                self.set_number(at, self.position)?;
                 Some(self.template.render(&self.base, &self.times)?)
             }
         };
@@ -172,6 +172,15 @@ impl Pager {
             self.count(request)?;
         }
         Ok(request)
+    }
+
+    /// Puts a number where there is one already; as a string if that is one.
+    fn set_number(&mut self, at: &Target, number: u64) -> Result<(), RequestError> {
+        let present = self.template.written_at(at, &self.times).unwrap_or_default();
+        let is_string = matches!(at, Target::Body(_)) && present.starts_with('"');
+        let number =
+            if is_string { Cursor::new(&format!("\"{number}\"")) } else { Cursor::number(number) };
+        self.template.set(at, &number)
     }
 
     /// Counts one more page, within the bounds.
@@ -227,8 +236,8 @@ impl Pager {
             return error(detail);
         }
         // The page may have another address than was asked for.
-        self.seen.insert(digest(without_fragment(page).as_str()));
-        let is_new = self.seen.insert(digest(url.as_str()));
+        self.seen.insert(address_digest(page));
+        let is_new = self.seen.insert(address_digest(&url));
         Ok(is_new.then(|| Request { url, ..self.first.clone() }))
     }
 
@@ -297,6 +306,16 @@ fn without_fragment(url: &Url) -> Url {
     let mut url = url.clone();
     url.set_fragment(None);
     url
+}
+
+/// The digest of an address, which may be percent-encoded in different ways.
+fn address_digest(url: &Url) -> u128 {
+    let mut text = percent_decode_str(url.path()).decode_utf8_lossy().into_owned();
+    for (name, value) in url.query_pairs() {
+        // No text that is sent has these characters.
+        text.extend(["\u{1}", &name, "\u{2}", &value]);
+    }
+    digest(&text)
 }
 
 fn digest(text: &str) -> u128 {

@@ -143,6 +143,23 @@ fn an_address_that_was_seen_ends_the_list() {
 }
 
 #[test]
+fn the_same_address_in_another_spelling_was_seen() {
+    let mut template = get("/logs");
+    let since = Template::parse("{since}").unwrap();
+    template.query =
+        vec![("since".to_owned(), since), ("filter".to_owned(), Template::literal("a b+c&d"))];
+    let mut pager = pager(&template, &NextPage::Url(Path::name("next")), 9);
+    let first = pager.first();
+    assert_eq!(first.url.query(), Some("since=2026-03-01T09%3A08%3A07Z&filter=a%20b%2Bc%26d"));
+    let itself = "\"/v1/%6Cogs?since=2026-03-01T09:08:07Z&filter=a+b%2bc%26d\"";
+    assert_eq!(after(&mut pager.clone(), &first, &page(itself)).unwrap(), None);
+    for other in ["filter=a+b+c%26d", "filter=a+b%2bc&d"] {
+        let other = format!("\"/v1/logs?since=2026-03-01T09:08:07Z&{other}\"");
+        assert!(after(&mut pager.clone(), &first, &page(&other)).unwrap().is_some(), "{other}");
+    }
+}
+
+#[test]
 fn an_address_elsewhere_fails_the_list() {
     let path = Path::name("next");
     for (next, expected) in [
@@ -275,6 +292,11 @@ fn offsets_advance_by_the_records_that_came() {
             "/search {\"search_from\":0,\"search_to\":3}",
             "/search {\"search_from\":3,\"search_to\":6}"
         ]
+    );
+    let strings = post_json(&[("from", "\"5\"")]);
+    assert_eq!(
+        asked(&strings, &offset(body("/from"), None, None), &[came(3, None), came(0, None)]),
+        ["/search {\"from\":\"5\"}", "/search {\"from\":\"8\"}"]
     );
     let mut from_ten = get("/logs");
     from_ten.query.push(("skip".to_owned(), Template::literal("10")));
