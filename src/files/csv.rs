@@ -184,7 +184,7 @@ mod tests {
     fn rows(text: &str) -> Result<Vec<Vec<String>>, CsvError> {
         let (mut rows, mut fields, mut all) = (Rows::new(text), Vec::new(), Vec::new());
         while rows.read(&mut fields)? {
-            all.push(fields.iter().map(|field| field.to_string()).collect());
+            all.push(fields.iter().map(ToString::to_string).collect());
         }
         Ok(all)
     }

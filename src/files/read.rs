@@ -130,13 +130,14 @@ mod tests {
         ::zstd::bulk::compress(text.as_bytes(), 3).unwrap()
     }
 
+    type Encode = fn(&str) -> Vec<u8>;
+
     #[tokio::test]
     async fn all_members_of_a_compressed_file_are_read_and_every_cut_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let texts = ["first member, ".repeat(50), "second member".repeat(50)];
         let whole = texts.concat();
-        type Encode = fn(&str) -> Vec<u8>;
         for (compression, encode) in
             [(Compression::Gzip, gzip as Encode), (Compression::Zstd, zstd as Encode)]
         {

@@ -104,8 +104,8 @@ async fn files_of_every_format_are_one_source_in_the_order_of_their_names() {
     // 2026-03-02 is no time without its hours.
     gateway.wait_until_complete("all files").await;
     assert_eq!(ids(&gateway).await, ["a1", "a2", "b1", "b2", "c1", "d1", "e1", "e2", "f1"]);
-    let lost = gateway.get("/unattributed").await.json();
-    assert_eq!(lost["incidents"][0]["reason"], "invalid_timestamp");
+    let unattributed = gateway.get("/unattributed").await.json();
+    assert_eq!(unattributed["incidents"][0]["reason"], "invalid_timestamp");
     let document = gateway.get("/incidents").await.json();
     let incidents = document["ada"]["low"]["incidents"].as_array().unwrap();
     let order: Vec<_> = incidents.iter().map(|incident| &incident["id"]).collect();

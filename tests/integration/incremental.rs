@@ -55,12 +55,9 @@ async fn what_is_new_is_merged_with_what_is_held() {
     // The others from the last successful one on, less the overlap; it was at most seconds ago.
     assert!(asked[1..].iter().all(|asked| (600..660).contains(asked)), "{asked:?}");
     let document = gateway.get("/incidents").await.json();
-    let times: Vec<_> = document["ada"]["low"]["incidents"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|record| record["timestamp"].as_f64().unwrap() as i64 - now)
-        .collect();
+    let incidents = document["ada"]["low"]["incidents"].as_array().unwrap();
+    let times: Vec<_> =
+        incidents.iter().map(|incident| incident["record"]["at"].as_i64().unwrap() - now).collect();
     assert_eq!(times, [-3500, -4, 0], "the later copy of a record replaces the earlier one");
 }
 

@@ -18,7 +18,7 @@ pub(super) enum DecoderSettings {
 
 /// Decodes an answer page by page.
 pub(super) enum Decoder {
-    Incidents(IncidentsDecoder),
+    Incidents(Box<IncidentsDecoder>),
     Table(Box<TableDecoder>),
 }
 
@@ -34,7 +34,7 @@ impl DecoderSettings {
     pub(super) fn decoder(&self) -> Decoder {
         match self {
             Self::Incidents(mapping) => {
-                Decoder::Incidents(IncidentsDecoder::new(Arc::clone(mapping)))
+                Decoder::Incidents(Box::new(IncidentsDecoder::new(Arc::clone(mapping))))
             }
             Self::Table(table) => Decoder::Table(Box::new(TableDecoder::new(table))),
         }

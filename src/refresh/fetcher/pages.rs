@@ -45,7 +45,7 @@ struct List {
 
 /// How the fetch of a list ended.
 enum ListEnd {
-    Whole(List),
+    Whole(Box<List>),
     /// The only page has not changed; the call took this long.
     NotModified(Duration),
 }
@@ -93,13 +93,13 @@ impl HttpSource {
                 return Ok(FetchedBatch { batch, is_held: true, pages: 1, duration, memory });
             }
         };
-        let List { decoder, pages, duration, validator } = list;
+        let List { decoder, pages, duration, validator } = *list;
         memory.validator = validator;
         let previous = match held {
-            Some(HeldBatch { batch: Batch::Incidents(previous), memory: last })
+            Some(HeldBatch { batch: Batch::Incidents(previous), memory: before })
                 if !window.is_full =>
             {
-                memory.full_at = last.full_at;
+                memory.full_at = before.full_at;
                 Some(previous)
             }
             _ => None,
@@ -141,7 +141,7 @@ impl HttpSource {
             let page = pager.pages();
             let named = |error: UpstreamError| on_page(error, page);
             let max_body = self.max_body.saturating_sub(size);
-            let context = CallContext { page, max_body, ..context.clone() };
+            let context = CallContext { max_body, page, ..context.clone() };
             let answer = self.page(upstreams, next, context).await.map_err(named)?;
             duration += answer.duration();
             if answer.is_not_modified() {
@@ -153,13 +153,15 @@ impl HttpSource {
                 return Ok(ListEnd::NotModified(duration));
             }
             size += answer.body().len() as u64;
-            let (decoded, result) = match decode_page(decoder, answer.body().clone()).await {
-                Ok(decoded) => decoded,
+            let result = match decode_page(decoder, answer.body().clone()).await {
+                Ok((returned, result)) => {
+                    decoder = returned;
+                    result
+                }
                 Err(error) => return Err(answer.reject(error)),
             };
-            decoder = decoded;
             let following = result
-                .map_err(decode_error)
+                .map_err(|error| decode_error(&error))
                 .and_then(|end| next_page(&mut pager, &answer, &end))
                 .map_err(named);
             let following = match following {
@@ -172,7 +174,7 @@ impl HttpSource {
                 Some(request) => next = request,
                 None => {
                     let list = List { decoder, pages: page, duration, validator };
-                    return Ok(ListEnd::Whole(list));
+                    return Ok(ListEnd::Whole(Box::new(list)));
                 }
             }
         }
@@ -228,9 +230,9 @@ fn decoding_failed() -> UpstreamError {
     UpstreamError::new(Outcome::Decode, detail)
 }
 
-pub(super) fn decode_error(error: DecodeError) -> UpstreamError {
+fn decode_error(error: &DecodeError) -> UpstreamError {
     let outcome = error.outcome();
-    let detail = match &error {
+    let detail = match error {
         DecodeError::Json(error) => {
             format!("the body is not what this source should send: {error}")
         }

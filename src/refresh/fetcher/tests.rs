@@ -84,7 +84,7 @@ impl Service<Attempt> for Api {
     }
 }
 
-fn fetcher(api: &Api) -> SourceFetcher {
+fn source_fetcher(api: &Api) -> SourceFetcher {
     let text = r#"
 upstreams:
   api: { base_url: "http://api.example.test", retries: 0 }
@@ -152,7 +152,7 @@ fn any_step() -> impl Strategy<Value = Step> {
 /// Takes the steps, and compares after each.
 async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
     let api = Api::default();
-    let fetcher = fetcher(&api);
+    let sources = source_fetcher(&api);
     let mut held: Option<HeldBatch> = None;
     let (mut now, mut last_success, mut last_full) = (START, None, None);
     for (number, step) in steps.into_iter().enumerate() {
@@ -182,7 +182,7 @@ async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
             held: held.clone(),
             context: CallContext::default(),
         };
-        let result = fetcher.fetch(fetch).await;
+        let result = sources.fetch(fetch).await;
         let state = api.0.lock().unwrap();
         if state.asked.is_empty() {
             // The circuit is open.

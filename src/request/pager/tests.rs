@@ -76,20 +76,20 @@ fn after(pager: &mut Pager, asked: &Request, page: &Page) -> Result<Option<Reque
 }
 
 /// Where each request goes, without the base URL, and its body; of a list with these pages.
-fn asked(template: &RequestTemplate, next: &NextPage, pages: &[Page]) -> Vec<String> {
+fn asked(template: &RequestTemplate, next: &NextPage, answers: &[Page]) -> Vec<String> {
     let mut pager = pager(template, next, 100);
     let mut request = pager.first();
     let mut asked = Vec::new();
-    let mut pages = pages.iter();
+    let mut answers = answers.iter();
     loop {
         let body = request.body.as_ref().map_or("", |body| std::str::from_utf8(body).unwrap());
         let address = request.url.as_str().strip_prefix(BASE).unwrap();
         asked.push(format!("{address} {body}").trim_end().to_owned());
-        let Some(page) = pages.next() else { return asked };
+        let Some(page) = answers.next() else { return asked };
         match after(&mut pager, &request, page).unwrap() {
             Some(next) => request = next,
             None => {
-                assert_eq!(pages.len(), 0, "the list ended early");
+                assert_eq!(answers.len(), 0, "the list ended early");
                 return asked;
             }
         }
@@ -148,7 +148,7 @@ fn the_same_address_in_another_spelling_was_seen() {
     let since = Template::parse("{since}").unwrap();
     template.query =
         vec![("since".to_owned(), since), ("filter".to_owned(), Template::literal("a b+c&d"))];
-    let mut pager = pager(&template, &NextPage::Url(Path::name("next")), 9);
+    let pager = pager(&template, &NextPage::Url(Path::name("next")), 9);
     let first = pager.first();
     assert_eq!(first.url.query(), Some("since=2026-03-01T09%3A08%3A07Z&filter=a%20b%2Bc%26d"));
     let itself = "\"/v1/%6Cogs?since=2026-03-01T09:08:07Z&filter=a+b%2bc%26d\"";
@@ -378,13 +378,14 @@ struct Server {
     names_itself: bool,
 }
 
-impl Server {
-    fn start_of(&self, request: &Request, name: &str) -> usize {
-        let pairs: Vec<_> = request.url.query_pairs().into_owned().collect();
-        let value = pairs.iter().find(|(other, _)| other == name);
-        value.map_or(0, |(_, value)| value.parse().unwrap())
-    }
+/// The number in the query at which a page begins.
+fn start_of(request: &Request, name: &str) -> usize {
+    let pairs: Vec<_> = request.url.query_pairs().into_owned().collect();
+    let value = pairs.iter().find(|(other, _)| other == name);
+    value.map_or(0, |(_, value)| value.parse().unwrap())
+}
 
+impl Server {
     /// The page that begins at this record.
     fn page(&self, start: usize, present: impl Fn(usize) -> Page) -> (Vec<usize>, Page) {
         let end = (start + self.size).min(self.records.len());
@@ -402,23 +403,21 @@ impl Server {
 
     fn answer(&self, next: &NextPage, request: &Request) -> (Vec<usize>, Page) {
         match next {
-            NextPage::Link => self.page(self.start_of(request, "from"), |start| Page {
+            NextPage::Link => self.page(start_of(request, "from"), |start| Page {
                 link: Some(format!("</v1/logs?from={start}>; rel=\"next\"")),
                 ..Page::default()
             }),
-            NextPage::Url(_) => self.page(self.start_of(request, "from"), |start| Page {
+            NextPage::Url(_) => self.page(start_of(request, "from"), |start| Page {
                 next: Some(format!("\"?from={start}\"")),
                 ..Page::default()
             }),
-            NextPage::Cursor { .. } => self.page(self.start_of(request, "cursor"), |start| Page {
+            NextPage::Cursor { .. } => self.page(start_of(request, "cursor"), |start| Page {
                 next: Some(start.to_string()),
                 ..Page::default()
             }),
-            NextPage::Offset { .. } => {
-                self.page(self.start_of(request, "skip"), |_| Page::default())
-            }
+            NextPage::Offset { .. } => self.page(start_of(request, "skip"), |_| Page::default()),
             NextPage::Number { .. } => {
-                let number = self.start_of(request, "page");
+                let number = start_of(request, "page");
                 self.page((number - 1) * self.size, |_| Page::default())
             }
         }
