@@ -152,15 +152,18 @@ mod tests {
     use super::*;
     use crate::config::{Config, IDENTITIES, Origin};
 
+    fn path(origin: &Origin) -> &str {
+        match origin {
+            Origin::Http(http) => &http.request.path,
+            Origin::File(pattern) => pattern,
+        }
+    }
+
     #[test]
     fn names_paths_and_order_are_those_of_the_default_configuration() {
         let config = Config::default();
         let tables = config.identities.iter().map(|table| (IDENTITIES, &table.origin));
         let sources = config.sources.iter().map(|source| (source.name.as_str(), &source.origin));
-        let path = |origin| match origin {
-            &Origin::Http(ref http) => http.request.path.as_str(),
-            Origin::File(pattern) => pattern,
-        };
         let expected = tables.chain(sources).map(|(name, origin)| (name, path(origin)));
         assert!(
             expected.eq(Endpoint::PLAIN.iter().map(|endpoint| (endpoint.name(), endpoint.path())))

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::support::gateway::{Gateway, quick};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 
-const SOURCES: &str = r#"
+const SOURCES: &str = r"
 identities:
   - { path: /people, records: /people, employee: /no, email: /mail, hostname: /host, name: /name }
 sources:
@@ -26,7 +26,7 @@ sources:
     identity: [{ at: /user, as: email }, { at: /host, as: hostname }]
     title: /title
     url: /link
-"#;
+";
 
 const PEOPLE: &str = r#"{"people":[
     {"no":7,"mail":"Ada.Berg@corp.example","host":"lt-7","name":"Ada \"A\" <Berg>"},
