@@ -9,6 +9,11 @@ use crate::json::{Found, Path, elements, object_members, unescape};
 const MAX_DEPTH: usize = 4;
 /// The most lists, and the most members, that are named.
 const MAX_NAMES: usize = 20;
+/// How much of a body that is not JSON is looked at, and shown.
+const MAX_START_BYTES: usize = 4096;
+const MAX_START_CHARS: usize = 120;
+/// How a body that is compressed by gzip begins.
+const GZIP_MAGIC: &[u8] = b"\x1f\x8b";
 /// How much of a reported failure is shown.
 const MAX_VALUE_CHARS: usize = 300;
 
@@ -42,6 +47,25 @@ pub(super) fn explain(body: &str, records: &Path, fail_if: &[Path], lines: &mut 
     find_lists(Found::new(body.trim_ascii()), "", &mut lists);
     if !lists.is_empty() {
         lines.more(&format!("arrays in the answer: {}", lists.join(", ")));
+    }
+}
+
+/// Says how a body that is not JSON begins, and what it may be.
+pub(super) fn explain_text(body: &[u8], lines: &mut Lines) {
+    let start = String::from_utf8_lossy(&body[..body.len().min(MAX_START_BYTES)]).into_owned();
+    lines.more(&format!("it begins: {}", shown(&start, MAX_START_CHARS)));
+    let second_line = start.lines().nth(1).unwrap_or_default().trim_start();
+    if start.starts_with("HTTP/") {
+        lines.problem("the file begins with a response's headers; save the body alone");
+    } else if body.starts_with(GZIP_MAGIC) {
+        lines.problem("it is compressed by gzip; decompress it, or save it with curl --compressed");
+    } else if start.trim_start().starts_with('<') {
+        lines.problem("it is HTML or XML, such as a page to sign in; look at path and credentials");
+    } else if start.starts_with('{') && second_line.starts_with('{') {
+        lines.problem(
+            "it looks like one JSON document a line, which only a file may be (.ndjson); ask the \
+             API for one document",
+        );
     }
 }
 
@@ -96,6 +120,25 @@ mod tests {
         let text = explained(body, "", &[]);
         assert!(text.contains("leads to an object with `meta`, `data`, `errors`"), "{text}");
         assert_eq!(explained(body, "/data/items", &["/data/next", "/meta/none"]), "");
+    }
+
+    #[test]
+    fn bodies_that_are_not_json_are_recognised() {
+        for (body, expected) in [
+            (&b"HTTP/1.1 200 OK\r\n\r\n{}"[..], "save the body alone"),
+            (b"\x1f\x8b\x08\x00", "curl --compressed"),
+            (b" <!DOCTYPE html><title>Sign in</title>", "look at path and credentials"),
+            (b"{\"a\":1}\n{\"a\":2}\n", ".ndjson"),
+        ] {
+            let mut lines = Lines::default();
+            explain_text(body, &mut lines);
+            assert_eq!(lines.problems(), 1);
+            let text = lines.into_text();
+            assert!(text.contains(expected) && text.contains("it begins: "), "{text}");
+        }
+        let mut lines = Lines::default();
+        explain_text(b"{\"a\":", &mut lines);
+        assert_eq!(lines.problems(), 0);
     }
 
     #[test]

@@ -136,11 +136,7 @@ pub(super) fn explain_answer<T>(
     {
         answer::explain(body, records, fail_if, lines);
     } else if failure.outcome == Outcome::Decode {
-        let start = String::from_utf8_lossy(&last.body[..last.body.len().min(200)]).into_owned();
-        lines.more(&format!("it begins: {}", shown(&start, 120)));
-        if start.starts_with("HTTP/") {
-            lines.problem("the file begins with a response's headers; save the body alone");
-        }
+        answer::explain_text(&last.body, lines);
     }
 }
 
