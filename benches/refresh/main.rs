@@ -1,10 +1,10 @@
 //! The cost of a large refresh: the time from start to the first complete answer, memory, and the
 //! latency of callers meanwhile.
 //!
-//! `cargo bench --bench refresh` runs all three, and a mapped list of many pages; `-- cold`, `--
-//! memory`, `-- latency`, `-- pages` or `-- endurance` runs one. The gateway is the real binary in a process of its own. So is the upstream,
-//! this bench started again, which sends other data at each call. The floor is a bare
-//! client that downloads the same bodies and validates them.
+//! `cargo bench --bench refresh` runs all three, and a mapped list of many pages; `-- cold`,
+//! `-- memory`, `-- latency`, `-- pages` or `-- endurance` runs one. The gateway is the real binary
+//! in a process of its own. So is the upstream, this bench started again, which sends other data at
+//! each call. The floor is a bare client that downloads the same bodies and validates them.
 
 #[path = "../support/exchange.rs"]
 mod exchange;

@@ -57,8 +57,9 @@ cache: {{ ttl: 1h }}
 upstreams:
   api: {{ base_url: "http://{}", max_body: 1GiB }}
 sources:
-  - {{ name: api, upstream: api, path: /list, records: /value, next: {{ cursor: /next, query: page }},
-      id: /event/meta/id, priority: {{ at: /event/rule/severity, values: {{ "1": low, "2": high }} }},
+  - {{ name: api, upstream: api, path: /list, records: /value,
+      next: {{ cursor: /next, query: page }}, id: /event/meta/id,
+      priority: {{ at: /event/rule/severity, values: {{ "1": low, "2": high }} }},
       timestamp: /event/meta/at, identity: {{ at: /event/actor/mail, as: username }},
       title: /event/rule/title }}
 identities:
@@ -155,8 +156,8 @@ fn page(page: usize) -> String {
             json,
             "{comma}{{\"version\":3,\"event\":{{\"meta\":{{\"id\":\"e-{number}\",\"at\":\
              \"2026-03-02T11:{minute:02}:{second:02}.250Z\"}},\"rule\":{{\"title\":\"Rule \
-             {person}\",\"severity\":{severity}}},\"actor\":{{\"mail\":\"person{person}@corp.test\",\
-             \"tags\":[\"a\",\"b\"]}}}},\"detail\":\""
+             {person}\",\"severity\":{severity}}},\"actor\":{{\"mail\":\
+             \"person{person}@corp.test\",\"tags\":[\"a\",\"b\"]}}}},\"detail\":\""
         )
         .unwrap();
         // Text as of a log line, which fills the record up.

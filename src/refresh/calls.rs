@@ -232,7 +232,7 @@ impl Refresh {
         let now = Instant::now();
         let state = &mut self.sources[call.source];
         if error.kind == Outcome::TooLarge {
-            // What an incremental source has gathered may be too much. Its next fetch is a full one.
+            // An incremental source may have gathered too much; its next fetch is a full one.
             state.set_memory(Arc::default());
         }
         let interval = state.interval;

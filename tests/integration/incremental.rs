@@ -22,7 +22,8 @@ fn asked_from(server: &ScriptedUpstream) -> Vec<i64> {
 fn api(incremental: &str) -> String {
     format!(
         r#"sources:
-  - {{ name: api, upstream: api, path: /list, body: {{ since: "{{since:unix}}", now: "{{now:unix}}" }},
+  - {{ name: api, upstream: api, path: /list,
+      body: {{ since: "{{since:unix}}", now: "{{now:unix}}" }},
       window: 1h, every: 200ms, incremental: {incremental}, records: "", id: id,
       priority: {{ default: low }}, timestamp: at, identity: {{ at: who, as: employee_id }} }}
 "#
