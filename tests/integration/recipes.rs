@@ -67,7 +67,7 @@ pub(crate) fn recipe_for(name: &str, api: &SimulatedApi, secrets: &Path) -> Stri
     let text = text
         .replace("/run/secrets", secrets.to_str().unwrap())
         .replace("/etc/incident-gateway/people.csv", people.to_str().unwrap());
-    let with_address = ["base_url: ", "token_url: "].iter().fold(text, |text, key| {
+    ["base_url: ", "token_url: "].iter().fold(text, |text, key| {
         let mut parts = text.split(key);
         let first = parts.next().unwrap().to_owned();
         parts.fold(first, |text, part| {
@@ -75,8 +75,7 @@ pub(crate) fn recipe_for(name: &str, api: &SimulatedApi, secrets: &Path) -> Stri
             let end = part[scheme..].find(['/', '\n']).unwrap() + scheme;
             text + key + api.base_url() + &part[end..]
         })
-    });
-    with_address
+    })
 }
 
 fn configure(name: &str, text: &str) -> Config {
@@ -98,7 +97,7 @@ async fn check_recipe(name: &str) {
     assert_eq!(sources["completeness"], "complete", "{sources:#}");
     let mut calls = api.calls();
     calls.sort_unstable();
-    assert_eq!(calls, Vec::from_iter(0..api.api().exchanges.len()), "{name}: each call once");
+    assert_eq!(calls, (0..api.api().exchanges.len()).collect::<Vec<_>>(), "{name}: each call once");
 
     let source = config.sources[0].name.as_str();
     let documents = gateway.get("/incidents").await;
@@ -212,7 +211,7 @@ macro_rules! recipes {
                 .filter_map(|file| Some(file.unwrap().file_name().to_str()?.to_owned()))
                 .filter_map(|file| Some(file.strip_suffix(".yaml")?.to_owned()))
                 .collect();
-            assert_eq!(Vec::from_iter(names), NAMES);
+            assert_eq!(names.into_iter().collect::<Vec<_>>(), NAMES);
         }
     };
 }

@@ -98,7 +98,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
-    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let asked = Asked::new(&head, &body);
     let api = &shared.api;
     let Some(index) = api.exchanges.iter().position(|exchange| exchange.is_for(&asked, api)) else {
