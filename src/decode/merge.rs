@@ -1,6 +1,6 @@
 //! Merges what a source answered last with what it answered before.
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::incidents::Incidents;
 use super::mapped::{MappedRecords, seconds};
@@ -12,7 +12,8 @@ impl Incidents {
     /// The records of `previous` and then those of `newer`, which must both come from the decoder
     /// of a source with `incremental`. Records of `previous` whose id comes again in `newer` are
     /// left out, and so are records whose time is before `earliest_micros`; those without a valid
-    /// time stay.
+    /// time stay. A record without an id comes again if its envelope does, byte for byte: otherwise
+    /// each fetch would add those within the overlap once more.
     ///
     /// [`Self::unmapped`] counts the records that stay; [`Self::duplicates`] is that of `newer`.
     #[must_use]
@@ -42,10 +43,24 @@ fn kept_records(previous: &Incidents, newer: &Incidents, earliest: f64) -> [Vec<
         Some(ids) => (0..newer.records.len()).filter_map(|record| ids.key(record)).collect(),
         None => HashSet::new(),
     };
-    let is_replaced = |record: usize| {
-        let id = previous.ids.as_ref().and_then(|ids| ids.key(record));
-        id.is_some_and(|id| newer_ids.contains(id))
-    };
+    // How often each envelope without an id comes again.
+    let mut newer_envelopes: HashMap<&[u8], usize> = HashMap::new();
+    for (index, record) in newer.records.iter().enumerate() {
+        if newer.ids.as_ref().is_none_or(|ids| ids.key(index).is_none()) {
+            *newer_envelopes.entry(newer.bytes(record)).or_default() += 1;
+        }
+    }
+    let mut is_replaced =
+        |record: usize| match previous.ids.as_ref().and_then(|ids| ids.key(record)) {
+            Some(id) => newer_ids.contains(id),
+            None => match newer_envelopes.get_mut(previous.bytes(&previous.records[record])) {
+                Some(left) if *left > 0 => {
+                    *left -= 1;
+                    true
+                }
+                _ => false,
+            },
+        };
     let is_recent = |batch: &Incidents, record: usize| {
         let timestamp = batch.records[record].timestamp;
         timestamp.is_nan() || timestamp >= earliest

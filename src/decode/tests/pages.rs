@@ -363,3 +363,18 @@ fn newer_records_are_merged_by_id() {
     assert_eq!(again.records().len(), merged.records().len());
     assert_eq!(again.duplicates(), 0);
 }
+
+#[test]
+fn a_record_without_an_id_that_comes_again_is_there_once() {
+    let decode = |records: &str| {
+        decode_pages(&incremental(), &[&format!("{{\"data\":[{records}]}}")]).unwrap()
+    };
+    let previous = decode(r#"{"n":1},{"n":2},{"n":2},{"n":2}"#);
+    let merged = Incidents::merged(&previous, decode(r#"{"n":2},{"n":3},{"n":2}"#), 0);
+    let records: Vec<_> = envelopes(&merged)
+        .iter()
+        .map(|envelope| envelope.split_once("\"record\":").unwrap().1.to_owned())
+        .collect();
+    let expected = [1, 2, 2, 3, 2].map(|n| format!("{{\"n\":{n}}}}}"));
+    assert_eq!(records, expected);
+}
