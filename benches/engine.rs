@@ -142,7 +142,7 @@ fn mapped_pages() -> Vec<Bytes> {
 
 fn mapped_source() -> Source {
     let path = |text: &str| Path::parse(text).unwrap();
-    let entry = |at: &str, kind| IdentityEntry { at: path(at), kind: Some(kind) };
+    let entry = |at: &str, kind| IdentityEntry { at: vec![path(at)], kind: Some(kind) };
     let values = vec![("informational".to_owned(), Priority::Low)];
     let rule = PriorityRule::values(values).unwrap();
     Source {

@@ -112,19 +112,19 @@ fn records_are_decoded_joined_and_rendered_without_an_allocation_each() {
 fn table_of_people(people: usize) -> (IdentityTable, usize, usize) {
     let path = |name| Path::parse(name).unwrap();
     let keys = [
-        (IdentityKind::Email, path("mails")),
-        (IdentityKind::Username, path("login")),
-        (IdentityKind::Hostname, path("host")),
-        (IdentityKind::Ip, path("ip")),
+        (IdentityKind::Email, vec![path("mails")]),
+        (IdentityKind::Username, vec![path("login")]),
+        (IdentityKind::Hostname, vec![path("host")]),
+        (IdentityKind::Ip, vec![path("ip")]),
     ];
     let config = Table {
         origin: Origin::Http(HttpOrigin::endpoint("/people")),
         every: None,
         rows: Some(TableRows {
             records: Some(path("")),
-            employee: path("id"),
+            employee: vec![path("id")],
             keys: keys.into(),
-            name: Some(path("name")),
+            name: vec![path("name")],
         }),
     };
     let mut page = String::from("[");

@@ -64,7 +64,7 @@ fn mapped_source(list: Path, value: Path, rule: TimestampRule) -> Source {
     let priority = PriorityRule::at_least(vec![(0.0, incident_gateway::decode::Priority::High)])
         .and_then(|rule| PriorityMapping::new(vec![value.clone()], rule, None))
         .expect("it ascends");
-    let entry = |kind| IdentityEntry { at: value.clone(), kind: Some(kind) };
+    let entry = |kind| IdentityEntry { at: vec![value.clone(), Path::name("id")], kind: Some(kind) };
     Source {
         records: Some(list),
         id: vec![value.clone(), Path::name("id")],

@@ -34,6 +34,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::json::Path;
+
 /// The whole configuration, validated.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -134,7 +136,7 @@ impl Config {
         let mut names: Vec<&str> = Vec::new();
         if !plain.is_empty() {
             let identity = plain.iter().flat_map(|source| &source.identity);
-            names.extend(identity.map(|entry| entry.at.as_str()));
+            names.extend(identity.flat_map(|entry| &entry.at).map(Path::as_str));
             names.push("source_ip");
         }
         if !mapped.is_empty() {

@@ -26,7 +26,7 @@ pub(super) struct RecordMapping {
     priority_at: Vec<usize>,
     timestamp: TimestampRule,
     timestamp_at: Vec<usize>,
-    identity: Vec<(usize, IdentityKind)>,
+    identity: Vec<(Vec<usize>, IdentityKind)>,
     title: Vec<usize>,
     url: Vec<usize>,
     /// Whether ids are kept for a merge with later records.
@@ -61,7 +61,7 @@ impl RecordMapping {
             identity: source
                 .identity
                 .iter()
-                .map(|entry| (position(&entry.at), entry.kind.unwrap_or(IdentityKind::Auto)))
+                .map(|entry| (positions(&entry.at), entry.kind.unwrap_or(IdentityKind::Auto)))
                 .collect(),
             keeps_ids: source.incremental.is_some(),
         };
@@ -159,18 +159,22 @@ impl MappedRecords {
     fn identity(&mut self, mapping: &RecordMapping, row: &Row<'_>, record: &mut Record) {
         let Self { keys, key_list, .. } = self;
         key_list.clear();
-        let mut holds_something = false;
-        for (path, kind) in &mapping.identity {
-            let _ = row.visit_held(*path, &mut |value| {
-                let cleaned = keys.clean(*kind, value);
-                holds_something |= cleaned != CleanedValue::Nothing;
-                if let CleanedValue::Key(key) = cleaned {
-                    key_list.push(key);
-                }
-                ControlFlow::<()>::Continue(())
+        let mut has_identity = false;
+        for (paths, kind) in &mapping.identity {
+            has_identity |= paths.iter().any(|path| {
+                let mut holds_something = false;
+                let _ = row.visit_held(*path, &mut |value| {
+                    let cleaned = keys.clean(*kind, value);
+                    holds_something |= cleaned != CleanedValue::Nothing;
+                    if let CleanedValue::Key(key) = cleaned {
+                        key_list.push(key);
+                    }
+                    ControlFlow::<()>::Continue(())
+                });
+                holds_something
             });
         }
-        if holds_something {
+        if has_identity {
             record.flags |= IDENTITY_KEYS;
             record.identity = keys.list(key_list);
         }

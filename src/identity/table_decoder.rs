@@ -130,47 +130,71 @@ fn check_size(rows: &Rows) -> Result<(), DecodeError> {
 
 /// What the paths of a row mean, by their positions in the [`ListReader`].
 struct RowMapping {
-    keys: Vec<(usize, IdentityKind)>,
-    name: Option<usize>,
+    employee: Vec<usize>,
+    keys: Vec<(Vec<usize>, IdentityKind)>,
+    name: Vec<usize>,
 }
 
 impl RowMapping {
-    /// The position of the path to the employee's id.
-    const EMPLOYEE: usize = 0;
-
     /// Compiles a mapping; returns it with the paths that it reads.
-    fn new(rows: &TableRows) -> (Self, Vec<&Path>) {
-        let mut paths = vec![&rows.employee];
-        let mut position = |path| {
-            paths.push(path);
-            paths.len() - 1
+    fn new<'r>(rows: &'r TableRows) -> (Self, Vec<&'r Path>) {
+        let mut paths = Vec::new();
+        let mut positions = |more: &'r [Path]| {
+            let start = paths.len();
+            paths.extend(more);
+            (start..paths.len()).collect::<Vec<_>>()
         };
-        let keys = rows.keys.iter().map(|(kind, path)| (position(path), *kind)).collect();
-        let name = rows.name.as_ref().map(position);
-        (Self { keys, name }, paths)
+        let employee = positions(&rows.employee);
+        let keys = rows.keys.iter().map(|(kind, at)| (positions(at), *kind)).collect();
+        let name = positions(&rows.name);
+        (Self { employee, keys, name }, paths)
     }
 
-    /// Adds a row. Each value of a path is a key.
+    /// Adds a row. Each value of the first path that holds something is a key.
     fn add(&self, row: &Row<'_>, rows: &mut Rows) {
-        let id = first(row, Self::EMPLOYEE, |found| match found.text() {
-            Some(text) if holds_nothing(&text) => None,
-            text => Some(text),
+        let id = self.employee.iter().find_map(|path| {
+            first(row, *path, |found| match found.text() {
+                Some(text) if holds_nothing(&text) => None,
+                text => Some(text),
+            })
         });
         let Some(employee) = rows.begin(id.flatten().as_deref()) else { return };
-        for (path, kind) in &self.keys {
-            let _ = row.visit_held(*path, &mut |found| {
-                if let Some(text) = found.text() {
-                    rows.add_key(employee, *kind, &text);
+        for (paths, kind) in &self.keys {
+            for path in paths {
+                if add_keys(row, *path, employee, *kind, rows) {
+                    break;
                 }
-                ControlFlow::<()>::Continue(())
-            });
+            }
         }
-        let name = self.name.and_then(|path| row.first_held(path));
+        let name = self.name.iter().find_map(|path| row.first_held(*path));
         let name = name.filter(|name| name.kind == ValueKind::String).and_then(Found::text);
         if let Some(name) = name {
             rows.set_name(employee, &name);
         }
     }
+}
+
+/// Adds each value that a path leads to as a key; returns whether the path holds something.
+fn add_keys(
+    row: &Row<'_>,
+    path: usize,
+    employee: u32,
+    kind: IdentityKind,
+    rows: &mut Rows,
+) -> bool {
+    let mut holds_something = false;
+    let _ = row.visit_held(path, &mut |found| {
+        match found.text() {
+            Some(text) if holds_nothing(&text) => {}
+            Some(text) => {
+                holds_something = true;
+                rows.add_key(employee, kind, &text);
+            }
+            None => holds_something = true,
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    holds_something
 }
 
 /// The first result for a value that a path leads to.

@@ -26,8 +26,8 @@ pub type Paths = Vec<Path>;
 /// One entry of a source's `identity`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IdentityEntry {
-    /// The path to the value.
-    pub at: Path,
+    /// The paths to the value; at least one, and in a plain source the name of one member.
+    pub at: Paths,
     /// How the value is looked up; `None` where `as` is not written, which means
     /// [`IdentityKind::Auto`] in a mapped source.
     pub kind: Option<IdentityKind>,

@@ -245,6 +245,43 @@ fn a_plain_source_and_tables_are_reported_alike() {
 }
 
 #[test]
+fn each_path_of_a_list_is_told_with_the_records_that_it_is_used_for() {
+    let keys = KEYS.replace("at: /actor/mail,", "at: [/actor/mail, /actor/upn, /old],");
+    let workshop = Workshop::new(&keys);
+    let record =
+        |actor: &str| format!(r#"{{"sev":"low","at":"2026-03-02T11:00:00Z","actor":{{{actor}}}}}"#);
+    let records = [
+        record(r#""mail":"Ada@corp.example","upn":"ben@corp.example""#),
+        record(r#""mail":["-",null],"upn":"ben@corp.example""#),
+        record(r#""mail":"unknown","upn":["eve@corp.example","ada@corp.example"]"#),
+        record(r#""mail":"eve@corp.example","upn":"ben@corp.example""#),
+    ];
+    workshop
+        .body("acme", &format!("{{\"data\":[{}]}}", records.join(",")))
+        .exits(0)
+        .says(
+            "`/actor/mail` as email: 2 records with a value\n                  1 found in \
+             `identities`\n?                 1 in no table, such as `eve@corp.example`\n",
+        )
+        .says(
+            "else `/actor/upn`: 2 records with a value\n                  2 found in \
+             `identities`\n",
+        )
+        .says("else `/old`: 0 records with a value\n?               `/old`: no such member")
+        .says("attributed    3 records to 2 employees")
+        .says("unattributed  1 unknown_identity: ")
+        .hides("look at `/actor");
+    let config = fs::read_to_string(workshop.path("config.yaml")).unwrap();
+    workshop.write("config.yaml", &config.replace("email: mail", "email: [mail, upn, login]"));
+    workshop.write("other.csv", "id,mail,upn,host,name\n1,a@x.example,,h,A\n2,,b@x.example,h,B\n");
+    workshop
+        .file("identities", "other.csv")
+        .exits(0)
+        .says("`mail`, else `upn`, else `login`: 2 rows with a value\n?               `login`: no ")
+        .says("keys          2 employees; 2 by email");
+}
+
+#[test]
 fn a_source_of_files_is_read_from_the_given_file() {
     let workshop = Workshop::new(KEYS);
     workshop.write("gates.csv", "event,who\ne1,ada@corp.example\n");

@@ -31,7 +31,7 @@ impl Record {
     }
 
     fn members(&self, config: &Config) -> String {
-        let field = &config.sources[self.source].identity[0].at;
+        let field = &config.sources[self.source].identity[0].at[0];
         let (id, priority) = (EMPLOYEES[self.employee], PRIORITIES[self.priority]);
         format!(r#""{field}":"{id}","priority":"{priority}","timestamp":{}"#, self.timestamp())
     }

@@ -6,8 +6,8 @@ use super::lines::Lines;
 use super::shown::{count, grouped, shown};
 use crate::config;
 use crate::identity::TableSlot;
-use crate::json::Found;
-use crate::mapping::{IdentityKind, holds_nothing, parse_address};
+use crate::json::{Found, Path};
+use crate::mapping::{IdentityEntry, IdentityKind, holds_nothing, parse_address};
 
 /// The most examples of values that name nobody.
 const MAX_EXAMPLES: usize = 4;
@@ -31,11 +31,17 @@ enum Lookup {
 
 /// One entry of `identity`.
 struct Entry {
-    lead: Lead,
     kind: IdentityKind,
-    /// Records with a value here that holds something.
+    /// Its paths, of which each record's first that holds something is used.
+    paths: Vec<EntryPath>,
+}
+
+/// One path of an entry.
+struct EntryPath {
+    lead: Lead,
+    /// Records of which the values here are used.
     with_value: usize,
-    /// Records whose employee this entry decides, by table, and by the value itself.
+    /// Records whose employee this path decides, by table, and by the value itself.
     by_table: Vec<usize>,
     by_own_id: usize,
     /// Records with values here of which none is found, and examples of them.
@@ -43,6 +49,41 @@ struct Entry {
     unknown: Vec<String>,
     not_of_kind: Vec<String>,
     is_unavailable: bool,
+}
+
+impl EntryPath {
+    fn new(path: &Path, tables: usize) -> Self {
+        Self {
+            lead: Lead::new(path),
+            with_value: 0,
+            by_table: vec![0; tables],
+            by_own_id: 0,
+            undecided: 0,
+            unknown: Vec::new(),
+            not_of_kind: Vec::new(),
+            is_unavailable: false,
+        }
+    }
+
+    /// Looks up the values of a record whose employee is not decided yet; returns whether they
+    /// decide it.
+    fn decide(&mut self, kind: IdentityKind, values: &[String], slots: &[TableSlot]) -> bool {
+        for value in values {
+            let lookup = look_up(slots, kind, value);
+            match lookup {
+                Lookup::Table(table) => self.by_table[table] += 1,
+                Lookup::OwnId => self.by_own_id += 1,
+                Lookup::Unknown => note(&mut self.unknown, kind, value),
+                Lookup::NotOfKind => note(&mut self.not_of_kind, kind, value),
+                Lookup::Unavailable => self.is_unavailable = true,
+            }
+            if matches!(lookup, Lookup::Table(_) | Lookup::OwnId) {
+                return true;
+            }
+        }
+        self.undecided += usize::from(!values.is_empty());
+        false
+    }
 }
 
 /// The identity values of a source's records.
@@ -60,16 +101,9 @@ impl<'a> Identities<'a> {
         slots: &'a [TableSlot],
         table_names: &'a [String],
     ) -> Self {
-        let entry = |entry: &crate::mapping::IdentityEntry| Entry {
-            lead: Lead::new(&entry.at),
+        let entry = |entry: &IdentityEntry| Entry {
             kind: entry.kind.unwrap_or(IdentityKind::Auto),
-            with_value: 0,
-            by_table: vec![0; slots.len()],
-            by_own_id: 0,
-            undecided: 0,
-            unknown: Vec::new(),
-            not_of_kind: Vec::new(),
-            is_unavailable: false,
+            paths: entry.at.iter().map(|path| EntryPath::new(path, slots.len())).collect(),
         };
         let entries = source.identity.iter().map(entry).collect();
         Self { entries, slots, table_names, is_plain: !source.is_mapped() }
@@ -78,39 +112,29 @@ impl<'a> Identities<'a> {
     /// Counts a record; `json` is what the upstream sent.
     pub(super) fn add(&mut self, json: &str) {
         let mut is_decided = false;
-        for entry in &mut self.entries {
-            let was_found = entry.lead.found;
-            entry.lead.follow(json);
-            let is_present = entry.lead.found > was_found;
-            let values = held_values(&entry.lead, json);
-            entry.with_value += usize::from(!values.is_empty());
-            let was_decided = is_decided;
-            for value in &values {
-                if is_decided {
-                    break;
+        for Entry { kind, paths } in &mut self.entries {
+            let mut is_used = false;
+            for path in paths {
+                let was_found = path.lead.found;
+                path.lead.follow(json);
+                let is_present = path.lead.found > was_found;
+                if let Some(values) = held_values(&path.lead, json).filter(|_| !is_used) {
+                    is_used = true;
+                    path.with_value += usize::from(!values.is_empty());
+                    is_decided = is_decided || path.decide(*kind, &values, self.slots);
                 }
-                let lookup = look_up(self.slots, entry.kind, value);
-                match lookup {
-                    Lookup::Table(table) => entry.by_table[table] += 1,
-                    Lookup::OwnId => entry.by_own_id += 1,
-                    Lookup::Unknown => note(&mut entry.unknown, entry.kind, value),
-                    Lookup::NotOfKind => note(&mut entry.not_of_kind, entry.kind, value),
-                    Lookup::Unavailable => entry.is_unavailable = true,
-                }
-                is_decided = matches!(lookup, Lookup::Table(_) | Lookup::OwnId);
+                is_decided |= self.is_plain && is_present;
             }
-            entry.undecided += usize::from(!was_decided && !is_decided && !values.is_empty());
-            is_decided |= self.is_plain && is_present;
         }
     }
 
-    /// The table that was missed by the look-ups of an entry.
-    fn missing_table(&self, entry: &Entry) -> Option<&str> {
-        let kind = match entry.kind {
+    /// The table that was missed by the look-ups of a path's values.
+    fn missing_table(&self, kind: IdentityKind, path: &EntryPath) -> Option<&str> {
+        let kind = match kind {
             IdentityKind::Auto => IdentityKind::Ip,
             kind => kind,
         };
-        let slots = self.slots.iter().zip(self.table_names).filter(|_| entry.is_unavailable);
+        let slots = self.slots.iter().zip(self.table_names).filter(|_| path.is_unavailable);
         let is_missing =
             |(slot, _): &(&TableSlot, &String)| slot.table.is_none() && slot.kinds.contains(kind);
         slots.into_iter().find(is_missing).map(|(_, name)| name.as_str())
@@ -118,62 +142,74 @@ impl<'a> Identities<'a> {
 
     /// Prints the part of the report; `record` is the first record.
     pub(super) fn print(&self, record: Option<&str>, lines: &mut Lines) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            let label = if index == 0 { "identity" } else { "" };
-            let path = entry.lead.path();
-            let kind = match (self.is_plain, entry.kind) {
+        for (index, Entry { kind, paths }) in self.entries.iter().enumerate() {
+            let as_kind = match (self.is_plain, kind) {
                 (true, _) => String::new(),
                 (_, kind) => format!(" as {}", kind.as_str()),
             };
-            let values = count(entry.with_value, "record");
-            lines.add(label, &format!("`{path}`{kind}: {values} with a value"));
-            let tables = entry.by_table.iter().zip(self.table_names);
-            for (found, table) in tables.filter(|(found, _)| **found > 0) {
-                lines.more(&format!("  {} found in `{table}`", grouped(*found)));
+            for (position, path) in paths.iter().enumerate() {
+                let at = path.lead.path();
+                let records = count(path.with_value, "record");
+                if position == 0 {
+                    let label = if index == 0 { "identity" } else { "" };
+                    lines.add(label, &format!("`{at}`{as_kind}: {records} with a value"));
+                } else {
+                    lines.more(&format!("else `{at}`: {records} with a value"));
+                }
+                self.print_path(*kind, path, lines);
             }
-            if entry.by_own_id > 0 {
-                lines.more(&format!(
-                    "  {} are employee ids themselves: no look-up",
-                    grouped(entry.by_own_id)
-                ));
+            if paths.iter().all(|path| path.lead.found == 0) {
+                candidates::print(record, Wanted::Identity(*kind), lines);
             }
-            let undecided = grouped(entry.undecided);
-            if entry.undecided > 0 && !entry.unknown.is_empty() {
-                let examples = entry.unknown.join(", ");
-                lines.doubt(&format!("  {undecided} in no table, such as {examples}"));
-            }
-            if !entry.not_of_kind.is_empty() {
-                let (kind, examples) = (entry.kind.as_str(), entry.not_of_kind.join(", "));
-                lines.doubt(&format!("  values that cannot be looked up as {kind}: {examples}"));
-            }
-            entry.lead.print_dead_end(lines);
-            if entry.lead.found == 0 {
-                candidates::print(record, Wanted::Identity(entry.kind), lines);
-            }
-            if let Some(table) = self.missing_table(entry) {
-                lines.doubt(&format!("  `{table}`, which may have these values, is unavailable"));
-            }
-            let is_looked_up = !matches!(entry.kind, IdentityKind::EmployeeId | IdentityKind::Auto);
-            if is_looked_up && !self.slots.iter().any(|slot| slot.kinds.contains(entry.kind)) {
-                let kind = entry.kind.as_str();
+            let is_looked_up = !matches!(kind, IdentityKind::EmployeeId | IdentityKind::Auto);
+            if is_looked_up && !self.slots.iter().any(|slot| slot.kinds.contains(*kind)) {
+                let kind = kind.as_str();
                 lines.problem(&format!(
                     "  no table has the key `{kind}`: nobody can be found; add one to `identities`"
                 ));
             }
         }
     }
+
+    /// Prints what is made of a path's values.
+    fn print_path(&self, kind: IdentityKind, path: &EntryPath, lines: &mut Lines) {
+        let tables = path.by_table.iter().zip(self.table_names);
+        for (found, table) in tables.filter(|(found, _)| **found > 0) {
+            lines.more(&format!("  {} found in `{table}`", grouped(*found)));
+        }
+        if path.by_own_id > 0 {
+            let own = grouped(path.by_own_id);
+            lines.more(&format!("  {own} are employee ids themselves: no look-up"));
+        }
+        if path.undecided > 0 && !path.unknown.is_empty() {
+            let (undecided, examples) = (grouped(path.undecided), path.unknown.join(", "));
+            lines.doubt(&format!("  {undecided} in no table, such as {examples}"));
+        }
+        if !path.not_of_kind.is_empty() {
+            let (kind, examples) = (kind.as_str(), path.not_of_kind.join(", "));
+            lines.doubt(&format!("  values that cannot be looked up as {kind}: {examples}"));
+        }
+        if let Some(table) = self.missing_table(kind, path) {
+            lines.doubt(&format!("  `{table}`, which may have these values, is unavailable"));
+        }
+        path.lead.print_dead_end(lines);
+    }
 }
 
-/// The texts to which a path leads, without those that hold nothing.
-fn held_values(lead: &Lead, json: &str) -> Vec<String> {
+/// The texts to which a path leads, without those that hold nothing; `None` if it leads to nothing
+/// else.
+fn held_values(lead: &Lead, json: &str) -> Option<Vec<String>> {
     let mut values = Vec::new();
+    let mut holds_something = false;
     for found in lead.path().find(json) {
         let _ = found.visit_held(&mut |value: Found<'_>| {
-            values.extend(value.text().map(String::from).filter(|text| !holds_nothing(text)));
+            let text = value.text().map(String::from);
+            holds_something |= text.as_ref().is_none_or(|text| !holds_nothing(text));
+            values.extend(text.filter(|text| !holds_nothing(text)));
             std::ops::ControlFlow::<()>::Continue(())
         });
     }
-    values
+    holds_something.then_some(values)
 }
 
 /// Looks a value up as the join does.

@@ -73,32 +73,57 @@ fn keys(table: &IdentityTable, lines: &mut Lines) {
     }
 }
 
-/// How many rows have a value at each path, and the first row.
+/// A key of a table, and where its values are in the rows.
+struct Column {
+    key: &'static str,
+    /// One for each path.
+    leads: Vec<Lead>,
+    /// Rows in which one of them leads to a value that holds something.
+    held: usize,
+}
+
+impl Column {
+    fn new(key: &'static str, paths: &[Path]) -> Self {
+        Self { key, leads: paths.iter().map(Lead::new).collect(), held: 0 }
+    }
+
+    fn add(&mut self, row: &str) {
+        let mut is_held = false;
+        for lead in &mut self.leads {
+            is_held |= lead.follow(row).is_some();
+        }
+        self.held += usize::from(is_held);
+    }
+}
+
+/// How many rows have a value of each key, and the first row.
 fn columns(
     table: &config::Table,
     rows: &TableRows,
     reading: &Reading<Arc<IdentityTable>>,
     lines: &mut Lines,
 ) {
-    let mut leads = vec![("employee", Lead::new(&rows.employee))];
-    leads.extend(rows.keys.iter().map(|(kind, path)| (kind.as_str(), Lead::new(path))));
-    leads.extend(rows.name.iter().map(|path| ("name", Lead::new(path))));
+    let mut columns = vec![Column::new("employee", &rows.employee)];
+    columns.extend(rows.keys.iter().map(|(kind, paths)| Column::new(kind.as_str(), paths)));
+    columns.extend((!rows.name.is_empty()).then(|| Column::new("name", &rows.name)));
     let mut first = None;
     let mut total = 0;
     rows_of(table, rows, &reading.pages, &mut |row: Found<'_>| {
         total += 1;
         first.get_or_insert_with(|| shown(row.raw, MAX_ROW_CHARS).to_string());
-        for (_, lead) in &mut leads {
-            lead.follow(row.raw);
-        }
+        columns.iter_mut().for_each(|column| column.add(row.raw));
     });
-    for (key, lead) in &leads {
-        let without = total - lead.held;
+    for column in &columns {
+        let without = total - column.held;
         let rest =
             if without == 0 { String::new() } else { format!(", {} without", grouped(without)) };
-        let values = count(lead.held, "row");
-        lines.add(key, &format!("`{}`: {values} with a value{rest}", lead.path()));
-        lead.print_dead_end(lines);
+        let values = count(column.held, "row");
+        let paths: Vec<_> = column.leads.iter().map(|lead| format!("`{}`", lead.path())).collect();
+        let paths = paths.join(", else ");
+        lines.add(column.key, &format!("{paths}: {values} with a value{rest}"));
+        for lead in &column.leads {
+            lead.print_dead_end(lines);
+        }
     }
     if let Some(first) = first {
         lines.add("first row", &first);

@@ -159,10 +159,10 @@ pub(super) fn identity(reader: &mut Reader, node: &Node) -> Option<Vec<IdentityE
                 text => text,
             };
             reader.value(node, at)?;
-            return Some(IdentityEntry { at: path_node(reader, node, false)?, kind: None });
+            return Some(IdentityEntry { at: vec![path_node(reader, node, false)?], kind: None });
         }
         let fields = reader.fields(node, "a map with `at` and `as`", &["at", "as"])?;
-        let at = reader.required(&fields, "at", |reader, node| path_node(reader, node, false));
+        let at = reader.required(&fields, "at", paths);
         let kind = reader.optional(&fields, "as", |reader, node| {
             let kind = text(node, AS).and_then(|name| {
                 let found = Excerpt::new(name);
@@ -175,14 +175,24 @@ pub(super) fn identity(reader: &mut Reader, node: &Node) -> Option<Vec<IdentityE
     })
 }
 
-/// Refuses an identity that is no member's name, in a plain source.
+/// Refuses an identity that is not the name of one member, in a plain source.
 pub(super) fn plain_identity(reader: &mut Reader, node: &Node) -> Option<()> {
     let check = |reader: &mut Reader, node: &Node| {
         let at = match &node.value {
-            Value::Map(entries) => entries.iter().find(|entry| entry.key == "at")?.node.clone(),
-            _ => node.clone(),
+            Value::Map(entries) => &entries.iter().find(|entry| entry.key == "at")?.node,
+            _ => node,
         };
-        let at = text(&at, PATH).ok().filter(|at| at.starts_with(['/', '$']))?;
+        let at = match &at.value {
+            Value::List(paths) if paths.len() > 1 => {
+                let detail = "is a list of paths, which needs `as` beside `at`, because nothing \
+                    in this source is mapped; write each name as an item of `identity`, or add \
+                    `as: auto`, or another `as`";
+                return reader.value(node, Err(ConfigErrorKind::Detail(detail.to_owned())));
+            }
+            Value::List(paths) => paths.first()?,
+            _ => at,
+        };
+        let at = text(at, PATH).ok().filter(|at| at.starts_with(['/', '$']))?;
         let detail = format!(
             "{} is no member's name, which this source needs, because nothing in it is mapped; \
              write `{{ at: {at}, as: auto }}`, or another `as`",

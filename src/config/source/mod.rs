@@ -116,12 +116,12 @@ impl Table {
 pub struct TableRows {
     /// The path to the list of rows; `None` means `/results`, or the whole file.
     pub records: Option<Path>,
-    /// The path to the employee's id.
-    pub employee: Path,
-    /// The paths to the identities by which rows are looked up; at least one.
-    pub keys: Vec<(IdentityKind, Path)>,
-    /// The path to the person's name.
-    pub name: Option<Path>,
+    /// The paths to the employee's id; at least one.
+    pub employee: Paths,
+    /// The identities by which rows are looked up, at least one, and the paths to each.
+    pub keys: Vec<(IdentityKind, Paths)>,
+    /// The paths to the person's name; none if rows have no name.
+    pub name: Paths,
 }
 
 /// Asks only for what is new (`incremental`).
@@ -171,7 +171,7 @@ impl Source {
     /// An endpoint of the default upstream whose records have these identity fields.
     #[must_use]
     pub fn plain(name: &str, path: &str, identity: &[&str]) -> Self {
-        let entry = |name: &&str| IdentityEntry { at: Path::name(name), kind: None };
+        let entry = |name: &&str| IdentityEntry { at: vec![Path::name(name)], kind: None };
         Self {
             name: name.to_owned(),
             origin: Origin::Http(HttpOrigin::endpoint(path)),
@@ -190,7 +190,7 @@ impl Source {
     /// The names of a plain source's identity fields, in order of precedence.
     #[must_use]
     pub fn identity_fields(&self) -> Vec<String> {
-        self.identity.iter().map(|entry| entry.at.as_str().to_owned()).collect()
+        self.identity.iter().flat_map(|entry| &entry.at).map(|at| at.as_str().to_owned()).collect()
     }
 
     /// Whether its records are mapped, and so answered in an envelope.

@@ -61,12 +61,13 @@ fn table_fields(table: &Table) -> Fields {
     }
     let Some(rows) = &table.rows else { return fields };
     optional_path(&mut fields, "records", rows.records.as_ref());
-    fields.text("employee", rows.employee.as_str());
+    paths(&mut fields, "employee", &rows.employee);
     for kind in ROW_KEYS {
-        let path = rows.keys.iter().find(|(key, _)| *key == kind).map(|(_, path)| path);
-        optional_path(&mut fields, kind.as_str(), path);
+        if let Some((_, at)) = rows.keys.iter().find(|(key, _)| *key == kind) {
+            paths(&mut fields, kind.as_str(), at);
+        }
     }
-    optional_path(&mut fields, "name", rows.name.as_ref());
+    paths(&mut fields, "name", &rows.name);
     fields
 }
 
@@ -227,10 +228,13 @@ fn timestamp_value(timestamp: &TimestampMapping) -> Written {
 }
 
 fn identity_value(entry: &IdentityEntry) -> Written {
-    let Some(kind) = entry.kind else { return path(&entry.at) };
     let mut fields = Fields::default();
-    fields.text("at", entry.at.as_str());
-    fields.text("as", kind.as_str());
+    paths(&mut fields, "at", &entry.at);
+    match (entry.kind, entry.at.as_slice()) {
+        (None, [at]) => return path(at),
+        (None, _) => {}
+        (Some(kind), _) => fields.text("as", kind.as_str()),
+    }
     fields.into()
 }
 

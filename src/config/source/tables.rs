@@ -1,6 +1,6 @@
 //! Reads the identity tables.
 
-use super::mapping::path_node;
+use super::mapping::{path_node, paths};
 use super::origin::{check_records, has_rows, origin};
 use super::read::{every, items};
 use super::{Origin, Table, TableRows};
@@ -115,20 +115,18 @@ fn rows(reader: &mut Reader, fields: &Fields<'_>) -> Option<TableRows> {
         return None;
     }
     let records = reader.optional(fields, "records", |reader, node| path_node(reader, node, true));
-    let employee =
-        reader.optional(fields, "employee", |reader, node| path_node(reader, node, false));
+    let employee = reader.optional(fields, "employee", paths);
     let mut keys = Vec::new();
     for kind in ROW_KEYS {
-        let path =
-            reader.optional(fields, kind.as_str(), |reader, node| path_node(reader, node, false));
-        keys.extend(path.map(|path| (kind, path)));
+        let paths = reader.optional(fields, kind.as_str(), paths);
+        keys.extend(paths.map(|paths| (kind, paths)));
     }
     if !ROW_KEYS.iter().any(|kind| fields.has(kind.as_str())) {
         let detail = "needs at least one of `email`, `username`, `hostname` and `ip` beside it, by \
             which employees are looked up";
         reader.refuse_because(fields, "employee", detail);
     }
-    let name = reader.optional(fields, "name", |reader, node| path_node(reader, node, false));
+    let name = reader.optional(fields, "name", paths).unwrap_or_default();
     Some(TableRows { records, employee: employee?, keys, name })
 }
 

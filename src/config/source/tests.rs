@@ -92,12 +92,12 @@ fn every_key_of_a_source_is_read() {
     );
     assert_eq!(priority.rule().as_values().unwrap()[3], ("ERROR".to_owned(), Priority::High));
     assert_eq!(okta.timestamp.as_ref().unwrap().at, [path("/published")]);
-    let kinds: Vec<_> = okta.identity.iter().map(|entry| (entry.at.as_str(), entry.kind)).collect();
+    let entry = |at, kind| IdentityEntry { at: vec![path(at)], kind: Some(kind) };
     assert_eq!(
-        kinds,
+        okta.identity,
         [
-            ("/actor/alternateId", Some(IdentityKind::Email)),
-            ("/client/ipAddress", Some(IdentityKind::Ip))
+            entry("/actor/alternateId", IdentityKind::Email),
+            entry("/client/ipAddress", IdentityKind::Ip)
         ]
     );
     assert_eq!(
@@ -119,13 +119,16 @@ fn every_key_of_a_table_is_read() {
     let rows = tables[1].rows.as_ref().unwrap();
     assert_eq!(
         (rows.records.as_ref(), &rows.employee),
-        (Some(&path("/value")), &path("/employeeId"))
+        (Some(&path("/value")), &vec![path("/employeeId")])
     );
     assert_eq!(
         rows.keys,
-        [(IdentityKind::Email, path("/mail")), (IdentityKind::Username, path("/samAccountName"))]
+        [
+            (IdentityKind::Email, vec![path("/mail")]),
+            (IdentityKind::Username, vec![path("/samAccountName")])
+        ]
     );
-    assert_eq!(rows.name, Some(path("/displayName")));
+    assert_eq!(rows.name, [path("/displayName")]);
     let Origin::Http(users) = &tables[1].origin else { panic!("{:?}", tables[1]) };
     assert_eq!(users.next, Some(NextPage::Url(path("/@odata.nextLink"))));
     assert_eq!(tables[2].origin, Origin::File("/etc/gateway/people.csv".to_owned()));
@@ -139,10 +142,49 @@ fn every_key_of_a_table_is_read() {
 }
 
 #[test]
+fn a_path_may_be_a_list_of_paths() {
+    let text = "sources:
+  - { name: s, identity: [{ at: [/mail, upn], as: email }, { at: [a, $.b] }, c], id: /id }
+identities:
+  - { path: /people, employee: [number, /id], email: [/mail, upn], ip: [$.ips], name: [a, b] }
+";
+    let config = config(text);
+    let paths = |texts: &[&str]| texts.iter().map(|text| path(text)).collect::<Vec<_>>();
+    let entry = |at: &[&str], kind| IdentityEntry { at: paths(at), kind };
+    assert_eq!(
+        config.sources[0].identity,
+        [
+            entry(&["/mail", "upn"], Some(IdentityKind::Email)),
+            entry(&["a", "$.b"], None),
+            entry(&["c"], None)
+        ]
+    );
+    let rows = TableRows {
+        records: None,
+        employee: paths(&["number", "/id"]),
+        keys: vec![
+            (IdentityKind::Email, paths(&["/mail", "upn"])),
+            (IdentityKind::Ip, paths(&["$.ips"])),
+        ],
+        name: paths(&["a", "b"]),
+    };
+    assert_eq!(config.identities[0].rows, Some(rows));
+    let printed = config.to_yaml();
+    for part in [
+        "identity: [{ at: [/mail, upn], as: email }, { at: [a, \"$.b\"] }, c]",
+        "employee: [number, /id], email: [/mail, upn], ip: \"$.ips\", name: [a, b] }",
+    ] {
+        assert!(printed.contains(part), "{part}\n{printed}");
+    }
+}
+
+#[test]
 fn a_source_that_maps_nothing_is_plain() {
-    let plain =
-        config("sources: [{ name: phishing, identity: [ip, { at: id }] }]").sources.remove(0);
-    assert_eq!(plain, Source::plain("phishing", "/incidents/phishing/", &["ip", "id"]));
+    for identity in ["[ip, { at: id }]", "[{ at: [ip] }, id]"] {
+        let text = format!("sources: [{{ name: phishing, identity: {identity} }}]");
+        let plain = config(&text).sources.remove(0);
+        assert_eq!(plain, Source::plain("phishing", "/incidents/phishing/", &["ip", "id"]));
+    }
     for keys in ["query: { a: b }", "body: {}", "every: 1m", "next: link", "fail_if: /x"] {
         assert!(!source(keys).is_mapped(), "{keys}");
     }

@@ -21,7 +21,7 @@ pub(super) fn paths(texts: &[&str]) -> Paths {
 }
 
 pub(super) fn entry(at: &str, kind: IdentityKind) -> IdentityEntry {
-    IdentityEntry { at: path(at), kind: Some(kind) }
+    IdentityEntry { at: vec![path(at)], kind: Some(kind) }
 }
 
 /// A source whose records have an id at `/id`.
@@ -187,7 +187,7 @@ fn identity_values_are_cleaned_up_in_order_of_their_paths() {
             entry("/login", IdentityKind::Username),
             entry("/host", IdentityKind::Hostname),
             entry("/ip", IdentityKind::Ip),
-            IdentityEntry { at: path("/any"), kind: None },
+            IdentityEntry { at: paths(&["/any"]), kind: None },
         ],
         ..source()
     };
@@ -228,6 +228,39 @@ fn identity_values_are_cleaned_up_in_order_of_their_paths() {
     let long = format!("{{\"any\":\"{}\"}}", "x".repeat(257));
     let (incidents, decoded, _) = only(&source, &long);
     assert_eq!(keys(&incidents, &decoded), Some(vec![]));
+}
+
+#[test]
+fn the_first_path_of_an_identity_that_holds_something_is_used() {
+    use IdentityKey::{Email, EmployeeId};
+    let source = config::Source {
+        identity: vec![
+            IdentityEntry { at: paths(&["/mail", "$.old[*]"]), kind: Some(IdentityKind::Email) },
+            IdentityEntry { at: paths(&["/number", "/id"]), kind: None },
+        ],
+        ..source()
+    };
+    let mail = |text: &str| Email(text.into());
+    let id = |text: &str| EmployeeId(text.into());
+    for (record, expected) in [
+        (r#"{"mail":"a@x","old":["b@x"]}"#, Some(vec![mail("a@x")])),
+        (
+            r#"{"mail":["-","a@x","c@x"],"old":["b@x"],"id":7}"#,
+            Some(vec![mail("a@x"), mail("c@x"), id("7")]),
+        ),
+        (
+            r#"{"mail":["-","Unknown",null],"old":["b@x","","c@x"]}"#,
+            Some(vec![mail("b@x"), mail("c@x")]),
+        ),
+        (r#"{"mail":[],"number":"none","id":7}"#, Some(vec![id("7")])),
+        (r#"{"number":8,"id":7}"#, Some(vec![id("8")])),
+        // What is not of its kind holds something all the same.
+        (r#"{"mail":true,"old":["b@x"]}"#, Some(vec![])),
+        (r#"{"mail":"N/A","old":["unknown"],"number":"","id":null}"#, None),
+    ] {
+        let (incidents, decoded, _) = only(&source, record);
+        assert_eq!(keys(&incidents, &decoded), expected, "{record}");
+    }
 }
 
 #[test]

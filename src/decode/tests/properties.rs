@@ -8,11 +8,12 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::super::*;
-use super::mapped::{decode_pages, entry, envelopes, keys, paths, source};
+use super::mapped::{decode_pages, envelopes, keys, paths, source};
 use super::reference::{Element, LONE_SURROGATE, Reference};
 use crate::config::{self, Incremental};
 use crate::mapping::{
-    IdentityKind, PriorityMapping, PriorityRule, TimeUnit, TimestampMapping, TimestampRule,
+    IdentityEntry, IdentityKind, PriorityMapping, PriorityRule, TimeUnit, TimestampMapping,
+    TimestampRule,
 };
 
 /// Texts of the members of which records are made.
@@ -94,7 +95,14 @@ fn mapped_source() -> impl Strategy<Value = config::Source> {
     );
     let identity = prop::collection::vec(
         (
-            prop::sample::select(vec!["/who", "ip", "$.a.*", "$.who[*].a"]),
+            one_of(vec![
+                vec!["/who"],
+                vec!["ip"],
+                vec!["$.a.*"],
+                vec!["$.who[*].a"],
+                vec!["/who", "ip"],
+                vec!["$.who[*].a", "/ip", "who"],
+            ]),
             prop::sample::select(IdentityKind::ALL.to_vec()),
         ),
         1..4,
@@ -110,7 +118,10 @@ fn mapped_source() -> impl Strategy<Value = config::Source> {
                 at: paths(&at),
                 rule: TimestampRule::new(unit, zone, None).unwrap(),
             }),
-            identity: identity.into_iter().map(|(at, kind)| entry(at, kind)).collect(),
+            identity: identity
+                .into_iter()
+                .map(|(at, kind)| IdentityEntry { at: paths(&at), kind: Some(kind) })
+                .collect(),
             title: paths(&title),
             incremental: Some(Incremental {
                 overlap: std::time::Duration::ZERO,

@@ -127,7 +127,10 @@ impl Reference<'_> {
         let mut keys = Vec::new();
         let mut holds_something = false;
         for entry in &self.source.identity {
-            for (value, raw) in self.held(std::slice::from_ref(&entry.at)) {
+            let is_held =
+                |values: &Vec<Element>| values.iter().any(|(value, _)| *value != "unknown");
+            let at = entry.at.iter().map(|path| self.held(std::slice::from_ref(path)));
+            for (value, raw) in at.into_iter().find(is_held).unwrap_or_default() {
                 let text = match value {
                     Json::String(text) => text,
                     Json::Number(_) => raw,

@@ -10,9 +10,9 @@ fn path(text: &str) -> Path {
 fn table(records: Option<&str>) -> Table {
     let rows = TableRows {
         records: records.map(path),
-        employee: path("/employee/id"),
-        keys: vec![(IdentityKind::Email, path("$.mails[*].address"))],
-        name: Some(path("name")),
+        employee: vec![path("/employee/id")],
+        keys: vec![(IdentityKind::Email, vec![path("$.mails[*].address")])],
+        name: vec![path("name")],
     };
     Table { origin: Origin::Http(HttpOrigin::endpoint("/people")), every: None, rows: Some(rows) }
 }
@@ -46,6 +46,39 @@ fn rows_are_read_by_their_paths() {
     assert_eq!((table.name("7"), table.name("e8")), (Some("Ann"), None));
     assert_eq!((table.records(), table.size_bytes()), (5, ROWS.len() + 14));
     assert!(table.has(IdentityKind::Email) && !table.has(IdentityKind::Ip));
+}
+
+#[test]
+fn the_first_path_of_a_row_that_holds_something_is_used() {
+    let mut table = table(None);
+    table.rows = Some(TableRows {
+        records: None,
+        employee: vec![path("number"), path("/id")],
+        keys: vec![(IdentityKind::Email, vec![path("mail"), path("$.old[*]")])],
+        name: vec![path("name"), path("full")],
+    });
+    let rows = r#"{"results":[
+        {"number":1,"id":9,"mail":["-","a@x","b@x"],"old":["c@x"],"name":"","full":"Ann"},
+        {"number":["N/A",null],"id":2,"mail":"unknown","old":["d@x","","e@x"],"name":"-"},
+        {"number":true,"id":3,"mail":"f@x"},
+        {"id":4,"mail":false,"old":["g@x"],"name":4,"full":"Dan"}]}"#;
+    let table = decode(&table, &[rows]).unwrap();
+    let employee = |mail: &str| {
+        let employee = table.employee_by_text(IdentityKind::Email, &format!("{mail}@x"))?;
+        Some(table.ids().list()[employee as usize].to_string())
+    };
+    for (mail, id) in [
+        ("a", Some("1")),
+        ("b", Some("1")),
+        ("c", None),
+        ("d", Some("2")),
+        ("e", Some("2")),
+        ("f", None),
+        ("g", None),
+    ] {
+        assert_eq!(employee(mail).as_deref(), id, "{mail}");
+    }
+    assert_eq!(["1", "2", "4"].map(|id| table.name(id)), [Some("Ann"), Some("-"), None]);
 }
 
 #[test]

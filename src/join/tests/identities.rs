@@ -9,7 +9,7 @@ use crate::config::{HttpOrigin, Origin, Source, Table, TableRows};
 use crate::decode::{IncidentsDecoder, SourceMapping};
 use crate::identity::{KeyKinds, TableDecoder};
 use crate::json::Path;
-use crate::mapping::{IdentityEntry, IdentityKind};
+use crate::mapping::{IdentityEntry, IdentityKind, Paths};
 use IdentityKind::{Auto, Email, EmployeeId, Hostname, Ip, Username};
 
 /// The spellings of values by kind, each with what it is after the clean-up; `None` where it is
@@ -63,9 +63,20 @@ fn auto() -> Vec<Spelling> {
     (0..SPELLINGS.len()).filter(is_auto).collect()
 }
 
-/// What records and tables name a value of this kind.
-fn member(kind: IdentityKind) -> &'static str {
-    kind.as_str()
+/// A value, and whether it stands where the second path leads.
+type Placed = (Spelling, bool);
+
+/// The paths to the values of a kind, in records and rows.
+fn paths(member: &str) -> Paths {
+    vec![Path::name(member), Path::name(&format!("{member}_2"))]
+}
+
+/// The values of a kind at the first of its paths that holds something.
+fn used(kind: IdentityKind, values: &[Placed]) -> Vec<Spelling> {
+    let of_kind = || values.iter().filter(|(value, _)| SPELLINGS[*value].0 == kind);
+    let is_first_used = of_kind().any(|(value, is_second)| !is_second && !is_nothing(*value));
+    let used = of_kind().filter(|(_, is_second)| *is_second != is_first_used);
+    used.map(|(value, _)| *value).collect()
 }
 
 fn is_nothing(spelling: Spelling) -> bool {
@@ -76,8 +87,10 @@ fn is_nothing(spelling: Spelling) -> bool {
 #[derive(Clone, Debug)]
 struct Row {
     employee: Option<&'static str>,
-    keys: Vec<Spelling>,
+    keys: Vec<Placed>,
     name: Option<&'static str>,
+    /// Whether the second paths lead to the employee and the name.
+    is_second: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -87,12 +100,13 @@ struct ReferenceTable {
     rows: Option<Vec<Row>>,
 }
 
-/// An object with an array for each kind that `values` have.
-fn object(values: &[Spelling], mut members: Vec<String>) -> String {
-    let mut arrays: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for &value in values {
+/// An object with an array for each path to which `values` belong.
+fn object(values: &[Placed], mut members: Vec<String>) -> String {
+    let mut arrays: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for &(value, is_second) in values {
         let (kind, text, _) = SPELLINGS[value];
-        arrays.entry(member(kind)).or_default().push(serde_json::to_string(text).unwrap());
+        let path = &paths(kind.as_str())[usize::from(is_second)];
+        arrays.entry(path.to_string()).or_default().push(serde_json::to_string(text).unwrap());
     }
     members.extend(arrays.iter().map(|(name, texts)| format!("\"{name}\":[{}]", texts.join(","))));
     format!("{{{}}}", members.join(","))
@@ -100,15 +114,14 @@ fn object(values: &[Spelling], mut members: Vec<String>) -> String {
 
 impl ReferenceTable {
     fn slot(&self) -> TableSlot {
-        let path = |text: &str| Path::parse(text).unwrap();
         let config = Table {
             origin: Origin::Http(HttpOrigin::endpoint("/people")),
             every: None,
             rows: Some(TableRows {
-                records: Some(path("")),
-                employee: path("employee"),
-                keys: self.kinds.iter().map(|kind| (*kind, path(member(*kind)))).collect(),
-                name: Some(path("name")),
+                records: Some(Path::whole()),
+                employee: paths("employee"),
+                keys: self.kinds.iter().map(|kind| (*kind, paths(kind.as_str()))).collect(),
+                name: paths("name"),
             }),
         };
         let table = self.rows.as_ref().map(|rows| {
@@ -127,8 +140,9 @@ impl ReferenceTable {
     /// The keys that the table has with their employees, in the order of the rows.
     fn entries(&self) -> impl Iterator<Item = (IdentityKind, &'static str, &'static str)> {
         self.rows.iter().flatten().flat_map(|row| {
-            let keys = row.keys.iter().map(|key| SPELLINGS[*key]);
-            keys.filter(|(kind, ..)| self.kinds.contains(kind))
+            // The order of a row's kinds does not matter, because all of its keys name one person.
+            let keys = self.kinds.iter().flat_map(|kind| used(*kind, &row.keys));
+            keys.map(|key| SPELLINGS[key])
                 .filter_map(|(kind, _, key)| Some((kind, key?, row.employee?)))
         })
     }
@@ -157,9 +171,13 @@ impl Row {
             Some("7") => "7".to_owned(),
             employee => quoted(employee),
         };
-        let members =
-            vec![format!("\"employee\":{employee}"), format!("\"name\":{}", quoted(self.name))];
-        object(&self.keys, members)
+        let name = quoted(self.name);
+        let members = if self.is_second {
+            format!(r#""employee":["","N/A"],"employee_2":{employee},"name":"","name_2":{name}"#)
+        } else {
+            format!(r#""employee":{employee},"name":{name}"#)
+        };
+        object(&self.keys, vec![members])
     }
 }
 
@@ -167,11 +185,9 @@ impl Row {
 fn reference(
     tables: &[ReferenceTable],
     entries: &[IdentityKind],
-    values: &[Spelling],
+    values: &[Placed],
 ) -> Result<&'static str, Reason> {
-    let in_order = entries
-        .iter()
-        .flat_map(|kind| values.iter().copied().filter(|value| SPELLINGS[*value].0 == *kind));
+    let in_order = entries.iter().flat_map(|kind| used(*kind, values));
     let values: Vec<Spelling> = in_order.filter(|value| !is_nothing(*value)).collect();
     if values.is_empty() {
         return Err(Reason::MissingIdentity);
@@ -207,14 +223,11 @@ fn reference(
 }
 
 /// Records that have the values under a member for each kind, as decoded for a mapped source.
-fn decode(entries: &[IdentityKind], records: &[Vec<Spelling>]) -> Incidents {
+fn decode(entries: &[IdentityKind], records: &[Vec<Placed>]) -> Incidents {
     let source = Source {
         identity: entries
             .iter()
-            .map(|kind| IdentityEntry {
-                at: Path::parse(member(*kind)).unwrap(),
-                kind: Some(*kind),
-            })
+            .map(|kind| IdentityEntry { at: paths(kind.as_str()), kind: Some(*kind) })
             .collect(),
         records: Some(Path::parse("/list").unwrap()),
         ..Source::plain("mapped", "/", &[])
@@ -237,11 +250,20 @@ fn decode_plain(ids: &[Spelling]) -> Incidents {
     Incidents::decode(body, &SourceFields::new(&["id".to_owned()])).unwrap()
 }
 
+fn placed() -> impl Strategy<Value = Placed> {
+    (0..SPELLINGS.len(), prop::bool::weighted(0.3))
+}
+
 fn row() -> impl Strategy<Value = Row> {
     let employee = prop::sample::select(vec![Some("7"), Some("e8"), Some("e9"), None]);
     let name = prop::sample::select(vec![Some("Ann Ås"), Some("Bo"), None, None]);
-    let keys = prop::collection::vec(0..SPELLINGS.len(), 0..5);
-    (employee, keys, name).prop_map(|(employee, keys, name)| Row { employee, keys, name })
+    let keys = prop::collection::vec(placed(), 0..5);
+    (employee, keys, name, any::<bool>()).prop_map(|(employee, keys, name, is_second)| Row {
+        employee,
+        keys,
+        name,
+        is_second,
+    })
 }
 
 fn reference_table() -> impl Strategy<Value = ReferenceTable> {
@@ -260,7 +282,7 @@ proptest! {
     fn every_record_has_the_employee_of_the_reference(
         tables in prop::collection::vec(reference_table(), 0..4),
         entries in entries(),
-        records in prop::collection::vec(prop::collection::vec(0..SPELLINGS.len(), 0..4), 0..12),
+        records in prop::collection::vec(prop::collection::vec(placed(), 0..4), 0..12),
         plain in prop::collection::vec(prop::sample::select(auto()), 0..8),
     ) {
         let slots: Vec<TableSlot> = tables.iter().map(ReferenceTable::slot).collect();
@@ -278,7 +300,7 @@ proptest! {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         let mut unattributed = Vec::new();
         let mapped = records.iter().map(|values| reference(&tables, &entries, values)).enumerate();
-        let plain = plain.iter().map(|value| reference(&tables, &[Auto], &[*value])).enumerate();
+        let plain = plain.iter().map(|value| reference(&tables, &[Auto], &[(*value, false)])).enumerate();
         let mapped = mapped.map(|(record, employee)| (0, record, employee));
         let plain = plain.map(|(record, employee)| (1, record, employee));
         for (source, record, employee) in mapped.chain(plain) {

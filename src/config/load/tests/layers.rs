@@ -71,7 +71,7 @@ shutdown: { drain_delay: 0s, timeout: 30s }
 #[test]
 fn an_eighth_source_is_one_more_line_and_the_list_replaces_the_default_one() {
     let line = |source: &Source| {
-        let (name, identity) = (&source.name, &source.identity[0].at);
+        let (name, identity) = (&source.name, &source.identity[0].at[0]);
         format!("\n  - {{ name: {name}, path: /incidents/{name}/, identity: {identity} }}")
     };
     let mut text =

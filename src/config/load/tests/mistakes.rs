@@ -37,6 +37,7 @@ fn the_remedies_in_messages_work() {
         "sources: [{ name: s, identity: who, priority: { at: p, at_least: { low: 0, high: 7 } } }]",
         "sources: [{ name: s, identity: '$.users[*].id', id: x }]",
         "identities: [{ file: people.csv, employee: employee_id, email: mail }]",
+        "sources: [{ name: s, identity: { at: [a, b], as: auto } }]",
         "identities: [{ path: /identities/ }]",
         "upstream: { auth: { none: {} } }",
         "upstream: { rate: 600/m }",

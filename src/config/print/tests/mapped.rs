@@ -229,7 +229,8 @@ fn timestamp() -> impl Strategy<Value = TimestampMapping> {
 
 fn identity() -> impl Strategy<Value = Vec<IdentityEntry>> {
     let kind = option::of(proptest::sample::select(IdentityKind::ALL.to_vec()));
-    vec((json_path(), kind).prop_map(|(at, kind)| IdentityEntry { at, kind }), 1..4)
+    let at = vec(json_path(), 1..3);
+    vec((at, kind).prop_map(|(at, kind)| IdentityEntry { at, kind }), 1..4)
 }
 
 /// A mapped source.
@@ -274,8 +275,9 @@ pub(super) fn tables() -> impl Strategy<Value = Vec<Table>> {
         vec![IdentityKind::Email, IdentityKind::Username, IdentityKind::Hostname, IdentityKind::Ip],
         1..=4,
     );
-    let paths = (option::of(json_path()), json_path(), option::of(json_path()));
-    let rows = (paths, keys, vec(json_path(), 4)).prop_map(
+    let one_or_more = || vec(json_path(), 1..3);
+    let paths = (option::of(json_path()), one_or_more(), paths());
+    let rows = (paths, keys, vec(one_or_more(), 4)).prop_map(
         |((records, employee, name), kinds, key_paths)| TableRows {
             records,
             employee,
