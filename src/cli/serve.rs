@@ -11,7 +11,7 @@ use super::runtime::runtime;
 use super::signals::{EndSignals, ignore_hangups};
 use crate::REVISION;
 use crate::app::Running;
-use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
+use crate::config::{self, Config, ConfigErrors, DEFAULT_UPSTREAM, Environment, Overrides};
 use crate::memory::keep_heaps_small;
 
 /// The flags of `serve`.
@@ -99,6 +99,18 @@ fn warn_of_reachable_listener(config: &Config) {
     }
 }
 
+/// The names and base URLs of the upstreams that are used, such as `default: https://…, okta:
+/// https://…`; `None` if all sources are files.
+fn used_upstreams(config: &Config) -> Option<String> {
+    let used = config.used_upstreams();
+    let named = config.upstreams.iter().map(|upstream| (&*upstream.name, &upstream.settings));
+    let upstreams = std::iter::once((DEFAULT_UPSTREAM, &config.upstream)).chain(named);
+    let used = upstreams.filter(|(name, _)| used.contains(name));
+    let shown: Vec<_> =
+        used.map(|(name, settings)| format!("{name}: {}", settings.base_url)).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
 async fn serve(mut config: Config, demo: bool) -> ExitCode {
     let hangup = || {
         tracing::info!(
@@ -123,7 +135,7 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
         revision = REVISION,
         address = %running.address,
         admin_address = %running.admin_address,
-        upstream = %config.upstream.base_url,
+        upstreams = used_upstreams(&config).map(tracing::field::display),
         demo,
         sources = config.sources.len(),
         "listening"
@@ -151,5 +163,31 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
             tracing::warn!(signal = signal.name, "a second signal; ending at once");
             ExitCode::from(signal.exit_code)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_upstreams_in_use_are_shown_by_name() {
+        let shown = |text: &str| {
+            let config = config::from_yaml("c.yaml", text);
+            used_upstreams(&config.unwrap_or_else(|errors| panic!("{errors}")))
+        };
+        let default = shown("upstream: { base_url: 'https://a.example/x' }");
+        assert_eq!(default.as_deref(), Some("default: https://a.example/x"));
+        let upstreams = "upstreams: { okta: { base_url: 'https://okta.example' }, \
+            graph: { base_url: 'https://graph.example' } }\nsources: ";
+        let source = "{ name: s, upstream: okta, path: /, identity: who }";
+        let file = "{ name: f, file: x.csv, identity: who }";
+        let named = shown(&format!("{upstreams} [{source}, {file}]"));
+        assert_eq!(named.as_deref(), Some("okta: https://okta.example/"));
+        let table = "identities: [{ upstream: graph, path: / }, { path: / }]";
+        let three = shown(&format!("{upstreams} [{source}]\n{table}")).unwrap();
+        assert!(three.starts_with("default: https://incident-api."), "{three}");
+        assert!(three.ends_with(", okta: https://okta.example/, graph: https://graph.example/"));
+        assert_eq!(shown(&format!("{upstreams} [{file}]")), None);
     }
 }

@@ -121,14 +121,17 @@ pub struct Objects<'t> {
 }
 
 impl<'t> Objects<'t> {
-    /// Reads the header row. A text without any row has no objects.
+    /// Reads the header row.
     ///
     /// # Errors
     ///
-    /// When the header row is wrong.
+    /// When the header row is wrong, or there is none: then the text may be that of a file that is
+    /// just being written.
     pub fn new(text: &'t str) -> Result<Self, CsvError> {
         let (mut rows, mut fields) = (Rows::new(text), Vec::new());
-        rows.read(&mut fields)?;
+        if text.trim_ascii().is_empty() || !rows.read(&mut fields)? {
+            return Err(CsvError { line: 1, fault: "the file has no header row" });
+        }
         let prefix = |(index, name): (usize, &Cow<'_, str>)| {
             let mut prefix = String::from(if index == 0 { "{" } else { "," });
             push_string(&mut prefix, name);
@@ -221,7 +224,6 @@ mod tests {
             "{\"id\":\"1\",\"who \\\"am\\\"\":\"å\",\"id\":\"2\"}\n\
              {\"id\":\"a\\tb\",\"who \\\"am\\\"\":\"\",\"id\":\"\\\\\"}\n"
         );
-        assert_eq!(objects("").unwrap(), "");
         assert_eq!(objects("id,who\n").unwrap(), "");
     }
 
@@ -235,6 +237,8 @@ mod tests {
             ("a\n\"1\n2\"\n\nx,y\n", 5, "another number"),
             ("a,b\n1\n", 2, "another number"),
             ("\"a", 1, "a quote is not closed"),
+            ("", 1, "has no header row"),
+            ("\n\r\n \n", 1, "has no header row"),
         ] {
             let error = objects(text).unwrap_err();
             assert_eq!(error.line, line, "{text:?}");

@@ -95,7 +95,7 @@ async fn files_of_every_format_are_one_source_in_the_order_of_their_names() {
     write("d.csv.gz", &[gzip(csv(&["d1"]).as_bytes()), gzip(b"d2,2026-03-02,ada\n")].concat());
     write("e.jsonl.zst", &[zstd(&ndjson(&["e1"])), zstd(&ndjson(&["e2"]))].concat());
     write("f.json.gz", &gzip(list("f1").as_bytes()));
-    write("g.csv", b"");
+    write("g.ndjson", b"");
     write("h.csv", b"event,when,who\n");
     write("i.jsonl", b"\n\n");
     write(".hidden.csv", b"not,ours");
@@ -156,6 +156,10 @@ async fn a_wrong_or_missing_file_fails_the_source_as_a_whole() {
             b"event,when,who\nb1,2026-03-02,ada\nb2,2026-03-02\n".to_vec(),
             "b.csv: line 3: ",
         ),
+        ("b.csv", b"".to_vec(), "b.csv: line 1: the file has no header row"),
+        ("b.csv", "\u{feff}".into(), "b.csv: line 1: the file has no header row"),
+        ("b.csv", b"\r\n\n".to_vec(), "b.csv: line 1: the file has no header row"),
+        ("b.csv.gz", gzip(b""), "b.csv.gz: line 1: the file has no header row"),
         ("b.csv", b"event,when,who\nb1,\"2026-03-02,ada\n".to_vec(), "b.csv: line 2: a quote"),
         ("b.csv", b"event,when,who\nb1,\"x\"y,ada\n".to_vec(), "b.csv: line 2: text follows"),
         ("b.csv", b"event,when,who\nb1,\xff,ada\n".to_vec(), "b.csv: line 2: invalid UTF-8"),
