@@ -106,14 +106,12 @@ impl Document {
             if self.is_plain {
                 return Err(fault.into());
             }
-            let dead_end = std::str::from_utf8(&body[walked.start..])
-                .ok()
-                .and_then(|text| self.list.dead_end(text));
-            let detail = match dead_end {
-                Some(_) => format!("the answer has no list at `{}`", self.list),
-                None => format!("what the answer has at `{}` is no list", self.list),
+            let hint = match self.list.steps().last() {
+                Some(Step::Each) => ", unless without the last `[*]`",
+                _ => "",
             };
-            return Err(AnswerError { detail, dead_end }.into());
+            let detail = format!("the answer has no list at `{}`{hint}", self.list);
+            return Err(AnswerError::new(detail).into());
         }
         let value = |position: Option<usize>, key: &str| -> Result<Option<String>, DecodeError> {
             let Some(position) = position else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::json::{DeadEnd, JsonError};
+use crate::json::JsonError;
 use crate::outcome::Outcome;
 
 /// Why an answer cannot be used. As text it quotes nothing that the answer contains.
@@ -18,21 +18,12 @@ pub enum DecodeError {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AnswerError {
     /// What is wrong, by the configured path.
-    pub(super) detail: String,
-    /// Where the path to the list ends.
-    pub(super) dead_end: Option<DeadEnd>,
+    detail: String,
 }
 
 impl AnswerError {
     pub(super) fn new(detail: String) -> Self {
-        Self { detail, dead_end: None }
-    }
-
-    /// Where the path to the list ends, if it leads to nothing. Only the report of `check` shows
-    /// it, because it has names that come from the upstream.
-    #[must_use]
-    pub fn dead_end(&self) -> Option<&DeadEnd> {
-        self.dead_end.as_ref()
+        Self { detail }
     }
 }
 

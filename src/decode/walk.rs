@@ -20,8 +20,6 @@ pub(super) struct Walked {
     pub(super) records: usize,
     /// Set where the path to the list did not lead to a list.
     pub(super) list_fault: Option<JsonError>,
-    /// Where the document's value starts.
-    pub(super) start: usize,
     /// Where the list's elements start, if paths lead to single ones.
     element_starts: Vec<usize>,
 }
@@ -57,7 +55,6 @@ pub(super) fn walk(
         captures: document.selection.captures(),
         records: 0,
         list_fault: None,
-        start: scanner.position(),
         element_starts: Vec::new(),
     };
     let mut walk = Walk { document, sink, walked };

@@ -72,32 +72,26 @@ fn the_list_is_where_its_path_leads() {
 
 #[test]
 fn an_answer_without_a_list_is_not_the_configured_one() {
-    for (list, page, dead_end) in [
-        ("/data", r#"{"items":[],"total":0}"#, Some("no such member; there are `items`, `total`")),
-        ("/data", "[]", Some("an empty list is the whole value, which has no `data`")),
-        ("/data", r#"{"data":{"items":[]}}"#, None),
-        ("/data", r#"{"data":null}"#, None),
-        ("", "{}", None),
-        ("/a/b", r#"{"a":7}"#, Some("a number stands at `/a`, which has no `b`")),
-        ("$.groups[*].alerts", r#"{"groups":[{"alerts":[]},{"alerts":{}}]}"#, None),
-        (
-            "$.groups[*].alerts",
-            r#"{"groups":{"alerts":[]}}"#,
-            Some("an empty list stands at `$['groups'][*]`, which has no `alerts`"),
-        ),
-        ("$[3]", "[[],[]]", Some("a list of length 2 is the whole value, which has no `[3]`")),
-        ("$[-3]", "[[],[]]", Some("a list of length 2 is the whole value, which has no `[-3]`")),
+    for (list, page) in [
+        ("/data", r#"{"items":[],"total":0}"#),
+        ("/data", "[]"),
+        ("/data", "7"),
+        ("/data", r#"{"data":{"items":[]}}"#),
+        ("/data", r#"{"data":null}"#),
+        ("", "{}"),
+        ("/a/b", r#"{"a":7}"#),
+        ("$.groups[*].alerts", r#"{"groups":[{"alerts":[]},{"alerts":{}}]}"#),
+        ("$.groups[*].alerts", r#"{"groups":[{"alerts":[1]},{}]}"#),
+        ("$.groups[*].alerts", r#"{"groups":{"alerts":[]}}"#),
+        ("$[3]", "[[],[]]"),
+        ("$[-3]", "[[],[]]"),
     ] {
         let error = refused(&with_list(list), page);
+        assert_eq!(error.to_string(), format!("the answer has no list at `{list}`"), "{page}");
         assert_eq!(error.outcome(), crate::outcome::Outcome::Answer);
-        let DecodeError::Answer(answer) = &error else { panic!("{error}") };
-        let found = answer.dead_end().map(ToString::to_string);
-        assert_eq!(found.as_deref(), dead_end, "{list} {page}");
-        assert!(error.to_string().contains(&format!("`{list}`")), "{error}");
-        assert!(!error.to_string().contains("items"), "{error} quotes the answer");
     }
-    let partly = r#"{"groups":[{"alerts":[1]},{}]}"#;
-    assert!(matches!(refused(&with_list("$.groups[*].alerts"), partly), DecodeError::Answer(_)));
+    let error = refused(&with_list("$.data[*]"), r#"{"data":[{}]}"#).to_string();
+    assert_eq!(error, "the answer has no list at `$.data[*]`, unless without the last `[*]`");
 }
 
 #[test]
