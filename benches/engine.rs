@@ -111,14 +111,14 @@ fn mapped_pages() -> Vec<Bytes> {
     const RECORDS: usize = 500;
     let record = |index: usize| {
         let severity = ["informational", "low", "medium", "high"][index % 4];
-        let texts: Vec<String> = (0..16)
+        let texts: Vec<String> = (0..24)
             .map(|text| {
                 format!(
                     r#""field_{text}":"a text of the usual length, {index}-{text}, and \"more\"""#
                 )
             })
             .collect();
-        let (before, after) = texts.split_at(8);
+        let (before, after) = texts.split_at(12);
         format!(
             r#"{{"kind":"alert",{},"event":{{"meta":{{"id":"{index:032x}","severity":"{severity}",
             "tags":["a","b",{{"name":"c","weight":1.5}}]}},"time":{{"start":"2026-03-02T11:{:02}:{:02}.123456Z",

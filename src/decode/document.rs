@@ -67,7 +67,7 @@ impl Document {
         });
         let selection = Selection::new(&paths);
         let list_node = list.steps().iter().try_fold(Selection::ROOT, |node, step| match step {
-            Step::Name(name) | Step::Token(name) => selection.child(node, name),
+            Step::Name(name) | Step::Token(name) => selection.child(node, name.as_bytes(), false),
             Step::Index(_) | Step::Each => None,
         });
         let indexed_list = list_node.filter(|list| {

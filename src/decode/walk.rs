@@ -205,7 +205,9 @@ impl<'d, S: RecordSink> Walk<'d, S> {
         let step = place.steps.and_then(<[Step]>::split_first);
         let mut is_found = matches!(step, Some((Step::Each, _)) | None);
         scanner.object("expected an object", |scanner, spelled| {
-            let child = place.node.and_then(|node| document.selection.child(node, spelled));
+            let child = place.node.and_then(|node| {
+                document.selection.child(node, spelled.as_bytes(), spelled.contains('\\'))
+            });
             let steps = match step {
                 Some((Step::Each, rest)) => Some(rest),
                 Some((Step::Name(name) | Step::Token(name), rest)) if is_named(spelled, name) => {

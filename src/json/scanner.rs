@@ -167,15 +167,23 @@ impl<'a> Scanner<'a> {
     /// quotes.
     #[inline]
     pub(crate) fn name(&mut self) -> Result<&'a str, JsonError> {
+        let (start, end, _) = self.name_bounds()?;
+        self.text(start, end)
+    }
+
+    /// Reads a member's name and the colon after it; returns where the name begins and ends between
+    /// the quotes, and whether it has an escape.
+    #[inline(always)]
+    pub(crate) fn name_bounds(&mut self) -> Result<(usize, usize, bool), JsonError> {
         if self.peek() != b'"' {
             return self.fault("expected a member name");
         }
         let start = self.position + 1;
-        self.string()?;
-        let name = self.text(start, self.position - 1)?;
+        let has_escape = self.string()?;
+        let end = self.position - 1;
         self.skip_whitespace();
         self.expect(b':', "expected a colon")?;
-        Ok(name)
+        Ok((start, end, has_escape))
     }
 
     #[inline(always)]
@@ -212,44 +220,52 @@ impl<'a> Scanner<'a> {
         Ok(Value { kind, start, end: self.position })
     }
 
-    /// Reads a string, from its opening quote on.
+    /// Reads a string, from its opening quote on; returns whether it has an escape.
     #[inline(always)]
-    fn string(&mut self) -> Result<(), JsonError> {
-        self.position += 1;
+    fn string(&mut self) -> Result<bool, JsonError> {
+        let mut position = self.position + 1;
+        let mut has_escape = false;
         loop {
-            let window = self.window();
+            let window = Window::of(self.bytes, position);
             self.string_bytes |= window.bytes();
-            let run = window.plain_run();
-            self.position += run;
-            if run == WIDTH {
+            let stops = window.string_stops();
+            // Without a stop the next position does not depend on the window, so that the processor
+            // need not wait for it.
+            if stops == 0 {
+                position += WIDTH;
                 continue;
             }
-            match self.peek() {
-                b'"' => {
-                    self.position += 1;
-                    return Ok(());
+            position += stops.trailing_zeros() as usize;
+            match self.bytes.get(position) {
+                Some(b'"') => {
+                    self.position = position + 1;
+                    return Ok(has_escape);
                 }
-                b'\\' => self.on_copy(Self::escape)?,
-                _ => return self.fault("a control character in a string"),
+                Some(b'\\') => {
+                    has_escape = true;
+                    position += match self.bytes.get(position + 1) {
+                        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+                        _ => self.unicode_escape(position)?,
+                    };
+                }
+                _ => {
+                    self.position = position;
+                    return self.fault("a control character in a string");
+                }
             }
         }
     }
 
+    /// The length of an escape that is no single character, which begins at `position`.
     #[inline(never)]
-    fn escape(&mut self) -> Result<(), JsonError> {
-        match self.bytes.get(self.position + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.position += 2,
-            Some(b'u')
-                if self
-                    .bytes
-                    .get(self.position + 2..self.position + 6)
-                    .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) =>
-            {
-                self.position += 6;
-            }
-            _ => return self.fault("an invalid escape"),
+    fn unicode_escape(&self, position: usize) -> Result<usize, JsonError> {
+        let digits = self.bytes.get(position + 2..position + 6);
+        if self.bytes.get(position + 1) == Some(&b'u')
+            && digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        {
+            return Ok(6);
         }
-        Ok(())
+        Self { position, ..*self }.fault("an invalid escape")
     }
 
     /// Reads one or more digits; returns how many.
@@ -292,6 +308,7 @@ impl<'a> Scanner<'a> {
         Ok(self.position)
     }
 
+    #[inline(always)]
     fn literal(&mut self, literal: &'static str) -> Result<(), JsonError> {
         if self.bytes[self.position..].starts_with(literal.as_bytes()) {
             self.position += literal.len();
@@ -315,6 +332,13 @@ impl<'a> Scanner<'a> {
     /// Reads an array or an object with everything in it. A stack of bits holds the containers that
     /// are open: 1 for an object, 0 for an array.
     fn container(&mut self, depth: usize) -> Result<(), JsonError> {
+        *self = self.after_container(depth)?;
+        Ok(())
+    }
+
+    /// The scanner after the container. It is a value of its own until then, so that its position
+    /// stays in a register.
+    fn after_container(mut self, depth: usize) -> Result<Self, JsonError> {
         let mut objects = [0_u64; MAX_DEPTH / 64];
         let mut open = 0;
         loop {
@@ -336,17 +360,22 @@ impl<'a> Scanner<'a> {
                     self.skip_whitespace();
                     if self.peek() != if is_object { b'}' } else { b']' } {
                         if is_object {
-                            self.name()?;
+                            self.name_bounds()?;
                             self.skip_whitespace();
                         }
                         continue;
                     }
                 }
-                b'"' => self.string()?,
+                b'"' => {
+                    self.string()?;
+                }
                 b'-' | b'0'..=b'9' => {
                     self.number()?;
                 }
-                _ => self.other(depth)?,
+                b't' => self.literal("true")?,
+                b'f' => self.literal("false")?,
+                b'n' => self.literal("null")?,
+                _ => return self.fault("expected a value"),
             }
             // A value or an empty container ends here. Close containers until a comma introduces
             // the next value.
@@ -356,7 +385,7 @@ impl<'a> Scanner<'a> {
                 if self.accept(b',') {
                     self.skip_whitespace();
                     if is_object {
-                        self.name()?;
+                        self.name_bounds()?;
                         self.skip_whitespace();
                     }
                     break;
@@ -367,7 +396,7 @@ impl<'a> Scanner<'a> {
                 )?;
                 open -= 1;
                 if open == 0 {
-                    return Ok(());
+                    return Ok(self);
                 }
             }
         }

@@ -130,14 +130,17 @@ impl Selection {
         !self.nodes[node.0].children.is_empty()
     }
 
-    /// The node of a member, given its name as spelled between the quotes.
+    /// The node of a member, given its name as spelled between the quotes, and whether that may
+    /// have an escape.
     #[inline]
-    pub(crate) fn child(&self, node: NodeId, spelled: &str) -> Option<NodeId> {
+    pub(crate) fn child(&self, node: NodeId, spelled: &[u8], has_escape: bool) -> Option<NodeId> {
         let children = &self.nodes[node.0].children;
-        let named = |name: &str| children.iter().find(|(known, _)| **known == *name);
-        let child = match named(spelled) {
-            None if spelled.contains('\\') => unescape(spelled).and_then(|name| named(&name)),
-            child => child,
+        let named = |name: &[u8]| children.iter().find(|(known, _)| known.as_bytes() == name);
+        let child = if has_escape {
+            let name = std::str::from_utf8(spelled).ok().and_then(unescape)?;
+            named(name.as_bytes())
+        } else {
+            named(spelled)
         };
         child.map(|(_, child)| *child)
     }
@@ -153,21 +156,49 @@ impl Selection {
         captures: &mut Captures,
     ) -> Result<Value, JsonError> {
         self.clear(node, captures);
+        let start = scanner.position();
         let value = if scanner.peek() == b'{' && self.has_children(node) {
-            let start = scanner.position();
-            scanner.object("expected an object", |scanner, name| {
-                match self.child(node, name) {
-                    Some(child) => self.read(child, scanner, depth + 1, captures),
-                    None => scanner.value(depth + 1),
-                }
-                .map(drop)
-            })?;
+            *scanner = self.members(node, *scanner, depth, captures)?;
             Value { kind: super::ValueKind::Other, start, end: scanner.position() }
         } else {
             scanner.value(depth)?
         };
         captures.set(node, value);
         Ok(value)
+    }
+
+    /// Reads the members of the object at a node. The scanner is passed by value so that its
+    /// position stays in a register.
+    fn members<'a>(
+        &self,
+        node: NodeId,
+        mut scanner: Scanner<'a>,
+        depth: usize,
+        captures: &mut Captures,
+    ) -> Result<Scanner<'a>, JsonError> {
+        scanner.expect(b'{', "expected an object")?;
+        scanner.skip_whitespace();
+        if scanner.accept(b'}') {
+            return Ok(scanner);
+        }
+        loop {
+            let (start, end, has_escape) = scanner.name_bounds()?;
+            scanner.skip_whitespace();
+            match self.child(node, &scanner.bytes()[start..end], has_escape) {
+                Some(child) => {
+                    scanner.on_copy(|scanner| self.read(child, scanner, depth + 1, captures))?;
+                }
+                None => {
+                    scanner.value(depth + 1)?;
+                }
+            }
+            scanner.skip_whitespace();
+            if scanner.accept(b'}') {
+                return Ok(scanner);
+            }
+            scanner.expect(b',', "expected a comma or a closing brace")?;
+            scanner.skip_whitespace();
+        }
     }
 
     /// The node at which a path's leading names end, and the steps that follow.

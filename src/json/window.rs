@@ -33,14 +33,15 @@ impl Window {
         self.0
     }
 
-    /// The number of bytes before the first quote, backslash or control character.
+    /// A mask of the quotes, backslashes and control characters; the lowest bit is the first
+    /// byte's.
     #[inline(always)]
-    pub(crate) fn plain_run(self) -> usize {
+    pub(crate) fn string_stops(self) -> u32 {
         let bytes = self.0;
         let controls = bytes.simd_eq(bytes.min(u8x16::splat(0x1f)));
         let stops =
             bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\')) | controls;
-        (stops.to_bitmask() | 1 << WIDTH).trailing_zeros() as usize
+        stops.to_bitmask()
     }
 
     /// The number of digits before the first other byte.
@@ -114,10 +115,11 @@ mod tests {
             let window = Window::of(&bytes, 0);
             let padded: Vec<u8> = bytes.iter().copied().chain(std::iter::repeat(0)).take(WIDTH).collect();
             let run = |of: fn(&u8) -> bool| padded.iter().take_while(|byte| of(byte)).count();
-            prop_assert_eq!(window.plain_run(), run(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)));
             prop_assert_eq!(window.digit_run(), run(u8::is_ascii_digit));
             for (index, byte) in padded.iter().enumerate() {
                 prop_assert_eq!(window.digits() >> index & 1 == 1, byte.is_ascii_digit());
+                let is_stop = matches!(byte, b'"' | b'\\' | 0..=0x1f);
+                prop_assert_eq!(window.string_stops() >> index & 1 == 1, is_stop);
                 prop_assert_eq!(window.positions(b'5') >> index & 1 == 1, *byte == b'5');
             }
         }
