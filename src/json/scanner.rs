@@ -223,26 +223,41 @@ impl<'a> Scanner<'a> {
     /// Reads a string, from its opening quote on; returns whether it has an escape.
     #[inline(always)]
     fn string(&mut self) -> Result<bool, JsonError> {
-        let mut position = self.position + 1;
-        let mut has_escape = false;
+        let end = self.plain_end(self.position + 1);
+        if self.bytes.get(end) == Some(&b'"') {
+            self.position = end + 1;
+            return Ok(false);
+        }
+        self.on_copy(|scanner| scanner.string_from(end))?;
+        Ok(true)
+    }
+
+    /// The position of the first quote, backslash or control character from `position` on.
+    #[inline(always)]
+    fn plain_end(&mut self, mut position: usize) -> usize {
         loop {
             let window = Window::of(self.bytes, position);
             self.string_bytes |= window.bytes();
             let stops = window.string_stops();
-            // Without a stop the next position does not depend on the window, so that the processor
-            // need not wait for it.
-            if stops == 0 {
-                position += WIDTH;
-                continue;
+            if stops != 0 {
+                return position + stops.trailing_zeros() as usize;
             }
-            position += stops.trailing_zeros() as usize;
+            // The next position does not depend on the window, so that the processor need not wait
+            // for it.
+            position += WIDTH;
+        }
+    }
+
+    /// Reads a string from `position` on, where it has an escape or a fault.
+    #[inline(never)]
+    fn string_from(&mut self, mut position: usize) -> Result<(), JsonError> {
+        loop {
             match self.bytes.get(position) {
                 Some(b'"') => {
                     self.position = position + 1;
-                    return Ok(has_escape);
+                    return Ok(());
                 }
                 Some(b'\\') => {
-                    has_escape = true;
                     position += match self.bytes.get(position + 1) {
                         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
                         _ => self.unicode_escape(position)?,
@@ -253,6 +268,7 @@ impl<'a> Scanner<'a> {
                     return self.fault("a control character in a string");
                 }
             }
+            position = self.plain_end(position);
         }
     }
 
