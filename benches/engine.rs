@@ -128,8 +128,8 @@ fn mapped_pages() -> Vec<Bytes> {
             index / 60 % 60,
             index % 60,
             index % 3000,
-            index / 250 % 250,
-            index % 250,
+            index % 3000 / 250,
+            index % 3000 % 250,
             after.join(", "),
         )
     };
