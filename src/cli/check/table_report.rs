@@ -111,7 +111,9 @@ fn columns(
     rows_of(table, rows, &reading.pages, &mut |row: Found<'_>| {
         total += 1;
         first.get_or_insert_with(|| shown(row.raw, MAX_ROW_CHARS).to_string());
-        columns.iter_mut().for_each(|column| column.add(row.raw));
+        for column in &mut columns {
+            column.add(row.raw);
+        }
     });
     for column in &columns {
         let without = total - column.held;
