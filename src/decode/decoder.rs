@@ -166,7 +166,7 @@ impl IncidentsDecoder {
             }
             Kind::Mapped(mapped) => {
                 let Mapped { reader, records } = mapped.as_ref();
-                self.mapped.body.reserve(page.len());
+                self.mapped.reserve(page.len());
                 let end = reader.read_page(&page, |row| self.mapped.add(records, &row))?;
                 self.mapped.check_size()?;
                 Ok(end)
@@ -192,7 +192,7 @@ impl IncidentsDecoder {
             }
             Kind::Mapped(mapped) => {
                 let Mapped { reader, records } = mapped.as_ref();
-                self.mapped.body.reserve(lines.len());
+                self.mapped.reserve(lines.len());
                 let end = reader.read_lines(lines, |row| self.mapped.add(records, &row))?;
                 self.mapped.check_size()?;
                 Ok(end)
@@ -235,6 +235,23 @@ impl IncidentsDecoder {
 }
 
 impl MappedRecords {
+    /// Reserves memory for the envelopes of a page. Large capacities are whole huge pages, without
+    /// which the system aligns no mapping to them: page faults would cost as much as decoding.
+    fn reserve(&mut self, page_bytes: usize) {
+        const HUGE_PAGE_BYTES: usize = 2 << 20;
+        let expected = self.body.len() + page_bytes + page_bytes / 4;
+        if expected <= self.body.capacity() {
+            return;
+        }
+        let capacity = expected.max(2 * self.body.capacity());
+        let capacity = if capacity < HUGE_PAGE_BYTES / 2 {
+            capacity
+        } else {
+            capacity.next_multiple_of(HUGE_PAGE_BYTES)
+        };
+        self.body.reserve_exact(capacity - self.body.len());
+    }
+
     /// A fault if positions do not fit into 32 bits.
     fn check_size(&self) -> Result<(), DecodeError> {
         let largest = self.body.len().max(self.ids.size_bytes());
