@@ -10,22 +10,12 @@ use super::fields::SourceFields;
 use super::incidents::Incidents;
 use super::list_reader::ListReader;
 use super::mapped::{MappedRecords, RecordMapping};
+use super::page_end::PageEnd;
 use super::plain::{PlainReader, PlainRecords};
 use super::timestamp_range::TimestampRange;
 use super::walk::{TOO_LARGE, walk, walk_lines};
-use crate::config::{self, Origin};
+use crate::config::{self, HttpOrigin, Origin};
 use crate::json::Path;
-
-/// What a page says about the list that it is a part of.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct PageEnd {
-    /// How many records it has.
-    pub records: usize,
-    /// The value at the path of `next`, as JSON.
-    pub next: Option<String>,
-    /// The value at the path of `more`, as JSON.
-    pub more: Option<String>,
-}
 
 /// How the answers of a source are read, compiled from its configuration.
 #[derive(Debug)]
@@ -231,6 +221,24 @@ impl IncidentsDecoder {
             }
             Kind::Mapped(mapped) => self.mapped.finish(mapped.records.keeps_ids),
         }
+    }
+}
+
+impl Incidents {
+    /// Decodes the only page of a plain source: `{"results":[…]}`. Other members of the document
+    /// are skipped, except for those that may say that there are more records; see
+    /// [`Self::is_truncated`].
+    ///
+    /// # Errors
+    ///
+    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or
+    /// does not have exactly one array `results`.
+    pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
+        let origin = Origin::Http(HttpOrigin::endpoint("/"));
+        let mapping = Arc::new(SourceMapping::plain(fields.clone(), &origin));
+        let mut decoder = IncidentsDecoder::new(mapping);
+        decoder.add_page(body)?;
+        Ok(decoder.finish())
     }
 }
 

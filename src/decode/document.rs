@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 
 use super::BYTE_ORDER_MARK;
-use super::decoder::PageEnd;
 use super::error::{AnswerError, DecodeError};
-use super::walk::Walked;
+use super::page_end::PageEnd;
+use super::walked::Walked;
 use crate::config::Origin;
 use crate::json::{Captures, Found, NodeId, Path, Selection, Step, ValueKind, find};
 use crate::request::NextPage;

@@ -1,21 +1,16 @@
 //! The records of an incident source.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::decoder::{IncidentsDecoder, SourceMapping};
 use super::employee_text;
-use super::error::DecodeError;
-use super::fields::SourceFields;
 use super::identity_keys::{IdentityKey, KeyLists};
 use super::interned_values::InternedValue;
 use super::record::Record;
 use super::record_ids::RecordIds;
 use super::timestamp_range::TimestampRange;
 use super::unmapped::UnmappedValues;
-use crate::config::{HttpOrigin, Origin};
 
 /// The records of an incident source in upstream order, and the body of which they are parts.
 ///
@@ -38,22 +33,6 @@ pub struct Incidents {
 }
 
 impl Incidents {
-    /// Decodes the only page of a plain source: `{"results":[…]}`. Other members of the document
-    /// are skipped, except for those that may say that there are more records; see
-    /// [`Self::is_truncated`].
-    ///
-    /// # Errors
-    ///
-    /// When the body is not UTF-8, not one JSON document of at most [`super::MAX_DEPTH`] levels, or
-    /// does not have exactly one array `results`.
-    pub fn decode(body: Bytes, fields: &SourceFields) -> Result<Self, DecodeError> {
-        let origin = Origin::Http(HttpOrigin::endpoint("/"));
-        let mapping = Arc::new(SourceMapping::plain(fields.clone(), &origin));
-        let mut decoder = IncidentsDecoder::new(mapping);
-        decoder.add_page(body)?;
-        Ok(decoder.finish())
-    }
-
     /// Whether the only page of a plain source says that there are more records than it has: its
     /// member `next` names a further page, or its `count` is greater than the number of records.
     #[must_use]

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::decoder::PageEnd;
 use super::document::Document;
 use super::error::DecodeError;
+use super::page_end::PageEnd;
 use super::walk::{RecordSink, walk, walk_lines};
 use crate::config::Origin;
 use crate::json::{Captures, Found, JsonError, Path, Scanner, Selection, Value};

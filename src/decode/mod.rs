@@ -13,22 +13,25 @@ mod interned_values;
 mod list_reader;
 mod mapped;
 mod merge;
+mod page_end;
 mod plain;
 mod record;
 mod record_ids;
 mod timestamp_range;
 mod unmapped;
 mod walk;
+mod walked;
 
 use std::borrow::Cow;
 
-pub use decoder::{IncidentsDecoder, PageEnd, SourceMapping};
+pub use decoder::{IncidentsDecoder, SourceMapping};
 pub(crate) use document::check_fail_if;
 pub use error::{AnswerError, DecodeError};
 pub use fields::{Member, SourceFields};
 pub use identity_keys::IdentityKey;
 pub use incidents::Incidents;
 pub use list_reader::{ListReader, Row};
+pub use page_end::PageEnd;
 pub use record::{IdentityValue, MAX_ID_BYTES, Record, RecordFault, Span};
 pub use timestamp_range::TimestampRange;
 

@@ -3,37 +3,14 @@
 
 use super::document::Document;
 use super::error::DecodeError;
+use super::walked::Walked;
 use super::{BYTE_ORDER_MARK, utf8};
-use crate::json::{Captures, JsonError, NodeId, Scanner, Selection, Step, Value, ValueKind};
+use crate::json::{JsonError, NodeId, Scanner, Selection, Step, Value, ValueKind};
 
 /// Reads records.
 pub(super) trait RecordSink {
     /// Reads the record at the scanner's position; `depth` is as for [`Scanner::value`].
     fn record(&mut self, scanner: &mut Scanner<'_>, depth: usize) -> Result<(), JsonError>;
-}
-
-/// What a walk found, besides records.
-#[derive(Debug)]
-pub(super) struct Walked {
-    pub(super) captures: Captures,
-    /// How many records there are.
-    pub(super) records: usize,
-    /// Set where the path to the list did not lead to a list.
-    pub(super) list_fault: Option<JsonError>,
-    /// Where the list's elements start, if paths lead to single ones.
-    element_starts: Vec<usize>,
-}
-
-impl Walked {
-    /// Where an element of the list starts; a negative index counts from the end.
-    pub(super) fn element(&self, index: i64) -> Option<usize> {
-        let from_start = if index < 0 {
-            self.element_starts.len().checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?
-        } else {
-            usize::try_from(index).ok()?
-        };
-        self.element_starts.get(from_start).copied()
-    }
 }
 
 /// Reads the document that begins at `start` of the body and ends at the body's end; `sink` reads

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::generate::ticks;
+use super::ticks::ticks;
 
 /// Which records a request asks for; times are in ticks of 100 ns since the epoch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -17,6 +17,7 @@ mod list_query;
 mod options;
 mod server;
 mod service;
+mod ticks;
 
 use std::io;
 

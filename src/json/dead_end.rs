@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::find::children;
-use super::found::Found;
-use super::members::{elements, object_members};
+use super::found::{Found, elements};
+use super::members::object_members;
 use super::path::{Path, Step};
 
 /// The most members that are listed.

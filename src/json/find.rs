@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::found::Found;
-use super::members::{elements, object_members, unescape};
+use super::found::{Found, elements};
+use super::members::object_members;
 use super::path::{Path, Step};
+use super::unescape::unescape;
 
 impl Path {
     /// The values that the path leads to, in order. `json` must be valid JSON, nested at most

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use super::members::{elements, unescape};
-use super::scanner::ValueKind;
+use super::scanner::{Scanner, ValueKind};
+use super::unescape::unescape;
 
 /// A value in a JSON text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,4 +65,20 @@ impl<'a> Found<'a> {
     pub fn first_held(self) -> Option<Found<'a>> {
         self.visit_held(&mut ControlFlow::Break).break_value()
     }
+}
+
+/// The elements of an array that the decoder has accepted, given from its opening bracket on.
+pub(crate) fn elements(array: &str) -> impl Iterator<Item = Found<'_>> {
+    let mut scanner = Scanner::new(array.as_bytes());
+    let mut has_more = scanner.accept(b'[');
+    std::iter::from_fn(move || {
+        scanner.skip_whitespace();
+        if !has_more || scanner.peek() == b']' {
+            return None;
+        }
+        let value = scanner.value(1).ok()?;
+        scanner.skip_whitespace();
+        has_more = scanner.accept(b',');
+        Some(Found { kind: value.kind, raw: array.get(value.start..value.end)? })
+    })
 }

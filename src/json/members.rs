@@ -4,17 +4,7 @@ use std::borrow::Cow;
 
 use super::found::Found;
 use super::scanner::Scanner;
-
-/// The text of a JSON string, given its spelling between the quotes; `None` if it has a lone
-/// surrogate.
-#[must_use]
-pub fn unescape(raw: &str) -> Option<Cow<'_, str>> {
-    if memchr::memchr(b'\\', raw.as_bytes()).is_none() {
-        return Some(Cow::Borrowed(raw));
-    }
-    // The scanner accepted the string, so a lone surrogate is the only possible failure.
-    serde_json::from_str::<String>(&format!("\"{raw}\"")).ok().map(Cow::Owned)
-}
+use super::unescape::unescape;
 
 /// The members of an object that the decoder has accepted; `record` is everything after its opening
 /// brace. Yields each member's name, unescaped (`None` if it is not Unicode text), and its bytes
@@ -53,21 +43,5 @@ pub(crate) fn object_members(object: &str) -> impl Iterator<Item = (&str, Found<
         scanner.skip_whitespace();
         has_more = scanner.accept(b',');
         Some((name, Found { kind: value.kind, raw: object.get(value.start..value.end)? }))
-    })
-}
-
-/// The elements of an array that the decoder has accepted, given from its opening bracket on.
-pub(crate) fn elements(array: &str) -> impl Iterator<Item = Found<'_>> {
-    let mut scanner = Scanner::new(array.as_bytes());
-    let mut has_more = scanner.accept(b'[');
-    std::iter::from_fn(move || {
-        scanner.skip_whitespace();
-        if !has_more || scanner.peek() == b']' {
-            return None;
-        }
-        let value = scanner.value(1).ok()?;
-        scanner.skip_whitespace();
-        has_more = scanner.accept(b',');
-        Some(Found { kind: value.kind, raw: array.get(value.start..value.end)? })
     })
 }

@@ -11,6 +11,7 @@ mod path;
 mod scanner;
 mod selection;
 pub(crate) mod swar;
+mod unescape;
 pub(crate) mod window;
 
 use std::fmt;
@@ -18,12 +19,14 @@ use std::fmt;
 pub use dead_end::{DeadEnd, Standing};
 pub(crate) use find::{canonical_index, find};
 pub use found::Found;
-pub(crate) use members::{elements, object_members};
-pub use members::{members, unescape};
+pub(crate) use found::elements;
+pub use members::members;
+pub(crate) use members::object_members;
 pub use path::{Path, PathError, Step};
 pub use scanner::{MAX_DEPTH, ValueKind};
 pub(crate) use scanner::{Scanner, Value};
 pub(crate) use selection::{Captures, NodeId, Selection};
+pub use unescape::unescape;
 
 /// Why a text is not JSON, or not of the expected shape. It quotes nothing from the text.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

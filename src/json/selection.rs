@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use super::JsonError;
 use super::find::{canonical_index, find};
 use super::found::Found;
-use super::members::unescape;
 use super::path::{Path, Step};
 use super::scanner::{Scanner, Value};
+use super::unescape::unescape;
 
 /// A set of paths. Their leading names are merged into a tree, along which one pass over a value
 /// captures spans; what follows the first index or `[*]` is evaluated on the captured span.

@@ -11,6 +11,7 @@ mod priority;
 mod strptime;
 mod timestamp;
 mod timestamp_text;
+mod written_time;
 
 pub use address::parse_address;
 pub use error::MappingError;

@@ -3,8 +3,8 @@
 use jiff::civil::DateTime;
 
 use super::MappingError;
-use super::timestamp::WrittenTime;
 use super::timestamp_text::{Cursor, written_time};
+use super::written_time::WrittenTime;
 
 /// The longest format, in bytes.
 const MAX_FORMAT_BYTES: usize = 256;

@@ -1,10 +1,10 @@
 //! How a record's time is read.
 
-use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
 
 use super::strptime::Format;
 use super::timestamp_text::{decimal_micros, offset_seconds, rfc3339};
+use super::written_time::WrittenTime;
 use super::{MappingError, Paths};
 use crate::json::{Found, ValueKind};
 
@@ -77,17 +77,6 @@ impl TimeUnit {
             Self::Nanoseconds => -3,
         }
     }
-}
-
-/// A time as it is written: of a clock, at an offset from UTC if one is written.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct WrittenTime {
-    /// To the second.
-    pub(super) clock: DateTime,
-    /// What is finer, and a leap second.
-    pub(super) micros: i64,
-    /// In seconds, east of Greenwich.
-    pub(super) offset: Option<i32>,
 }
 
 impl TimestampRule {

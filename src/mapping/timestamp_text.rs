@@ -2,7 +2,7 @@
 
 use jiff::civil::DateTime;
 
-use super::timestamp::WrittenTime;
+use super::written_time::WrittenTime;
 
 /// A text that is read from its start to its end.
 #[derive(Clone, Copy)]

@@ -2,9 +2,7 @@
 //! than at night.
 
 use super::rng::Rng;
-
-/// Times are in ticks of 100 ns since the epoch, which gives timestamps of up to 17 digits.
-pub(super) const TICKS_PER_SECOND: u64 = 10_000_000;
+use crate::demo::ticks::TICKS_PER_SECOND;
 
 const TICKS_PER_HOUR: u64 = 3_600 * TICKS_PER_SECOND;
 

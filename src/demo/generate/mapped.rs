@@ -4,10 +4,10 @@
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::arrivals::TICKS_PER_SECOND;
 use super::records::{Incident, Records};
 use super::{enclose, people, population};
 use crate::demo::list_query::ListQuery;
+use crate::demo::ticks::TICKS_PER_SECOND;
 
 /// One event in this many has a severity that the demo's configuration does not map.
 const ONE_UNMAPPED_IN: u64 = 200;

@@ -13,12 +13,12 @@ mod rng;
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrivals::TICKS_PER_SECOND;
 use population::Population;
 use records::Records;
 
 use super::Endpoint;
 use super::list_query::ListQuery;
+use super::ticks::ticks;
 
 /// A fixed number of records over about a day, for load tests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -176,12 +176,6 @@ fn enclose(
 fn write_identity(out: &mut Vec<u8>, machine: u64) {
     let (address, id) = (population::address(machine), population::id(population::owner(machine)));
     write!(out, "\"{address}\":{id}").expect("writing to memory succeeds");
-}
-
-/// A time in ticks of 100 ns since the epoch.
-pub(super) fn ticks(time: SystemTime) -> u64 {
-    let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    since_epoch.as_secs() * TICKS_PER_SECOND + u64::from(since_epoch.subsec_nanos()) / 100
 }
 
 #[cfg(test)]

@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 
-use super::arrivals::{Arrivals, TICKS_PER_DAY, TICKS_PER_SECOND};
+use super::arrivals::{Arrivals, TICKS_PER_DAY};
 use super::population::{self, Population};
 use super::rng::Rng;
 use crate::demo::Endpoint;
+use crate::demo::ticks::TICKS_PER_SECOND;
 
 /// One address in this many is not in the identity table. About half of the records have an
 /// address, so this affects about 1 % of them.
