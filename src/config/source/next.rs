@@ -5,6 +5,7 @@ use crate::config::error::{ConfigErrorKind, Excerpt};
 use crate::config::reader::{Fields, Reader};
 use crate::config::value::{count, text};
 use crate::config::yaml::{Node, Value};
+use crate::json::{Path, Step};
 use crate::request::{JsonPointer, JsonTemplate, NextPage, Target};
 
 const NEXT: &str = "`link`, or a map with one of `url`, `cursor`, `offset` and `page`, such as \
@@ -57,7 +58,7 @@ pub(super) fn next(reader: &mut Reader, node: &Node, body: Body<'_>) -> Option<N
     let fields = reader.fields(node, NEXT, keys)?;
     match keys[0] {
         "url" => {
-            let at = reader.optional(&fields, "url", |reader, node| path_node(reader, node, false));
+            let at = reader.optional(&fields, "url", single);
             at.map(NextPage::Url)
         }
         "cursor" => cursor(reader, &fields, body),
@@ -67,7 +68,7 @@ pub(super) fn next(reader: &mut Reader, node: &Node, body: Body<'_>) -> Option<N
 }
 
 fn cursor(reader: &mut Reader, fields: &Fields<'_>, body: Body<'_>) -> Option<NextPage> {
-    let at = reader.optional(fields, "cursor", |reader, node| path_node(reader, node, false));
+    let at = reader.optional(fields, "cursor", single);
     let places = ["query", "body", "form"];
     let given: Vec<&str> = places.into_iter().filter(|key| fields.has(key)).collect();
     let [key] = given[..] else {
@@ -95,7 +96,7 @@ fn offset(reader: &mut Reader, fields: &Fields<'_>, body: Body<'_>) -> Option<Ne
     let at = reader.optional(fields, "offset", |reader, node| target(reader, node, body));
     let size = reader.required(fields, "size", size);
     let end = reader.optional(fields, "end", |reader, node| target(reader, node, body));
-    let more = reader.optional(fields, "more", |reader, node| path_node(reader, node, false));
+    let more = reader.optional(fields, "more", single);
     let (at, size) = (at?, size?);
     if end.as_ref() == Some(&at) {
         let detail = "is the place of `offset`; give the place of offset + size";
@@ -110,8 +111,19 @@ fn page(reader: &mut Reader, fields: &Fields<'_>, body: Body<'_>) -> Option<Next
         reader.value(node, count(node, 0..=MAX_FIRST_PAGE, NUMBER))
     });
     let size = reader.optional(fields, "size", size);
-    let more = reader.optional(fields, "more", |reader, node| path_node(reader, node, false));
+    let more = reader.optional(fields, "more", single);
     Some(NextPage::Number { at: at?, first: first.unwrap_or(1) as u64, size, more })
+}
+
+/// A path to a single value. Of several, such as the addresses of a page itself and of those around
+/// it, nothing tells which is the next one's, and a wrong choice would cut the list.
+fn single(reader: &mut Reader, node: &Node) -> Option<Path> {
+    let path = path_node(reader, node, false)?;
+    if !path.steps().contains(&Step::Each) {
+        return Some(path);
+    }
+    let detail = "`[*]` leads to several values; name one, such as `[0]` or `[-1]`".to_owned();
+    reader.value(node, Err(ConfigErrorKind::Detail(detail)))
 }
 
 fn size(reader: &mut Reader, node: &Node) -> Option<u64> {

@@ -10,7 +10,7 @@ use crate::config::{
     Origin, Rate, Source, Table, TableRows, Upstream,
 };
 use crate::files::check_pattern;
-use crate::json::Path;
+use crate::json::{Path, Step};
 use crate::mapping::{
     IdentityEntry, IdentityKind, Priority, PriorityMapping, PriorityRule, TimeUnit,
     TimestampMapping, TimestampRule,
@@ -140,7 +140,9 @@ fn body() -> impl Strategy<Value = Option<BodyTemplate>> {
 /// What a request asks for, and how its pages follow each other.
 fn pages() -> impl Strategy<Value = (Option<BodyTemplate>, Option<NextPage>)> {
     let numbers = (1..=1_000_000_u64, option::of(1..=1_000_000_u64), 0..=1_000_000_000_u64);
-    let paths = (json_path(), option::of(json_path()));
+    let single =
+        || json_path().prop_filter("one value", |path| !path.steps().contains(&Step::Each));
+    let paths = (single(), option::of(single()));
     let names = ("[a-z$][ -~]{0,8}", option::of("[A-Z][ -~]{0,8}"), "(/[a-z]{1,3}){1,3}");
     (body(), 0..6, paths, numbers, names).prop_map(|(body, kind, (at, more), numbers, names)| {
         let (size, maybe_size, first) = numbers;
