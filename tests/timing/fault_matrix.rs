@@ -17,11 +17,11 @@ use serde_json::Value;
 
 /// How many gateways run at once whose faults show immediately. Few, so that a busy machine delays
 /// none of them beyond a deadline.
-pub(crate) const MAX_BUSY_GATEWAYS: usize = 8;
+const MAX_BUSY_GATEWAYS: usize = 8;
 
 /// How many gateways run at once whose faults show by a timeout: all of them, since they mostly
 /// wait.
-pub(crate) const MAX_WAITING_GATEWAYS: usize = 64;
+const MAX_WAITING_GATEWAYS: usize = 64;
 
 /// The timeout of calls that are meant to run into it. Far above what a good answer takes even on a
 /// busy machine.
@@ -42,7 +42,7 @@ pub(crate) struct Fault {
     pub script: Arc<dyn Fn(&Target<'_>) -> Script + Send + Sync>,
 }
 
-pub(crate) fn faults(elsewhere: &str) -> Vec<Fault> {
+fn faults(elsewhere: &str) -> Vec<Fault> {
     fn fault(
         name: &'static str,
         outcome: &'static str,
@@ -138,15 +138,24 @@ fn settings(server: &ScriptedUpstream, fault: &Fault) -> Config {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_reaches_beyond_its_source_or_outlasts_its_cause() {
+    play_all(GOOD.len(), play).await;
+}
+
+/// Plays each fault at each of the places `0..places`. A fault may redirect to an upstream of
+/// another origin, which must not be called.
+pub(crate) async fn play_all<F>(places: usize, play: impl Fn(Fault, usize) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let elsewhere = good_upstream().await;
     let pairs = faults(&elsewhere.base_url())
         .into_iter()
-        .flat_map(|fault| (0..GOOD.len()).map(move |at| (fault.clone(), at)));
+        .flat_map(|fault| (0..places).map(move |place| (fault.clone(), place)));
     let (waiting, busy): (Vec<_>, Vec<_>) =
         pairs.partition(|(fault, _)| fault.outcome == "timeout");
     let run = |pairs: Vec<(Fault, usize)>, at_once| {
         stream::iter(pairs)
-            .map(|(fault, source)| tokio::spawn(play(fault, source)))
+            .map(|(fault, place)| tokio::spawn(play(fault, place)))
             .buffer_unordered(at_once)
             .collect::<Vec<_>>()
     };

@@ -1,11 +1,8 @@
 //! Every fault × every page of a list × cold and warm: a list is taken whole or not at all.
 
-use crate::fault_matrix::faults;
-use crate::fault_matrix::{CALL_TIMEOUT, Fault, MAX_BUSY_GATEWAYS, MAX_WAITING_GATEWAYS, Target};
+use crate::fault_matrix::{CALL_TIMEOUT, Fault, Target, play_all};
 use crate::support::gateway::{Gateway, quick};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
-use futures::future;
-use futures::stream::{self, StreamExt as _};
 use incident_gateway::config::{Config, Upstream, from_yaml};
 use serde_json::{Value, json};
 
@@ -52,24 +49,7 @@ fn settings(server: &ScriptedUpstream, fault: &Fault) -> Config {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_at_any_page_changes_nothing() {
-    let elsewhere = ScriptedUpstream::start().await;
-    let pairs = faults(&elsewhere.base_url())
-        .into_iter()
-        .flat_map(|fault| (0..PAGES.len()).map(move |page| (fault.clone(), page)));
-    let (waiting, busy): (Vec<_>, Vec<_>) =
-        pairs.partition(|(fault, _)| fault.outcome == "timeout");
-    let run = |pairs: Vec<(Fault, usize)>, at_once| {
-        stream::iter(pairs)
-            .map(|(fault, page)| tokio::spawn(play(fault, page)))
-            .buffer_unordered(at_once)
-            .collect::<Vec<_>>()
-    };
-    let (mut results, others) =
-        future::join(run(waiting, MAX_WAITING_GATEWAYS), run(busy, MAX_BUSY_GATEWAYS)).await;
-    results.extend(others);
-    let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
-    assert!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), results.len());
-    assert!(elsewhere.seen().is_empty(), "a redirect to another host is not followed");
+    play_all(PAGES.len(), play).await;
 }
 
 async fn play(fault: Fault, page: usize) {
