@@ -215,6 +215,9 @@ pub enum ConfigErrorKind {
     MissingCredentials {
         /// The variable or variables that are missing.
         missing: &'static str,
+        /// The names of the sources and tables that are fetched from it, if there are other
+        /// upstreams that may be meant.
+        used_by: Vec<String>,
     },
     /// No credentials, where another upstream is to be called.
     IncompleteCredentials {

@@ -133,12 +133,14 @@ impl fmt::Display for ConfigErrorKind {
                  `cache.ttl` is {ttl}; \
                  make `cache.stale_for` at least {ttl}"
             ),
-            Self::MissingCredentials { missing } => write!(
+            Self::MissingCredentials { missing, used_by } => write!(
                 f,
-                "no credentials for the upstream ({missing}); set ELEVATE_USERNAME and \
+                "no credentials for the {} ({missing}); {}set ELEVATE_USERNAME and \
                  ELEVATE_PASSWORD (or \
                  ELEVATE_USERNAME_FILE and ELEVATE_PASSWORD_FILE to read them from files), or try \
-                 it with `--demo`"
+                 it with `--demo`",
+                if used_by.is_empty() { "upstream" } else { "default upstream" },
+                other_upstream(used_by),
             ),
             Self::IncompleteCredentials { given, missing } => {
                 write!(f, "no credentials for the upstream: `{given}` is set, `{missing}` is not")
@@ -176,4 +178,20 @@ impl fmt::Display for ConfigErrorKind {
             Self::Detail(detail) => f.write_str(detail),
         }
     }
+}
+
+/// Which of these sources and tables may use the default upstream by mistake, if there are any.
+fn other_upstream(used_by: &[String]) -> String {
+    /// The most that are named.
+    const MAX_NAMES: usize = 10;
+    let names: Vec<_> = used_by.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+    let who = match names.as_slice() {
+        [] => return String::new(),
+        [only] => format!("{only} uses it"),
+        _ if used_by.len() > MAX_NAMES => {
+            format!("{} and {} more use it", names.join(", "), used_by.len() - MAX_NAMES)
+        }
+        [first @ .., last] => format!("{} and {last} use it", first.join(", ")),
+    };
+    format!("{who}: set `upstream: NAME` there if another one is meant, or ")
 }

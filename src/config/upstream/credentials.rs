@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{DEFAULT_UPSTREAM, Upstream};
 use crate::config::source::Origin;
-use crate::config::{Config, ConfigError, ConfigErrorKind, ConfigErrors};
+use crate::config::{Config, ConfigError, ConfigErrorKind, ConfigErrors, table_name};
 
 impl Config {
     /// The names of the upstreams that a source or an identity table uses.
@@ -13,6 +13,16 @@ impl Config {
         let tables = self.identities.iter().map(|table| &table.origin);
         let origins = self.sources.iter().map(|source| &source.origin).chain(tables);
         origins.filter_map(Origin::upstream).collect()
+    }
+
+    /// The names of the sources and tables that are fetched from this upstream, sources first.
+    fn users_of(&self, upstream: &str) -> Vec<String> {
+        let is_fetched = |origin: &Origin| origin.upstream() == Some(upstream);
+        let sources = self.sources.iter().filter(|source| is_fetched(&source.origin));
+        let tables = self.identities.iter().enumerate();
+        let tables = tables.filter(|(_, table)| is_fetched(&table.origin));
+        let tables = tables.map(|(index, _)| table_name(index));
+        sources.map(|source| source.name.clone()).chain(tables).collect()
     }
 
     /// Checks that the credentials of every upstream that is used are known, so that it can be
@@ -29,7 +39,12 @@ impl Config {
         let named = self.upstreams.iter().filter(|upstream| used.contains(&*upstream.name));
         let named = named.map(|upstream| (Some(upstream.name.as_str()), &upstream.settings));
         let missing = default.into_iter().chain(named).filter_map(|(name, settings)| {
-            let kind = missing_credentials(name, settings)?;
+            let mut kind = missing_credentials(name, settings)?;
+            if let ConfigErrorKind::MissingCredentials { used_by, .. } = &mut kind
+                && !self.upstreams.is_empty()
+            {
+                *used_by = self.users_of(DEFAULT_UPSTREAM);
+            }
             Some(ConfigError { location: None, setting: None, path: None, kind })
         });
         let errors: Vec<_> = missing.collect();
@@ -64,6 +79,7 @@ fn missing_credentials(name: Option<&str>, settings: &Upstream) -> Option<Config
                 (_, true) => "a password, but no user",
                 _ => "neither user nor password",
             },
+            used_by: Vec::new(),
         }),
     }
 }

@@ -223,7 +223,10 @@ fn only_upstreams_that_are_used_need_credentials() {
     let table = "identities: { path: /identities/ }\n";
     assert!(missing(&format!("{text}{table}")).contains("neither user nor password"));
     let text = upstream("") + &source("default");
-    assert!(missing(&text).contains("set ELEVATE_USERNAME and ELEVATE_PASSWORD"));
+    let expected = "no credentials for the default upstream (neither user nor password); `s` and \
+                    `identities` use it: set `upstream: NAME` there if another one is meant, or \
+                    set ELEVATE_USERNAME and ELEVATE_PASSWORD";
+    assert!(missing(&text).starts_with(expected), "{}", missing(&text));
     assert_eq!(from_yaml("c", &text).unwrap().identities.len(), 1);
     for auth in ["none: {}", "bearer: { token: t }"] {
         assert_eq!(missing(&format!("upstream: {{ auth: {{ {auth} }} }}\n")), "", "{auth}");
