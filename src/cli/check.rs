@@ -17,18 +17,19 @@ mod report;
 mod rows;
 mod selection;
 mod shown;
+mod spelling;
 mod table_report;
 mod times;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use self::mask::mask;
+use self::mask::Mask;
 use self::offline::SavedBody;
 use self::report::Verdict;
 use self::selection::Selection;
 use super::runtime::run_until_signal;
-use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
+use crate::config::{self, ConfigErrors, Environment, Overrides};
 
 /// The flags of `check`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
@@ -89,14 +90,14 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
 }
 
 /// Prints the reports; exit code 0 if every source can be used as it is.
-fn finish(config: &Config, reports: &[(String, Verdict)]) -> ExitCode {
+fn finish(mask: &Mask, reports: &[(String, Verdict)]) -> ExitCode {
     let mut text: Vec<String> = reports.iter().map(|(text, _)| text.clone()).collect();
     if reports.len() > 1 {
         // So that the verdicts are on the screen when the reports have scrolled by.
         let headings = reports.iter().filter_map(|(text, _)| text.split_inclusive('\n').next());
         text.push(headings.collect());
     }
-    let printed = super::print_stdout(&mask(config, &text.join("\n")));
+    let printed = super::print_stdout(&mask.apply(&text.join("\n")));
     let number = |wanted: Verdict| reports.iter().filter(|(_, verdict)| *verdict == wanted).count();
     let (failed, invalid) = (number(Verdict::Failed), number(Verdict::Invalid));
     let of = match reports.len() {

@@ -71,6 +71,8 @@ pub struct Pager {
     position: u64,
     /// Digests of the addresses or cursors that were used.
     seen: HashSet<u128>,
+    /// Whether the list has ended because the next address or cursor was used before.
+    is_repeated: bool,
 }
 
 impl Pager {
@@ -121,6 +123,7 @@ impl Pager {
             pages: 1,
             position,
             seen,
+            is_repeated: false,
         })
     }
 
@@ -134,6 +137,12 @@ impl Pager {
     #[must_use]
     pub fn pages(&self) -> usize {
         self.pages
+    }
+
+    /// Whether the list has ended because the address or cursor of its next page was used before.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.is_repeated
     }
 
     /// The request for the page after this one; `None` if the list ends with it.
@@ -238,6 +247,7 @@ impl Pager {
         // The page may have another address than was asked for.
         self.seen.insert(address_digest(page));
         let is_new = self.seen.insert(address_digest(&url));
+        self.is_repeated = !is_new;
         Ok(is_new.then(|| Request { url, ..self.first.clone() }))
     }
 
@@ -259,6 +269,7 @@ impl Pager {
             return error(format!("the value at `{path}` is not Unicode text"));
         };
         if !self.seen.insert(digest(&text)) {
+            self.is_repeated = true;
             return Ok(None);
         }
         self.template.set(to, &cursor)?;

@@ -97,6 +97,7 @@ where
 {
     let no_token = |_: &UpstreamError| metrics.record_not_made(Outcome::Auth);
     let token = tokens.token().await.inspect_err(no_token)?;
+    attempt.context.observer.authorized(token.secret());
     attempt.credentials = Arc::new(token.headers());
     let result = inner.clone().oneshot(attempt.clone()).await;
     let is_refused = |error: &UpstreamError| error.status == Some(StatusCode::UNAUTHORIZED);
@@ -105,6 +106,7 @@ where
     }
     tokens.invalidate(&token);
     let token = tokens.token().await.inspect_err(no_token)?;
+    attempt.context.observer.authorized(token.secret());
     attempt.credentials = Arc::new(token.headers());
     inner.oneshot(attempt).await
 }

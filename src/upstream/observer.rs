@@ -20,6 +20,12 @@ pub trait CallObserver: Send + Sync {
     /// An answer with a bad status came. `body` is empty if it is longer than 64 KiB or could not
     /// be read.
     fn refused(&self, body: &[u8]);
+
+    /// A call is about to be made with this access token. The answer may repeat it.
+    fn authorized(&self, token: &str);
+
+    /// The list has ended because the address or cursor of its next page was used before.
+    fn repeated(&self);
 }
 
 /// An optional observer of calls.
@@ -41,6 +47,19 @@ impl Observer {
     pub(super) fn refused(&self, body: &[u8]) {
         if let Some(observer) = &self.0 {
             observer.refused(body);
+        }
+    }
+
+    pub(super) fn authorized(&self, token: &str) {
+        if let Some(observer) = &self.0 {
+            observer.authorized(token);
+        }
+    }
+
+    /// Shows that a list has ended because the address or cursor of its next page was used before.
+    pub(crate) fn repeated(&self) {
+        if let Some(observer) = &self.0 {
+            observer.repeated();
         }
     }
 

@@ -161,6 +161,52 @@ fn what_maps_to_nothing_and_times_that_cannot_be_read_are_marked() {
 }
 
 #[test]
+fn many_values_that_map_to_nothing_are_marked_by_whether_there_is_a_default() {
+    let records: Vec<_> = (0..23)
+        .map(|value| format!(r#"{{"sev":"P{}","at":"2026-03-02T11:00:00Z"}}"#, value + 2))
+        .collect();
+    let body = format!("{{\"data\":[{}]}}", records.join(","));
+    let rest = "and 3 more values that map to nothing";
+    Workshop::new(KEYS)
+        .body("acme", &body)
+        .exits(1)
+        .says(&format!("!               {rest}\n"))
+        .says("or critical), or set `default`");
+    let keys = KEYS.replace("values:", "default: low, values:");
+    Workshop::new(&keys)
+        .body("acme", &body)
+        .exits(0)
+        .says(&format!("?               {rest}: `default`\n"))
+        .says("or critical)\n")
+        .hides("or set `default`");
+}
+
+#[test]
+fn a_table_in_which_nobody_can_be_found_is_told_with_the_reason() {
+    let workshop = Workshop::new(KEYS);
+    let body =
+        r#"{"data":[{"sev":"P1","at":"2026-03-02T11:00:00Z","actor":{"mail":"a@x.example"}}]}"#;
+    for (people, expected) in [
+        (
+            "id;mail;host\n1;a@x.example;h\n",
+            "!               `identities`: no row has a value of `employee`: `id`: no such member; \
+             there is `id;mail;host`\n",
+        ),
+        (
+            "id,e-mail,host,name\n1,a@x.example,h,A\n",
+            "!               `identities`: no row has a value of `email`: `mail`: no such member; \
+             there are `id`, `e-mail`, `host`, `name`",
+        ),
+        ("id,mail,host,name\n", "!               `identities`: it has no rows\n"),
+    ] {
+        workshop.write("people.csv", people);
+        workshop.body("acme", body).says("1 in no table, such as `a@x.example`").says(expected);
+    }
+    workshop.write("people.csv", PEOPLE);
+    workshop.body("acme", body).says("1 in no table").hides("`identities`: ");
+}
+
+#[test]
 fn a_path_that_leads_nowhere_is_told_with_the_members_that_stand_there() {
     let body = r#"{"data":[{"id":"a","actor":{"alternateId":"ada@corp.example","displayName":"Ada","id":"u1"},
         "severity":"high","created":1772449200}]}"#;
@@ -198,6 +244,7 @@ fn an_answer_that_is_no_list_is_explained() {
         .exits(1)
         .says("FAILED (decode)")
         .says("save the body alone");
+    workshop.body("acme", "[{}]").exits(1).says("the answer itself is the list (1 element)");
     workshop.body("acme", r#"{"data":[]}"#).exits(0).says("no records: nothing can be said");
 }
 
@@ -376,6 +423,62 @@ async fn a_refusal_is_shown_without_the_secret() {
         .says("\"Token token=***\"")
         .hides("pd-secret");
     assert!(ran.stderr.contains("1 of 2 sources failed"), "{}", ran.stderr);
+}
+
+/// An API whose answers repeat what it was asked with.
+fn that_repeats(secrets: &str) -> Api {
+    let mut api = Api::load(&samples("sophos-central"));
+    let answer = |text: &str| format!(r#"{{"items":[{{"severity":"{text}","id":"{text}"}}]}}"#);
+    for exchange in api.exchanges.iter_mut().filter(|exchange| !exchange.public) {
+        exchange.answer = answer(secrets);
+    }
+    api
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_access_token_that_was_issued_is_masked_wherever_it_is_printed() {
+    let token = format!("tok/{}", "en+".repeat(30));
+    let issue = |mut api: Api| {
+        for exchange in api.exchanges.iter_mut().filter(|exchange| exchange.public) {
+            exchange.answer = exchange.answer.replace("access-1", &token);
+        }
+        api.headers.insert("authorization".to_owned(), format!("Bearer {token}"));
+        api
+    };
+    let escaped = token.replace('/', "\\/");
+    let text = format!("{token} {escaped} sophos-secret {}", token.replace('+', "%2b"));
+    // In values that map to nothing, which are cut, and in the first record.
+    let api = SimulatedApi::serve(issue(that_repeats(&text))).await;
+    let ran = connect(&api, "sophos-central", |text| text).await;
+    ran.says("\"***…  -> ").says("\"id\":\"*** *** *** ***\"").hides("tok/").hides("en+en");
+    // In an answer with a bad status.
+    let mut api = issue(that_repeats(&text));
+    for exchange in api.exchanges.iter_mut().filter(|exchange| !exchange.public) {
+        exchange.status = 405;
+    }
+    let api = SimulatedApi::serve(api).await;
+    let ran = connect(&api, "sophos-central", |text| text).await;
+    ran.exits(1)
+        .says("{\"severity\":\"*** *** *** ***\",\"id\":")
+        .says("it was asked by GET; `body` or `form` makes the request a POST")
+        .hides("tok")
+        .hides("en+en");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_ends_with_an_address_that_was_used_is_told() {
+    let mut api = Api::load(&samples("okta"));
+    let page = api.exchanges.iter().position(|exchange| exchange.path == "/api/v1/logs").unwrap();
+    api.exchanges[page].response_headers =
+        vec![("link".to_owned(), "<{base}/api/v1/logs?again>; rel=\"next\"".to_owned())];
+    let mut again = api.exchanges[page].clone();
+    again.query = [("again".to_owned(), String::new())].into();
+    api.exchanges.push(again);
+    let api = SimulatedApi::serve(api).await;
+    let ran = connect(&api, "okta", |text| text).await;
+    ran.exits(0)
+        .says("2 pages, ")
+        .says("?               the list ended because its next address or cursor was one already");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! Explains an answer that is JSON, but not what the configuration describes.
 
+use super::candidates;
 use super::lead::{Lead, kind, member_names};
 use super::lines::Lines;
-use super::shown::{grouped, names, shown};
-use crate::json::{Found, Path, elements, object_members, unescape};
+use super::shown::{count, grouped, names, shown};
+use crate::json::{Found, Path, Step, elements, object_members, unescape};
 
 /// How deep below the body lists are looked for.
 const MAX_DEPTH: usize = 4;
@@ -29,6 +30,12 @@ pub(super) fn explain(body: &str, records: &Path, fail_if: &[Path], lines: &mut 
     let mut lead = Lead::new(records);
     lead.follow(body);
     let found = records.find(body);
+    let whole = Found::new(body.trim_ascii());
+    if whole.is_array() && !found.iter().any(|found| found.is_array()) {
+        let length = count(elements(whole.raw).count(), "element");
+        lines.problem(&format!("the answer itself is the list ({length}); set `records: \"\"`"));
+        return;
+    }
     if let Some(end) = lead.dead_end() {
         lines.problem(&format!("`records` {end}"));
     } else if let Some(other) = found.iter().find(|found| !found.is_array()) {
@@ -40,14 +47,42 @@ pub(super) fn explain(body: &str, records: &Path, fail_if: &[Path], lines: &mut 
         };
         let what = kind(*other);
         lines.problem(&format!("`records` `{records}` leads to {what}{members}, not to an array"));
+        keyed(*other, records, lines);
     } else {
         return;
     }
     let mut lists = Vec::new();
-    find_lists(Found::new(body.trim_ascii()), "", &mut lists);
+    find_lists(whole, "", &mut lists);
     if !lists.is_empty() {
         lines.more(&format!("arrays in the answer: {}", lists.join(", ")));
     }
+}
+
+/// Says what can be done if the members of an object are lists, or look like the records.
+fn keyed(object: Found<'_>, records: &Path, lines: &mut Lines) {
+    if !object.raw.starts_with('{') || object_members(object.raw).next().is_none() {
+        return;
+    }
+    let all = |first: char| object_members(object.raw).all(|(_, it)| it.raw.starts_with(first));
+    if all('[') {
+        let each = each_member(records);
+        lines.more(&format!("each of its members is a list; `records: \"{each}\"` reads them all"));
+    } else if all('{') {
+        lines.more(
+            "each of its members is an object; if they are the records, ask the API for an array: \
+             `[*]` reads members only if each is a list",
+        );
+    }
+}
+
+/// The JSONPath to all members of what `path` leads to.
+fn each_member(path: &Path) -> String {
+    let steps = path.steps().iter().map(|step| match step {
+        Step::Name(name) | Step::Token(name) => candidates::step(name),
+        Step::Index(index) => format!("[{index}]"),
+        Step::Each => "[*]".to_owned(),
+    });
+    format!("${}[*]", steps.collect::<String>())
 }
 
 /// Says how a body that is not JSON begins, and what it may be.
@@ -120,6 +155,31 @@ mod tests {
         let text = explained(body, "", &[]);
         assert!(text.contains("leads to an object with `meta`, `data`, `errors`"), "{text}");
         assert_eq!(explained(body, "/data/items", &["/data/next", "/meta/none"]), "");
+    }
+
+    #[test]
+    fn a_list_without_anything_around_it_is_told() {
+        let text = explained(" [1,2,3]", "/results", &[]);
+        assert!(text.contains("itself is the list (3 elements); set `records: \"\"`"), "{text}");
+        assert!(!text.contains("arrays in the answer"), "{text}");
+        assert_eq!(explained("[1,2,3]", "", &[]), "");
+    }
+
+    #[test]
+    fn an_object_in_place_of_the_list_is_told_with_what_can_be_done() {
+        for (body, records, expected) in [
+            (r#"{"a":{"x y":[1],"z":[]}}"#, "/a", "`records: \"$.a[*]\"` reads them all"),
+            (r#"{"a b":[{"c":{"x":[1]}}]}"#, "$['a b'][0].c", "\"$['a b'][0].c[*]\"` reads"),
+            (r#"{"x":[1],"z":[]}"#, "", "`records: \"$[*]\"` reads them all"),
+            (r#"{"a":{"x":{"id":1},"z":{}}}"#, "/a", "ask the API for an array"),
+        ] {
+            let text = explained(body, records, &[]);
+            assert!(text.contains(expected), "{text}");
+        }
+        for body in [r#"{"a":{}}"#, r#"{"a":{"x":[],"n":1}}"#, r#"{"a":"x"}"#] {
+            let text = explained(body, "/a", &[]);
+            assert!(text.contains("not to an array") && !text.contains("members"), "{text}");
+        }
     }
 
     #[test]

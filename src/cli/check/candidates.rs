@@ -148,7 +148,7 @@ fn visit(
 }
 
 /// A member's name as a step of a JSONPath.
-fn step(name: &str) -> String {
+pub(super) fn step(name: &str) -> String {
     let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if is_plain {

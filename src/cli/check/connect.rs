@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use futures::future::join_all;
+use secrecy::SecretString;
 use tokio::time::Instant;
 
+use super::mask::Mask;
 use super::reading::{Failure, Page, Reading, Tables};
 use super::report::{Verdict, report};
 use super::selection::Selection;
-use super::table_report::table_report;
+use super::table_report::{table_fault, table_report};
 use crate::config::{Config, Origin};
 use crate::decode::Incidents;
 use crate::identity::{IdentityTable, KeyKinds, TableSlot};
@@ -29,7 +31,10 @@ pub(super) async fn check(mut config: Config, selection: Selection) -> ExitCode 
         upstream.settings.retries = 0;
     }
     match Readings::read(&config, |id| selection.is_read(id)).await {
-        Ok(readings) => super::finish(&config, &readings.reports(&config, &selection)),
+        Ok(readings) => {
+            let mask = Mask::new(&config, &readings.tokens);
+            super::finish(&mask, &readings.reports(&config, &selection))
+        }
         Err(error) => crate::cli::fail(&error.to_string()),
     }
 }
@@ -38,6 +43,8 @@ pub(super) async fn check(mut config: Config, selection: Selection) -> ExitCode 
 pub(super) struct Readings {
     tables: Vec<Option<Reading<Arc<IdentityTable>>>>,
     sources: Vec<Option<Reading<Arc<Incidents>>>>,
+    /// The access tokens that were used, which answers may repeat.
+    tokens: Vec<SecretString>,
 }
 
 impl Readings {
@@ -51,10 +58,13 @@ impl Readings {
         let upstreams = Arc::new(Upstreams::new(config, &metrics, fastrand::u64(..))?);
         let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &metrics);
         let names = names(config);
+        let used_tokens = Mutex::default();
         let read = |id: SourceId| {
             let is_wanted = is_wanted(id);
-            let (fetcher, name) = (&fetcher, names[id].to_string());
-            async move { if is_wanted { Some(read(fetcher, config, id, name).await) } else { None } }
+            let (fetcher, name, tokens) = (&fetcher, names[id].to_string(), &used_tokens);
+            async move {
+                if is_wanted { Some(read(fetcher, config, id, name, tokens).await) } else { None }
+            }
         };
         let tables = join_all((0..config.identities.len()).map(|id| read(SourceId::Table(id))));
         let sources = join_all((0..config.sources.len()).map(|id| read(SourceId::Incidents(id))));
@@ -74,6 +84,7 @@ impl Readings {
         Ok(Self {
             tables: tables.into_iter().map(|reading| reading.map(table)).collect(),
             sources: sources.into_iter().map(|reading| reading.map(source)).collect(),
+            tokens: used_tokens.into_inner().unwrap_or_else(PoisonError::into_inner),
         })
     }
 
@@ -111,7 +122,11 @@ impl Readings {
             kinds: KeyKinds::of(&config.identities[index]),
             table: reading.as_ref().and_then(|reading| reading.result.as_ref().ok().cloned()),
         };
+        let fault = |(index, reading): (usize, &Option<Reading<Arc<IdentityTable>>>)| {
+            table_fault(&config.identities[index], reading.as_ref()?)
+        };
         Tables {
+            faults: self.tables.iter().enumerate().map(fault).collect(),
             slots: self.tables.iter().enumerate().map(slot).collect(),
             names: (0..self.tables.len()).map(crate::config::table_name).collect(),
         }
@@ -123,6 +138,7 @@ async fn read(
     config: &Config,
     id: SourceId,
     name: String,
+    tokens: &Mutex<Vec<SecretString>>,
 ) -> Reading<Batch> {
     let recorder = Arc::new(Recorder::default());
     let context = CallContext {
@@ -133,18 +149,25 @@ async fn read(
     let fetch = Fetch { source: id, started: SystemTime::now(), held: None, context };
     let result = fetcher.fetch(fetch).await;
     let (origin, file) = origin(config, id);
-    let Recorded { asked: request, pages, refusal } = std::mem::take(&mut *recorder.lock());
+    let Recorded { asked: request, pages, refusal, is_repeated, tokens: used } =
+        std::mem::take(&mut *recorder.lock());
+    tokens.lock().unwrap_or_else(PoisonError::into_inner).extend(used);
     let (result, page_count, duration) = match result {
         Ok(data) => (Ok(data.batch), data.pages, data.duration),
         Err(error) => {
-            let failure = Failure { outcome: error.kind, detail: error.detail, refusal };
+            let failure = Failure {
+                outcome: error.kind,
+                status: error.status,
+                detail: error.detail,
+                refusal,
+            };
             (Err(failure), pages.len(), began.elapsed())
         }
     };
     let is_file = file.is_some();
     let asked = request.or(file).unwrap_or_default();
     let duration = Some(duration);
-    Reading { name, origin, asked, is_file, pages, page_count, duration, result }
+    Reading { name, origin, asked, is_file, pages, page_count, is_repeated, duration, result }
 }
 
 /// Where a source comes from, and the pattern of its files.
@@ -166,6 +189,9 @@ struct Recorded {
     pages: Vec<Page>,
     /// The body of an answer with a bad status.
     refusal: Option<String>,
+    /// Whether the list ended because the address or cursor of its next page was used before.
+    is_repeated: bool,
+    tokens: Vec<SecretString>,
 }
 
 #[derive(Default)]
@@ -189,6 +215,14 @@ impl CallObserver for Recorder {
 
     fn refused(&self, body: &[u8]) {
         self.lock().refusal = Some(String::from_utf8_lossy(body).into_owned());
+    }
+
+    fn authorized(&self, token: &str) {
+        self.lock().tokens.push(token.into());
+    }
+
+    fn repeated(&self) {
+        self.lock().is_repeated = true;
     }
 }
 

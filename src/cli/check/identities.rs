@@ -3,6 +3,7 @@
 use super::candidates::{self, Wanted};
 use super::lead::Lead;
 use super::lines::Lines;
+use super::reading::Tables;
 use super::shown::{count, grouped, shown};
 use crate::config;
 use crate::identity::TableSlot;
@@ -91,22 +92,20 @@ pub(super) struct Identities<'a> {
     entries: Vec<Entry>,
     slots: &'a [TableSlot],
     table_names: &'a [String],
+    table_faults: &'a [Option<String>],
     /// Whether the first member that is present counts, as in plain sources.
     is_plain: bool,
 }
 
 impl<'a> Identities<'a> {
-    pub(super) fn of(
-        source: &config::Source,
-        slots: &'a [TableSlot],
-        table_names: &'a [String],
-    ) -> Self {
+    pub(super) fn of(source: &config::Source, tables: &'a Tables) -> Self {
+        let Tables { slots, names: table_names, faults: table_faults } = tables;
         let entry = |entry: &IdentityEntry| Entry {
             kind: entry.kind.unwrap_or(IdentityKind::Auto),
             paths: entry.at.iter().map(|path| EntryPath::new(path, slots.len())).collect(),
         };
         let entries = source.identity.iter().map(entry).collect();
-        Self { entries, slots, table_names, is_plain: !source.is_mapped() }
+        Self { entries, slots, table_names, table_faults, is_plain: !source.is_mapped() }
     }
 
     /// Counts a record; `json` is what the upstream sent.
@@ -130,10 +129,7 @@ impl<'a> Identities<'a> {
 
     /// The table that was missed by the look-ups of a path's values.
     fn missing_table(&self, kind: IdentityKind, path: &EntryPath) -> Option<&str> {
-        let kind = match kind {
-            IdentityKind::Auto => IdentityKind::Ip,
-            kind => kind,
-        };
+        let kind = looked_up_as(kind);
         let slots = self.slots.iter().zip(self.table_names).filter(|_| path.is_unavailable);
         let is_missing =
             |(slot, _): &(&TableSlot, &String)| slot.table.is_none() && slot.kinds.contains(kind);
@@ -167,6 +163,21 @@ impl<'a> Identities<'a> {
                 lines.problem(&format!(
                     "  no table has the key `{kind}`: nobody can be found; add one to `identities`"
                 ));
+            }
+        }
+        self.print_faults(lines);
+    }
+
+    /// Says what is wrong with the tables in which values were looked up in vain.
+    fn print_faults(&self, lines: &mut Lines) {
+        let is_missed = |entry: &&Entry| entry.paths.iter().any(|path| !path.unknown.is_empty());
+        let missed = self.entries.iter().filter(is_missed);
+        let missed: Vec<_> = missed.map(|entry| looked_up_as(entry.kind)).collect();
+        let tables = self.slots.iter().zip(self.table_names).zip(self.table_faults);
+        for ((slot, name), fault) in tables {
+            let Some(fault) = fault else { continue };
+            if missed.iter().any(|kind| slot.kinds.contains(*kind)) {
+                lines.problem(&format!("`{name}`: {fault}"));
             }
         }
     }
@@ -210,6 +221,14 @@ fn held_values(lead: &Lead, json: &str) -> Option<Vec<String>> {
         });
     }
     holds_something.then_some(values)
+}
+
+/// The kind of the keys among which values are looked up.
+fn looked_up_as(kind: IdentityKind) -> IdentityKind {
+    match kind {
+        IdentityKind::Auto => IdentityKind::Ip,
+        kind => kind,
+    }
 }
 
 /// Looks a value up as the join does.

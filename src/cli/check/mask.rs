@@ -1,26 +1,58 @@
 //! Masks secrets that an upstream repeats in its answers.
 
 use headers::authorization::{Authorization, Credentials as _};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret, SecretString};
 
+use super::spelling::spelled_len;
 use crate::config::{Auth, Config, Upstream};
+use crate::request::form_encoded;
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
 
 /// Shorter secrets stand in texts by chance, and masking them would tell them.
-const MIN_SECRET_CHARS: usize = 4;
+pub(super) const MIN_SECRET_CHARS: usize = 4;
 
-/// Replaces the configured secrets in a text, also as they are encoded for Basic auth.
-pub(super) fn mask(config: &Config, text: &str) -> String {
-    let named = config.upstreams.iter().map(|named| &named.settings);
-    let secrets = std::iter::once(&config.upstream).chain(named).flat_map(secrets);
-    let known = secrets.filter(|secret| secret.chars().count() >= MIN_SECRET_CHARS);
-    known.fold(text.to_owned(), |text, secret| text.replace(&secret, MASK))
+/// Replaces secrets in texts, however they are spelled there.
+pub(super) struct Mask {
+    secrets: Vec<SecretString>,
 }
 
-fn secrets(upstream: &Upstream) -> Vec<String> {
-    let mut secrets = Vec::new();
+impl Mask {
+    /// Masks the configured secrets and these tokens, also as they are encoded for Basic auth.
+    pub(super) fn new(config: &Config, tokens: &[SecretString]) -> Self {
+        let named = config.upstreams.iter().map(|named| &named.settings);
+        let mut secrets = Vec::new();
+        for upstream in std::iter::once(&config.upstream).chain(named) {
+            add_secrets(upstream, &mut secrets);
+        }
+        secrets.extend(tokens.iter().map(|token| token.expose_secret().to_owned()));
+        secrets.retain(|secret| secret.chars().count() >= MIN_SECRET_CHARS);
+        secrets.sort_unstable();
+        secrets.dedup();
+        Self { secrets: secrets.into_iter().map(SecretString::from).collect() }
+    }
+
+    /// The text without the secrets.
+    pub(super) fn apply(&self, text: &str) -> String {
+        let mut masked = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(first) = rest.chars().next() {
+            let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
+            let longest = secrets.filter_map(|secret| spelled_len(rest, secret)).max();
+            if let Some(length) = longest {
+                masked.push_str(MASK);
+                rest = &rest[length..];
+            } else {
+                masked.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+        masked
+    }
+}
+
+fn add_secrets(upstream: &Upstream, secrets: &mut Vec<String>) {
     let mut basic = |username: &str, password: &str| {
         let header = Authorization::basic(username, password).0.encode();
         secrets.extend(header.to_str().ok().and_then(|text| Some(text.split_once(' ')?.1.into())));
@@ -33,18 +65,21 @@ fn secrets(upstream: &Upstream) -> Vec<String> {
         Some(Auth::Basic { username, password }) => basic(username, password.expose_secret()),
         Some(Auth::Bearer { token }) => secrets.push(token.expose_secret().to_owned()),
         Some(Auth::Headers(headers)) => {
-            let bare = headers
-                .iter()
-                .filter_map(|header| header.value.expose_secret().strip_prefix(&header.prefix));
-            secrets.extend(bare.map(ToOwned::to_owned));
+            for header in headers {
+                let value = header.value.expose_secret();
+                let bare = value.strip_prefix(&header.prefix).unwrap_or(value);
+                secrets.push(bare.to_owned());
+                // A scheme may stand in the value, too.
+                secrets.extend(bare.split_once(' ').map(|(_, value)| value.trim().to_owned()));
+            }
         }
         Some(Auth::OAuth2(oauth2)) => {
-            let secret = oauth2.client_secret.expose_secret();
-            basic(&oauth2.client_id, secret);
+            let (id, secret) = (&oauth2.client_id, oauth2.client_secret.expose_secret());
+            basic(id, secret);
+            basic(&form_encoded(id).to_string(), &form_encoded(secret).to_string());
         }
         Some(Auth::None) | None => {}
     }
-    secrets
 }
 
 #[cfg(test)]
@@ -52,17 +87,32 @@ mod tests {
     use super::*;
     use crate::config::from_yaml;
 
+    fn mask(auth: &str, tokens: &[SecretString]) -> Mask {
+        let text = format!(
+            "upstreams:\n  a: {{ base_url: 'http://a.example', auth: {{ basic: {{ username: u, \
+             password: hunter2 }} }} }}\n  b: {{ base_url: 'http://b.example', auth: {auth} }}\n\
+             sources: [ {{ name: x, upstream: a, path: /, identity: i }} ]\nidentities: []\n",
+        );
+        Mask::new(&from_yaml("test", &text).unwrap(), tokens)
+    }
+
     #[test]
     fn secrets_are_masked_as_they_are_and_encoded() {
-        let config = from_yaml(
-            "test",
-            "upstreams:\n  a: { base_url: 'http://a.example', auth: { basic: { username: u, \
-             password: hunter2 } } }\n  b: { base_url: 'http://b.example', auth: { headers: { K: \
-             { value: t0ken, prefix: 'Token ' }, Short: '1' } } }\nsources: [ { name: x, \
-             upstream: a, path: /, identity: i } ]\nidentities: []\n",
+        let auth = "{ headers: { K: { value: t0ken, prefix: 'Token ' }, Short: '1', \
+                    Authorization: 'Key abc-def' } }";
+        let mask = mask(auth, &["issued".into()]);
+        assert_eq!(
+            mask.apply("hunter2 dTpodW50ZXIy Token t0ken 1 other issuedissued abc-def, hunt…"),
+            "*** *** Token *** 1 other ****** ***, ***…"
         );
-        let config = config.unwrap();
-        let text = "hunter2 dTpodW50ZXIy Token t0ken 1 other";
-        assert_eq!(mask(&config, text), "*** *** Token *** 1 other");
+    }
+
+    #[test]
+    fn the_secret_of_an_oauth2_client_is_masked_as_both_forms_of_basic() {
+        let auth = "{ oauth2: { token_url: 'http://h/', client_id: 'a b', client_secret: 's+cret' \
+                    } }";
+        // base64 of `a b:s+cret`, and of `a%20b:s%2Bcret`.
+        let text = "s+cret s%2Bcret YSBiOnMrY3JldA== YSUyMGI6cyUyQmNyZXQ=";
+        assert_eq!(mask(auth, &[]).apply(text), "*** *** *** ***");
     }
 }

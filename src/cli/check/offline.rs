@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::connect::{Readings, origin};
+use super::mask::Mask;
 use super::reading::{Failure, Page, Reading};
 use super::selection::Selection;
 use crate::config::{Config, Origin, table_name};
@@ -78,7 +79,7 @@ pub(super) async fn check(mut config: Config, selection: Selection, body: SavedB
             }
         }
     }
-    super::finish(&config, &readings.reports(&config, &selection))
+    super::finish(&Mask::new(&config, &[]), &readings.reports(&config, &selection))
 }
 
 fn reading<T>(
@@ -94,6 +95,7 @@ fn reading<T>(
             DecodeError::Json(_) => Outcome::Decode,
             DecodeError::Answer(_) => Outcome::Answer,
         },
+        status: None,
         detail: error.to_string(),
         refusal: None,
     });
@@ -104,6 +106,7 @@ fn reading<T>(
         is_file: true,
         pages: vec![Page { body, headers: None }],
         page_count: 1,
+        is_repeated: false,
         duration: None,
         result,
     }

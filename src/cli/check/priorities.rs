@@ -126,7 +126,11 @@ impl<'a> Priorities<'a> {
         }
         let hidden = unmapped.len().saturating_sub(MAX_PRINTED_VALUES);
         if hidden > 0 {
-            lines.problem(&format!("and {} that map to nothing", count(hidden, "more value")));
+            let hidden = format!("and {} that map to nothing", count(hidden, "more value"));
+            match default {
+                Some(_) => lines.doubt(&format!("{hidden}: `default`")),
+                None => lines.problem(&hidden),
+            }
         }
         if self.others > 0 {
             lines.more(&format!(
@@ -159,9 +163,11 @@ impl<'a> Priorities<'a> {
     fn remedy(&self, example: &Value) -> String {
         let value = shown(&example.raw, MAX_VALUE_CHARS);
         let is_number = Found::new(&example.raw).kind == ValueKind::Number;
+        let has_default = self.mapping.is_some_and(|it| it.default_priority().is_some());
+        let or_default = if has_default { "" } else { ", or set `default`" };
         match self.mapping {
             Some(mapping) if mapping.rule().as_at_least().is_some() => {
-                "remedy: lower the least number of `at_least`, or set `default`".to_owned()
+                format!("remedy: lower the least number of `at_least`{or_default}")
             }
             Some(_) if is_number => {
                 "remedy: set `at_least` if a larger number is worse, or `values` with each number \
@@ -170,7 +176,7 @@ impl<'a> Priorities<'a> {
             }
             Some(_) => format!(
                 "remedy: add them to `values`, such as `{value}: …` (low, medium, high or \
-                 critical), or set `default`"
+                 critical){or_default}"
             ),
             None => format!(
                 "remedy: set `priority: {{ at: priority, values: {{ {value}: … }} }}` (low, \

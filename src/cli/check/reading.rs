@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
 use crate::identity::TableSlot;
 use crate::outcome::Outcome;
@@ -18,6 +18,8 @@ pub(super) struct Page {
 /// Why a source could not be read.
 pub(super) struct Failure {
     pub(super) outcome: Outcome,
+    /// The status of the answer, if its head came.
+    pub(super) status: Option<StatusCode>,
     pub(super) detail: String,
     /// The body of an answer with a bad status.
     pub(super) refusal: Option<String>,
@@ -36,6 +38,8 @@ pub(super) struct Reading<T> {
     pub(super) pages: Vec<Page>,
     /// How many pages or files came.
     pub(super) page_count: usize,
+    /// Whether the list ended because the address or cursor of its next page was used before.
+    pub(super) is_repeated: bool,
     pub(super) duration: Option<Duration>,
     pub(super) result: Result<T, Failure>,
 }
@@ -43,9 +47,10 @@ pub(super) struct Reading<T> {
 impl<T> Reading<T> {
     /// The same reading of data of another type.
     pub(super) fn map<U>(self, data: impl FnOnce(T) -> U) -> Reading<U> {
-        let Self { name, origin, asked, is_file, pages, page_count, duration, result } = self;
+        let Self { name, origin, asked, is_file, pages, page_count, is_repeated, duration, result } =
+            self;
         let result = result.map(data);
-        Reading { name, origin, asked, is_file, pages, page_count, duration, result }
+        Reading { name, origin, asked, is_file, pages, page_count, is_repeated, duration, result }
     }
 }
 
@@ -53,4 +58,6 @@ impl<T> Reading<T> {
 pub(super) struct Tables {
     pub(super) slots: Vec<TableSlot>,
     pub(super) names: Vec<String>,
+    /// What is wrong with a table, if nothing can be found in it.
+    pub(super) faults: Vec<Option<String>>,
 }

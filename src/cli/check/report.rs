@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
+
 use super::answer;
 use super::attribution::attribution;
 use super::identities::Identities;
@@ -98,6 +100,12 @@ pub(super) fn answered<T>(
     parts.extend((bytes > 0).then(|| size(bytes)));
     parts.extend(reading.duration.map(|took| format!("{:.3} s", took.as_secs_f64())));
     lines.add("answered", &parts.join(", "));
+    if reading.is_repeated {
+        lines.doubt(
+            "the list ended because its next address or cursor was one already used, such as the \
+             page's own; if records are missing, see `next`",
+        );
+    }
 }
 
 fn asked<T>(reading: &Reading<T>, lines: &mut Lines) {
@@ -110,6 +118,13 @@ fn asked<T>(reading: &Reading<T>, lines: &mut Lines) {
 pub(super) fn answered_failure<T>(reading: &Reading<T>, failure: &Failure, lines: &mut Lines) {
     asked(reading, lines);
     lines.add("failed", &format!("{}: {}", failure.outcome.as_str(), failure.detail));
+    if failure.status == Some(StatusCode::METHOD_NOT_ALLOWED) {
+        lines.problem(if reading.asked.starts_with("POST ") {
+            "it was asked by POST; without `body` and `form` the request is a GET"
+        } else {
+            "it was asked by GET; `body` or `form` makes the request a POST"
+        });
+    }
     if let Some(refusal) = failure.refusal.as_ref().filter(|text| !text.trim().is_empty()) {
         lines.add("its answer", &shown(refusal.trim(), MAX_REFUSAL_CHARS).to_string());
     }
@@ -163,7 +178,7 @@ fn records(
     }
     let mut priorities = Priorities::of(source);
     let mut times = Times::of(source);
-    let mut identities = Identities::of(source, &tables.slots, &tables.names);
+    let mut identities = Identities::of(source, tables);
     let mut others: Vec<(&str, Lead)> = Vec::new();
     for (key, paths) in [("id", &source.id), ("title", &source.title), ("url", &source.url)] {
         others.extend(paths.iter().map(|path| (key, Lead::new(path))));

@@ -73,6 +73,9 @@ fn keys(table: &IdentityTable, lines: &mut Lines) {
     }
 }
 
+/// The column that finds nobody, and may be empty.
+const NAME: &str = "name";
+
 /// A key of a table, and where its values are in the rows.
 struct Column {
     key: &'static str,
@@ -96,6 +99,51 @@ impl Column {
     }
 }
 
+/// What is wrong with a table of rows that came, if no person, or no key of some kind, is found
+/// in it.
+pub(super) fn table_fault(
+    table: &config::Table,
+    reading: &Reading<Arc<IdentityTable>>,
+) -> Option<String> {
+    reading.result.as_ref().ok()?;
+    let rows = table.rows.as_ref()?;
+    let Columns { keys, total, .. } = Columns::of(table, rows, reading);
+    if total == 0 {
+        return Some("it has no rows".to_owned());
+    }
+    let column = keys.iter().find(|column| column.held == 0 && column.key != NAME)?;
+    let end = column.leads.iter().find_map(Lead::dead_end);
+    let end = end.map_or_else(String::new, |end| format!(": {end}"));
+    Some(format!("no row has a value of `{}`{end}", column.key))
+}
+
+/// The keys of a table, and what the rows have of them.
+struct Columns {
+    keys: Vec<Column>,
+    /// The number of rows.
+    total: usize,
+    /// The first row.
+    first: Option<String>,
+}
+
+impl Columns {
+    fn of(table: &config::Table, rows: &TableRows, reading: &Reading<Arc<IdentityTable>>) -> Self {
+        let mut keys = vec![Column::new("employee", &rows.employee)];
+        keys.extend(rows.keys.iter().map(|(kind, paths)| Column::new(kind.as_str(), paths)));
+        keys.extend((!rows.name.is_empty()).then(|| Column::new(NAME, &rows.name)));
+        let mut first = None;
+        let mut total = 0;
+        rows_of(table, rows, &reading.pages, &mut |row: Found<'_>| {
+            total += 1;
+            first.get_or_insert_with(|| shown(row.raw, MAX_ROW_CHARS).to_string());
+            for column in &mut keys {
+                column.add(row.raw);
+            }
+        });
+        Self { keys, total, first }
+    }
+}
+
 /// How many rows have a value of each key, and the first row.
 fn columns(
     table: &config::Table,
@@ -103,19 +151,8 @@ fn columns(
     reading: &Reading<Arc<IdentityTable>>,
     lines: &mut Lines,
 ) {
-    let mut columns = vec![Column::new("employee", &rows.employee)];
-    columns.extend(rows.keys.iter().map(|(kind, paths)| Column::new(kind.as_str(), paths)));
-    columns.extend((!rows.name.is_empty()).then(|| Column::new("name", &rows.name)));
-    let mut first = None;
-    let mut total = 0;
-    rows_of(table, rows, &reading.pages, &mut |row: Found<'_>| {
-        total += 1;
-        first.get_or_insert_with(|| shown(row.raw, MAX_ROW_CHARS).to_string());
-        for column in &mut columns {
-            column.add(row.raw);
-        }
-    });
-    for column in &columns {
+    let Columns { keys, total, first } = Columns::of(table, rows, reading);
+    for column in &keys {
         let without = total - column.held;
         let rest =
             if without == 0 { String::new() } else { format!(", {} without", grouped(without)) };

@@ -141,8 +141,8 @@ impl HttpSource {
             let page = pager.pages();
             let named = |error: UpstreamError| on_page(error, page);
             let max_body = self.max_body.saturating_sub(size);
-            let context = CallContext { max_body, page, ..context.clone() };
-            let answer = self.page(upstreams, next, context).await.map_err(named)?;
+            let call = CallContext { max_body, page, ..context.clone() };
+            let answer = self.page(upstreams, next, call).await.map_err(named)?;
             duration += answer.duration();
             if answer.is_not_modified() {
                 if known.is_none() {
@@ -173,6 +173,9 @@ impl HttpSource {
             match following {
                 Some(request) => next = request,
                 None => {
+                    if pager.is_repeated() {
+                        context.observer.repeated();
+                    }
                     let list = List { decoder, pages: page, duration, validator };
                     return Ok(ListEnd::Whole(Box::new(list)));
                 }

@@ -135,12 +135,15 @@ fn an_address_that_was_seen_ends_the_list() {
     let first = pager.first();
     let second = after(&mut pager, &first, &page("\"?p=2\"")).unwrap().unwrap();
     for again in ["\"\"", "\"?p=2\"", "\"/v1/logs\"", "\"logs#x\"", "\"/V1/../v1/logs\""] {
-        assert_eq!(after(&mut pager.clone(), &second, &page(again)).unwrap(), None, "{again}");
+        let mut pager = pager.clone();
+        assert_eq!(after(&mut pager, &second, &page(again)).unwrap(), None, "{again}");
+        assert_eq!(pager.is_repeated(), again != "\"\"", "{again}");
     }
     let mut moved = second.clone();
     moved.url = Url::parse("https://api.example.test/moved").unwrap();
     let to_itself = page("\"https://api.example.test/moved\"");
     assert_eq!(after(&mut pager, &moved, &to_itself).unwrap(), None);
+    assert!(pager.is_repeated());
 }
 
 #[test]
@@ -241,7 +244,9 @@ fn a_cursor_that_was_seen_or_is_empty_ends_the_list() {
     let second = after(&mut pager, &first, &page("\"a\"")).unwrap().unwrap();
     assert_eq!(second.url.query(), Some("cursor=a"));
     for end in ["\"*\"", "\"a\"", " \"\\u0061\"", "null", "false", "\"\"", "{ }", "[ ]"] {
-        assert_eq!(after(&mut pager.clone(), &second, &page(end)).unwrap(), None, "{end}");
+        let mut pager = pager.clone();
+        assert_eq!(after(&mut pager, &second, &page(end)).unwrap(), None, "{end}");
+        assert_eq!(pager.is_repeated(), end.contains(['*', 'a', '\\']) && end != "false", "{end}");
     }
     let absent = Page { records: 5, ..Page::default() };
     assert_eq!(after(&mut pager.clone(), &second, &absent).unwrap(), None);

@@ -18,6 +18,9 @@ const MAX_RENEWAL_LEAD: Duration = Duration::from_mins(1);
 /// The longest access token. It is part of the header of each request.
 const MAX_TOKEN_BYTES: usize = 64 << 10;
 
+/// What precedes the token in `Authorization`.
+const SCHEME: &str = "Bearer ";
+
 /// An access token.
 pub(in crate::upstream) struct Token {
     /// The value of `Authorization`, marked as sensitive.
@@ -68,7 +71,7 @@ impl Token {
         if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
             return Err("its answer has an access_token that is empty or too long");
         }
-        let mut authorization = HeaderValue::try_from(format!("Bearer {token}"))
+        let mut authorization = HeaderValue::try_from(format!("{SCHEME}{token}"))
             .map_err(|_| "its answer has an access_token that no header can have")?;
         authorization.set_sensitive(true);
         let lifetime = answer.expires_in.and_then(Seconds::duration).unwrap_or(DEFAULT_LIFETIME);
@@ -78,6 +81,13 @@ impl Token {
     /// The header fields of a request with this token.
     pub(in crate::upstream) fn headers(&self) -> HeaderMap {
         HeaderMap::from_iter([(header::AUTHORIZATION, self.authorization.clone())])
+    }
+
+    /// The token itself.
+    pub(in crate::upstream) fn secret(&self) -> &str {
+        // It was made of text.
+        let value = std::str::from_utf8(self.authorization.as_bytes()).unwrap_or_default();
+        value.strip_prefix(SCHEME).unwrap_or(value)
     }
 
     /// When it must no longer be used.
@@ -133,6 +143,7 @@ mod tests {
         for members in ["", r#","token_type":"bearer""#, r#","token_type":"BEARER","x":{}"#] {
             let token = token(members).unwrap();
             assert_eq!(token.headers()["authorization"], "Bearer abc.def-_~+/=", "{members}");
+            assert_eq!(token.secret(), "abc.def-_~+/=");
             assert!(!format!("{token:?} {:?}", token.headers()).contains("abc"));
         }
         assert!(token(r#","token_type":"mac""#).unwrap_err().contains("token_type"));
