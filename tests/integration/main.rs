@@ -5,6 +5,7 @@
 mod support;
 
 mod check;
+mod check_connect;
 mod cli;
 mod conditions;
 mod configuration;

@@ -12,7 +12,7 @@ use super::mask::Mask;
 use super::reading::{Failure, Page, Reading, Tables};
 use super::report::{Verdict, report};
 use super::selection::Selection;
-use super::table_report::{table_fault, table_report};
+use super::table_report::{table_faults, table_report};
 use crate::config::{Config, Origin};
 use crate::decode::Incidents;
 use crate::identity::{IdentityTable, KeyKinds, TableSlot};
@@ -123,7 +123,8 @@ impl Readings {
             table: reading.as_ref().and_then(|reading| reading.result.as_ref().ok().cloned()),
         };
         let fault = |(index, reading): (usize, &Option<Reading<Arc<IdentityTable>>>)| {
-            table_fault(&config.identities[index], reading.as_ref()?)
+            let faults = reading.as_ref().map(|it| table_faults(&config.identities[index], it));
+            faults.unwrap_or_default()
         };
         Tables {
             faults: self.tables.iter().enumerate().map(fault).collect(),

@@ -3,7 +3,7 @@
 use super::candidates::{self, Wanted};
 use super::lead::Lead;
 use super::lines::Lines;
-use super::reading::Tables;
+use super::reading::{TableFault, Tables};
 use super::shown::{count, grouped, shown};
 use crate::config;
 use crate::identity::TableSlot;
@@ -92,7 +92,7 @@ pub(super) struct Identities<'a> {
     entries: Vec<Entry>,
     slots: &'a [TableSlot],
     table_names: &'a [String],
-    table_faults: &'a [Option<String>],
+    table_faults: &'a [Vec<TableFault>],
     /// Whether the first member that is present counts, as in plain sources.
     is_plain: bool,
 }
@@ -174,10 +174,14 @@ impl<'a> Identities<'a> {
         let missed = self.entries.iter().filter(is_missed);
         let missed: Vec<_> = missed.map(|entry| looked_up_as(entry.kind)).collect();
         let tables = self.slots.iter().zip(self.table_names).zip(self.table_faults);
-        for ((slot, name), fault) in tables {
-            let Some(fault) = fault else { continue };
-            if missed.iter().any(|kind| slot.kinds.contains(*kind)) {
-                lines.problem(&format!("`{name}`: {fault}"));
+        for ((slot, name), faults) in tables {
+            for TableFault { kind: faulty, detail } in faults {
+                let is_missed = |kind: &IdentityKind| {
+                    slot.kinds.contains(*kind) && faulty.is_none_or(|faulty| faulty == *kind)
+                };
+                if missed.iter().any(is_missed) {
+                    lines.problem(&format!("`{name}`: {detail}"));
+                }
             }
         }
     }

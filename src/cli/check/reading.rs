@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use crate::identity::TableSlot;
+use crate::mapping::IdentityKind;
 use crate::outcome::Outcome;
 
 /// A page as it came.
@@ -58,6 +59,13 @@ impl<T> Reading<T> {
 pub(super) struct Tables {
     pub(super) slots: Vec<TableSlot>,
     pub(super) names: Vec<String>,
-    /// What is wrong with a table, if nothing can be found in it.
-    pub(super) faults: Vec<Option<String>>,
+    /// What is wrong with each.
+    pub(super) faults: Vec<Vec<TableFault>>,
+}
+
+/// Why nobody is found in a table.
+pub(super) struct TableFault {
+    /// The kind of keys that it has none of; `None` if nobody is found at all.
+    pub(super) kind: Option<IdentityKind>,
+    pub(super) detail: String,
 }

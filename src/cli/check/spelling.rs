@@ -4,6 +4,10 @@ use super::mask::MIN_SECRET_CHARS;
 
 /// What the report puts in place of the rest of a text that is too long.
 const CUT: char = '…';
+/// What the report puts behind a key, which may be the first part of the value that was looked up.
+const KEY_END: char = '`';
+/// Fewer characters before [`KEY_END`] may be the whole of another text.
+const MIN_KEY_CHARS: usize = 8;
 /// The longest escape of one character, such as `\u{10ffff}`, cut before its end.
 const MAX_CUT_ESCAPE_BYTES: usize = 12;
 
@@ -21,13 +25,17 @@ pub(super) fn spelled_len(text: &str, secret: &str) -> Option<usize> {
             previous = Some(character);
             match encoding.after(rest, character) {
                 Some(after) => rest = after,
-                None if index >= MIN_SECRET_CHARS => return cut(rest).map(|cut| (text, cut)),
+                None if index >= MIN_KEY_CHARS && rest.starts_with(KEY_END) => break,
+                None if index >= MIN_SECRET_CHARS => {
+                    rest = cut(rest)?;
+                    break;
+                }
                 None => return None,
             }
         }
-        Some((text, rest))
+        Some(text.len() - rest.len())
     });
-    lengths.into_iter().flatten().map(|(text, rest)| text.len() - rest.len()).max()
+    lengths.into_iter().flatten().max()
 }
 
 /// The text from where the report has cut it, if it is cut within the next character.
@@ -160,5 +168,8 @@ mod tests {
         ] {
             assert_eq!(spelled_len(text, "s3cret"), expected, "{text}");
         }
+        // A host name is looked up without its domain.
+        assert_eq!(spelled_len("ab.cd`", "ab.cdefgh"), None);
+        assert_eq!(spelled_len("eyjhbgci`", "eyJhbGci.eyJzdWIi"), Some(8));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::lead::Lead;
 use super::lines::Lines;
-use super::reading::Reading;
+use super::reading::{Reading, TableFault};
 use super::report::{Verdict, answered, answered_failure, explain_answer, with_heading};
 use super::rows::rows_of;
 use super::shown::{count, grouped, shown};
@@ -73,9 +73,6 @@ fn keys(table: &IdentityTable, lines: &mut Lines) {
     }
 }
 
-/// The column that finds nobody, and may be empty.
-const NAME: &str = "name";
-
 /// A key of a table, and where its values are in the rows.
 struct Column {
     key: &'static str,
@@ -99,22 +96,28 @@ impl Column {
     }
 }
 
-/// What is wrong with a table of rows that came, if no person, or no key of some kind, is found
-/// in it.
-pub(super) fn table_fault(
+/// What is wrong with a table that came, if it finds nobody, or nobody by some kind of key.
+pub(super) fn table_faults(
     table: &config::Table,
     reading: &Reading<Arc<IdentityTable>>,
-) -> Option<String> {
-    reading.result.as_ref().ok()?;
-    let rows = table.rows.as_ref()?;
+) -> Vec<TableFault> {
+    let Ok(identities) = &reading.result else { return Vec::new() };
+    let Some(rows) = &table.rows else {
+        let fault = TableFault { kind: None, detail: "no key names an employee".to_owned() };
+        return if identities.is_empty() { vec![fault] } else { Vec::new() };
+    };
     let Columns { keys, total, .. } = Columns::of(table, rows, reading);
     if total == 0 {
-        return Some("it has no rows".to_owned());
+        return vec![TableFault { kind: None, detail: "it has no rows".to_owned() }];
     }
-    let column = keys.iter().find(|column| column.held == 0 && column.key != NAME)?;
-    let end = column.leads.iter().find_map(Lead::dead_end);
-    let end = end.map_or_else(String::new, |end| format!(": {end}"));
-    Some(format!("no row has a value of `{}`{end}", column.key))
+    let kinds = rows.keys.iter().map(|(kind, _)| Some(*kind));
+    let without = std::iter::once(None).chain(kinds).zip(&keys).filter(|(_, key)| key.held == 0);
+    let fault = |(kind, column): (_, &Column)| {
+        let end = column.leads.iter().find_map(Lead::dead_end);
+        let end = end.map_or_else(String::new, |end| format!(": {end}"));
+        TableFault { kind, detail: format!("no row has a value of `{}`{end}", column.key) }
+    };
+    without.map(fault).collect()
 }
 
 /// The keys of a table, and what the rows have of them.
@@ -130,7 +133,7 @@ impl Columns {
     fn of(table: &config::Table, rows: &TableRows, reading: &Reading<Arc<IdentityTable>>) -> Self {
         let mut keys = vec![Column::new("employee", &rows.employee)];
         keys.extend(rows.keys.iter().map(|(kind, paths)| Column::new(kind.as_str(), paths)));
-        keys.extend((!rows.name.is_empty()).then(|| Column::new(NAME, &rows.name)));
+        keys.extend((!rows.name.is_empty()).then(|| Column::new("name", &rows.name)));
         let mut first = None;
         let mut total = 0;
         rows_of(table, rows, &reading.pages, &mut |row: Found<'_>| {
