@@ -1,6 +1,7 @@
 //! Evaluates paths on JSON texts that were accepted before.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::found::{Found, elements};
 use super::members::object_members;
@@ -57,22 +58,23 @@ fn member<'a>(object: &'a str, name: &str) -> Option<Found<'a>> {
     named.last().map(|(_, value)| value)
 }
 
-/// The values of an object's members, without those whose name comes again.
+/// The values of an object's members; of several members with the same name, the last one's.
 fn distinct_members(object: &str) -> Vec<Found<'_>> {
     let mut values = Vec::new();
     let mut positions = HashMap::new();
     for (spelled, value) in object_members(object) {
-        match unescape(spelled).map(|name| positions.entry(name)) {
-            Some(std::collections::hash_map::Entry::Occupied(known)) => {
-                values[*known.get()] = value;
-            }
-            new => {
-                if let Some(std::collections::hash_map::Entry::Vacant(new)) = new {
+        if let Some(name) = unescape(spelled) {
+            match positions.entry(name) {
+                Entry::Occupied(known) => {
+                    values[*known.get()] = value;
+                    continue;
+                }
+                Entry::Vacant(new) => {
                     new.insert(values.len());
                 }
-                values.push(value);
             }
         }
+        values.push(value);
     }
     values
 }

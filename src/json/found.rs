@@ -50,13 +50,22 @@ impl<'a> Found<'a> {
         self,
         visit: &mut impl FnMut(Found<'a>) -> ControlFlow<T>,
     ) -> ControlFlow<T> {
-        // Nesting is bounded, because whoever accepted the text bounded it.
-        if self.is_array() {
-            elements(self.raw).try_for_each(|element| element.visit_held(visit))
-        } else if matches!(self.raw, "null" | "\"\"") {
-            ControlFlow::Continue(())
-        } else {
-            visit(self)
+        let holds_something = |value: Found<'a>| !matches!(value.raw, "null" | "\"\"");
+        if !self.is_array() {
+            return if holds_something(self) { visit(self) } else { ControlFlow::Continue(()) };
+        }
+        // One pass, however deep the arrays nest. Between their elements there are only brackets,
+        // commas and whitespace.
+        let mut scanner = Scanner::new(self.raw.as_bytes());
+        loop {
+            while matches!(scanner.peek(), b'[' | b']' | b',' | b' ' | b'\n' | b'\r' | b'\t') {
+                scanner.accept(scanner.peek());
+            }
+            let Ok(value) = scanner.value(1) else { return ControlFlow::Continue(()) };
+            let element = Found { kind: value.kind, raw: &self.raw[value.start..value.end] };
+            if holds_something(element) {
+                visit(element)?;
+            }
         }
     }
 

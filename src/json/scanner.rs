@@ -345,15 +345,15 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads an array or an object with everything in it. A stack of bits holds the containers that
-    /// are open: 1 for an object, 0 for an array.
+    /// Reads an array or an object with everything in it.
     fn container(&mut self, depth: usize) -> Result<(), JsonError> {
         *self = self.after_container(depth)?;
         Ok(())
     }
 
-    /// The scanner after the container. It is a value of its own until then, so that its position
-    /// stays in a register.
+    /// The scanner after the container. The scanner is passed by value so that its position stays
+    /// in a register. A stack of bits holds the containers that are open: 1 for an object, 0 for an
+    /// array.
     fn after_container(mut self, depth: usize) -> Result<Self, JsonError> {
         let mut objects = [0_u64; MAX_DEPTH / 64];
         let mut open = 0;

@@ -55,6 +55,7 @@ fn an_array_stands_for_its_elements_that_hold_something() {
         ("{}", vec!["{}"]),
         ("false", vec!["false"]),
         ("[null, [\"\", [\"a\"]], [], 0, \" \"]", vec!["\"a\"", "0", "\" \""]),
+        ("[[[ [ ] ],\n\t[{\"a\":[1,2]} ,\",]\" ]] ]", vec!["{\"a\":[1,2]}", "\",]\""]),
     ] {
         let mut elements = Vec::new();
         let _ = Found::new(json).visit_held(&mut |element| {
