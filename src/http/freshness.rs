@@ -212,7 +212,7 @@ fn sources_field(snapshot: &Snapshot, now: Instant) -> String {
     for source in snapshot.sources.iter() {
         // Cannot fail: configuration allows only names that are tokens.
         let Ok(name) = TokenRef::from_str(&source.name) else { continue };
-        let state = snapshot.freshness(source, now);
+        let state = source.freshness(now);
         let mut item = list.bare_item(name).parameter(key_ref("state"), token(state.as_str()));
         if state != Freshness::Missing {
             let age = source.age(now).unwrap_or_default().as_secs();
@@ -238,7 +238,7 @@ fn integer(number: impl TryInto<i64>) -> Integer {
 /// The sources that are not fresh, as members of a problem document.
 #[must_use]
 pub(super) fn problem_sources(snapshot: &Snapshot, now: Instant) -> Vec<ProblemSource> {
-    let states = snapshot.sources.iter().map(|source| (source, snapshot.freshness(source, now)));
+    let states = snapshot.sources.iter().map(|source| (source, source.freshness(now)));
     states
         .filter(|(_, state)| *state != Freshness::Fresh)
         .map(|(source, state)| ProblemSource {
@@ -252,10 +252,8 @@ pub(super) fn problem_sources(snapshot: &Snapshot, now: Instant) -> Vec<ProblemS
 /// The time until a retry may succeed: until the next attempt to fetch a source that is not fresh.
 #[must_use]
 pub(super) fn retry_after(snapshot: &Snapshot, now: Instant) -> Duration {
-    let not_fresh = snapshot
-        .sources
-        .iter()
-        .filter(|source| snapshot.freshness(source, now) != Freshness::Fresh);
+    let not_fresh =
+        snapshot.sources.iter().filter(|source| source.freshness(now) != Freshness::Fresh);
     let next = not_fresh.map(|source| {
         source.next_attempt.map_or(Duration::ZERO, |at| at.saturating_duration_since(now))
     });

@@ -86,7 +86,7 @@ impl Gateway {
         let sources = snapshot.sources.entries().map(|(id, source)| Source {
             name: &source.name,
             upstream: source.upstream.as_deref(),
-            state: snapshot.freshness(source, now).as_str(),
+            state: source.freshness(now).as_str(),
             age_seconds: source.age(now).map(|age| milliseconds(age.as_secs_f64())),
             records: source.records,
             bytes: source.bytes,

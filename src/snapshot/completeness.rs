@@ -82,7 +82,7 @@ impl Policy {
     }
 
     /// The policy of a source with an interval of its own, or with several pages, which may take
-    /// long to come: one refresh may fail to come in time.
+    /// long: its data stays fresh when one refresh is late.
     #[must_use]
     pub const fn of_every(every: Duration, timeout: Duration, stale_for: Duration) -> Self {
         Self {

@@ -250,16 +250,10 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// The state of a source at `now`.
-    #[must_use]
-    pub fn freshness(&self, source: &SourceStatus, now: Instant) -> Freshness {
-        source.freshness(now)
-    }
-
     /// The completeness of an answer from this snapshot at `now`.
     #[must_use]
     pub fn completeness(&self, now: Instant) -> Completeness {
-        Completeness::of(self.sources.iter().map(|source| self.freshness(source, now)))
+        Completeness::of(self.sources.iter().map(|source| source.freshness(now)))
     }
 
     /// The age of the oldest data in the snapshot; `None` while there is none.

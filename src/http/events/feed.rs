@@ -166,7 +166,7 @@ struct LastSeen {
 
 impl LastSeen {
     fn new(snapshot: &Snapshot, now: Instant) -> Self {
-        let states = snapshot.sources.iter().map(|source| snapshot.freshness(source, now));
+        let states = snapshot.sources.iter().map(|source| source.freshness(now));
         let mut records = Baseline::new(snapshot.view.names().len());
         records.advance(&snapshot.view);
         Self { records, states: states.collect() }
@@ -175,7 +175,7 @@ impl LastSeen {
     fn state_events(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Bytes> {
         let mut events = Vec::new();
         for (source, last) in snapshot.sources.iter().zip(&mut self.states) {
-            let state = snapshot.freshness(source, now);
+            let state = source.freshness(now);
             if std::mem::replace(last, state) != state {
                 events.push(event::source(source, state, snapshot.completeness(now)));
             }

@@ -54,7 +54,7 @@ impl FreshnessSummary {
             }
         };
         let sources = snapshot.sources.iter().map(|source| {
-            let (age, state) = (source.age(now), snapshot.freshness(source, now));
+            let (age, state) = (source.age(now), source.freshness(now));
             let is_first = state == Freshness::Missing && !source.was_attempted;
             let error = source.last_error.as_ref();
             Source {
@@ -83,7 +83,7 @@ impl FreshnessSummary {
 /// The names of the sources in a state.
 pub(super) fn names(snapshot: &Snapshot, state: Freshness, now: Instant) -> String {
     let sources = snapshot.sources.iter();
-    let in_state = sources.filter(|source| snapshot.freshness(source, now) == state);
+    let in_state = sources.filter(|source| source.freshness(now) == state);
     in_state.map(|source| &*source.name).collect::<Vec<_>>().join(", ")
 }
 

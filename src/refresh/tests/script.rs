@@ -228,8 +228,7 @@ impl Bench {
     }
 
     pub(super) fn state(&self, source: SourceId) -> Freshness {
-        let snapshot = self.snapshot();
-        snapshot.freshness(&snapshot.sources[source], Instant::now())
+        self.snapshot().sources[source].freshness(Instant::now())
     }
 
     pub(super) fn document(&self) -> String {
