@@ -20,7 +20,7 @@
 //! | [`memory`] | the memory allocator and its settings |
 //! | [`demo`] | a simulated upstream to try the gateway with |
 //! | [`upstream`] | fetches one source: the bytes of its answer, or a typed error |
-//! | [`decode`] | bytes → records: spans of the body, and the three values that the join needs |
+//! | [`decode`] | bytes → records: spans of a body, and the three values that the join needs |
 //! | [`identity`] | identity tables → the employee that an identity value names |
 //! | [`join`] | records and identities → incidents by employee, and the unattributed records |
 //! | [`snapshot`] | an immutable result, with the status and freshness of each source |

@@ -12,8 +12,7 @@ use super::list_reader::ListReader;
 use super::mapped::{MappedRecords, RecordMapping};
 use super::page_end::PageEnd;
 use super::plain::{PlainReader, PlainRecords};
-use super::timestamp_range::TimestampRange;
-use super::walk::{TOO_LARGE, walk, walk_lines};
+use super::walk::{walk, walk_lines};
 use crate::config::{self, HttpOrigin, Origin};
 use crate::json::Path;
 
@@ -63,7 +62,6 @@ impl SourceMapping {
 /// more, because a source is decoded whole or not at all.
 pub struct IncidentsDecoder {
     mapping: Arc<SourceMapping>,
-    pages: usize,
     is_truncated: bool,
     /// The pages of a plain source; empty for a mapped one, whose pages are dropped when they are
     /// read.
@@ -72,9 +70,9 @@ pub struct IncidentsDecoder {
     mapped: MappedRecords,
 }
 
-/// Pages, one behind the other.
+/// Pages, one after the other.
 enum Pages {
-    /// The only page, as it came.
+    /// The only page, unchanged.
     One(Bytes),
     Several(Vec<u8>),
 }
@@ -126,7 +124,6 @@ impl IncidentsDecoder {
     pub fn new(mapping: Arc<SourceMapping>) -> Self {
         Self {
             mapping,
-            pages: 0,
             is_truncated: false,
             body: Pages::One(Bytes::new()),
             plain: PlainRecords::default(),
@@ -142,7 +139,6 @@ impl IncidentsDecoder {
     /// [`MAX_DEPTH`](super::MAX_DEPTH) levels, has no list where it should be, or has something
     /// where that means that it has failed.
     pub fn add_page(&mut self, page: Bytes) -> Result<PageEnd, DecodeError> {
-        self.pages += 1;
         match &self.mapping.0 {
             Kind::Plain(plain) => {
                 let Plain { document, fields } = plain.as_ref();
@@ -171,7 +167,6 @@ impl IncidentsDecoder {
     /// When a line is not UTF-8, or not one JSON value of at most [`MAX_DEPTH`](super::MAX_DEPTH)
     /// levels.
     pub fn add_lines(&mut self, lines: &[u8]) -> Result<PageEnd, DecodeError> {
-        self.pages += 1;
         match &self.mapping.0 {
             Kind::Plain(plain) => {
                 let fields = &plain.fields;
@@ -188,18 +183,6 @@ impl IncidentsDecoder {
                 Ok(end)
             }
         }
-    }
-
-    /// How many pages were decoded.
-    #[must_use]
-    pub fn pages(&self) -> usize {
-        self.pages
-    }
-
-    /// The size in bytes of the records so far: that of [`Incidents::body`].
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.body.bytes().len() + self.mapped.body.len()
     }
 
     /// The records of all pages.
@@ -239,64 +222,5 @@ impl Incidents {
         let mut decoder = IncidentsDecoder::new(mapping);
         decoder.add_page(body)?;
         Ok(decoder.finish())
-    }
-}
-
-impl MappedRecords {
-    /// Reserves memory for the envelopes of a page. Large capacities are whole huge pages, without
-    /// which the system aligns no mapping to them: page faults would cost as much as decoding.
-    fn reserve(&mut self, page_bytes: usize) {
-        const HUGE_PAGE_BYTES: usize = 2 << 20;
-        let expected = self.body.len() + page_bytes + page_bytes / 4;
-        if expected <= self.body.capacity() {
-            return;
-        }
-        let capacity = expected.max(2 * self.body.capacity());
-        let capacity = if capacity < HUGE_PAGE_BYTES / 2 {
-            capacity
-        } else {
-            capacity.next_multiple_of(HUGE_PAGE_BYTES)
-        };
-        self.body.reserve_exact(capacity - self.body.len());
-    }
-
-    /// A fault if positions do not fit into 32 bits.
-    fn check_size(&self) -> Result<(), DecodeError> {
-        let largest = self.body.len().max(self.ids.size_bytes());
-        if u32::try_from(largest).is_ok() { Ok(()) } else { Err(TOO_LARGE.into()) }
-    }
-
-    /// The records without the copies that were replaced.
-    pub(super) fn finish(self, keeps_ids: bool) -> Incidents {
-        let Self { mut body, mut records, keys, unmapped, mut ids, mut replaced, .. } = self;
-        let duplicates = replaced.len();
-        if duplicates > 0 {
-            replaced.sort_unstable();
-            let is_kept = |record: usize| {
-                u32::try_from(record).is_ok_and(|record| replaced.binary_search(&record).is_err())
-            };
-            ids.retain(is_kept);
-            let mut index = 0;
-            records.retain(|_| {
-                index += 1;
-                is_kept(index - 1)
-            });
-        }
-        body.shrink_to_fit();
-        records.shrink_to_fit();
-        ids.shrink_to_fit();
-        let (keys, key_lists) = keys.into_lists();
-        Incidents {
-            body: body.into(),
-            timestamps: TimestampRange::of(&records),
-            unmapped: unmapped.counts(&records),
-            records,
-            keys,
-            key_lists,
-            duplicates,
-            unmapped_values: unmapped,
-            ids: keeps_ids.then_some(ids),
-            ..Incidents::default()
-        }
     }
 }

@@ -87,7 +87,7 @@ impl Document {
         }
     }
 
-    /// Whether an answer can be known to have failed only when it has been read to its end.
+    /// Whether there are paths at which an answer can say that it has failed.
     pub(super) fn can_fail(&self) -> bool {
         !self.fail_if.is_empty()
     }
@@ -107,7 +107,7 @@ impl Document {
                 return Err(fault.into());
             }
             let hint = match self.list.steps().last() {
-                Some(Step::Each) => ", unless without the last `[*]`",
+                Some(Step::Each) => "; if the records are the elements, leave out the last `[*]`",
                 _ => "",
             };
             let detail = format!("the answer has no list at `{}`{hint}", self.list);

@@ -14,8 +14,8 @@ use super::unmapped::UnmappedValues;
 
 /// The records of an incident source in upstream order, and the body of which they are parts.
 ///
-/// The body of a plain source is what came: its only page, or one page behind the other. That of a
-/// mapped source has an envelope for each record.
+/// The body of a plain source is its only page, unchanged, or all pages, one after the other. That
+/// of a mapped source has an envelope for each record.
 #[derive(Debug, Default)]
 pub struct Incidents {
     pub(super) body: Bytes,

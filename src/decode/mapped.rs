@@ -2,12 +2,16 @@
 
 use std::ops::ControlFlow;
 
+use super::error::DecodeError;
 use super::identity_keys::{CleanedValue, IdentityKeys};
+use super::incidents::Incidents;
 use super::list_reader::Row;
 use super::offset;
-use super::record::{IDENTITY_KEYS, IN_ENVELOPE, NO_PRIORITY, NOT_AN_OBJECT, Record};
+use super::record::{IDENTITY_KEYS, NO_PRIORITY, NOT_AN_OBJECT, Record};
 use super::record_ids::{LastCopies, RecordIds, append_part};
+use super::timestamp_range::TimestampRange;
 use super::unmapped::{NOT_UNMAPPED, UnmappedValues};
+use super::walk::TOO_LARGE;
 use crate::config;
 use crate::json::{Found, Path, ValueKind};
 use crate::mapping::{
@@ -17,8 +21,8 @@ use crate::mapping::{
 /// Microseconds in a second.
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
-/// How the records of a mapped source are read, compiled. Paths are known by their positions in
-/// [`RecordMapping::paths`].
+/// How the records of a mapped source are read, compiled. Paths are known by their positions
+/// among those that [`RecordMapping::new`] returns.
 #[derive(Debug)]
 pub(super) struct RecordMapping {
     id: Vec<usize>,
@@ -72,21 +76,45 @@ impl RecordMapping {
 /// The envelopes of a mapped source's records so far, and what the records say.
 #[derive(Debug, Default)]
 pub(super) struct MappedRecords {
-    /// One envelope behind the other.
+    /// One envelope after the other.
     pub(super) body: Vec<u8>,
     pub(super) records: Vec<Record>,
     pub(super) keys: IdentityKeys,
     pub(super) unmapped: UnmappedValues,
     pub(super) ids: RecordIds,
     last_copies: LastCopies,
-    /// The records of which a later copy came.
-    pub(super) replaced: Vec<u32>,
-    /// Buffers of the present record.
+    /// The indices of records that a later copy replaces.
+    replaced: Vec<u32>,
+    /// Buffers that are used again for each record.
     id_key: Vec<u8>,
     key_list: Vec<u32>,
 }
 
 impl MappedRecords {
+    /// Reserves memory for the envelopes of a page. Large capacities are multiples of a huge page,
+    /// because only then does the system use huge pages; with small pages, page faults would cost
+    /// as much as decoding.
+    pub(super) fn reserve(&mut self, page_bytes: usize) {
+        const HUGE_PAGE_BYTES: usize = 2 << 20;
+        let expected = self.body.len() + page_bytes + page_bytes / 4;
+        if expected <= self.body.capacity() {
+            return;
+        }
+        let capacity = expected.max(2 * self.body.capacity());
+        let capacity = if capacity < HUGE_PAGE_BYTES / 2 {
+            capacity
+        } else {
+            capacity.next_multiple_of(HUGE_PAGE_BYTES)
+        };
+        self.body.reserve_exact(capacity - self.body.len());
+    }
+
+    /// A fault if positions do not fit into 32 bits.
+    pub(super) fn check_size(&self) -> Result<(), DecodeError> {
+        let largest = self.body.len().max(self.ids.size_bytes());
+        if u32::try_from(largest).is_ok() { Ok(()) } else { Err(TOO_LARGE.into()) }
+    }
+
     /// Appends a record's envelope.
     pub(super) fn add(&mut self, mapping: &RecordMapping, row: &Row<'_>) {
         let start = self.body.len();
@@ -96,7 +124,7 @@ impl MappedRecords {
             length: 0,
             identity: 0,
             priority: NO_PRIORITY,
-            flags: IN_ENVELOPE,
+            flags: 0,
             unmapped: NOT_UNMAPPED,
         };
         self.body.push(b'{');
@@ -148,7 +176,7 @@ impl MappedRecords {
         let (seconds, fraction) = (micros / MICROS_PER_SECOND, micros % MICROS_PER_SECOND);
         self.body.extend_from_slice(b"\"timestamp\":");
         self.body.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
-        // A leading one keeps the fraction's zeros.
+        // One second is added, so that the fraction keeps its leading zeros, and its digit is cut.
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(MICROS_PER_SECOND + fraction).as_bytes();
         self.body.push(b'.');
@@ -216,6 +244,40 @@ impl MappedRecords {
         self.body.extend_from_slice(b"\":\"");
         self.body.extend_from_slice(text);
         self.body.extend_from_slice(b"\",");
+    }
+
+    /// The records without the copies that were replaced.
+    pub(super) fn finish(self, keeps_ids: bool) -> Incidents {
+        let Self { mut body, mut records, keys, unmapped, mut ids, mut replaced, .. } = self;
+        let duplicates = replaced.len();
+        if duplicates > 0 {
+            replaced.sort_unstable();
+            let is_kept = |record: usize| {
+                u32::try_from(record).is_ok_and(|record| replaced.binary_search(&record).is_err())
+            };
+            ids.retain(is_kept);
+            let mut index = 0;
+            records.retain(|_| {
+                index += 1;
+                is_kept(index - 1)
+            });
+        }
+        body.shrink_to_fit();
+        records.shrink_to_fit();
+        ids.shrink_to_fit();
+        let (keys, key_lists) = keys.into_lists();
+        Incidents {
+            body: body.into(),
+            timestamps: TimestampRange::of(&records),
+            unmapped: unmapped.counts(&records),
+            records,
+            keys,
+            key_lists,
+            duplicates,
+            unmapped_values: unmapped,
+            ids: keeps_ids.then_some(ids),
+            ..Incidents::default()
+        }
     }
 }
 

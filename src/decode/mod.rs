@@ -1,7 +1,9 @@
-//! Decodes bodies into records: spans of the body, and the three values that the join needs.
+//! Decodes bodies into records: spans of a body, and the three values that the join needs.
 //!
 //! A body is accepted whole or not at all: it must be valid UTF-8 and one strict JSON document
-//! (RFC 8259) of bounded depth and of the expected shape. Nothing of it is copied.
+//! (RFC 8259) of bounded depth and of the expected shape, or one such document a line. The records
+//! of a plain source are spans of the body itself, those of a mapped source are spans of a new one,
+//! in which each stands in its envelope.
 
 mod decoder;
 mod document;

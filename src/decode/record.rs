@@ -46,8 +46,6 @@ pub(super) const IDENTITY_NUMBER: u8 = 8;
 pub(super) const IDENTITY_V4: u8 = 16;
 pub(super) const IDENTITY_OTHER: u8 = 8 | 16;
 pub(super) const IDENTITY_KEYS: u8 = 32;
-/// It stands in an envelope, which is an object even if the record is none.
-pub(super) const IN_ENVELOPE: u8 = 64;
 
 /// A record's identity value. Nearly all are small numbers or IPv4 addresses, which need no text to
 /// be compared.
@@ -88,13 +86,6 @@ impl Record {
             IDENTITY_OTHER => Some(IdentityValue::Other(self.identity as usize)),
             _ => Some(IdentityValue::Keys(self.identity as usize)),
         }
-    }
-
-    /// Whether what is answered is a JSON object: the record, or the envelope of a mapped source's
-    /// record.
-    #[must_use]
-    pub fn is_object(&self) -> bool {
-        self.flags & (NOT_AN_OBJECT | IN_ENVELOPE) != NOT_AN_OBJECT
     }
 
     /// Whether it has a member `type` of its own.

@@ -1,9 +1,9 @@
 //! What changed between two views: which records each source added and dropped.
 //!
-//! Records need not have ids, so they are identified by their bytes (those of a mapped source by
-//! their envelopes'), and batches are compared as multisets: a record that occurs twice in a batch
-//! and once in the previous one was added once. A changed record counts as one dropped and one
-//! added.
+//! Records need not have ids, so they are identified by their bytes (in a mapped source, by those
+//! of their envelopes), and batches are compared as multisets: a record that occurs twice in a
+//! batch and once in the previous one was added once. A changed record counts as one dropped and
+//! one added.
 //!
 //! A source whose batch has not changed costs nothing. Otherwise the n records of the batch are
 //! hashed and sorted, in O(n log n). Between views, only eight bytes per record are kept, not the

@@ -31,11 +31,6 @@ impl ContentDigester {
         self.size_bytes += lines.len();
     }
 
-    /// How many bytes were digested so far.
-    pub(super) fn size_bytes(&self) -> usize {
-        self.size_bytes
-    }
-
     /// The digest of all pages.
     pub(super) fn finish(&self) -> ContentDigest {
         ContentDigest { hash: self.hasher.digest128(), size_bytes: self.size_bytes }

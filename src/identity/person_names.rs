@@ -29,7 +29,8 @@ impl PersonNames {
         }) else {
             return;
         };
-        // Fewer than 2^32 bytes, as long as the body has: names are parts of it.
+        // This cannot fail: all names together are shorter than the bodies they come from, and
+        // these have fewer than 2^32 bytes.
         let Ok(start) = u32::try_from(self.text.len()) else { return };
         let index = employee as usize;
         if self.spans.len() <= index {

@@ -6,8 +6,7 @@ use std::net::IpAddr;
 use super::employee_id::{EmployeeId, EmployeeIds};
 use super::table::IdentityTable;
 use super::table_slot::TableSlot;
-use crate::mapping::IdentityKind;
-use crate::mapping::parse_address;
+use crate::mapping::{IdentityKind, parse_address};
 
 /// Why a value names no employee.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -41,7 +41,7 @@ impl Addresses {
         }
     }
 
-    /// Sets an address's employee; returns the one whom it had.
+    /// Sets an address's employee; returns its former employee.
     pub(super) fn insert(&mut self, address: IpAddr, employee: u32) -> Option<u32> {
         match address {
             IpAddr::V4(address) => self.v4.insert(address, employee),

@@ -20,7 +20,6 @@ pub struct TableDecoder {
     kinds: KeyKinds,
     content: Content,
     digester: ContentDigester,
-    pages: usize,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a decoder is made once for each fetch")]
@@ -49,8 +48,7 @@ impl TableDecoder {
                 Content::Addresses { fail_if, entries: AddressEntries::default() }
             }
         };
-        let (kinds, digester) = (KeyKinds::of(table), ContentDigester::default());
-        Self { kinds, content, digester, pages: 0 }
+        Self { kinds: KeyKinds::of(table), content, digester: ContentDigester::default() }
     }
 
     /// Decodes the next page, or the next file.
@@ -62,7 +60,6 @@ impl TableDecoder {
     /// should be, or has something where that means that it has failed.
     #[expect(clippy::needless_pass_by_value, reason = "drops the page as soon as it is decoded")]
     pub fn add_page(&mut self, page: Bytes) -> Result<PageEnd, DecodeError> {
-        self.pages += 1;
         self.digester.add_page(&page);
         match &mut self.content {
             Content::Addresses { fail_if, entries } => {
@@ -84,7 +81,6 @@ impl TableDecoder {
     /// When a line is not UTF-8, or not one JSON value of at most
     /// [`MAX_DEPTH`](crate::decode::MAX_DEPTH) levels.
     pub fn add_lines(&mut self, lines: &[u8]) -> Result<PageEnd, DecodeError> {
-        self.pages += 1;
         self.digester.add_lines(lines);
         match &mut self.content {
             Content::Addresses { fail_if, entries } => {
@@ -97,18 +93,6 @@ impl TableDecoder {
                 Ok(end)
             }
         }
-    }
-
-    /// How many pages were decoded.
-    #[must_use]
-    pub fn pages(&self) -> usize {
-        self.pages
-    }
-
-    /// The size in bytes of the pages so far.
-    #[must_use]
-    pub fn size_bytes(&self) -> usize {
-        self.digester.size_bytes()
     }
 
     /// The table of all pages.
@@ -197,7 +181,7 @@ fn add_keys(
     holds_something
 }
 
-/// The first result for a value that a path leads to.
+/// The first result that is not `None`, of the values that a path leads to and that hold something.
 fn first<'a, T>(
     row: &Row<'a>,
     path: usize,

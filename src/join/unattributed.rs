@@ -14,9 +14,9 @@ pub enum Reason {
     IdentitiesUnavailable,
     /// It has no identity.
     MissingIdentity,
-    /// Its priority is absent or none of the four.
+    /// Its priority is absent, or maps to none of the four.
     InvalidPriority,
-    /// Its timestamp is absent, not a number, or not finite.
+    /// Its timestamp is absent, or no time that the source's mapping can read.
     InvalidTimestamp,
     /// It is not a JSON object.
     NotAnObject,

@@ -91,7 +91,10 @@ fn an_answer_without_a_list_is_not_the_configured_one() {
         assert_eq!(error.outcome(), crate::outcome::Outcome::Answer);
     }
     let error = refused(&with_list("$.data[*]"), r#"{"data":[{}]}"#).to_string();
-    assert_eq!(error, "the answer has no list at `$.data[*]`, unless without the last `[*]`");
+    assert_eq!(
+        error,
+        "the answer has no list at `$.data[*]`; if the records are the elements, leave out the last `[*]`"
+    );
 }
 
 #[test]
@@ -249,7 +252,6 @@ fn lines_are_records() {
     assert_eq!(decoder.add_lines(b"{\"id\":1,\"n\":2}\n").unwrap().records, 1);
     // A file with one document is a list, unless `records` says where the list is.
     assert_eq!(decoder.add_page(Bytes::from_static(b"[{}]")).unwrap().records, 1);
-    assert_eq!(decoder.pages(), 4);
     let incidents = decoder.finish();
     assert_eq!(incidents.duplicates(), 1);
     assert_eq!(
