@@ -13,6 +13,14 @@ fn envelopes(incidents: &Incidents) -> Vec<&[u8]> {
     incidents.records().iter().map(|record| incidents.bytes(record)).collect()
 }
 
+/// A line without whitespace around it, as JSON defines it (RFC 8259, section 2).
+fn without_whitespace(line: &[u8]) -> &[u8] {
+    let is_text = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let start = line.iter().position(is_text).unwrap_or(line.len());
+    let end = line.iter().rposition(is_text).map_or(start, |last| last + 1);
+    &line[start..end]
+}
+
 fuzz_target!(|lines: &[u8]| {
     let source = Source {
         origin: Origin::File("fuzz.ndjson".to_owned()),
@@ -25,7 +33,7 @@ fuzz_target!(|lines: &[u8]| {
     let unmarked = lines.strip_prefix("\u{feff}".as_bytes()).unwrap_or(lines);
     let records: Vec<&[u8]> = unmarked
         .split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
+        .map(without_whitespace)
         .filter(|line| !line.is_empty())
         .collect();
     let mut list = vec![b'['];
