@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::{BodyTemplate, JsonTemplate, RequestError, RequestTemplate, RequestTimes, Target};
-use super::{Template, query};
+use super::{
+    BodyTemplate, JsonTemplate, RequestError, RequestTemplate, RequestTimes, Target, Template,
+};
 use crate::json::unescape;
 
 /// A value in JSON without blanks between tokens.
@@ -70,10 +71,7 @@ impl RequestTemplate {
             pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.render(times))
         };
         match (target, &self.body) {
-            (Target::Query(name), _) => {
-                let (_, in_path) = self.path.split_once('?').unwrap_or_default();
-                query::value(in_path, name).or_else(|| first(&self.query, name))
-            }
+            (Target::Query(name), _) => first(&self.query, name),
             (Target::Form(name), Some(BodyTemplate::Form(fields))) => first(fields, name),
             (Target::Body(pointer), Some(BodyTemplate::Json(json))) => {
                 let mut text = String::new();
@@ -96,11 +94,6 @@ impl RequestTemplate {
         };
         match (target, &mut self.body) {
             (Target::Query(name), _) => {
-                if let Some((path, in_path)) = self.path.split_once('?') {
-                    let others = query::without(in_path, name);
-                    let mark = if others.is_empty() { "" } else { "?" };
-                    self.path = format!("{path}{mark}{others}");
-                }
                 set_pair(&mut self.query, name, text()?);
                 Ok(())
             }

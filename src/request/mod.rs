@@ -29,7 +29,7 @@ pub use template::{RequestTimes, Template, TemplateError};
 /// The request of a source, with templates for times.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RequestTemplate {
-    /// The path below the upstream's base URL; begins with `/`, and may have a query.
+    /// The path below the upstream's base URL; begins with `/`, and has no query.
     pub path: String,
     /// The members of the query, unencoded, in order; a list in the configuration repeats its key.
     pub query: Vec<(String, Template)>,
@@ -109,7 +109,7 @@ impl RequestTemplate {
     pub fn render(&self, base: &Url, times: &RequestTimes) -> Result<Request, RequestError> {
         let mut url = self.address(base)?;
         if !self.query.is_empty() {
-            let mut query = url.query().unwrap_or_default().to_owned();
+            let mut query = String::new();
             for (name, value) in &self.query {
                 query::append(&mut query, name, &value.render(times));
             }

@@ -4,13 +4,12 @@ use std::collections::HashSet;
 use std::fmt;
 
 use http::HeaderMap;
-use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::cursor::Cursor;
 use super::link::next_link;
-use super::{NextPage, Request, RequestError, RequestTemplate, RequestTimes, Target};
+use super::{NextPage, Request, RequestError, RequestTemplate, RequestTimes, Target, query};
 use crate::json::{Path, unescape};
 
 /// The longest address of a next page, also when it has a cursor in its query.
@@ -149,8 +148,8 @@ impl Pager {
     ///
     /// # Errors
     ///
-    /// When the page says that there is more, but not where, or where nothing may be asked; or
-    /// when there are more pages than allowed.
+    /// When the next page's address or cursor is invalid or not allowed, or when there are more
+    /// pages than allowed.
     pub fn next(&mut self, page: &PageFacts<'_>) -> Result<Option<Request>, PagesError> {
         let Some(next) = self.next.clone() else { return Ok(None) };
         let request = match &next {
@@ -163,8 +162,8 @@ impl Pager {
             NextPage::Offset { more, size, .. } if ends(page, more.is_some(), Some(*size)) => None,
             NextPage::Number { more, size, .. } if ends(page, more.is_some(), *size) => None,
             NextPage::Offset { at, size, end, .. } => {
-                let came = u64::try_from(page.records).unwrap_or(u64::MAX);
-                self.position = self.position.saturating_add(came);
+                let records = u64::try_from(page.records).unwrap_or(u64::MAX);
+                self.position = self.position.saturating_add(records);
                 self.set_number(at, self.position)?;
                 if let Some(end) = end {
                     self.set_number(end, self.position.saturating_add(*size))?;
@@ -296,7 +295,7 @@ fn too_long() -> PagesError {
     PagesError { detail }
 }
 
-/// Puts `value` at this place, unless there is one already. The number that is there then.
+/// Puts `value` at this place, unless a number is configured there. Returns the number there.
 fn first_position(
     template: &mut RequestTemplate,
     at: &Target,
@@ -321,12 +320,13 @@ fn without_fragment(url: &Url) -> Url {
 
 /// The digest of an address, which may be percent-encoded in different ways.
 fn address_digest(url: &Url) -> u128 {
-    let mut text = percent_decode_str(url.path()).decode_utf8_lossy().into_owned();
-    for (name, value) in url.query_pairs() {
-        // No text that is sent has these characters.
-        text.extend(["\u{1}", &name, "\u{2}", &value]);
+    let mut address = query::normalized(url.path());
+    for pair in url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decoded = |part: &str| query::normalized(&part.replace('+', "%20"));
+        address.extend(["&", &decoded(name), "=", &decoded(value)]);
     }
-    digest(&text)
+    digest(&address)
 }
 
 fn digest(text: &str) -> u128 {

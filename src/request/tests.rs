@@ -22,13 +22,12 @@ fn request(path: &str) -> RequestTemplate {
 }
 
 #[test]
-fn a_path_stands_below_the_base_url_and_keeps_its_query() {
+fn a_path_stands_below_the_base_url() {
     let url = |request: &RequestTemplate| {
         request.render(&base(), &times()).unwrap().url.as_str().to_owned()
     };
     assert_eq!(url(&request("/logs")), "https://api.example.test:8443/v1/logs");
-    let mut with_query = request("/logs?a=b+c");
-    assert_eq!(url(&with_query), "https://api.example.test:8443/v1/logs?a=b+c");
+    let mut with_query = request("/logs");
     with_query.query = vec![
         ("since".to_owned(), template("{since}")),
         ("tag".to_owned(), template("a b")),
@@ -36,7 +35,7 @@ fn a_path_stands_below_the_base_url_and_keeps_its_query() {
     ];
     assert_eq!(
         url(&with_query),
-        "https://api.example.test:8443/v1/logs?a=b+c&since=2026-03-01T09%3A08%3A07Z&tag=a%20b&tag=c"
+        "https://api.example.test:8443/v1/logs?since=2026-03-01T09%3A08%3A07Z&tag=a%20b&tag=c"
     );
 }
 
