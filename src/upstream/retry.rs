@@ -38,7 +38,8 @@ fn is_retryable(error: &UpstreamError) -> bool {
             matches!(
                 status,
                 // Temporary overload; `Retry-After` or the backoff gives the upstream time.
-                StatusCode::SERVICE_UNAVAILABLE
+                StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::SERVICE_UNAVAILABLE
                 // A proxy in front of an upstream that restarts or hangs.
                 | StatusCode::BAD_GATEWAY
                 | StatusCode::GATEWAY_TIMEOUT
@@ -124,8 +125,8 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
         if self.breaker.state() != BreakerState::Closed {
             return None;
         }
-        // Giving up the page of a list would mean to ask for its earlier pages again, so a retry at
-        // a time that the upstream itself has named costs it less.
+        // If a page fails, all earlier pages of the list are asked for again, so a retry at the time
+        // that the upstream has named costs it less.
         let is_asked_for = error.retry_after.is_some() && attempt.context.page > 1;
         if !is_asked_for && !self.budget.withdraw() {
             return None;

@@ -20,9 +20,13 @@ use crate::request::{PageFacts, Pager, Request};
 use crate::sources::SourceId;
 use crate::upstream::{CallContext, UnverifiedAnswer, UpstreamError, Upstreams};
 
-/// The longest wait that an upstream may ask for in the middle of a list. The pages that came would
-/// be lost otherwise, and asked for again.
+/// The longest wait that an upstream may ask for in the middle of a list. Giving up would lose the
+/// earlier pages, which would have to be asked for again.
 const MAX_WAIT_BETWEEN_PAGES: Duration = Duration::from_mins(2);
+
+/// The shortest wait there: an upstream that keeps asking for a wait of no time must not be called
+/// without a pause.
+const MIN_WAIT_BETWEEN_PAGES: Duration = Duration::from_secs(1);
 
 /// A source that is a list of an upstream.
 pub(super) struct HttpSource {
@@ -35,7 +39,7 @@ pub(super) struct HttpSource {
     max_body: u64,
 }
 
-/// What came of a list.
+/// A list that was fetched to its end.
 struct List {
     decoder: Decoder,
     pages: usize,
@@ -182,9 +186,7 @@ impl HttpSource {
             }
         }
     }
-}
 
-impl HttpSource {
     /// Fetches one page. In the middle of a list, a wait that the upstream asks for is waited out.
     async fn page(
         &self,
@@ -205,8 +207,9 @@ impl HttpSource {
             let asks_for_wait = error.kind == Outcome::RateLimited
                 || error.status == Some(StatusCode::SERVICE_UNAVAILABLE);
             let wait = error.retry_after.filter(|_| asks_for_wait);
-            let Some(until) =
-                wait.map(|wait| Instant::now() + wait).filter(|until| *until <= give_up)
+            let Some(until) = wait
+                .map(|wait| Instant::now() + wait.max(MIN_WAIT_BETWEEN_PAGES))
+                .filter(|until| *until <= give_up)
             else {
                 return Err(error);
             };
@@ -278,7 +281,7 @@ fn validator(request: Request, answer: &UnverifiedAnswer) -> Option<Validator> {
     Some(Validator { request, header, value: value.clone() })
 }
 
-/// The data with what came before it; `None` if all records together are larger than allowed.
+/// Merges new data into the previous; `None` if all records together are larger than allowed.
 fn merge(newer: Batch, previous: &Incidents, earliest_us: i64, max_body: u64) -> Option<Batch> {
     let Batch::Incidents(newer) = newer else { return Some(newer) };
     let newer = Arc::into_inner(newer).expect("new data has one owner");
