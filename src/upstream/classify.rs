@@ -162,9 +162,7 @@ pub(super) fn bad_status(
         _ if status.is_server_error() => format!("the upstream failed ({code})"),
         _ => format!("the upstream answered {code} instead of 200"),
     };
-    let may_name_a_wait =
-        matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-    let wait = may_name_a_wait.then(|| retry_after(response.headers())).flatten();
+    let wait = retry_after(status, response.headers());
     // Without a wait a 429 is a failure like others: backoff and breaker decide when to call again.
     let kind = match status {
         StatusCode::TOO_MANY_REQUESTS if wait.is_some() => Outcome::RateLimited,

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use headers::{Date, Expires, Header as _};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 /// The longest accepted wait; a longer one is reduced to this, so that a mistake of the upstream
 /// does not disable its sources for years.
@@ -19,8 +19,12 @@ const RESETS: [HeaderName; 3] = [
 /// A number of seconds above this is a time, in seconds since 1970; others are a wait.
 const MAX_RELATIVE_SECONDS: f64 = 1e9;
 
-/// The wait that an answer asks for; `None` if it asks for none in a known way.
-pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+/// The wait that an answer asks for; `None` if it asks for none in a known way, or has another
+/// status than 429 and 503.
+pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
     let now = || {
         // By the upstream's clock if it sends `Date`, since the clocks may differ.
         let date = headers.get(header::DATE);
@@ -73,7 +77,7 @@ mod tests {
         for (name, value) in fields {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
-        retry_after(&headers)
+        retry_after(StatusCode::TOO_MANY_REQUESTS, &headers)
     }
 
     fn retry_after_of(value: &str) -> Option<Duration> {

@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use http::StatusCode;
 use tokio::time::{Instant, sleep_until};
 
 use super::{UpstreamError, lock};
@@ -21,11 +20,7 @@ impl RateLimitWait {
     /// Starts a wait if the call failed because the upstream asked for one. A wait that has begun
     /// is never shortened.
     pub(super) fn note(&self, error: &UpstreamError) {
-        const ASKING: [Option<StatusCode>; 2] =
-            [Some(StatusCode::TOO_MANY_REQUESTS), Some(StatusCode::SERVICE_UNAVAILABLE)];
-        if let Some(wait) = error.retry_after
-            && ASKING.contains(&error.status)
-        {
+        if let Some(wait) = error.retry_after {
             let until = Instant::now() + wait;
             let mut current = lock(&self.0);
             *current = Some(current.map_or(until, |current| current.max(until)));
@@ -52,6 +47,8 @@ impl RateLimitWait {
 mod tests {
     use std::time::Duration;
 
+    use http::StatusCode;
+
     use super::*;
 
     fn asked(status: u16, seconds: u64) -> UpstreamError {
@@ -68,7 +65,6 @@ mod tests {
         wait.note(&asked(429, 3));
         wait.note(&asked(503, 4));
         wait.note(&asked(429, 1));
-        wait.note(&asked(500, 600));
         wait.note(&UpstreamError::new(Outcome::CircuitOpen, "open"));
         assert_eq!(wait.until(), Some(in_seconds(4)));
         let refused = wait.end(in_seconds(3)).await.unwrap_err();

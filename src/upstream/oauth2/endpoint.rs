@@ -111,20 +111,16 @@ impl TokenEndpoint {
         let response = request.body(form).send().await.map_err(|error| {
             self.failure(&classify::transport(&error, "the token endpoint").detail)
         })?;
-        let (status, wait) = (response.status(), retry_after(response.headers()));
+        let status = response.status();
+        let wait = retry_after(status, response.headers());
         if status.is_redirection() {
             let detail = format!("it redirects, which is not followed ({})", status.as_u16());
             return Err(self.failure(&detail).with_status(status));
         }
         let body = self.read(response).await;
         if !status.is_success() {
-            let asks_to_wait =
-                matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             let detail = self.refusal(status, &body.unwrap_or_default());
-            return Err(self
-                .failure(&detail)
-                .with_status(status)
-                .with_retry_after(wait.filter(|_| asks_to_wait)));
+            return Err(self.failure(&detail).with_status(status).with_retry_after(wait));
         }
         Token::parse(&body?, requested_at).map_err(|why| self.failure(why).with_status(status))
     }
