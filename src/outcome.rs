@@ -18,18 +18,18 @@ pub enum Outcome {
     Body,
     /// The body could not be decompressed, or is not of the expected shape.
     Decode,
-    /// The body is larger than `upstream.max_body`.
+    /// The body, or all pages or files together, are larger than `max_body` allows.
     TooLarge,
     /// The circuit breaker refused the call; the upstream did not see it.
     CircuitOpen,
-    /// A whole answer that says that it failed, or that does not have the list where it should be.
+    /// The answer reports a failure (`fail_if`), or has no list at the path `records`.
     Answer,
-    /// The pages of a list could not be followed to its end.
+    /// The list has more pages than `max_pages`, or its next page may not be asked for.
     Pages,
     /// The upstream refused the call and named a wait (429 with `Retry-After` or the like), or the
     /// call was not made because of such a wait.
     RateLimited,
-    /// No access token could be had.
+    /// No access token could be obtained.
     Auth,
     /// A file is missing, wrong, or cut off.
     File,

@@ -16,8 +16,8 @@ pub(super) struct Fault {
 
 /// Collects faults, and knows the path of the node that is being read.
 ///
-/// A value that cannot be read is `None`, like one that is absent; whoever uses what was read
-/// checks [`Self::faults`] first.
+/// A value that cannot be read is `None`, like one that is absent, so callers must check
+/// [`Self::faults`] before they use the result.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     path: String,

@@ -106,7 +106,7 @@ impl Refresh {
         state.due = until;
         let status = state.newest_mut();
         status.next_attempt = Some(until);
-        // It may take an hour, for which nobody should wait.
+        // The wait may take an hour; callers must not be held up until it ends.
         status.was_attempted = true;
         if status.fetched_at.is_none() && status.last_error.is_none() {
             let detail = "not called yet, because the upstream asked for a wait".to_owned();

@@ -63,7 +63,7 @@ pub struct HeldBatch {
 pub struct FetchedBatch {
     /// The decoded data.
     pub batch: Batch,
-    /// Whether it is what was held, because the source has not changed.
+    /// Whether it is the held data, because the source has not changed.
     pub is_held: bool,
     /// How many pages or files there were.
     pub pages: usize,
@@ -81,10 +81,10 @@ impl FetchedBatch {
     }
 }
 
-/// What a fetch leaves for the next. It is kept with the data, and only after a success.
+/// What a fetch keeps for the next one; replaced only by a successful fetch.
 #[derive(Debug, Default)]
 pub struct FetchMemory {
-    /// The request of a list of one page and what its answer can be validated by.
+    /// The request for a list of one page, and the validator of its answer.
     validator: Option<Validator>,
     /// The `{now}` of this fetch.
     now: Option<Timestamp>,

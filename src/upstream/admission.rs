@@ -27,9 +27,9 @@ pub(super) struct Admission {
 impl Admission {
     /// Waits until a call may be sent, which must then happen at once.
     ///
-    /// The turn is had before the permit, so that no permit is held while there is none; and it is
-    /// used only when the permit is there, so that calls that waited for permits are not sent in a
-    /// burst.
+    /// A call waits for its turn before it waits for a permit, so that no call holds a permit while
+    /// it waits for its turn. It uses the turn only once it has the permit, so that calls that waited
+    /// for permits are not sent in a burst.
     async fn admit(&self, attempt: &Attempt) -> Result<Permit, UpstreamError> {
         loop {
             self.wait.end(Instant::now() + attempt.context.max_wait).await?;

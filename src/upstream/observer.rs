@@ -1,4 +1,4 @@
-//! Lets the caller see what is sent and what comes, as it is.
+//! Shows the requests and the answers of a source to its caller, unchanged.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ pub trait CallObserver: Send + Sync {
     /// A call is about to be made. The request has no credentials.
     fn asked(&self, request: &Request);
 
-    /// A whole answer came, which was not verified yet.
+    /// A whole answer was received; it is not verified yet.
     fn answered(&self, answer: &Answer);
 
-    /// An answer with a bad status came. `body` is empty if it is longer than 64 KiB or could not
+    /// An answer with a bad status was received. `body` is empty if it is longer than 64 KiB or could not
     /// be read.
     fn refused(&self, body: &[u8]);
 

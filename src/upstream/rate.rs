@@ -16,7 +16,7 @@ pub(super) struct RateLimiter {
     interval: Duration,
     /// The earliest time of the next request.
     next: Mutex<Instant>,
-    /// Whoever holds the lock is at the head of the queue. The lock is fair.
+    /// The call at the head of the queue holds the lock, which is fair.
     queue: tokio::sync::Mutex<()>,
 }
 

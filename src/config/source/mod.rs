@@ -127,7 +127,7 @@ pub struct TableRows {
 /// Asks only for what is new (`incremental`).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Incremental {
-    /// How much is asked for again.
+    /// How long before the last successful fetch `{since}` is.
     pub overlap: Duration,
     /// How often everything in the window is asked for again.
     pub full_every: Duration,

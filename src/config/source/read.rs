@@ -134,7 +134,7 @@ fn check(reader: &mut Reader, fields: &Fields<'_>, source: &Source) {
     }
     let Origin::Http(http) = &source.origin else { return };
     if source.id.is_empty() {
-        let detail = "needs `id`, by which what comes is merged; add it";
+        let detail = "needs `id`, by which new records are merged; add it";
         reader.refuse_because(fields, "incremental", detail);
     }
     if !http.request.uses_since() {

@@ -42,7 +42,7 @@ impl Window {
 /// From when on records are new, if the next fetch need not be a full one.
 fn since_last(now: Timestamp, incremental: Incremental, memory: &FetchMemory) -> Option<Timestamp> {
     let (last, full_at) = (memory.now?, memory.full_at?);
-    // If the clock was set back, nobody knows what is missing.
+    // If the clock was set back, it is unknown which records are missing.
     let is_full_due = now < last || now >= after(full_at, incremental.full_every);
     (!is_full_due).then(|| before(last, incremental.overlap))
 }
