@@ -79,8 +79,8 @@ impl Pager {
     ///
     /// # Errors
     ///
-    /// When the template makes no request below `base`, or has no place for what `next` puts into
-    /// it.
+    /// When the template makes no request below `base`, has no place for what `next` puts into it,
+    /// or has something else than a whole number where `next` counts on from it.
     pub fn new(
         template: &RequestTemplate,
         next: Option<&NextPage>,
@@ -309,7 +309,10 @@ fn first_position(
     };
     // There must be such a place for later pages.
     template.clone().set(at, &Cursor::number(value))?;
-    Ok(set.trim_matches('"').parse().unwrap_or(value))
+    set.trim_matches('"').parse().map_err(|_| RequestError {
+        detail: "the request has a value that is no whole number where `next` puts one; remove it"
+            .to_owned(),
+    })
 }
 
 fn without_fragment(url: &Url) -> Url {

@@ -12,7 +12,7 @@ use super::{
     UpstreamError, UpstreamMetrics,
 };
 use crate::config::{self, Config, DEFAULT_UPSTREAM, HttpOrigin, Origin};
-use crate::request::{Request, RequestTimes};
+use crate::request::{Pager, Request, RequestTimes};
 use crate::sources::{PerSource, SourceId, names};
 
 /// Where a source is fetched from.
@@ -168,15 +168,15 @@ impl Upstreams {
     }
 }
 
-/// Checks that a source's request can be made, whatever the time.
+/// Checks that the request for a source's first page can be made, whatever the time, and has the
+/// places that later pages need.
 fn check_request(
     source: &Arc<str>,
     http: &HttpOrigin,
     settings: &config::Upstream,
 ) -> Result<(), SetupError> {
     let times = RequestTimes { now: Timestamp::UNIX_EPOCH, since: Timestamp::UNIX_EPOCH };
-    let request = http.request.render(&settings.base_url, &times);
-    request
+    Pager::new(&http.request, http.next.as_ref(), &settings.base_url, times, http.max_pages)
         .map(drop)
         .map_err(|error| SetupError::Request { source: source.to_string(), detail: error.detail })
 }

@@ -351,7 +351,7 @@ fn more_pages_than_allowed_fail_the_list() {
 }
 
 #[test]
-fn a_target_that_the_request_does_not_have_is_refused() {
+fn a_target_that_the_request_does_not_have_or_that_holds_no_number_is_refused() {
     let base = Url::parse(BASE).unwrap();
     let cursor = |to| NextPage::Cursor { at: Path::name("c"), to };
     let offset = |at| NextPage::Offset { at, size: 1, end: None, more: None };
@@ -362,6 +362,8 @@ fn a_target_that_the_request_does_not_have_is_refused() {
         (post_json(&[("a", "1")]), cursor(body("/a/b"))),
         (post_json(&[("a", "1")]), offset(body("/a/b"))),
         (post_json(&[]), offset(Target::Form("c".to_owned()))),
+        (get("/?skip=x"), offset(query("skip"))),
+        (post_json(&[("from", "[0]")]), offset(body("/from"))),
     ] {
         assert!(Pager::new(&template, Some(&next), &base, times(), 9).is_err(), "{next:?}");
     }
