@@ -4,8 +4,8 @@ use super::Config;
 use super::settings::{self, SETTINGS};
 
 impl Config {
-    /// The whole configuration as YAML that can be loaded again. A password is masked; a mask is
-    /// loaded as no password.
+    /// The whole configuration as YAML that can be loaded again. Secrets are masked; a mask is
+    /// loaded as a secret that is not known, and that of a password as no password.
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let mut yaml = String::new();
@@ -13,7 +13,7 @@ impl Config {
         for setting in SETTINGS {
             let value = setting.show(self);
             let (above, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
-            // What is a part of another setting is printed with it.
+            // A part of another setting is printed with that setting.
             if value.is_empty() || settings::find(above).is_some() {
                 continue;
             }

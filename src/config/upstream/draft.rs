@@ -9,8 +9,8 @@ use crate::config::error::ConfigErrorKind;
 use crate::config::reader::Reader;
 use crate::config::yaml::{Node, Position};
 
-/// An upstream whose settings need not agree with each other yet.
-#[derive(Clone, Debug)]
+/// An upstream whose settings need not agree with each other yet. It has no `Debug`, since `auth`
+/// holds secrets as text.
 pub(in crate::config) struct Draft {
     /// Its name.
     pub name: String,

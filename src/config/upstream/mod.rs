@@ -106,30 +106,27 @@ impl Upstream {
 }
 
 /// A PEM file, which was read and checked when the configuration was loaded.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Eq, PartialEq)]
 pub struct PemFile {
     /// Where it was read.
     pub path: PathBuf,
-    /// Its content.
+    /// Its content, which may be a private key; never printed.
     pub pem: Bytes,
 }
 
+impl std::fmt::Debug for PemFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PemFile").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// A client certificate with its key.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ClientCertificate {
     /// The certificate chain.
     pub certificate: PemFile,
-    /// The private key; never printed.
+    /// The private key.
     pub key: PemFile,
-}
-
-impl std::fmt::Debug for ClientCertificate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClientCertificate")
-            .field("certificate", &self.certificate.path)
-            .field("key", &self.key.path)
-            .finish()
-    }
 }
 
 /// At most `requests` in each `per`, evenly spaced.
