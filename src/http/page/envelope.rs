@@ -78,7 +78,7 @@ impl<'a> Envelope<'a> {
         Some(Title { text, href, host: host.as_deref().map(end_of_host).unwrap_or_default() })
     }
 
-    /// An address that is none to follow, to be shown as text.
+    /// The address, if it must not be a link; it is shown as text.
     pub(super) fn unlinked_url(&self) -> Option<&'a [u8]> {
         self.url.filter(|url| text(url).as_deref().and_then(link).is_none())
     }

@@ -245,7 +245,7 @@ fn row(view: &View, employee: &Employee<'_>, filter: &Filter, now: SystemTime) -
 const fn sentence(reason: Reason) -> &'static str {
     match reason {
         Reason::UnknownIp => "the address is not among the identities",
-        Reason::UnknownIdentity => "nobody whom the record names is among the identities",
+        Reason::UnknownIdentity => "no identity table has any identity of the record",
         Reason::IdentitiesUnavailable => "an identity table that may name the person has no data",
         Reason::MissingIdentity => "the record names no employee",
         Reason::InvalidPriority => "the priority is missing or means none of the four",
