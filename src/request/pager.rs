@@ -61,7 +61,7 @@ pub struct Pager {
     base: Url,
     times: RequestTimes,
     max_pages: usize,
-    /// The request for the present page, unless an address of a page replaced its own.
+    /// The request for the present page; that for the first page where pages name addresses.
     template: RequestTemplate,
     first: Request,
     /// How many pages were asked for.

@@ -31,7 +31,7 @@ impl fmt::Display for PointerError {
 impl std::error::Error for PointerError {}
 
 impl JsonPointer {
-    /// Parses a pointer to a part of a body; the pointer to the whole body is none.
+    /// Parses a pointer to a part of a body. The empty pointer, to the whole body, is refused.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The deadline of a call, which its waits for a turn put off.
+//! The deadline of a call, which is put off while the call waits for its turn.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

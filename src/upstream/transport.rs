@@ -170,7 +170,7 @@ impl HttpTransport {
         let (url, kept) = (response.url().clone(), Answer::kept_headers(response.headers()));
         let body = match status {
             StatusCode::OK => self.body(attempt, response).await?,
-            // It has no body, whatever its header fields say of the one that has not changed.
+            // A 304 has no body; its header fields may describe the one that has not changed.
             StatusCode::NOT_MODIFIED if is_conditional => Bytes::new(),
             _ => {
                 let (method, base) = (&request.method, &self.base);

@@ -27,7 +27,7 @@ impl RateLimitWait {
         }
     }
 
-    /// Waits for the end of the wait, or fails at once if that is after `give_up`.
+    /// Returns when the wait has ended, or fails at once if it ends after `give_up`.
     pub(super) async fn end(&self, give_up: Instant) -> Result<(), UpstreamError> {
         // The wait may have been prolonged meanwhile.
         while let Some(until) = self.until() {

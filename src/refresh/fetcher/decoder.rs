@@ -1,4 +1,4 @@
-//! The decoder of a source's answer, of whichever kind.
+//! The decoder of a source's answer: of incidents, or of an identity table.
 
 use std::sync::Arc;
 

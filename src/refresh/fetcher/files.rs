@@ -52,7 +52,7 @@ impl FileSource {
         result
     }
 
-    /// Reads the files, unless they are those whose data is held.
+    /// Reads the files, unless they are unchanged since the held data was read.
     fn read(&self, held: Option<&HeldBatch>) -> Result<FetchedBatch, FileError> {
         let found = files::find(&self.pattern)?;
         if let Some(held) = held.filter(|held| held.memory.files == found) {
