@@ -1,11 +1,10 @@
 //! The records of the mapped sources, in shapes of their own: sign-in events in pages, and alerts
 //! of a mail filter.
 
-use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::records::{Incident, Records};
-use super::{enclose, people, population};
+use super::{enclose, people, population, write};
 use crate::demo::list_query::ListQuery;
 use crate::demo::ticks::TICKS_PER_SECOND;
 
@@ -147,22 +146,4 @@ fn write_mail(out: &mut Vec<u8>, source: &Records, number: u64) {
              \"links\":{{\"portal\":\"https://mail-filter.example/alerts/M-{number}\"}}}}"
         ),
     );
-}
-
-/// Writes the person's row of the table of people.
-pub(super) fn write_person(out: &mut Vec<u8>, employee: u64) {
-    write(
-        out,
-        format_args!(
-            "{{\"employee\":{},\"email\":\"{}\",\"hostname\":\"{}\",\"name\":\"{}\"}}",
-            population::id(employee),
-            people::email(employee).to_lowercase(),
-            people::hostname(employee),
-            people::full_name(employee),
-        ),
-    );
-}
-
-fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("writing to memory succeeds");
 }

@@ -141,7 +141,7 @@ fn body(
             return enclose(b"{", 0..population.machines(), b"}", write_identity);
         }
         Endpoint::People => {
-            return enclose(open, 0..population.employees, close, mapped::write_person);
+            return enclose(open, 0..population.employees, close, people::write_person);
         }
         _ => {}
     }
@@ -175,7 +175,11 @@ fn enclose(
 /// Writes the machine's entry of the identity table.
 fn write_identity(out: &mut Vec<u8>, machine: u64) {
     let (address, id) = (population::address(machine), population::id(population::owner(machine)));
-    write!(out, "\"{address}\":{id}").expect("writing to memory succeeds");
+    write(out, format_args!("\"{address}\":{id}"));
+}
+
+fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("writing to memory succeeds");
 }
 
 #[cfg(test)]

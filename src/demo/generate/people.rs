@@ -1,6 +1,7 @@
-//! The people behind the employees: names, e-mail addresses and host names, computed from numbers.
+//! The people behind the employees: names, e-mail addresses and host names, computed from numbers,
+//! and the table of them.
 
-use super::population;
+use super::{population, write};
 
 const FIRST_NAMES: [&str; 40] = [
     "Ada", "Ben", "Carla", "David", "Elena", "Farid", "Grace", "Hugo", "Ines", "Jonas", "Keiko",
@@ -47,6 +48,20 @@ pub(super) fn email(employee: u64) -> String {
 /// Such as `lt-447770`.
 pub(super) fn hostname(employee: u64) -> String {
     format!("lt-{}", population::id(employee))
+}
+
+/// Writes the person's row of the table of people.
+pub(super) fn write_person(out: &mut Vec<u8>, employee: u64) {
+    write(
+        out,
+        format_args!(
+            "{{\"employee\":{},\"email\":\"{}\",\"hostname\":\"{}\",\"name\":\"{}\"}}",
+            population::id(employee),
+            email(employee).to_lowercase(),
+            hostname(employee),
+            full_name(employee),
+        ),
+    );
 }
 
 #[cfg(test)]

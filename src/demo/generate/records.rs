@@ -1,10 +1,9 @@
 //! The records of one incident source.
 
-use std::io::Write as _;
-
 use super::arrivals::{Arrivals, TICKS_PER_DAY};
 use super::population::{self, Population};
 use super::rng::Rng;
+use super::write;
 use crate::demo::Endpoint;
 use crate::demo::ticks::TICKS_PER_SECOND;
 
@@ -167,10 +166,6 @@ fn write_time(out: &mut Vec<u8>, time: u64) {
     while out.last() == Some(&b'0') {
         out.pop();
     }
-}
-
-fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("writing to memory succeeds");
 }
 
 #[cfg(test)]
