@@ -82,7 +82,7 @@ pub(super) enum CleanedValue {
     Key(u32),
 }
 
-/// Lists of keys' indices, one behind the other.
+/// Lists of keys' indices, one after the other.
 #[derive(Debug, Default)]
 pub(super) struct KeyLists {
     items: Vec<u32>,

@@ -1,4 +1,4 @@
-//! Merges what a source answered last with what it answered before.
+//! Merges the records of an incremental fetch into those from before.
 
 use hashbrown::{HashMap, HashSet};
 
@@ -16,8 +16,10 @@ impl Incidents {
     /// each fetch would add those within the overlap once more.
     ///
     /// [`Self::unmapped`] counts the records that stay; [`Self::duplicates`] is that of `newer`.
+    ///
+    /// `None` if the envelopes of all records, or their ids, are larger than 4 GiB together.
     #[must_use]
-    pub fn merged(previous: &Self, newer: Self, earliest_micros: i64) -> Self {
+    pub fn merged(previous: &Self, newer: Self, earliest_micros: i64) -> Option<Self> {
         let kept = kept_records(previous, &newer, seconds(earliest_micros));
         let mut merged = MappedRecords::default();
         let batches = [previous, &newer];
@@ -31,9 +33,10 @@ impl Incidents {
         }
         let duplicates = newer.duplicates;
         drop(newer);
+        merged.check_size().ok()?;
         let mut incidents = merged.finish(true);
         incidents.duplicates = duplicates;
-        incidents
+        Some(incidents)
     }
 }
 

@@ -334,7 +334,7 @@ fn newer_records_are_merged_by_id() {
     ));
     let earliest = 1_772_416_800_000_000;
     assert!((previous.records()[1].timestamp() - 1_772_416_800.0).abs() < f64::EPSILON);
-    let merged = Incidents::merged(&previous, newer, earliest);
+    let merged = Incidents::merged(&previous, newer, earliest).unwrap();
     let kept = [r#"{"id":2,"#, r#"{"id":3,"#, r#"{"n":4}"#, "5}", r#"{"id":6,"#, r#"{"id":5,"#];
     let found = envelopes(&merged);
     assert_eq!(found.len(), kept.len());
@@ -355,7 +355,7 @@ fn newer_records_are_merged_by_id() {
     assert!((range.earliest - 1_772_416_800.0).abs() < f64::EPSILON);
     assert!((range.latest - 1_772_424_000.0).abs() < f64::EPSILON);
     // What was merged can be merged again.
-    let again = Incidents::merged(&merged, decode(r#"{"id":2}"#), earliest);
+    let again = Incidents::merged(&merged, decode(r#"{"id":2}"#), earliest).unwrap();
     assert_eq!(again.records().len(), merged.records().len());
     assert_eq!(again.duplicates(), 0);
 }
@@ -366,7 +366,7 @@ fn a_record_without_an_id_that_comes_again_is_there_once() {
         decode_pages(&incremental(), &[&format!("{{\"data\":[{records}]}}")]).unwrap()
     };
     let previous = decode(r#"{"n":1},{"n":2},{"n":2},{"n":2}"#);
-    let merged = Incidents::merged(&previous, decode(r#"{"n":2},{"n":3},{"n":2}"#), 0);
+    let merged = Incidents::merged(&previous, decode(r#"{"n":2},{"n":3},{"n":2}"#), 0).unwrap();
     let records: Vec<_> = envelopes(&merged)
         .iter()
         .map(|envelope| envelope.split_once("\"record\":").unwrap().1.to_owned())

@@ -283,7 +283,7 @@ proptest! {
         let mut merged = decode_pages(&source, &[&page(&batches[0])]).unwrap();
         for batch in &batches[1..] {
             let newer = decode_pages(&source, &[&page(batch)]).unwrap();
-            merged = Incidents::merged(&merged, newer, i64::MIN);
+            merged = Incidents::merged(&merged, newer, i64::MIN).unwrap();
         }
         let union = decode_pages(&source, &[&page(&batches.concat())]).unwrap();
         // Those without an id are kept once for each batch in which they come again.

@@ -285,7 +285,7 @@ fn validator(request: Request, answer: &UnverifiedAnswer) -> Option<Validator> {
 fn merge(newer: Batch, previous: &Incidents, earliest_us: i64, max_body: u64) -> Option<Batch> {
     let Batch::Incidents(newer) = newer else { return Some(newer) };
     let newer = Arc::into_inner(newer).expect("new data has one owner");
-    let merged = Incidents::merged(previous, newer, earliest_us);
+    let merged = Incidents::merged(previous, newer, earliest_us)?;
     // Envelopes are larger than the records in them, so that a small body needs no closer look.
     let is_too_large = merged.body().len() as u64 > max_body && record_bytes(&merged) > max_body;
     (!is_too_large).then(|| Batch::Incidents(Arc::new(merged)))
