@@ -23,8 +23,8 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Begins a row; returns the employee whom it is about, unless `id` is no employee id: it
-    /// holds nothing, is an address, or is longer than [`MAX_ID_BYTES`].
+    /// Begins the row of an employee; returns their index, unless `id` is no employee id: it holds
+    /// nothing, is an address, or is longer than [`MAX_ID_BYTES`].
     pub(super) fn begin(&mut self, id: Option<&str>) -> Option<u32> {
         self.count += 1;
         let id = id.filter(|id| !holds_nothing(id) && parse_address(id).is_none())?;
@@ -35,8 +35,8 @@ impl Rows {
         Some(self.ids.intern(id))
     }
 
-    /// Gives a key to an employee. A key that another employee has already stays theirs, and one
-    /// that is nothing after its clean-up is ignored.
+    /// Gives a key to an employee. A key that another employee has stays theirs. A value that is not
+    /// of this kind is ignored.
     pub(super) fn add_key(&mut self, employee: u32, kind: IdentityKind, value: &str) {
         let holder = if kind == IdentityKind::Ip {
             // What `clean` does, without the text.

@@ -109,7 +109,8 @@ impl IdentityTable {
         }
     }
 
-    /// The number of keys that were given a second employee, who differs from the first.
+    /// How often an entry gave a key to another employee than the key had. In rows the first
+    /// employee counts, in an object of addresses the last.
     #[must_use]
     pub fn conflicts(&self) -> usize {
         self.conflicts

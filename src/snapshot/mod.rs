@@ -166,7 +166,7 @@ pub struct SourceStatus {
     pub duplicates: usize,
     /// The priority values that map to nothing, with how many records have each; the first 20.
     pub unmapped: Arc<[(String, usize)]>,
-    /// In a table: keys that name two employees, of whom the first counts.
+    /// In a table: how often a key was given to another employee than it had.
     pub conflicts: usize,
     /// Whether the source said that there are more records than it sent.
     pub truncated: bool,

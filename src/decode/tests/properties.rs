@@ -286,7 +286,7 @@ proptest! {
             merged = Incidents::merged(&merged, newer, i64::MIN).unwrap();
         }
         let union = decode_pages(&source, &[&page(&batches.concat())]).unwrap();
-        // Those without an id are kept once for each batch in which they come again.
+        // Without an id, a merge drops what comes again unchanged, and one page keeps all copies.
         let records_with_id = |incidents: &Incidents| {
             let has_id = |record: &String| {
                 record.split("\"record\":").next().is_some_and(|head| head.contains("\"id\":\""))
