@@ -1,6 +1,7 @@
 //! Lists of many pages, against a scripted upstream over real sockets.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use futures::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
@@ -289,6 +290,20 @@ async fn a_wait_in_the_middle_of_a_list_is_waited_out() {
     all_come(&gateway, 2).await;
     assert_eq!(server.calls("/list"), 1, "the pages that came are not asked for again");
     assert_eq!(server.calls("/list?p=2"), 2);
+}
+
+#[tokio::test]
+async fn an_upstream_that_keeps_asking_for_no_wait_is_not_called_without_pauses() {
+    let server = ScriptedUpstream::start().await;
+    server.script("/list", linked(&[1], "/list?p=2"));
+    let busy = Reply { status: 429, ..Reply::json("{}") }.header("Retry-After", "0");
+    let refusals = std::iter::repeat_n(Script::from(busy), 6);
+    server.script_each("/list?p=2", refusals.chain([page(&[2, 3], "")]));
+    let began = Instant::now();
+    let gateway = start(&server, &api("next: link, every: 1h"));
+    all_come(&gateway, 2).await;
+    assert_eq!((server.calls("/list"), server.calls("/list?p=2")), (1, 7));
+    assert!(began.elapsed() >= Duration::from_secs(2), "a pause after every third refusal");
 }
 
 #[tokio::test]
