@@ -28,8 +28,8 @@ impl Admission {
     /// Waits until a call may be sent, which must then happen at once.
     ///
     /// A call waits for its turn before it waits for a permit, so that no call holds a permit while
-    /// it waits for its turn. It uses the turn only once it has the permit, so that calls that waited
-    /// for permits are not sent in a burst.
+    /// it waits for its turn. It uses the turn only once it has the permit, so that calls that
+    /// waited for permits are not sent in a burst.
     async fn admit(&self, attempt: &Attempt) -> Result<Permit, UpstreamError> {
         loop {
             self.wait.end(Instant::now() + attempt.context.max_wait).await?;

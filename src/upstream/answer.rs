@@ -13,8 +13,8 @@ use super::call::CallRecord;
 /// The header fields that callers use.
 const KEPT_HEADERS: [HeaderName; 3] = [header::LINK, header::ETAG, header::LAST_MODIFIED];
 
-/// The longest validator (`ETag`, `Last-Modified`) that is kept. It is sent back in a request, whose
-/// fields servers accept up to some kilobytes.
+/// The longest validator (`ETag`, `Last-Modified`) that is kept. It is sent back in a request,
+/// whose fields servers accept up to some kilobytes.
 const MAX_VALIDATOR_BYTES: usize = 1024;
 
 /// A whole answer with a good status: 200, or 304 to a conditional request.

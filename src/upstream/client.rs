@@ -61,8 +61,8 @@ impl fmt::Display for SetupError {
             Self::NoTrustRoots { setting } => write!(
                 f,
                 "{setting} is https, but no CA certificates were found to check it with; install \
-                 the system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE or in the \
-                 upstream's ca_file"
+                 the system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE or \
+                 in the upstream's ca_file"
             ),
             Self::Credentials { setting } => write!(
                 f,

@@ -4,8 +4,8 @@
 //! a stack of tower services, outermost first:
 //!
 //! 1. **Retry** (`retry`), within a budget that all sources of the upstream share. It is outside of
-//!    the limit, so that no permit is held during backoff, and outside of the breaker, so that every
-//!    attempt counts there and an open circuit ends the retries.
+//!    the limit, so that no permit is held during backoff, and outside of the breaker, so that
+//!    every attempt counts there and an open circuit ends the retries.
 //! 2. **Circuit breaker** (`breaker`), one for each source. It is outside of the limit, so that a
 //!    refused call does not wait for a permit.
 //! 3. **Credentials** (`auth`). Access tokens are fetched before a permit is held.

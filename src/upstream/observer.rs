@@ -17,8 +17,8 @@ pub trait CallObserver: Send + Sync {
     /// A whole answer was received; it is not verified yet.
     fn answered(&self, answer: &Answer);
 
-    /// An answer with a bad status was received. `body` is empty if it is longer than 64 KiB or could not
-    /// be read.
+    /// An answer with a bad status was received. `body` is empty if it is longer than 64 KiB or
+    /// could not be read.
     fn refused(&self, body: &[u8]);
 
     /// A call is about to be made with this access token. The answer may repeat it.

@@ -52,8 +52,8 @@ impl AnsweredConnections {
         }
     }
 
-    /// How to send a request again that failed with `error` before its answer began; `None` if it must
-    /// not be sent again. The request must change nothing at the upstream.
+    /// How to send a request again that failed with `error` before its answer began; `None` if it
+    /// must not be sent again. The request must change nothing at the upstream.
     pub(super) fn resend(&self, error: &reqwest::Error) -> Option<Resend> {
         if error.is_timeout() || error.is_connect() {
             return None;

@@ -125,8 +125,8 @@ impl<T> Policy<Attempt, T, UpstreamError> for RetryPolicy {
         if self.breaker.state() != BreakerState::Closed {
             return None;
         }
-        // If a page fails, all earlier pages of the list are asked for again, so a retry at the time
-        // that the upstream has named costs it less.
+        // If a page fails, all earlier pages of the list are asked for again, so a retry at the
+        // time that the upstream has named costs it less.
         let is_asked_for = error.retry_after.is_some() && attempt.context.page > 1;
         if !is_asked_for && !self.budget.withdraw() {
             return None;

@@ -37,8 +37,8 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// When a source's path gives no URL below its upstream's base URL, or TLS cannot be set up, for
-    /// example because there are no CA certificates.
+    /// When the request of a source cannot be made, for example because its path gives no URL below
+    /// its upstream's base URL, or when TLS cannot be set up.
     pub fn new(config: &Config, metrics: &UpstreamMetrics, seed: u64) -> Result<Self, SetupError> {
         Self::build(config, seed, |name, settings, sources, seed| {
             Upstream::new(name, settings, sources, metrics, seed)
@@ -50,7 +50,7 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// When a source's path gives no URL below its upstream's base URL.
+    /// When the request of a source cannot be made.
     pub fn with_transport<T>(
         config: &Config,
         transport: &T,
