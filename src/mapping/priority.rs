@@ -197,10 +197,14 @@ fn number(text: &str) -> Option<f64> {
     if is_decimal { text.parse().ok() } else { None }
 }
 
-/// Whether two texts are equal without regard to case.
+/// Whether two texts are equal without regard to case. It stops at the first difference, because
+/// a record's value may be long.
 fn equal_without_case(left: &str, right: &str) -> bool {
-    left.eq_ignore_ascii_case(right)
-        || (!(left.is_ascii() && right.is_ascii()) && left.to_lowercase() == right.to_lowercase())
+    left.eq_ignore_ascii_case(right) || lowercase(left).eq(lowercase(right))
+}
+
+fn lowercase(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(char::to_lowercase)
 }
 
 #[cfg(test)]
@@ -220,6 +224,8 @@ mod tests {
         for (json, priority) in [
             ("\"ä1\"", Some(Priority::High)),
             (r#""\u00c41""#, Some(Priority::High)),
+            ("\"ä12\"", None),
+            ("\"ä\"", None),
             ("2", Some(Priority::Medium)),
             ("\"2\"", Some(Priority::Medium)),
             ("2.0", None),
