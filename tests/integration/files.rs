@@ -150,6 +150,12 @@ async fn a_wrong_or_missing_file_fails_the_source_as_a_whole() {
     let gateway = start(&folder, "[!n]*", "");
     wait_for_ids(&gateway, &["a1"]).await;
     let compressed = gzip(ndjson(&["b1", "b2"]).as_bytes());
+    // 12 kB, and as JSON 70 times that.
+    let wide = format!(
+        "event{}\n{}",
+        format!(",{}", "x".repeat(100)).repeat(40),
+        format!("{}\n", ",".repeat(40)).repeat(200)
+    );
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (
             "b.csv",
@@ -171,6 +177,7 @@ async fn a_wrong_or_missing_file_fails_the_source_as_a_whole() {
         ("b.txt", b"".to_vec(), "b.txt has no known format"),
         ("b.csv.gz", gzip(&vec![b'x'; 70 << 10]), "larger than upstream.max_body"),
         ("b.csv", vec![b'x'; 70 << 10], "larger than upstream.max_body"),
+        ("b.csv", wide.into(), "8 times as large as upstream.max_body"),
     ];
     for (name, content, expected) in cases {
         let path = folder.path().join(name);

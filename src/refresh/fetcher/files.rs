@@ -21,6 +21,10 @@ const BYTE_ORDER_MARK: &str = "\u{feff}";
 /// Rows of CSV are decoded when their objects have this many bytes.
 const CSV_CHUNK_BYTES: usize = 1 << 20;
 
+/// How many times `max_body` the rows of a CSV file may have as JSON objects, each of which repeats
+/// the names of all columns.
+const MAX_CSV_GROWTH: u64 = 8;
+
 /// A source in files.
 #[derive(Debug)]
 pub(super) struct FileSource {
@@ -73,7 +77,7 @@ impl FileSource {
             };
             let content = files::read(file, compression, left)?;
             left -= content.len() as u64;
-            add(&mut decoder, format, content)
+            add(&mut decoder, format, content, self.max_body)
                 .map_err(|fault| FileError::new(format!("{path}: {fault}")))?;
         }
         if let Some(changed) = found.iter().find(|file| !files::is_unchanged(file)) {
@@ -88,7 +92,12 @@ impl FileSource {
 }
 
 /// Decodes a file. The error says where the fault is.
-fn add(decoder: &mut Decoder, format: FileFormat, content: Bytes) -> Result<(), String> {
+fn add(
+    decoder: &mut Decoder,
+    format: FileFormat,
+    content: Bytes,
+    max_body: u64,
+) -> Result<(), String> {
     match format {
         FileFormat::Json => {
             decoder.add_page(content).map_err(|error| error.to_string())?;
@@ -105,10 +114,18 @@ fn add(decoder: &mut Decoder, format: FileFormat, content: Bytes) -> Result<(), 
             let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
             let mut rows = csv::Objects::new(text).map_err(|error| error.to_string())?;
             let mut json = String::new();
+            let mut left = max_body.saturating_mul(MAX_CSV_GROWTH);
             let mut is_more = true;
             while is_more {
                 is_more = rows.write_next(&mut json).map_err(|error| error.to_string())?;
                 if json.len() >= CSV_CHUNK_BYTES || !is_more {
+                    left = left.checked_sub(json.len() as u64).ok_or_else(|| {
+                        format!(
+                            "with the names of their columns the rows are more than \
+                             {MAX_CSV_GROWTH} times as large as upstream.max_body; shorten the \
+                             names, or split the file"
+                        )
+                    })?;
                     decoder.add_lines(json.as_bytes()).map_err(|error| error.to_string())?;
                     json.clear();
                 }
