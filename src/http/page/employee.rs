@@ -20,10 +20,13 @@ const PAGE_SIZE: usize = 50;
 /// has the whole record.
 const MAX_RECORD_CHARS: usize = 280;
 
+/// How deep objects of a mapped record are taken apart; deeper ones are shown as JSON.
+const MAX_NESTING: usize = 16;
+
 /// How many characters of a field's name are shown.
 const MAX_FIELD_NAME_CHARS: usize = 60;
 
-/// The longest path to a nested value that is shown. It bounds the work on records that nest deeply.
+/// The longest path to a nested value that is shown, in bytes.
 const MAX_PATH_BYTES: usize = 1_000;
 
 #[derive(Template)]
@@ -132,7 +135,7 @@ fn mapped_fields(envelope: &Envelope<'_>) -> Vec<(String, String)> {
             fields.add(name, value);
         }
     }
-    fields.add_values("", envelope.record);
+    fields.add_values("", envelope.record, 0);
     fields.list
 }
 
@@ -169,9 +172,11 @@ impl Fields<'_> {
     }
 
     /// Adds the values in an object, also nested ones, whose names are joined by dots; false when
-    /// there is no room for more. What holds nothing or is shown elsewhere is left out.
-    fn add_values(&mut self, prefix: &str, value: &[u8]) -> bool {
-        if value.first() != Some(&b'{') {
+    /// there is no room for more. What holds nothing or is shown elsewhere is left out. `depth` is
+    /// how many objects are around the value.
+    fn add_values(&mut self, prefix: &str, value: &[u8], depth: usize) -> bool {
+        // Each level reads the rest of the record once more.
+        if value.first() != Some(&b'{') || depth == MAX_NESTING {
             let is_left_out =
                 matches!(value, b"null" | b"\"\"" | b"[]") || self.shown.contains(&Some(value));
             return is_left_out || self.add(prefix, value);
@@ -179,10 +184,30 @@ impl Fields<'_> {
         for (name, member) in members(&value[1..]) {
             let name = name.as_deref().unwrap_or("\u{fffd}");
             let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-            if path.len() > MAX_PATH_BYTES || !self.add_values(&path, member_value(member)) {
+            if path.len() > MAX_PATH_BYTES
+                || !self.add_values(&path, member_value(member), depth + 1)
+            {
                 return false;
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_taken_apart_to_a_bounded_depth() {
+        let nested = |depth: usize| {
+            let record = format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+            let mut fields = Fields::default();
+            assert!(fields.add_values("", record.as_bytes(), 0));
+            fields.list.pop().unwrap()
+        };
+        let path = ["a"; MAX_NESTING].join(".");
+        assert_eq!(nested(MAX_NESTING), (path.clone(), "1".to_owned()));
+        assert_eq!(nested(MAX_NESTING + 1), (path, "{\"a\":1}".to_owned()));
     }
 }
