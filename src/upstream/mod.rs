@@ -54,6 +54,7 @@ pub use self::limit::Load;
 pub use self::metrics::{FileMetrics, UpstreamMetrics};
 pub use self::observer::{CallObserver, Observer};
 pub use self::stack::Upstream;
+pub use self::transport::Transport;
 pub use self::upstreams::Upstreams;
 
 /// Locks a mutex. Poisoning is ignored: no code in this module can panic between two statements

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use reqwest::Url;
 use tokio::time::Instant;
+use tower::ServiceExt as _;
 use tower::retry::Retry;
 use tower::util::BoxCloneSyncService;
-use tower::{Service, ServiceExt as _};
 
 use super::admission::{Admission, AdmissionService};
 use super::auth::{AuthService, Credentials};
@@ -17,10 +17,10 @@ use super::limit::Limiter;
 use super::rate::RateLimiter;
 use super::retry::{RetryBudget, RetryPolicy};
 use super::setting_names::SettingNames;
-use super::transport::HttpTransport;
+use super::transport::{HttpTransport, Transport};
 use super::wait::RateLimitWait;
 use super::{
-    Answer, Attempt, BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, UpstreamError,
+    Attempt, BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, UpstreamError,
     UpstreamMetrics,
 };
 use crate::config;
@@ -62,29 +62,21 @@ impl Upstream {
 
     /// Creates a client with the same stack over another transport than HTTP, such as a simulated
     /// upstream on paused time.
-    pub fn with_transport<T>(
+    pub fn with_transport<T: Transport>(
         name: &str,
         settings: &config::Upstream,
         sources: &[Arc<str>],
         transport: &T,
         metrics: &UpstreamMetrics,
         seed: u64,
-    ) -> Self
-    where
-        T: Service<Attempt, Response = Answer, Error = UpstreamError>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        T::Future: Send,
-    {
+    ) -> Self {
         let rate = settings.rate.map(RateLimiter::new).map(Arc::new);
         let credentials = Credentials::none();
         Self::assemble(name, settings, sources, transport, rate, &credentials, metrics, seed)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of a stack")]
-    fn assemble<T>(
+    fn assemble<T: Transport>(
         name: &str,
         settings: &config::Upstream,
         sources: &[Arc<str>],
@@ -93,15 +85,7 @@ impl Upstream {
         credentials: &Credentials,
         metrics: &UpstreamMetrics,
         seed: u64,
-    ) -> Self
-    where
-        T: Service<Attempt, Response = Answer, Error = UpstreamError>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        T::Future: Send,
-    {
+    ) -> Self {
         let mut seeds = fastrand::Rng::with_seed(seed);
         let limiter = Arc::new(Limiter::new(
             settings.concurrency,

@@ -26,6 +26,25 @@ use crate::trace_context::TRACEPARENT;
 const DIRECT: &str = "the upstream";
 const THROUGH_PROXY: &str = "the upstream through its proxy";
 
+/// Makes one attempt of a call: HTTP, or a simulated upstream.
+pub trait Transport:
+    Service<Attempt, Response = Answer, Error = UpstreamError, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> Transport for T where
+    T: Service<Attempt, Response = Answer, Error = UpstreamError, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// Makes the calls of one upstream over pooled connections. Clones share them.
 #[derive(Clone)]
 pub(super) struct HttpTransport {

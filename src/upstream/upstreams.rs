@@ -5,11 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use reqwest::Url;
 use tokio::time::Instant;
-use tower::Service;
 
+use super::transport::Transport;
 use super::{
-    Answer, Attempt, BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, Upstream,
-    UpstreamError, UpstreamMetrics,
+    BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, Upstream, UpstreamError,
+    UpstreamMetrics,
 };
 use crate::config::{self, Config, DEFAULT_UPSTREAM, HttpOrigin, Origin};
 use crate::request::{Pager, Request, RequestTimes};
@@ -51,20 +51,12 @@ impl Upstreams {
     /// # Errors
     ///
     /// When the request of a source cannot be made.
-    pub fn with_transport<T>(
+    pub fn with_transport<T: Transport>(
         config: &Config,
         transport: &T,
         metrics: &UpstreamMetrics,
         seed: u64,
-    ) -> Result<Self, SetupError>
-    where
-        T: Service<Attempt, Response = Answer, Error = UpstreamError>
-            + Clone
-            + Send
-            + Sync
-            + 'static,
-        T::Future: Send,
-    {
+    ) -> Result<Self, SetupError> {
         Self::build(config, seed, |name, settings, sources, seed| {
             Ok(Upstream::with_transport(name, settings, sources, transport, metrics, seed))
         })
