@@ -24,6 +24,9 @@ use crate::upstream::{CallContext, UnverifiedAnswer, UpstreamError, Upstreams};
 /// earlier pages, which would have to be asked for again.
 const MAX_WAIT_BETWEEN_PAGES: Duration = Duration::from_mins(2);
 
+/// How long after the first page such waits may end. Without it they could add up to days.
+const MAX_TIME_WITH_WAITS: Duration = Duration::from_hours(1);
+
 /// The shortest wait there: an upstream that keeps asking for a wait of no time must not be called
 /// without a pause.
 const MIN_WAIT_BETWEEN_PAGES: Duration = Duration::from_secs(1);
@@ -134,6 +137,7 @@ impl HttpSource {
     ) -> Result<ListEnd, UpstreamError> {
         let mut decoder = self.decoder.decoder();
         let (mut size, mut duration) = (0, Duration::ZERO);
+        let last_wait_end = Instant::now() + MAX_TIME_WITH_WAITS;
         let mut next = pager.first();
         let is_conditional = self.http.next.is_none() && self.incremental.is_none();
         loop {
@@ -146,7 +150,7 @@ impl HttpSource {
             let named = |error: UpstreamError| on_page(error, page);
             let max_body = self.max_body.saturating_sub(size);
             let call = CallContext { max_body, page, ..context.clone() };
-            let answer = self.page(upstreams, next, call).await.map_err(named)?;
+            let answer = self.page(upstreams, next, call, last_wait_end).await.map_err(named)?;
             duration += answer.duration();
             if answer.is_not_modified() {
                 if known.is_none() {
@@ -187,18 +191,22 @@ impl HttpSource {
         }
     }
 
-    /// Fetches one page. In the middle of a list, a wait that the upstream asks for is waited out.
+    /// Fetches one page. In the middle of a list, a wait that the upstream asks for is waited out
+    /// if it ends before `last_wait_end`.
     async fn page(
         &self,
         upstreams: &Upstreams,
         request: Request,
         mut context: CallContext,
+        last_wait_end: Instant,
     ) -> Result<UnverifiedAnswer, UpstreamError> {
         if context.page == 1 {
             return upstreams.fetch(self.id, request, context).await;
         }
-        context.max_wait = context.max_wait.max(MAX_WAIT_BETWEEN_PAGES);
-        let give_up = Instant::now() + MAX_WAIT_BETWEEN_PAGES;
+        let now = Instant::now();
+        let longest = MAX_WAIT_BETWEEN_PAGES.min(last_wait_end.saturating_duration_since(now));
+        context.max_wait = context.max_wait.max(longest);
+        let give_up = now + longest;
         loop {
             let error = match upstreams.fetch(self.id, request.clone(), context.clone()).await {
                 Ok(answer) => return Ok(answer),

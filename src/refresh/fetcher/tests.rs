@@ -15,6 +15,8 @@ use crate::config;
 use crate::outcome::Outcome;
 use crate::upstream::{Answer, Attempt};
 
+mod waits;
+
 const WINDOW_SECONDS: i64 = 6 * 3600;
 const OVERLAP_SECONDS: i64 = 600;
 const FULL_EVERY_SECONDS: i64 = 12 * 3600;
