@@ -8,6 +8,7 @@
 //! | [`json`] | a strict JSON scanner, and paths to values |
 //! | [`mapping`] | how a source's records are read: priority, timestamp, identity |
 //! | [`request`] | what is asked of a source: templates, and how pages follow each other |
+//! | [`credentials`] | who may sign in: files of users and tokens, scopes |
 //! | [`files`] | finds, reads and decompresses files |
 //! | [`config`] | defaults, file, environment and flags → a validated [`config::Config`] |
 //! | [`sources`] | names a source, and keeps a value for each |
@@ -28,16 +29,19 @@
 //! | [`render`] | a snapshot and a filter → JSON, NDJSON or CSV, compressed |
 //! | [`cache`] | caches rendered bodies within a memory bound |
 //! | [`refresh`] | drives the fetching, decoding and joining of sources, and publishes snapshots |
+//! | [`access`] | a request's credentials → who it is and what they may see, or a refusal |
 //! | [`http`] | answers requests from snapshots |
 //! | [`app`] | assembles the modules above into a running gateway |
 //! | [`cli`] | the commands |
 
+pub mod access;
 pub mod app;
 pub mod background;
 pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod credentials;
 pub mod decode;
 pub mod delta;
 pub mod demo;

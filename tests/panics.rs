@@ -8,13 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use incident_gateway::config::{LogFormat, Otlp};
-use incident_gateway::http::Server;
+use incident_gateway::http::{ListenerSettings, Server};
 use incident_gateway::join::join;
 use incident_gateway::logging;
 use incident_gateway::snapshot::{Policy, Snapshot, SourceStatus, View};
 use support::client::Client;
 use support::snapshot_gateway::SnapshotGateway;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 #[tokio::test]
 async fn a_panic_is_answered_500_and_later_requests_succeed() {
@@ -22,7 +23,8 @@ async fn a_panic_is_answered_500_and_later_requests_succeed() {
     let good = Arc::clone(&gateway.snapshots.borrow());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::new(listener, gateway.config.limits, gateway.phase.subscribe());
+    let (_settings, settings) = watch::channel(ListenerSettings { limits: gateway.config.limits });
+    let server = Server::new(listener, settings, gateway.phase.subscribe());
     tokio::spawn(server.run(gateway.inner.public_service()));
     let mut client = Client::connect(address).await.unwrap();
 

@@ -10,8 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::StartError;
-use crate::config::Limits;
-use crate::http::{Gateway, Phase, Server};
+use crate::http::{Gateway, ListenerSettings, Phase, Server, current_service};
 
 /// How many connections may wait to be accepted.
 const MAX_BACKLOG_CONNECTIONS: i32 = 1024;
@@ -54,13 +53,13 @@ impl PublicServer {
     /// Starts the server, which follows the phases that `phase` sends.
     pub(super) fn start(
         bound: BoundListener,
-        gateway: &Arc<Gateway>,
-        limits: Limits,
+        gateways: watch::Receiver<Arc<Gateway>>,
+        settings: watch::Receiver<ListenerSettings>,
         phase: watch::Sender<Phase>,
     ) -> io::Result<Self> {
         let listener = TcpListener::from_std(bound.listener)?;
-        let server = Server::new(listener, limits, phase.subscribe());
-        let task = tokio::spawn(server.run(gateway.public_service()));
+        let server = Server::new(listener, settings, phase.subscribe());
+        let task = tokio::spawn(server.run(current_service::public_service(gateways)));
         Ok(Self { phase, task })
     }
 
@@ -91,8 +90,8 @@ pub(super) struct AdminServer {
 impl AdminServer {
     pub(super) fn start(
         bound: BoundListener,
-        gateway: Arc<Gateway>,
-        limits: Limits,
+        gateways: watch::Receiver<Arc<Gateway>>,
+        settings: watch::Receiver<ListenerSettings>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (phase, phases) = watch::channel(Phase::Serving);
@@ -102,7 +101,8 @@ impl AdminServer {
                     Ok(listener) => listener,
                     Err(error) => return tracing::error!(%error, "the admin listener cannot serve"),
                 };
-                Server::new(listener, limits, phases).run(gateway.admin_service()).await;
+                let service = current_service::admin_service(gateways);
+                Server::new(listener, settings, phases).run(service).await;
             });
         };
         thread::Builder::new().name("admin".to_owned()).spawn(serve)?;

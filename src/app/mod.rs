@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use self::listener::{AdminServer, BoundListener, PublicServer};
 use crate::background::Background;
 use crate::config::Config;
-use crate::http::{Gateway, Phase};
+use crate::http::{Gateway, ListenerSettings, Phase};
 use crate::refresh::{Refresh, Repeat};
 use crate::upstream::SetupError;
 
@@ -54,6 +54,8 @@ pub struct Running {
     public: PublicServer,
     _admin: AdminServer,
     refresh: RunningRefresh,
+    _gateways: watch::Sender<Arc<Gateway>>,
+    _listeners: watch::Sender<ListenerSettings>,
 }
 
 impl Running {
@@ -74,12 +76,21 @@ impl Running {
         let refresh = RunningRefresh::start(refresh).map_err(StartError::System)?;
         let (phase, phases) = watch::channel(Phase::Serving);
         let gateway = Gateway::new(config, snapshots, cache, registry, upstreams, phases);
-        let gateway = Arc::new(gateway);
-        let admin = AdminServer::start(admin, Arc::clone(&gateway), config.limits)
+        let (gateways, gateway) = watch::channel(Arc::new(gateway));
+        let (listeners, settings) = watch::channel(ListenerSettings { limits: config.limits });
+        let admin = AdminServer::start(admin, gateway.clone(), settings.clone())
             .map_err(StartError::System)?;
-        let public = PublicServer::start(public, &gateway, config.limits, phase)
-            .map_err(StartError::System)?;
-        Ok(Self { address, admin_address, public, _admin: admin, refresh })
+        let public =
+            PublicServer::start(public, gateway, settings, phase).map_err(StartError::System)?;
+        Ok(Self {
+            address,
+            admin_address,
+            public,
+            _admin: admin,
+            refresh,
+            _gateways: gateways,
+            _listeners: listeners,
+        })
     }
 
     /// Makes `/readyz` answer 503 from now on, and each response close its connection.

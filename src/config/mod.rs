@@ -3,6 +3,7 @@
 //! A [`Config`] is built by [`load`] alone, which validates it; the rest of the program never sees
 //! an invalid one.
 
+mod access;
 mod environment;
 mod error;
 mod files;
@@ -10,6 +11,7 @@ mod load;
 mod nearest;
 mod print;
 mod reader;
+mod secret;
 mod settings;
 mod source;
 mod suggest;
@@ -18,10 +20,12 @@ mod value;
 mod written;
 mod yaml;
 
+pub use access::{Admin, CredentialFile, Jwt, SignIn, Tls};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
 pub use load::{Overrides, admin_listen, from_yaml, load, load_without_secrets};
 pub(crate) use nearest::nearest;
+pub use secret::Secret;
 pub use source::{
     HttpOrigin, IDENTITIES, Incremental, Origin, Source, Table, TableRows, table_name,
 };
@@ -37,7 +41,7 @@ use std::time::Duration;
 use crate::json::Path;
 
 /// The whole configuration, validated.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where the public listener binds.
     pub listen: SocketAddr,
@@ -59,6 +63,15 @@ pub struct Config {
     pub limits: Limits,
     /// How the server stops.
     pub shutdown: Shutdown,
+    /// The TLS of the public listener, and with `admin.tls` of the admin listener; plain HTTP
+    /// without it.
+    pub tls: Option<Tls>,
+    /// How callers sign in (`auth`); without it everybody may read.
+    pub sign_in: SignIn,
+    /// Whether `tls` and `auth` hold for the admin listener too.
+    pub admin: Admin,
+    /// The hosts that requests to the public listener may name, in lower case; any without it.
+    pub allowed_hosts: Option<Arc<[String]>>,
     /// The format of the log; `None` means text on a terminal, JSON elsewhere.
     pub log_format: Option<LogFormat>,
     /// Export of traces over OTLP; off without an endpoint.
@@ -194,6 +207,10 @@ impl Default for Config {
                 min_send_rate: 16 << 10,
             },
             shutdown: Shutdown { drain_delay: Duration::ZERO, timeout: Duration::from_secs(30) },
+            tls: None,
+            sign_in: SignIn::default(),
+            admin: Admin::default(),
+            allowed_hosts: None,
             log_format: None,
             otlp: Otlp::default(),
         }

@@ -1,12 +1,13 @@
 //! The context of a request: its id, trace, route and start.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::Request;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use super::routes::Route;
+use crate::access::{Grant, Scope};
 use crate::hex;
 use crate::trace_context::{TRACE_ID, TraceContext};
 
@@ -31,6 +32,7 @@ pub(super) struct Context {
     pub traceparent: HeaderValue,
     /// When the headers were read.
     pub started: Instant,
+    grant: OnceLock<Arc<Grant>>,
 }
 
 impl Context {
@@ -52,7 +54,24 @@ impl Context {
             trace,
             span,
             started: Instant::now(),
+            grant: OnceLock::new(),
         }
+    }
+
+    /// Sets who the caller is and what they may see, once.
+    pub(super) fn set_grant(&self, grant: Arc<Grant>) {
+        let is_first = self.grant.set(grant).is_ok();
+        debug_assert!(is_first, "only the access layer decides");
+    }
+
+    /// Who the caller is; `None` before the access layer has decided, and for probes.
+    pub(super) fn grant(&self) -> Option<&Arc<Grant>> {
+        self.grant.get()
+    }
+
+    /// What the caller may see: nothing, before the access layer has decided.
+    pub(super) fn scope(&self) -> &Scope {
+        self.grant.get().map_or(&Scope::Nothing, |grant| &grant.scope)
     }
 
     /// The context of a request.

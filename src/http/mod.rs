@@ -8,6 +8,7 @@ mod body;
 mod conditions;
 mod connection;
 mod context;
+pub mod current_service;
 mod events;
 mod freshness;
 mod incidents;
@@ -39,12 +40,13 @@ pub use connection::ConnectionHandle;
 pub use prefer::Preferences;
 pub use problem::Problem;
 pub use query::{AllowedKeys, Query};
-pub use serve::{Phase, Server};
+pub use serve::{ListenerSettings, Phase, Server};
 pub use service::HttpService;
 
 use self::freshness::FreshnessHeadersCache;
 use self::metrics::HttpMetrics;
 use self::response_cache::ResponseCache;
+use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::metrics::Registry;
@@ -65,6 +67,7 @@ pub struct Gateway {
     freshness_headers: FreshnessHeadersCache,
     response_cache: ResponseCache,
     events: Arc<events::Feed>,
+    access: Arc<Access>,
 }
 
 impl Gateway {
@@ -92,7 +95,14 @@ impl Gateway {
             freshness_headers: FreshnessHeadersCache::default(),
             response_cache: ResponseCache::default(),
             events,
+            access: Access::open(),
         }
+    }
+
+    /// Sets who may see what. Without it everybody may see everything.
+    #[must_use]
+    pub fn with_access(self, access: Arc<Access>) -> Self {
+        Self { access, ..self }
     }
 
     /// The current snapshot.

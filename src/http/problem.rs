@@ -13,6 +13,19 @@ use crate::cache::RenderError;
 pub enum Problem {
     /// `Host` is missing, repeated or not a valid host.
     InvalidHost,
+    /// There are several `Authorization` headers.
+    RepeatedAuthorization,
+    /// The request names a host that `allowed_hosts` does not have.
+    Misdirected,
+    /// There are no valid credentials.
+    Unauthorized,
+    /// The caller may not see this.
+    Forbidden,
+    /// The caller's address has failed to sign in too often.
+    TooManyAttempts {
+        /// After how long its next attempt is checked.
+        retry_after: Duration,
+    },
     /// There is no resource at the path.
     NotFound,
     /// The method is neither GET nor HEAD.
@@ -86,6 +99,11 @@ impl Problem {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::InvalidHost => "invalid-host",
+            Self::RepeatedAuthorization => "repeated-authorization",
+            Self::Misdirected => "misdirected",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::TooManyAttempts { .. } => "too-many-attempts",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::InvalidQuery(_) => "invalid-query",
@@ -108,8 +126,13 @@ impl Problem {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-            Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
-            Self::InvalidHost | Self::InvalidQuery(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::TooManyStreams | Self::TooManyAttempts { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::InvalidHost | Self::RepeatedAuthorization | Self::InvalidQuery(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NoData { .. }
             | Self::Incomplete { .. }
             | Self::Overloaded
@@ -124,6 +147,11 @@ impl Problem {
     pub const fn title(&self) -> &'static str {
         match self {
             Self::InvalidHost => "Invalid Host header",
+            Self::RepeatedAuthorization => "Several Authorization headers",
+            Self::Misdirected => "Host not served here",
+            Self::Unauthorized => "Sign-in needed",
+            Self::Forbidden => "Not permitted",
+            Self::TooManyAttempts { .. } => "Too many failed attempts",
             Self::NotFound => "No such resource",
             Self::MethodNotAllowed => "Method not allowed",
             Self::InvalidQuery(_) => "Invalid query",
@@ -146,6 +174,16 @@ impl Problem {
         match self {
             Self::InvalidHost => {
                 "send `Host` once, with a name or an address and an optional port; HTTP/1.1 requires it (RFC 9112, section 3.2)"
+            }
+            Self::RepeatedAuthorization => "send one `Authorization` header",
+            Self::Misdirected => {
+                "the host of this request is not among those that this server answers for; see \
+                 `allowed_hosts`"
+            }
+            Self::Unauthorized => "send valid credentials; `WWW-Authenticate` names the schemes",
+            Self::Forbidden => "these credentials do not permit this",
+            Self::TooManyAttempts { .. } => {
+                "sign-ins from this address have failed too often; retry after a while"
             }
             Self::NotFound => {
                 "there is no resource at this path; /openapi.json lists those there are"
@@ -173,7 +211,9 @@ impl Problem {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::NoData { retry_after } | Self::Incomplete { retry_after } => Some(*retry_after),
+            Self::NoData { retry_after }
+            | Self::Incomplete { retry_after }
+            | Self::TooManyAttempts { retry_after } => Some(*retry_after),
             Self::Overloaded | Self::TooManyStreams | Self::NotReady => {
                 Some(Duration::from_secs(1))
             }

@@ -71,23 +71,35 @@ pub enum Phase {
     Closing,
 }
 
-/// A listener with its limits.
+/// What a reload can change about a listener. Open connections keep what they began with.
+#[derive(Clone, Debug)]
+pub struct ListenerSettings {
+    /// The limits on clients.
+    pub limits: Limits,
+}
+
+/// A listener with its settings.
 pub struct Server {
     listener: TcpListener,
-    limits: Limits,
+    settings: watch::Receiver<ListenerSettings>,
     phase: watch::Receiver<Phase>,
 }
 
 impl Server {
     /// A server that will accept connections from `listener`.
     #[must_use]
-    pub fn new(listener: TcpListener, limits: Limits, phase: watch::Receiver<Phase>) -> Self {
-        Self { listener, limits, phase }
+    pub fn new(
+        listener: TcpListener,
+        settings: watch::Receiver<ListenerSettings>,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        Self { listener, settings, phase }
     }
 
     /// Serves until the phase is [`Phase::Closing`] and every connection has ended.
     pub async fn run(self, service: impl HttpService<Incoming>) {
-        let Self { listener, limits, phase } = self;
+        let Self { listener, settings, phase } = self;
+        let limits = settings.borrow().limits;
         let mut connections = JoinSet::new();
         let permits = ConnectionPermits::new(limits.max_connections);
         let spawn = |connections: &mut JoinSet<()>, accepted: Accepted| {

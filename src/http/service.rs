@@ -12,7 +12,9 @@ use tower::{Service, ServiceBuilder, ServiceExt as _, service_fn};
 use super::Gateway;
 use super::body::Body;
 use super::context::Context;
-use super::layers::{CatchPanicLayer, ContextLayer, HostLayer, LimitsLayer, RequestLogLayer};
+use super::layers::{
+    AccessLayer, CatchPanicLayer, ContextLayer, HostLayer, LimitsLayer, RequestLogLayer,
+};
 use super::openapi::openapi;
 use super::problem::Problem;
 use super::routes::Route;
@@ -36,20 +38,21 @@ where
 
 impl Gateway {
     /// The service of the public listener.
-    pub fn public_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> {
+    pub fn public_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> + use<B> {
         let gateway = Arc::clone(self);
         ServiceBuilder::new()
             .layer(ContextLayer::new(Route::public))
             .layer(RequestLogLayer::new(Arc::clone(&self.metrics)))
             .layer(CatchPanicLayer)
             .layer(HostLayer)
+            .layer(AccessLayer::new(Arc::clone(&self.access)))
             .layer(LimitsLayer::new(Arc::clone(&self.request_permits)))
             .service(service_fn(move |request| Arc::clone(&gateway).respond(request)))
     }
 
     /// The service of the admin listener. It has no limits, so that monitoring works under
     /// overload, and neither logs nor counts requests, which come every few seconds.
-    pub fn admin_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> {
+    pub fn admin_service<B: Send + 'static>(self: &Arc<Self>) -> impl HttpService<B> + use<B> {
         let gateway = Arc::clone(self);
         ServiceBuilder::new()
             .layer(ContextLayer::new(Route::admin))

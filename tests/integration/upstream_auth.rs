@@ -1,10 +1,10 @@
 //! The credentials of upstreams, byte for byte, over real sockets; and that nothing else shows them.
 
 use http::HeaderName;
+use incident_gateway::config::Secret;
 use incident_gateway::config::{self, Auth, AuthHeader};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
-use secrecy::SecretString;
 
 use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
@@ -18,7 +18,7 @@ fn with_auth(server: &ScriptedUpstream, auth: Auth) -> config::Upstream {
 fn header(name: &'static str, prefix: &str, secret: &str) -> AuthHeader {
     AuthHeader {
         name: HeaderName::from_static(name),
-        value: SecretString::from(format!("{prefix}{secret}")),
+        value: Secret::from(format!("{prefix}{secret}")),
         prefix: prefix.to_owned(),
     }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use incident_gateway::config::Secret;
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::metrics::{self, Registry};
 use incident_gateway::request::Request;
 use incident_gateway::upstream::{
     CallContext, UnverifiedAnswer, Upstream, UpstreamError, UpstreamMetrics,
 };
-use secrecy::SecretString;
 
 use super::scripted_upstream::ScriptedUpstream;
 
@@ -22,7 +22,7 @@ pub fn settings(base_url: &str) -> config::Upstream {
     config::Upstream {
         base_url: base_url.parse().unwrap(),
         username: Some("reader".to_owned()),
-        password: Some(SecretString::from(SECRET)),
+        password: Some(Secret::from(SECRET)),
         timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(5),
         concurrency: Concurrency::Fixed(8),

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use crate::config::Secret;
 use futures::future::join_all;
-use secrecy::SecretString;
 use tokio::time::Instant;
 
 use super::mask::Mask;
@@ -44,7 +44,7 @@ pub(super) struct Readings {
     tables: Vec<Option<Reading<Arc<IdentityTable>>>>,
     sources: Vec<Option<Reading<Arc<Incidents>>>>,
     /// The access tokens that were used, which answers may repeat.
-    tokens: Vec<SecretString>,
+    tokens: Vec<Secret>,
 }
 
 impl Readings {
@@ -139,7 +139,7 @@ async fn read(
     config: &Config,
     id: SourceId,
     name: String,
-    tokens: &Mutex<Vec<SecretString>>,
+    tokens: &Mutex<Vec<Secret>>,
 ) -> Reading<Batch> {
     let recorder = Arc::new(Recorder::default());
     let context = CallContext {
@@ -192,7 +192,7 @@ struct Recorded {
     refusal: Option<String>,
     /// Whether the list ended because the address or cursor of its next page was used before.
     is_repeated: bool,
-    tokens: Vec<SecretString>,
+    tokens: Vec<Secret>,
 }
 
 #[derive(Default)]

@@ -1,7 +1,9 @@
 //! Masks secrets that an upstream repeats in its answers.
 
 use headers::authorization::{Authorization, Credentials as _};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
+
+use crate::config::Secret;
 
 use super::spelling::spelled_len;
 use crate::config::{Auth, Config, Upstream};
@@ -15,12 +17,12 @@ pub(super) const MIN_SECRET_CHARS: usize = 4;
 
 /// Replaces secrets in texts, however they are spelled there.
 pub(super) struct Mask {
-    secrets: Vec<SecretString>,
+    secrets: Vec<Secret>,
 }
 
 impl Mask {
     /// Masks the configured secrets and these tokens, also as they are encoded for Basic auth.
-    pub(super) fn new(config: &Config, tokens: &[SecretString]) -> Self {
+    pub(super) fn new(config: &Config, tokens: &[Secret]) -> Self {
         let named = config.upstreams.iter().map(|named| &named.settings);
         let mut secrets = Vec::new();
         for upstream in std::iter::once(&config.upstream).chain(named) {
@@ -30,7 +32,7 @@ impl Mask {
         secrets.retain(|secret| secret.chars().count() >= MIN_SECRET_CHARS);
         secrets.sort_unstable();
         secrets.dedup();
-        Self { secrets: secrets.into_iter().map(SecretString::from).collect() }
+        Self { secrets: secrets.into_iter().map(Secret::from).collect() }
     }
 
     /// The text without the secrets.
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
     use crate::config::from_yaml;
 
-    fn mask(auth: &str, tokens: &[SecretString]) -> Mask {
+    fn mask(auth: &str, tokens: &[Secret]) -> Mask {
         let text = format!(
             "upstreams:\n  a: {{ base_url: 'http://a.example', auth: {{ basic: {{ username: u, \
              password: hunter2 }} }} }}\n  b: {{ base_url: 'http://b.example', auth: {auth} }}\n\

@@ -4,7 +4,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use secrecy::SecretString;
 
 use crate::config::settings::{SETTINGS, names_below};
 use crate::config::source;
@@ -147,7 +146,7 @@ fn upstream() -> impl Strategy<Value = Upstream> {
         |(base_url, (username, password), timeout, connect_timeout, numbers)| Upstream {
             base_url,
             username,
-            password: password.map(SecretString::from),
+            password: password.map(Into::into),
             auth: None,
             ca: None,
             client_certificate: None,
@@ -215,6 +214,7 @@ fn config() -> impl Strategy<Value = Config> {
                 shutdown: Shutdown { drain_delay: shutdown.0, timeout: shutdown.1 },
                 log_format,
                 otlp: Otlp { endpoint },
+                ..Config::default()
             }
         },
     )

@@ -1,12 +1,13 @@
 //! How requests are authenticated.
 
 use http::HeaderName;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::MASK;
 use super::values::secret_file;
 use crate::config::error::{ConfigErrorKind, Excerpt};
 use crate::config::reader::{Fields, Reader};
+use crate::config::secret::Secret;
 use crate::config::value::{check_header_value, header_name, text, url_with_query};
 use crate::config::written::{self, Written};
 use crate::config::yaml::{Node, Value};
@@ -23,7 +24,7 @@ const OAUTH2: &str = "a map with `token_url`, `client_id` and `client_secret` or
 const CLIENT_AUTH: &str = "one of `body` and `basic`";
 
 /// How requests are authenticated. Secrets are never printed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Auth {
     /// Not at all.
     None,
@@ -32,12 +33,12 @@ pub enum Auth {
         /// Without a colon.
         username: String,
         /// May be empty.
-        password: SecretString,
+        password: Secret,
     },
     /// A fixed token (RFC 6750).
     Bearer {
         /// The token.
-        token: SecretString,
+        token: Secret,
     },
     /// Headers of any name.
     Headers(Vec<AuthHeader>),
@@ -46,25 +47,25 @@ pub enum Auth {
 }
 
 /// A header that authenticates requests.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AuthHeader {
     /// The header's name.
     pub name: HeaderName,
     /// The whole value, with the configured prefix.
-    pub value: SecretString,
+    pub value: Secret,
     /// The configured prefix, which is no secret.
     pub prefix: String,
 }
 
 /// The OAuth 2.0 client credentials grant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct OAuth2 {
     /// The token endpoint; no other host gets the secret.
     pub token_url: reqwest::Url,
     /// The client's id.
     pub client_id: String,
     /// The client's secret.
-    pub client_secret: SecretString,
+    pub client_secret: Secret,
     /// The scope that is asked for.
     pub scope: Option<String>,
     /// The audience that is asked for.
@@ -111,7 +112,7 @@ impl Auth {
 
     /// The key of a secret that is masked, and so not known.
     pub(super) fn masked_secret(&self) -> Option<String> {
-        let is_mask = |secret: &SecretString| secret.expose_secret() == MASK;
+        let is_mask = |secret: &Secret| secret.expose_secret() == MASK;
         match self {
             Self::None => None,
             Self::Basic { password, .. } => is_mask(password).then(|| "basic.password".to_owned()),
@@ -299,11 +300,11 @@ fn secret(
     fields: &Fields<'_>,
     key: &'static str,
     file_key: &'static str,
-) -> Option<SecretString> {
+) -> Option<Secret> {
     secret_with(reader, fields, [key, file_key], "", plain_secret)
 }
 
-fn plain_secret(reader: &mut Reader, node: &Node, _: &str, secret: &str) -> Option<SecretString> {
+fn plain_secret(reader: &mut Reader, node: &Node, _: &str, secret: &str) -> Option<Secret> {
     if secret.contains(char::is_control) {
         return reader.value(node, Err(ConfigErrorKind::ControlCharacterInSecret));
     }
@@ -317,7 +318,7 @@ fn header_secret(
     key: &'static str,
     file_key: &'static str,
     prefix: &str,
-) -> Option<SecretString> {
+) -> Option<Secret> {
     secret_with(reader, fields, [key, file_key], prefix, header_value)
 }
 
@@ -326,8 +327,8 @@ fn secret_with(
     fields: &Fields<'_>,
     [key, file_key]: [&'static str; 2],
     prefix: &str,
-    check: impl Fn(&mut Reader, &Node, &str, &str) -> Option<SecretString>,
-) -> Option<SecretString> {
+    check: impl Fn(&mut Reader, &Node, &str, &str) -> Option<Secret>,
+) -> Option<Secret> {
     if fields.has(file_key) {
         reader.refuse_beside(fields, key, file_key);
         return reader.optional(fields, file_key, |reader, node| {
@@ -346,12 +347,7 @@ fn secret_with(
 }
 
 /// The value of a header: `prefix` and `secret`.
-fn header_value(
-    reader: &mut Reader,
-    node: &Node,
-    prefix: &str,
-    secret: &str,
-) -> Option<SecretString> {
+fn header_value(reader: &mut Reader, node: &Node, prefix: &str, secret: &str) -> Option<Secret> {
     let value = format!("{prefix}{secret}");
     let checked = if secret.is_empty() {
         Err(ConfigErrorKind::Empty { expected: "the value" })

@@ -20,15 +20,15 @@ pub(super) use values::{
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Secret;
 use bytes::Bytes;
-use secrecy::SecretString;
 
 /// Printed instead of a secret. It is loaded as a secret that is not known, so that the output of
 /// `check` can be used as a configuration file.
 pub(super) const MASK: &str = "********";
 
 /// How the upstream is called, and how heavily it may be loaded.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Upstream {
     /// Scheme, host, port and an optional path prefix; `http` or `https`, without user information,
     /// query or fragment.
@@ -37,7 +37,7 @@ pub struct Upstream {
     /// `auth`, if it is called.
     pub username: Option<String>,
     /// The Basic auth password, where `auth` is `None`; never printed.
-    pub password: Option<SecretString>,
+    pub password: Option<Secret>,
     /// How requests are authenticated; excludes `username` and `password`.
     pub auth: Option<Auth>,
     /// Certificates that are trusted beside the system's.
@@ -75,7 +75,7 @@ pub enum Concurrency {
 pub const DEFAULT_UPSTREAM: &str = "default";
 
 /// An upstream beside the default one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct NamedUpstream {
     /// Its name, by which sources refer to it; written like a source's.
     pub name: String,
@@ -121,7 +121,7 @@ impl std::fmt::Debug for PemFile {
 }
 
 /// A client certificate with its key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientCertificate {
     /// The certificate chain.
     pub certificate: PemFile,

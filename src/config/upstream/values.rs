@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use crate::config::Secret;
 
 use super::{Concurrency, MASK, Rate};
 use crate::config::error::{ConfigErrorKind, Excerpt};
@@ -33,14 +33,12 @@ pub(in crate::config) fn username(node: &Node) -> Result<Option<String>, ConfigE
 }
 
 /// The Basic auth password; an empty or masked one means none.
-pub(in crate::config) fn password(node: &Node) -> Result<Option<SecretString>, ConfigErrorKind> {
-    Ok(credential(node)?.filter(|password| *password != MASK).map(SecretString::from))
+pub(in crate::config) fn password(node: &Node) -> Result<Option<Secret>, ConfigErrorKind> {
+    Ok(credential(node)?.filter(|password| *password != MASK).map(Secret::from))
 }
 
 /// The Basic auth password, read from the file at this path.
-pub(in crate::config) fn password_file(
-    node: &Node,
-) -> Result<Option<SecretString>, ConfigErrorKind> {
+pub(in crate::config) fn password_file(node: &Node) -> Result<Option<Secret>, ConfigErrorKind> {
     let password = secret_file(node)?;
     if password.contains(char::is_control) {
         return Err(ConfigErrorKind::ControlCharacter);

@@ -18,6 +18,7 @@ use futures::future::{AbortHandle, AbortRegistration};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::SetOnce;
 
+use crate::access::ClientCertificate;
 use crate::cache::Connection;
 
 pub(super) use io::{ConnectionIo, Transport};
@@ -40,6 +41,7 @@ struct Shared {
     exchange: AtomicU8,
     is_exempt_from_min_send_rate: AtomicBool,
     half_closed: SetOnce<()>,
+    certificate: Option<ClientCertificate>,
 }
 
 /// The state of the current request and its response. Only the connection's task changes it.
@@ -69,6 +71,7 @@ impl ConnectionHandle {
             exchange: AtomicU8::new(Exchange::Idle as u8),
             is_exempt_from_min_send_rate: AtomicBool::new(false),
             half_closed: SetOnce::new(),
+            certificate: None,
         };
         (Self(Arc::new(shared)), registration)
     }
@@ -83,6 +86,12 @@ impl ConnectionHandle {
     #[must_use]
     pub fn peer_ip(&self) -> IpAddr {
         self.0.peer.ip().to_canonical()
+    }
+
+    /// The certificate that the client has proved to own.
+    #[must_use]
+    pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.0.certificate.as_ref()
     }
 
     /// How many bytes have been written to the socket since the connection was opened, headers

@@ -7,18 +7,20 @@
 //! | [`RequestLogLayer`] | logs and counts the response |
 //! | [`CatchPanicLayer`] | answers a panic with 500 |
 //! | [`HostLayer`] | refuses an invalid `Host` |
+//! | [`AccessLayer`] | finds out who the caller is and what they may see, or refuses the request |
 //! | [`LimitsLayer`] | refuses requests beyond the limits |
 //!
-//! Access control belongs between the last two: it would put the caller's identity into the
-//! request's extensions. All services here are always ready: excess requests are refused with a
-//! response instead of backpressure, so that callers are told.
+//! All services here are always ready: excess requests are refused with a response instead of
+//! backpressure, so that callers are told.
 
+mod access;
 mod catch_panic;
 mod context;
 mod host;
 mod limits;
 mod request_log;
 
+pub(super) use access::AccessLayer;
 pub(super) use catch_panic::CatchPanicLayer;
 pub(super) use context::ContextLayer;
 pub(super) use host::HostLayer;

@@ -139,6 +139,11 @@ fn problems_are_those_of_the_code() {
     let retry_after = Duration::from_secs(1);
     let all = [
         Problem::InvalidHost,
+        Problem::RepeatedAuthorization,
+        Problem::Misdirected,
+        Problem::Unauthorized,
+        Problem::Forbidden,
+        Problem::TooManyAttempts { retry_after },
         Problem::NotFound,
         Problem::MethodNotAllowed,
         Problem::InvalidQuery(String::new()),
@@ -157,6 +162,11 @@ fn problems_are_those_of_the_code() {
         // Whoever adds a problem comes by here, and adds it to the list above.
         match problem {
             Problem::InvalidHost
+            | Problem::RepeatedAuthorization
+            | Problem::Misdirected
+            | Problem::Unauthorized
+            | Problem::Forbidden
+            | Problem::TooManyAttempts { .. }
             | Problem::NotFound
             | Problem::MethodNotAllowed
             | Problem::InvalidQuery(_)
