@@ -23,7 +23,8 @@ async fn a_panic_is_answered_500_and_later_requests_succeed() {
     let good = Arc::clone(&gateway.snapshots.borrow());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (_settings, settings) = watch::channel(ListenerSettings { limits: gateway.config.limits });
+    let (_settings, settings) =
+        watch::channel(ListenerSettings { limits: gateway.config.limits, tls: None });
     let server = Server::new(listener, settings, gateway.phase.subscribe());
     tokio::spawn(server.run(gateway.inner.public_service()));
     let mut client = Client::connect(address).await.unwrap();

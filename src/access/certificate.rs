@@ -2,8 +2,19 @@
 
 use std::sync::Arc;
 
+use ring::digest::{SHA256, digest};
+
+use crate::config::PemFile;
+
 /// Identifies the configured authorities of client certificates: the SHA-256 digest of their file.
 pub type AuthorityId = [u8; 32];
+
+/// The id of the authorities in a file (`tls.client_ca_file`).
+#[must_use]
+pub fn authority_id(file: &PemFile) -> AuthorityId {
+    let digest = digest(&SHA256, &file.pem);
+    digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+}
 
 /// A client's certificate, which was verified in the TLS handshake.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-pub use certificate::{AuthorityId, ClientCertificate};
+pub use certificate::{AuthorityId, ClientCertificate, authority_id};
 pub use decision::{Decision, Refusal};
 pub use grant::{Grant, Method};
 pub use metrics::{AccessMetrics, Failure};

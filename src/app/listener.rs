@@ -10,7 +10,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::StartError;
-use crate::http::{Gateway, ListenerSettings, Phase, Server, current_service};
+use crate::config::Config;
+use crate::http::{Gateway, ListenerSettings, Phase, Server, ServerTls, TlsError, current_service};
 
 /// How many connections may wait to be accepted.
 const MAX_BACKLOG_CONNECTIONS: i32 = 1024;
@@ -41,6 +42,16 @@ impl BoundListener {
         };
         bind().map_err(|error| StartError::Listen(key, address, error))
     }
+}
+
+/// The settings of the public and of the admin listener.
+pub(super) fn listener_settings(
+    config: &Config,
+) -> Result<(ListenerSettings, ListenerSettings), TlsError> {
+    let tls = config.tls.as_ref().map(ServerTls::new).transpose()?.map(Arc::new);
+    let admin =
+        ListenerSettings { limits: config.limits, tls: tls.clone().filter(|_| config.admin.tls) };
+    Ok((ListenerSettings { limits: config.limits, tls }, admin))
 }
 
 /// The public listener's server, on the current runtime.

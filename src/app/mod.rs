@@ -11,10 +11,10 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::listener::{AdminServer, BoundListener, PublicServer};
+use self::listener::{AdminServer, BoundListener, PublicServer, listener_settings};
 use crate::background::Background;
 use crate::config::Config;
-use crate::http::{Gateway, ListenerSettings, Phase};
+use crate::http::{Gateway, ListenerSettings, Phase, TlsError};
 use crate::refresh::{Refresh, Repeat};
 use crate::upstream::SetupError;
 
@@ -27,6 +27,8 @@ pub enum StartError {
     Listen(&'static str, SocketAddr, io::Error),
     /// An upstream cannot be set up.
     Upstream(SetupError),
+    /// The listeners' TLS cannot be set up.
+    Tls(TlsError),
     /// No thread or runtime could be started.
     System(io::Error),
 }
@@ -38,6 +40,7 @@ impl std::fmt::Display for StartError {
                 write!(f, "`{key}`: cannot listen on {address}: {error}; set another address")
             }
             Self::Upstream(error) => error.fmt(f),
+            Self::Tls(error) => error.fmt(f),
             Self::System(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
@@ -55,7 +58,8 @@ pub struct Running {
     _admin: AdminServer,
     refresh: RunningRefresh,
     _gateways: watch::Sender<Arc<Gateway>>,
-    _listeners: watch::Sender<ListenerSettings>,
+    _public_settings: watch::Sender<ListenerSettings>,
+    _admin_settings: watch::Sender<ListenerSettings>,
 }
 
 impl Running {
@@ -65,8 +69,10 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound or an upstream cannot be set up.
+    /// When an address cannot be bound, or TLS or an upstream cannot be set up.
     pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
+        let (public_settings, admin_settings) =
+            listener_settings(config).map_err(StartError::Tls)?;
         let public = BoundListener::new("listen", config.listen)?;
         let admin = BoundListener::new("admin_listen", config.admin_listen)?;
         let (address, admin_address) = (public.address, admin.address);
@@ -77,11 +83,12 @@ impl Running {
         let (phase, phases) = watch::channel(Phase::Serving);
         let gateway = Gateway::new(config, snapshots, cache, registry, upstreams, phases);
         let (gateways, gateway) = watch::channel(Arc::new(gateway));
-        let (listeners, settings) = watch::channel(ListenerSettings { limits: config.limits });
-        let admin = AdminServer::start(admin, gateway.clone(), settings.clone())
-            .map_err(StartError::System)?;
+        let (public_settings, for_public) = watch::channel(public_settings);
+        let (admin_settings, for_admin) = watch::channel(admin_settings);
+        let admin =
+            AdminServer::start(admin, gateway.clone(), for_admin).map_err(StartError::System)?;
         let public =
-            PublicServer::start(public, gateway, settings, phase).map_err(StartError::System)?;
+            PublicServer::start(public, gateway, for_public, phase).map_err(StartError::System)?;
         Ok(Self {
             address,
             admin_address,
@@ -89,7 +96,8 @@ impl Running {
             _admin: admin,
             refresh,
             _gateways: gateways,
-            _listeners: listeners,
+            _public_settings: public_settings,
+            _admin_settings: admin_settings,
         })
     }
 

@@ -29,6 +29,7 @@ mod snapshot_selection;
 mod sources;
 mod static_content;
 mod summary;
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,7 @@ pub use problem::Problem;
 pub use query::{AllowedKeys, Query};
 pub use serve::{ListenerSettings, Phase, Server};
 pub use service::HttpService;
+pub use tls::{ServerTls, TlsError};
 
 use self::freshness::FreshnessHeadersCache;
 use self::metrics::HttpMetrics;

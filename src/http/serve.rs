@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::connection::{ConnectionHandle, ConnectionIo, MinSendRate, Transport};
 use super::service::HttpService;
+use super::tls::ServerTls;
 use crate::config::Limits;
 use futures::FutureExt as _;
 use futures::future::Abortable;
@@ -71,11 +72,14 @@ pub enum Phase {
     Closing,
 }
 
-/// What a reload can change about a listener. Open connections keep what they began with.
+/// What a reload can change about a listener. New connections use the newest settings; open ones
+/// keep what they began with, except that they end when their client authority is replaced.
 #[derive(Clone, Debug)]
 pub struct ListenerSettings {
     /// The limits on clients.
     pub limits: Limits,
+    /// The TLS that the listener speaks; plain HTTP without it.
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// A listener with its settings.
