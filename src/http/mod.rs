@@ -61,7 +61,7 @@ pub struct Gateway {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     cache: Arc<Cache>,
     metrics: Arc<HttpMetrics>,
-    registry: Registry,
+    registry: Arc<Registry>,
     upstreams: Arc<Upstreams>,
     phase: watch::Receiver<Phase>,
     /// Permits for requests in flight.
@@ -70,6 +70,8 @@ pub struct Gateway {
     response_cache: ResponseCache,
     events: Arc<events::Feed>,
     access: Arc<Access>,
+    /// The access control of the gateway that serves now, which open event streams watch.
+    current_access: watch::Sender<Arc<Access>>,
 }
 
 impl Gateway {
@@ -90,7 +92,7 @@ impl Gateway {
             snapshots,
             cache,
             metrics: Arc::new(HttpMetrics::register(&mut registry)),
-            registry,
+            registry: Arc::new(registry),
             upstreams,
             phase,
             request_permits,
@@ -98,13 +100,49 @@ impl Gateway {
             response_cache: ResponseCache::default(),
             events,
             access: Access::open(),
+            current_access: watch::Sender::new(Access::open()),
         }
     }
 
     /// Sets who may see what. Without it everybody may see everything.
     #[must_use]
     pub fn with_access(self, access: Arc<Access>) -> Self {
+        self.current_access.send_replace(Arc::clone(&access));
         Self { access, ..self }
+    }
+
+    /// The gateway of another configuration, with the same snapshots, metrics and event streams.
+    /// `cache` and `upstreams` may be those of this gateway, or others. The other limit on event
+    /// streams holds from now on; once the other gateway serves, call [`Self::end_revoked_streams`].
+    #[must_use]
+    pub fn reconfigured(
+        &self,
+        config: &Config,
+        cache: Arc<Cache>,
+        upstreams: Arc<Upstreams>,
+        access: Arc<Access>,
+    ) -> Self {
+        self.events.set_max_streams(config.limits.max_events);
+        Self {
+            budget: config.response_budget,
+            snapshots: self.snapshots.clone(),
+            cache,
+            metrics: Arc::clone(&self.metrics),
+            registry: Arc::clone(&self.registry),
+            upstreams,
+            phase: self.phase.clone(),
+            request_permits: Arc::new(Semaphore::new(config.limits.max_requests)),
+            freshness_headers: FreshnessHeadersCache::default(),
+            response_cache: ResponseCache::default(),
+            events: Arc::clone(&self.events),
+            access,
+            current_access: self.current_access.clone(),
+        }
+    }
+
+    /// Ends the open event streams that this gateway's access control does not grant any more.
+    pub fn end_revoked_streams(&self) {
+        self.current_access.send_replace(Arc::clone(&self.access));
     }
 
     /// The current snapshot.

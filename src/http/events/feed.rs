@@ -65,6 +65,12 @@ impl Feed {
         feed
     }
 
+    /// Changes how many clients can be subscribed at once. Those that are stay, even if they are
+    /// more.
+    pub(in crate::http) fn set_max_streams(&self, max_streams: usize) {
+        self.streams.set_max(max_streams);
+    }
+
     fn ring(&self) -> MutexGuard<'_, Ring> {
         // No change can be interrupted half-way by a panic.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)

@@ -10,12 +10,12 @@ const ADDRESS_SHARE_DIVISOR: usize = 8;
 /// The open streams.
 #[derive(Debug)]
 pub(super) struct Streams {
-    max: usize,
     open: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
+    max: usize,
     total: usize,
     by_network: HashMap<IpAddr, usize>,
 }
@@ -38,7 +38,12 @@ pub(super) struct StreamPermit {
 
 impl Streams {
     pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, open: Mutex::default() })
+        Arc::new(Self { open: Mutex::new(Open { max, ..Open::default() }) })
+    }
+
+    /// Changes how many may be open. Those that are stay open, even if they are more.
+    pub(super) fn set_max(&self, max: usize) {
+        self.open().max = max;
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -53,12 +58,13 @@ impl Streams {
     ) -> Result<StreamPermit, StreamRefused> {
         let network = peer.map(network);
         let mut open = self.open();
-        if open.total >= self.max {
+        let max = open.max;
+        if open.total >= max {
             return Err(StreamRefused::AllInUse);
         }
         if let Some(network) = network {
             let of_network = open.by_network.entry(network).or_default();
-            if *of_network >= (self.max / ADDRESS_SHARE_DIVISOR).max(1) {
+            if *of_network >= (max / ADDRESS_SHARE_DIVISOR).max(1) {
                 return Err(StreamRefused::AddressShareInUse);
             }
             *of_network += 1;
@@ -121,6 +127,21 @@ mod tests {
             StreamRefused::AddressShareInUse
         );
         assert!(permit_for(&streams, "2001:db8:0:1::1").is_ok());
+    }
+
+    #[test]
+    fn the_maximum_can_change_while_streams_are_open() {
+        let streams = Streams::new(2);
+        let permits = [streams.permit(None).unwrap(), streams.permit(None).unwrap()];
+        streams.set_max(1);
+        let [first, second] = permits;
+        drop(first);
+        assert_eq!(streams.permit(None).unwrap_err(), StreamRefused::AllInUse);
+        drop(second);
+        assert!(streams.permit(None).is_ok());
+        streams.set_max(3);
+        let more = [streams.permit(None).unwrap(), streams.permit(None).unwrap()];
+        assert_eq!(more.len(), 2);
     }
 
     #[test]
