@@ -3,6 +3,8 @@
 
 mod engine;
 mod listener;
+mod reconfigure;
+mod restart;
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,11 +14,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::listener::{AdminServer, BoundListener, PublicServer, listener_settings};
+use crate::access::{self, Access, AccessMetrics};
 use crate::background::Background;
+use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, ListenerSettings, Phase, TlsError};
 use crate::refresh::{Refresh, Repeat};
-use crate::upstream::SetupError;
+use crate::upstream::{SetupError, Upstreams};
 
 pub use self::engine::Engine;
 
@@ -29,6 +33,8 @@ pub enum StartError {
     Upstream(SetupError),
     /// The listeners' TLS cannot be set up.
     Tls(TlsError),
+    /// Access control cannot be set up.
+    Access(access::SetupError),
     /// No thread or runtime could be started.
     System(io::Error),
 }
@@ -41,6 +47,7 @@ impl std::fmt::Display for StartError {
             }
             Self::Upstream(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
+            Self::Access(error) => error.fmt(f),
             Self::System(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
@@ -57,9 +64,15 @@ pub struct Running {
     public: PublicServer,
     _admin: AdminServer,
     refresh: RunningRefresh,
-    _gateways: watch::Sender<Arc<Gateway>>,
-    _public_settings: watch::Sender<ListenerSettings>,
-    _admin_settings: watch::Sender<ListenerSettings>,
+    /// The configuration in effect.
+    config: Config,
+    cache: Arc<Cache>,
+    upstreams: Arc<Upstreams>,
+    gateways: watch::Sender<Arc<Gateway>>,
+    public_settings: watch::Sender<ListenerSettings>,
+    admin_settings: watch::Sender<ListenerSettings>,
+    access: Arc<Access>,
+    access_metrics: AccessMetrics,
 }
 
 impl Running {
@@ -69,19 +82,29 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound, or TLS or an upstream cannot be set up.
+    /// When an address cannot be bound, or TLS, access control or an upstream cannot be set up.
     pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
         let (public_settings, admin_settings) =
             listener_settings(config).map_err(StartError::Tls)?;
         let public = BoundListener::new("listen", config.listen)?;
         let admin = BoundListener::new("admin_listen", config.admin_listen)?;
         let (address, admin_address) = (public.address, admin.address);
-        let Engine { upstreams, cache, registry, snapshots, refresh } =
+        let Engine { upstreams, cache, mut registry, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
+        let access_metrics = AccessMetrics::register(&mut registry);
+        let access = Access::new(config, None, &access_metrics).map_err(StartError::Access)?;
         // The refresh starts first, so that the sources are called while the rest is set up.
         let refresh = RunningRefresh::start(refresh).map_err(StartError::System)?;
         let (phase, phases) = watch::channel(Phase::Serving);
-        let gateway = Gateway::new(config, snapshots, cache, registry, upstreams, phases);
+        let gateway = Gateway::new(
+            config,
+            snapshots,
+            Arc::clone(&cache),
+            registry,
+            Arc::clone(&upstreams),
+            phases,
+        );
+        let gateway = gateway.with_access(Arc::clone(&access));
         let (gateways, gateway) = watch::channel(Arc::new(gateway));
         let (public_settings, for_public) = watch::channel(public_settings);
         let (admin_settings, for_admin) = watch::channel(admin_settings);
@@ -95,10 +118,21 @@ impl Running {
             public,
             _admin: admin,
             refresh,
-            _gateways: gateways,
-            _public_settings: public_settings,
-            _admin_settings: admin_settings,
+            config: config.clone(),
+            cache,
+            upstreams,
+            gateways,
+            public_settings,
+            admin_settings,
+            access,
+            access_metrics,
         })
+    }
+
+    /// The configuration in effect.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Makes `/readyz` answer 503 from now on, and each response close its connection.

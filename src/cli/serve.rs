@@ -10,7 +10,7 @@ use super::demo_upstream::start_embedded;
 use super::runtime::runtime;
 use super::signals::{EndSignals, ignore_hangups};
 use crate::REVISION;
-use crate::app::Running;
+use crate::app::{Running, StartError};
 use crate::config::{self, Config, ConfigErrors, DEFAULT_UPSTREAM, Environment, Overrides};
 use crate::memory::keep_heaps_small;
 
@@ -128,6 +128,9 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
         };
     let mut running = match Running::start(&config, fastrand::u64(..)) {
         Ok(running) => running,
+        Err(error @ (StartError::Tls(_) | StartError::Access(_))) => {
+            return super::fail_usage(&error.to_string());
+        }
         Err(error) => return super::fail(&error.to_string()),
     };
     tracing::info!(
