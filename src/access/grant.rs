@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Scope;
+use super::jwt::Proof;
 
 /// How a caller signed in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,12 +41,14 @@ pub struct Grant {
     pub scope: Scope,
     /// When it ends by itself, by the wall clock.
     pub expires_at: Option<SystemTime>,
+    /// How it was verified, for [`Method::Jwt`] alone.
+    pub(super) proof: Option<Proof>,
 }
 
 impl Grant {
     /// Everything, to somebody unknown.
     #[must_use]
     pub fn open() -> Self {
-        Self { principal: None, scope: Scope::All, expires_at: None }
+        Self { principal: None, scope: Scope::All, expires_at: None, proof: None }
     }
 }

@@ -7,6 +7,7 @@
 mod certificate;
 mod decision;
 mod grant;
+pub mod jwt;
 mod metrics;
 
 use std::net::IpAddr;

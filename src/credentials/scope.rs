@@ -11,6 +11,8 @@ pub enum Scope {
     Incidents,
     /// One employee's incidents alone; the text is the employee's id.
     Employee(Arc<str>),
+    /// One employee's incidents, and `/metrics` (`incidents:self metrics:read`).
+    EmployeeAndMetrics(Arc<str>),
     /// `/metrics` alone.
     Metrics,
     /// Nothing: the caller is known, but may see nothing here.
@@ -22,8 +24,17 @@ impl Scope {
     #[must_use]
     pub fn only_employee(&self) -> Option<&Arc<str>> {
         match self {
-            Self::Employee(id) => Some(id),
+            Self::Employee(id) | Self::EmployeeAndMetrics(id) => Some(id),
             Self::All | Self::Incidents | Self::Metrics | Self::Nothing => None,
+        }
+    }
+
+    /// Whether `/metrics` may be seen.
+    #[must_use]
+    pub fn has_metrics(&self) -> bool {
+        match self {
+            Self::All | Self::EmployeeAndMetrics(_) | Self::Metrics => true,
+            Self::Incidents | Self::Employee(_) | Self::Nothing => false,
         }
     }
 }
