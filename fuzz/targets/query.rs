@@ -4,6 +4,7 @@
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
+use incident_gateway::credentials::Scope;
 use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::http::{AllowedKeys, Problem, Query};
 use incident_gateway::join::join;
@@ -26,15 +27,27 @@ static VIEW: LazyLock<View> = LazyLock::new(|| {
 });
 
 fuzz_target!(|query: &str| {
-    for keys in [AllowedKeys::All, AllowedKeys::AllButEmployee, AllowedKeys::CompleteOnly] {
-        match Query::parse(Some(query), keys, VIEW.names()) {
+    let own = Scope::Employee("1".into());
+    let cases = [
+        (AllowedKeys::All, Scope::All),
+        (AllowedKeys::AllButEmployee("1"), Scope::All),
+        (AllowedKeys::CompleteOnly, Scope::All),
+        (AllowedKeys::All, own.clone()),
+        (AllowedKeys::AllButEmployee("1"), own),
+    ];
+    for (keys, scope) in cases {
+        match Query::parse(Some(query), keys, VIEW.names(), &scope) {
             Ok(query) => {
+                if let Some(own) = scope.only_employee() {
+                    assert_eq!(query.filter.employees, Some(vec![own.to_string()]));
+                }
                 let document = render::incidents(&VIEW, &query.filter);
                 serde_json::from_slice::<IgnoredAny>(&document).expect("what is rendered is JSON");
             }
             Err(Problem::InvalidQuery(detail)) => {
                 assert!(detail.len() < 1000, "quotes too much: {detail}")
             }
+            Err(Problem::Forbidden) if scope != Scope::All => {}
             Err(other) => panic!("{other:?} for a query"),
         }
     }

@@ -6,7 +6,9 @@ use http::Request;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
+use super::problem::Problem;
 use super::routes::Route;
+use super::visibility::Visibility;
 use crate::access::{Grant, Scope};
 use crate::hex;
 use crate::trace_context::{TRACE_ID, TraceContext};
@@ -72,6 +74,15 @@ impl Context {
     /// What the caller may see: nothing, before the access layer has decided.
     pub(super) fn scope(&self) -> &Scope {
         self.grant.get().map_or(&Scope::Nothing, |grant| &grant.scope)
+    }
+
+    /// What of the incident data the caller may see.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::Forbidden`] if it is none, or not decided yet.
+    pub(super) fn visibility(&self) -> Result<Visibility, Problem> {
+        Visibility::of(self.scope())
     }
 
     /// The context of a request.

@@ -8,6 +8,7 @@ use sfv::{Integer, ListSerializer, TokenRef, key_ref};
 use tokio::time::Instant;
 
 use super::problem::ProblemSource;
+use super::visibility::Visibility;
 use crate::snapshot::{Completeness, Freshness, Snapshot};
 
 /// How a request was served from cached data, as reported by `Cache-Status` and the metrics.
@@ -107,19 +108,22 @@ fn cache_control(snapshot: &Snapshot, age: u64, remaining: i64, now: Instant) ->
     )
 }
 
-/// The freshness headers of all responses made from one snapshot at one time.
+/// The freshness headers of all responses made from one snapshot at one time for one visibility.
 #[derive(Debug)]
 pub(super) struct FreshnessHeaders {
     completeness: HeaderValue,
     sources: HeaderValue,
-    unattributed: HeaderValue,
+    /// `None` where the caller may not see everything.
+    unattributed: Option<HeaderValue>,
     age: HeaderValue,
     cache_status: HeaderValue,
     cache_control: HeaderValue,
 }
 
 impl FreshnessHeaders {
-    pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
+    /// The headers for a visibility: counts of all records only where all may be seen.
+    pub(super) fn new(snapshot: &Snapshot, now: Instant, visibility: &Visibility) -> Self {
+        let has_counts = visibility.is_everything();
         let value = |text: String| {
             HeaderValue::try_from(text).expect("words and numbers make a header value")
         };
@@ -134,8 +138,9 @@ impl FreshnessHeaders {
         };
         Self {
             completeness: HeaderValue::from_static(completeness.as_str()),
-            sources: value(sources_field(snapshot, now)),
-            unattributed: HeaderValue::from(snapshot.view.index().unattributed().len()),
+            sources: value(sources_field(snapshot, now, has_counts)),
+            unattributed: has_counts
+                .then(|| HeaderValue::from(snapshot.view.index().unattributed().len())),
             age: HeaderValue::from(age),
             cache_status: value(format!("incident-gateway; hit; ttl={remaining}")),
             cache_control: value(cache_control),
@@ -146,7 +151,9 @@ impl FreshnessHeaders {
     pub(super) fn insert_state(&self, headers: &mut HeaderMap) {
         headers.insert(COMPLETENESS, self.completeness.clone());
         headers.insert(SOURCES, self.sources.clone());
-        headers.insert(UNATTRIBUTED, self.unattributed.clone());
+        if let Some(unattributed) = &self.unattributed {
+            headers.insert(UNATTRIBUTED, unattributed.clone());
+        }
     }
 
     /// Inserts the headers of a successful response: completeness, age and caching.
@@ -168,9 +175,13 @@ impl FreshnessHeaders {
 /// How long computed headers are reused. Their values change only with whole seconds.
 pub(super) const HEADERS_TTL: Duration = Duration::from_millis(50);
 
-/// The last computed headers, shared by the many requests within [`HEADERS_TTL`].
+/// The last computed headers, shared by the many requests within [`HEADERS_TTL`]. Those with counts
+/// of all records and those without are cached apart.
 #[derive(Debug, Default)]
-pub(super) struct FreshnessHeadersCache(RwLock<Option<CachedHeaders>>);
+pub(super) struct FreshnessHeadersCache {
+    with_counts: RwLock<Option<CachedHeaders>>,
+    without_counts: RwLock<Option<CachedHeaders>>,
+}
 
 #[derive(Clone, Debug)]
 struct CachedHeaders {
@@ -181,13 +192,16 @@ struct CachedHeaders {
 }
 
 impl FreshnessHeadersCache {
-    /// The headers for a snapshot at `now`, computed unless they are cached.
+    /// The headers for a snapshot at `now` and a visibility, computed unless they are cached.
     pub(super) fn get_or_compute(
         &self,
         snapshot: &Arc<Snapshot>,
         now: Instant,
+        visibility: &Visibility,
     ) -> Arc<FreshnessHeaders> {
-        let last = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let slot =
+            if visibility.is_everything() { &self.with_counts } else { &self.without_counts };
+        let last = slot.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(last) = &*last
             && Weak::as_ptr(&last.snapshot) == Arc::as_ptr(snapshot)
             && now.saturating_duration_since(last.computed_at) < HEADERS_TTL
@@ -195,19 +209,20 @@ impl FreshnessHeadersCache {
             return Arc::clone(&last.headers);
         }
         drop(last);
-        let headers = Arc::new(FreshnessHeaders::new(snapshot, now));
+        let headers = Arc::new(FreshnessHeaders::new(snapshot, now, visibility));
         let cached = CachedHeaders {
             snapshot: Arc::downgrade(snapshot),
             computed_at: now,
             headers: Arc::clone(&headers),
         };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
+        *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(cached);
         headers
     }
 }
 
-/// `Incident-Sources`: a structured-field list (RFC 9651) with one item for each source.
-fn sources_field(snapshot: &Snapshot, now: Instant) -> String {
+/// `Incident-Sources`: a structured-field list (RFC 9651) with one item for each source, with or
+/// without the number of its records.
+fn sources_field(snapshot: &Snapshot, now: Instant, has_counts: bool) -> String {
     let mut list = ListSerializer::new();
     for source in snapshot.sources.iter() {
         // Cannot fail: configuration allows only names that are tokens.
@@ -216,9 +231,10 @@ fn sources_field(snapshot: &Snapshot, now: Instant) -> String {
         let mut item = list.bare_item(name).parameter(key_ref("state"), token(state.as_str()));
         if state != Freshness::Missing {
             let age = source.age(now).unwrap_or_default().as_secs();
-            item = item
-                .parameter(key_ref("age"), integer(age))
-                .parameter(key_ref("records"), integer(source.records));
+            item = item.parameter(key_ref("age"), integer(age));
+            if has_counts {
+                item = item.parameter(key_ref("records"), integer(source.records));
+            }
         }
         if let Some(error) = source.last_error.as_ref().filter(|_| state != Freshness::Fresh) {
             let _ = item.parameter(key_ref("error"), token(error.kind.as_str()));
@@ -294,7 +310,8 @@ mod tests {
 
     fn headers(snapshot: &Snapshot, result: CacheResult) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        FreshnessHeaders::new(snapshot, Instant::now()).insert_all(&mut headers, result);
+        FreshnessHeaders::new(snapshot, Instant::now(), &Visibility::Everything)
+            .insert_all(&mut headers, result);
         headers
     }
 
@@ -343,11 +360,40 @@ mod tests {
         let cache = FreshnessHeadersCache::default();
         let snapshot = |age| Arc::new(snapshot(Some(age), &[]));
         let (first, second) = (snapshot(1.0), snapshot(2.0));
-        let headers = cache.get_or_compute(&first, now);
+        let get = |snapshot, now| cache.get_or_compute(snapshot, now, &Visibility::Everything);
+        let headers = get(&first, now);
         let soon = now + HEADERS_TTL / 2;
-        assert!(Arc::ptr_eq(&headers, &cache.get_or_compute(&first, soon)));
-        assert!(!Arc::ptr_eq(&headers, &cache.get_or_compute(&first, now + HEADERS_TTL)));
-        assert_eq!(cache.get_or_compute(&second, soon).age, "2");
+        assert!(Arc::ptr_eq(&headers, &get(&first, soon)));
+        assert!(!Arc::ptr_eq(&headers, &get(&first, now + HEADERS_TTL)));
+        assert_eq!(get(&second, soon).age, "2");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_for_one_employee_have_no_counts_and_are_never_mixed_with_others() {
+        let (cache, now) = (FreshnessHeadersCache::default(), Instant::now());
+        let snapshot = Arc::new(snapshot(Some(1.0), &[Some(2.0), None]));
+        let own = Visibility::Employee("7".into());
+        for _ in 0..2 {
+            for (visibility, sources, unattributed) in [
+                (
+                    &Visibility::Everything,
+                    "source;state=fresh;age=1;records=0, source;state=fresh;age=2;records=0, \
+                     source;state=missing",
+                    Some("0"),
+                ),
+                (
+                    &own,
+                    "source;state=fresh;age=1, source;state=fresh;age=2, source;state=missing",
+                    None,
+                ),
+            ] {
+                let mut headers = HeaderMap::new();
+                cache.get_or_compute(&snapshot, now, visibility).insert_state(&mut headers);
+                assert_eq!(headers["incident-sources"], sources);
+                let given = headers.get("incident-unattributed");
+                assert_eq!(given.map(|value| value.to_str().unwrap()), unattributed);
+            }
+        }
     }
 
     #[tokio::test(start_paused = true)]

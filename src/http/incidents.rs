@@ -19,7 +19,7 @@ impl Gateway {
     /// `GET /incidents`
     pub(super) async fn incidents(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.parse_request(request, AllowedKeys::All)?;
+            let (query, preferences) = self.parse_request(request, AllowedKeys::All, context)?;
             let format = negotiate::format(&request.headers).ok_or(Problem::NotAcceptable)?;
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             if query.filter.is_empty() {
@@ -54,7 +54,8 @@ impl Gateway {
         context: &Context,
     ) -> Response<Body> {
         let answer = async {
-            let (query, preferences) = self.parse_request(request, AllowedKeys::AllButEmployee)?;
+            let (query, preferences) =
+                self.parse_request(request, AllowedKeys::AllButEmployee(id), context)?;
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
             let rank = view.index().rank(id).ok_or(Problem::UnknownEmployee)?;
@@ -77,7 +78,8 @@ impl Gateway {
     /// `GET /unattributed`
     pub(super) async fn unattributed(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
-            let (_, preferences) = self.parse_request(request, AllowedKeys::CompleteOnly)?;
+            let (_, preferences) =
+                self.parse_request(request, AllowedKeys::CompleteOnly, context)?;
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             self.cache.record_demand(&Resource::Document(Document::Unattributed), coding);
             let selected = self.select_snapshot(&preferences, context).await?;

@@ -30,6 +30,7 @@ mod sources;
 mod static_content;
 mod summary;
 mod tls;
+mod visibility;
 
 use std::sync::Arc;
 use std::time::Duration;

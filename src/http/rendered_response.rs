@@ -59,7 +59,7 @@ impl Gateway {
     }
 
     /// The response without the headers that differ between requests, and the time at which the
-    /// body was ready.
+    /// body was ready. A whole document is for callers who may see everything.
     async fn render(
         &self,
         render_request: RenderRequest<impl FnOnce() -> Vec<u8> + Send + 'static>,
@@ -69,6 +69,10 @@ impl Gateway {
     ) -> Result<(Response<Body>, Instant), Problem> {
         let RenderRequest { resource, content_type, vary, coding, is_small, render } =
             render_request;
+        let visibility = context.visibility()?;
+        if matches!(resource, Resource::Document(_)) {
+            visibility.require_everything()?;
+        }
         let view = &selected.snapshot.view;
         let deadline = context.started + self.budget.saturating_sub(SEND_MARGIN);
         let answer = if is_small {
@@ -87,7 +91,7 @@ impl Gateway {
         headers.insert(header::ETAG, answer.etag().clone());
         headers.insert(header::VARY, HeaderValue::from_static(vary));
         self.freshness_headers
-            .get_or_compute(&selected.snapshot, now)
+            .get_or_compute(&selected.snapshot, now, &visibility)
             .insert_all(&mut headers, selected.result);
         // Only if later requests, which would get this response, would not wait for data.
         if matches!(selected.result, CacheResult::Hit | CacheResult::Stale)
@@ -115,16 +119,18 @@ impl Gateway {
                 problem,
                 Problem::NoData { .. } | Problem::Incomplete { .. } | Problem::UnknownEmployee
             );
-            if !is_about_data {
+            let Some(visibility) = context.visibility().ok().filter(|_| is_about_data) else {
                 return problem.response(context.id(), &[]);
-            }
+            };
             let mut response =
                 problem.response(context.id(), &freshness::problem_sources(&snapshot, now));
             let headers = response.headers_mut();
-            self.freshness_headers.get_or_compute(&snapshot, now).insert_state(headers);
+            self.freshness_headers
+                .get_or_compute(&snapshot, now, &visibility)
+                .insert_state(headers);
             headers
                 .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding, Prefer"));
-            if let Ok((_, preferences)) = self.parse_request(request, AllowedKeys::All) {
+            if let Ok((_, preferences)) = self.parse_request(request, AllowedKeys::All, context) {
                 preferences.prefer.insert_applied(headers);
             }
             response

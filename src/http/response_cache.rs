@@ -101,7 +101,8 @@ impl ResponseCache {
 
 impl Gateway {
     /// The cached response to a request for a whole document without a query or preferences, if
-    /// there is one. Requests that find none wait for data and record demand.
+    /// there is one and the caller may see all of it. Requests that find none wait for data and
+    /// record demand.
     pub(super) fn cached_response(
         &self,
         route: &Route,
@@ -116,6 +117,7 @@ impl Gateway {
             Route::Unattributed => Resource::Document(Document::Unattributed),
             _ => return None,
         };
+        context.visibility().ok()?.require_everything().ok()?;
         if request.uri.query().is_some() || request.headers.contains_key(PREFER) {
             return None;
         }

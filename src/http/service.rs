@@ -101,7 +101,7 @@ impl Gateway {
             Route::Employee(id) => self.employee(id, request, context).await,
             Route::Unattributed => self.unattributed(request, context).await,
             Route::Summary => self.summary(request, context).await,
-            Route::Sources => self.sources(),
+            Route::Sources => self.sources(context),
             Route::Events => self.events(request, context),
             Route::OpenApi => openapi(request, context),
             Route::Page => self.overview_page(request, context).await,

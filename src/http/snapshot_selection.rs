@@ -39,14 +39,15 @@ pub(super) struct RequestPreferences {
 }
 
 impl Gateway {
-    /// Parses the request's query and preferences. The query's `complete` takes precedence over
-    /// `Prefer: handling`.
+    /// Parses the request's query, within the caller's scope, and preferences. The query's
+    /// `complete` takes precedence over `Prefer: handling`.
     pub(super) fn parse_request(
         &self,
         request: &Parts,
-        keys: AllowedKeys,
+        keys: AllowedKeys<'_>,
+        context: &Context,
     ) -> Result<(Query, RequestPreferences), Problem> {
-        self.parse_query(request.uri.query(), &request.headers, keys)
+        self.parse_query(request.uri.query(), &request.headers, keys, context)
     }
 
     /// The same for a query that is only part of the request's.
@@ -54,9 +55,11 @@ impl Gateway {
         &self,
         query: Option<&str>,
         headers: &HeaderMap,
-        keys: AllowedKeys,
+        keys: AllowedKeys<'_>,
+        context: &Context,
     ) -> Result<(Query, RequestPreferences), Problem> {
-        let query = Query::parse(query, keys, self.snapshots.borrow().view.names())?;
+        let snapshot = self.snapshot();
+        let query = Query::parse(query, keys, snapshot.view.names(), context.scope())?;
         let mut prefer = Preferences::from_headers(headers);
         let strict = query.complete.or(prefer.strict).unwrap_or(false);
         // A preference that the query overrides must not appear in `Preference-Applied`.

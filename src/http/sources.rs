@@ -1,4 +1,7 @@
 //! `/sources`: how fresh each source is, and why.
+//!
+//! Callers who may not see everything get no figure that tells how many records there are, and
+//! nothing that is taken from records.
 
 use std::time::SystemTime;
 
@@ -9,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Gateway;
 use super::body::Body;
+use super::context::Context;
 use crate::snapshot::SourceStatus;
 use crate::sources::SourceId;
 use crate::upstream::BreakerState;
@@ -33,11 +37,10 @@ struct Source<'a> {
     upstream: Option<&'a str>,
     state: &'static str,
     age_seconds: Option<f64>,
-    records: usize,
-    bytes: usize,
-    pages: usize,
     #[serde(flatten)]
-    findings: Findings<'a>,
+    size: Option<Size>,
+    #[serde(flatten)]
+    findings: Option<Findings<'a>>,
     last_success: Option<String>,
     last_attempt: Option<String>,
     next_attempt: Option<String>,
@@ -48,11 +51,20 @@ struct Source<'a> {
     breaker: Option<&'static str>,
 }
 
+/// How much data a source has.
+#[derive(Serialize)]
+struct Size {
+    records: usize,
+    bytes: usize,
+    pages: usize,
+}
+
 /// What was noticed in the data of an incident source, or of an identity table.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Findings<'a> {
     Incidents { duplicates: usize, truncated: bool, unmapped: Unmapped<'a> },
+    IncidentsWithoutCounts { truncated: bool },
     Table { conflicts: usize },
 }
 
@@ -66,21 +78,28 @@ impl Serialize for Unmapped<'_> {
 }
 
 impl<'a> Findings<'a> {
-    fn new(id: SourceId, source: &'a SourceStatus) -> Self {
+    fn new(id: SourceId, source: &'a SourceStatus, has_counts: bool) -> Option<Self> {
         match id {
-            SourceId::Table(_) => Self::Table { conflicts: source.conflicts },
-            SourceId::Incidents(_) => Self::Incidents {
+            SourceId::Table(_) => has_counts.then_some(Self::Table { conflicts: source.conflicts }),
+            SourceId::Incidents(_) if has_counts => Some(Self::Incidents {
                 duplicates: source.duplicates,
                 truncated: source.truncated,
                 unmapped: Unmapped(&source.unmapped),
-            },
+            }),
+            SourceId::Incidents(_) => {
+                Some(Self::IncidentsWithoutCounts { truncated: source.truncated })
+            }
         }
     }
 }
 
 impl Gateway {
     /// `GET /sources`
-    pub(super) fn sources(&self) -> Response<Body> {
+    pub(super) fn sources(&self, context: &Context) -> Response<Body> {
+        let has_counts = match context.visibility() {
+            Ok(visibility) => visibility.is_everything(),
+            Err(problem) => return problem.response(context.id(), &[]),
+        };
         let (snapshot, now, wall) = (self.snapshot(), Instant::now(), SystemTime::now());
         let load = self.upstreams.load();
         let sources = snapshot.sources.entries().map(|(id, source)| Source {
@@ -88,10 +107,12 @@ impl Gateway {
             upstream: source.upstream.as_deref(),
             state: source.freshness(now).as_str(),
             age_seconds: source.age(now).map(|age| milliseconds(age.as_secs_f64())),
-            records: source.records,
-            bytes: source.bytes,
-            pages: source.pages,
-            findings: Findings::new(id, source),
+            size: has_counts.then_some(Size {
+                records: source.records,
+                bytes: source.bytes,
+                pages: source.pages,
+            }),
+            findings: Findings::new(id, source, has_counts),
             last_success: source.last_success.and_then(rfc3339),
             last_attempt: source.last_attempt.and_then(rfc3339),
             next_attempt: source
@@ -102,10 +123,14 @@ impl Gateway {
             last_duration_seconds: source
                 .last_duration
                 .map(|duration| milliseconds(duration.as_secs_f64())),
-            last_error: source
-                .last_error
-                .as_ref()
-                .map(|error| format!("{}: {}", error.kind, error.detail)),
+            last_error: source.last_error.as_ref().map(|error| {
+                // The detail of a wrong answer may tell its size.
+                if has_counts {
+                    format!("{}: {}", error.kind, error.detail)
+                } else {
+                    error.kind.to_string()
+                }
+            }),
             consecutive_failures: source.consecutive_failures,
             breaker: self.upstreams.breaker_state(id).map(BreakerState::as_str),
         });

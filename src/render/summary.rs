@@ -17,10 +17,10 @@ const MAX_TOP_CANDIDATES: usize = 32 * MAX_TOP_EMPLOYEES;
 
 /// Renders the document of `/summary` for the incidents that meet the filter.
 ///
-/// `unattributed` counts all records without an employee, whatever the filter: it tells how many
-/// records the other figures leave out.
+/// Its member `unattributed` counts all records without an employee, whatever the filter: it tells
+/// how many records the other figures leave out. It is left out unless `counts_unattributed`.
 #[must_use]
-pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
+pub fn summary(view: &View, filter: &Filter, counts_unattributed: bool) -> Vec<u8> {
     let mut cells = vec![[Tally::default(); 4]; view.names().len()];
     let mut employees = EmployeeTotals { count: 0, top: Vec::new() };
     for employee in filter.employees(view.index()) {
@@ -53,7 +53,7 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
     let names = || view.names().iter().map(|name| &**name);
     let document = Document {
         total: sum(&by_type),
-        unattributed: view.index().unattributed().len(),
+        unattributed: counts_unattributed.then(|| view.index().unattributed().len()),
         by_type: OrderedObject(names().zip(by_type.iter().copied()).collect()),
         by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
         by_type_and_priority: OrderedObject(
@@ -67,7 +67,8 @@ pub fn summary(view: &View, filter: &Filter) -> Vec<u8> {
 #[derive(Serialize)]
 struct Document<'a> {
     total: Tally,
-    unattributed: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unattributed: Option<usize>,
     by_type: OrderedObject<'a, Tally>,
     by_priority: OrderedObject<'static, Tally>,
     by_type_and_priority: OrderedObject<'a, OrderedObject<'static, Tally>>,

@@ -96,12 +96,12 @@ fn parameters_are_the_keys_of_queries() {
     };
     assert_eq!(keys("/incidents"), AllowedKeys::All.names());
     assert_eq!(keys("/summary"), AllowedKeys::All.names());
-    assert_eq!(keys("/incidents/{employee_id}"), AllowedKeys::AllButEmployee.names());
+    assert_eq!(keys("/incidents/{employee_id}"), AllowedKeys::AllButEmployee("7").names());
     assert_eq!(keys("/unattributed"), AllowedKeys::CompleteOnly.names());
     assert_eq!(keys("/"), [AllowedKeys::All.names(), &["page"]].concat());
     assert_eq!(
         keys("/employees/{employee_id}"),
-        [AllowedKeys::AllButEmployee.names(), &["page"]].concat()
+        [AllowedKeys::AllButEmployee("7").names(), &["page"]].concat()
     );
     let types = &document["components"]["parameters"]["type"]["schema"]["items"]["enum"];
     let sources: Vec<String> =

@@ -9,6 +9,7 @@ use super::display::{DisplayTime, count, employee_id, person_name, truncate, vis
 use super::envelope::{Envelope, Title};
 use super::links::{self, Pager, Root};
 use crate::decode::{Priority, members};
+use crate::http::visibility::Visibility;
 use crate::join::{Employee, IncidentRef};
 use crate::render::{Filter, member_value};
 use crate::snapshot::Snapshot;
@@ -62,6 +63,7 @@ impl Page {
         employee: Employee<'_>,
         filter: &Filter,
         page: usize,
+        visibility: &Visibility,
     ) -> Self {
         let (view, now) = (&snapshot.view, SystemTime::now());
         let names = view.names();
@@ -98,13 +100,13 @@ impl Page {
             None => format!("Employee {id}"),
         };
         Self {
-            layout: Layout::new(title, Root::PARENT, snapshot),
+            layout: Layout::new(title, Root::PARENT, snapshot, visibility),
             id,
             name,
             document: links::document(Root::PARENT, employee.id),
             total: count(incidents.len()),
             priorities: priorities.collect(),
-            filtered: !filter.is_empty(),
+            filtered: !visibility.chosen(filter).is_empty(),
             all: href(&Filter::default(), 0),
             incidents: shown.collect(),
             pager,

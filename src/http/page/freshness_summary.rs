@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::display::{count, duration, truncate, visible};
+use crate::http::visibility::Visibility;
 use crate::snapshot::{Completeness, Freshness, Snapshot, SourceStatus};
 
 /// How complete and fresh the data is at one moment.
@@ -11,6 +12,8 @@ pub(super) struct FreshnessSummary {
     pub(super) state: &'static str,
     /// One sentence.
     pub(super) sentence: String,
+    /// Whether the sources have numbers of records.
+    pub(super) has_counts: bool,
     pub(super) sources: Vec<Source>,
 }
 
@@ -22,12 +25,13 @@ pub(super) struct Source {
     /// Such as `12 s`; empty without data.
     pub(super) age: String,
     pub(super) age_seconds: u64,
+    /// Empty where the caller may not see everything.
     pub(super) records: String,
     /// Why the last attempt failed; empty after a success.
     pub(super) error: String,
     /// When a source that is not fresh is fetched next; empty for a fresh one.
     pub(super) next: String,
-    /// What was noticed in its data.
+    /// What was noticed in its data, as far as it tells of no records that the caller may not see.
     pub(super) notes: Vec<String>,
 }
 
@@ -36,7 +40,8 @@ const MAX_VALUES: usize = 3;
 const MAX_VALUE_CHARS: usize = 30;
 
 impl FreshnessSummary {
-    pub(super) fn new(snapshot: &Snapshot, now: Instant) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, now: Instant, visibility: &Visibility) -> Self {
+        let has_counts = visibility.is_everything();
         let completeness = snapshot.completeness(now);
         let sentence = match completeness {
             _ if !snapshot.has_data() && snapshot.has_had_data() => {
@@ -62,11 +67,11 @@ impl FreshnessSummary {
                 state: if is_first { "waiting" } else { state.as_str() },
                 age: age.map_or_else(String::new, |age| duration(age.as_secs_f64())),
                 age_seconds: age.unwrap_or_default().as_secs(),
-                records: count(source.records),
+                records: if has_counts { count(source.records) } else { String::new() },
                 error: error
                     .map_or_else(String::new, |error| error.kind.as_str().replace('_', " ")),
                 next: if state == Freshness::Fresh { String::new() } else { next(source, now) },
-                notes: notes(source),
+                notes: notes(source, has_counts),
             }
         });
         let state = if snapshot.has_data() {
@@ -76,7 +81,7 @@ impl FreshnessSummary {
         } else {
             "none"
         };
-        Self { state, sentence, sources: sources.collect() }
+        Self { state, sentence, has_counts, sources: sources.collect() }
     }
 }
 
@@ -87,10 +92,13 @@ pub(super) fn names(snapshot: &Snapshot, state: Freshness, now: Instant) -> Stri
     in_state.map(|source| &*source.name).collect::<Vec<_>>().join(", ")
 }
 
-fn notes(source: &SourceStatus) -> Vec<String> {
+fn notes(source: &SourceStatus, has_counts: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if source.truncated {
         notes.push("it has more records than it sends".to_owned());
+    }
+    if !has_counts {
+        return notes;
     }
     if !source.unmapped.is_empty() {
         let values = source.unmapped.iter().take(MAX_VALUES);

@@ -163,6 +163,7 @@ impl Pager {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Scope;
     use crate::http::{AllowedKeys, Query};
 
     #[test]
@@ -177,7 +178,7 @@ mod tests {
         };
         let text = query(&filter, &names, 0);
         assert_eq!(
-            Query::parse(Some(&text[1..]), AllowedKeys::All, &names).unwrap().filter,
+            Query::parse(Some(&text[1..]), AllowedKeys::All, &names, &Scope::All).unwrap().filter,
             filter
         );
         assert!(!text.contains('<') && text.contains("until=2021-08-26T00%3A57%3A55Z"), "{text}");

@@ -50,11 +50,12 @@ impl Gateway {
         let answer = async {
             let query = request.uri.query().unwrap_or_default();
             let PageQuery { preferences, filter, page } =
-                self.parse_page_query(query, &request.headers, AllowedKeys::All)?;
+                self.parse_page_query(query, &request.headers, AllowedKeys::All, context)?;
+            let visibility = context.visibility()?;
             let snapshot = self.current_snapshot(&preferences)?.snapshot;
             let template = {
                 let snapshot = Arc::clone(&snapshot);
-                move || overview::Page::new(&snapshot, &filter, page)
+                move || overview::Page::new(&snapshot, &filter, page, &visibility)
             };
             self.render_page(template, &snapshot, request, context).await
         };
@@ -89,15 +90,17 @@ impl Gateway {
             (id.to_owned(), query.to_owned())
         };
         let answer = async {
+            let keys = AllowedKeys::AllButEmployee(&id);
             let PageQuery { preferences, filter, page } =
-                self.parse_page_query(&query, &request.headers, AllowedKeys::AllButEmployee)?;
+                self.parse_page_query(&query, &request.headers, keys, context)?;
+            let visibility = context.visibility()?;
             let snapshot = self.current_snapshot(&preferences)?.snapshot;
             let rank = snapshot.view.index().rank(&id).ok_or(Problem::UnknownEmployee)?;
             let template = {
                 let snapshot = Arc::clone(&snapshot);
                 move || {
                     let employee = snapshot.view.index().employee_at(rank);
-                    employee::Page::new(&snapshot, employee, &filter, page)
+                    employee::Page::new(&snapshot, employee, &filter, page, &visibility)
                 }
             };
             self.render_page(template, &snapshot, request, context).await

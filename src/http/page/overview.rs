@@ -10,6 +10,7 @@ use super::display::{DisplayTime, count, employee_id, person_name, truncate};
 use super::links::{self, Pager, Root};
 use super::timeline::{Chart, Timeline};
 use crate::decode::Priority;
+use crate::http::visibility::Visibility;
 use crate::join::{Employee, Reason};
 use crate::render::Filter;
 use crate::snapshot::{Snapshot, View};
@@ -24,7 +25,6 @@ struct Overview {
     priorities: [usize; 4],
     sources: Vec<usize>,
     latest: Option<f64>,
-    reasons: [usize; Reason::ALL.len()],
     timeline: Timeline,
 }
 
@@ -58,20 +58,9 @@ impl Overview {
                 .then(right.1.total_cmp(&left.1))
                 .then(left.2.cmp(&right.2))
         });
-        let mut reasons = [0; Reason::ALL.len()];
-        for record in joined.unattributed() {
-            reasons[record.reason as usize] += 1;
-        }
         let latest = incidents.iter().map(|(timestamp, _)| *timestamp).max_by(f64::total_cmp);
         let employees = employees.into_iter().map(|(_, _, rank)| rank).collect();
-        Self {
-            employees,
-            priorities,
-            sources,
-            latest,
-            reasons,
-            timeline: Timeline::new(&incidents, now),
-        }
+        Self { employees, priorities, sources, latest, timeline: Timeline::new(&incidents, now) }
     }
 }
 
@@ -93,8 +82,8 @@ pub(super) struct Page {
     filtered: bool,
     chart: Chart,
     pager: Pager,
-    unattributed: String,
-    reasons: Vec<UnattributedCount>,
+    /// `None` where the caller may not see everything.
+    unattributed: Option<UnattributedCounts>,
     /// The query of the links to the same data as JSON and as a summary.
     query: String,
 }
@@ -123,7 +112,14 @@ struct Row {
     latest: DisplayTime,
 }
 
-/// How many records have no employee, and why.
+/// How many records have no employee.
+struct UnattributedCounts {
+    total: String,
+    /// Those of which there are some.
+    reasons: Vec<UnattributedCount>,
+}
+
+/// How many records have no employee for one reason.
 struct UnattributedCount {
     reason: &'static str,
     sentence: &'static str,
@@ -131,9 +127,15 @@ struct UnattributedCount {
 }
 
 impl Page {
-    pub(super) fn new(snapshot: &Snapshot, filter: &Filter, page: usize) -> Self {
+    pub(super) fn new(
+        snapshot: &Snapshot,
+        filter: &Filter,
+        page: usize,
+        visibility: &Visibility,
+    ) -> Self {
         let (view, now) = (&snapshot.view, SystemTime::now());
         let overview = Overview::new(view, filter, now);
+        let filter = &visibility.chosen(filter);
         let names = view.names();
         let href = |filter: &Filter, page| links::overview(Root::SAME, filter, names, page);
         let pager = Pager::new("employees", overview.employees.len(), page, PAGE_SIZE, |page| {
@@ -155,11 +157,9 @@ impl Page {
             chosen: filter.sources.as_ref().is_some_and(|chosen| chosen.contains(&source)),
             href: href(&Filter { sources: Some(vec![source]), ..filter.clone() }, 0),
         });
-        let reasons =
-            Reason::ALL.into_iter().filter(|reason| overview.reasons[*reason as usize] > 0);
         let time = |seconds: Option<f64>| seconds.map_or_else(String::new, links::time);
         Self {
-            layout: Layout::new("Incidents", Root::SAME, snapshot),
+            layout: Layout::new("Incidents", Root::SAME, snapshot, visibility),
             total: count(overview.priorities.iter().sum()),
             priorities: priorities.collect(),
             types: types.collect(),
@@ -179,16 +179,25 @@ impl Page {
             filtered: !filter.is_empty(),
             chart: overview.timeline.chart(filter, names, now),
             pager,
-            unattributed: count(overview.reasons.iter().sum()),
-            reasons: reasons
-                .map(|reason| UnattributedCount {
-                    reason: reason.as_str(),
-                    sentence: sentence(reason),
-                    count: count(overview.reasons[reason as usize]),
-                })
-                .collect(),
+            unattributed: visibility.is_everything().then(|| UnattributedCounts::new(view)),
             query: links::query(filter, names, 0),
         }
+    }
+}
+
+impl UnattributedCounts {
+    fn new(view: &View) -> Self {
+        let mut counts = [0; Reason::ALL.len()];
+        for record in view.index().unattributed() {
+            counts[record.reason as usize] += 1;
+        }
+        let reasons = Reason::ALL.into_iter().filter(|reason| counts[*reason as usize] > 0);
+        let reasons = reasons.map(|reason| UnattributedCount {
+            reason: reason.as_str(),
+            sentence: sentence(reason),
+            count: count(counts[reason as usize]),
+        });
+        Self { total: count(counts.iter().sum()), reasons: reasons.collect() }
     }
 }
 

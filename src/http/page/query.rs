@@ -5,6 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use super::links::EMPLOYEE_KEY;
 use crate::http::Gateway;
+use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::query::AllowedKeys;
 use crate::http::snapshot_selection::RequestPreferences;
@@ -29,7 +30,8 @@ impl Gateway {
         &self,
         query: &str,
         headers: &HeaderMap,
-        keys: AllowedKeys,
+        keys: AllowedKeys<'_>,
+        context: &Context,
     ) -> Result<PageQuery, Problem> {
         let (pages, rest): (Vec<&str>, Vec<&str>) = query
             .split('&')
@@ -46,7 +48,8 @@ impl Gateway {
                 })?,
             _ => return Err(Problem::InvalidQuery("`page` is given more than once".to_owned())),
         };
-        let (query, preferences) = self.parse_query(Some(&rest.join("&")), headers, keys)?;
+        let (query, preferences) =
+            self.parse_query(Some(&rest.join("&")), headers, keys, context)?;
         Ok(PageQuery { preferences, filter: query.filter, page: page - 1 })
     }
 }

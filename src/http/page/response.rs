@@ -41,6 +41,7 @@ impl Gateway {
         request: &Parts,
         context: &Context,
     ) -> Result<Response<Body>, Problem> {
+        let visibility = context.visibility()?;
         let coding = negotiate::coding(&request.headers).unwrap_or(Coding::Identity);
         let render = move || {
             let text = template().render().expect("writing to a string does not fail");
@@ -57,7 +58,7 @@ impl Gateway {
         headers.insert(header::ETAG, answer.etag().clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         headers.insert(header::VARY, VARY);
-        FreshnessHeaders::new(snapshot, Instant::now()).insert_state(headers);
+        FreshnessHeaders::new(snapshot, Instant::now(), &visibility).insert_state(headers);
         insert_page_headers(headers);
         Ok(conditions::apply(response, request, context))
     }
@@ -78,6 +79,8 @@ impl Gateway {
     ) -> Response<Body> {
         let mut response = self.response_or_problem(Err(problem.clone()), request, context);
         response.headers_mut().insert(header::VARY, VARY);
+        // A page shows the state of the sources.
+        let Ok(visibility) = context.visibility() else { return response };
         let snapshot = self.snapshot();
         let is_waiting = match problem {
             Problem::NoData { .. } => true,
@@ -96,16 +99,17 @@ impl Gateway {
             return response;
         }
         let text = if is_waiting {
-            let layout = Layout::waiting("Waiting for data", root, &snapshot);
+            let layout = Layout::waiting("Waiting for data", root, &snapshot, &visibility);
             *response.status_mut() = StatusCode::OK;
             response.headers_mut().remove(header::RETRY_AFTER);
             let employee = employee.map(|id| employee_id(id, 120));
             WaitingPage { layout, employee }.render()
         } else {
             let layout = if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-                Layout::waiting(problem.title(), root, &snapshot)
+                Layout::waiting(problem.title(), root, &snapshot, &visibility)
             } else {
-                Layout { reload_seconds: None, ..Layout::new(problem.title(), root, &snapshot) }
+                let layout = Layout::new(problem.title(), root, &snapshot, &visibility);
+                Layout { reload_seconds: None, ..layout }
             };
             ProblemPage { layout, problem, request_id: context.id() }.render()
         };

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
+use super::visibility::Visibility;
+use crate::access::Scope;
 use crate::decode::Priority;
 use crate::render::Filter;
 
@@ -20,24 +22,24 @@ pub struct Query {
     pub complete: Option<bool>,
 }
 
-/// The query keys that a route accepts.
+/// The query keys that a route accepts, which follow from whose incidents it shows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AllowedKeys {
+pub enum AllowedKeys<'a> {
     /// All keys.
     All,
-    /// All but `employee_id`, which is part of the path.
-    AllButEmployee,
-    /// Only `complete`.
+    /// All but `employee_id`: the route shows the employee with this id.
+    AllButEmployee(&'a str),
+    /// Only `complete`: the route shows what belongs to no single employee.
     CompleteOnly,
 }
 
-impl AllowedKeys {
+impl AllowedKeys<'_> {
     /// The names of the keys.
     #[must_use]
     pub const fn names(self) -> &'static [&'static str] {
         match self {
             Self::All => &["employee_id", "type", "priority", "since", "until", "complete"],
-            Self::AllButEmployee => &["type", "priority", "since", "until", "complete"],
+            Self::AllButEmployee(_) => &["type", "priority", "since", "until", "complete"],
             Self::CompleteOnly => &["complete"],
         }
     }
@@ -49,14 +51,25 @@ impl Query {
     /// `employee_id`, `type` and `priority` take several values, separated by commas or by
     /// repeating the key.
     ///
+    /// The filter permits no more than `scope`: one that is limited to an employee limits the
+    /// filter to that employee, whatever the query says.
+    ///
     /// # Errors
     ///
-    /// [`Problem::InvalidQuery`], which names the key or value and what is valid.
+    /// - [`Problem::Forbidden`] if the route, or an `employee_id` of the query, is beyond `scope`.
+    /// - [`Problem::InvalidQuery`], which names the key or value and what is valid.
     pub fn parse(
         query: Option<&str>,
-        keys: AllowedKeys,
+        keys: AllowedKeys<'_>,
         sources: &[Arc<str>],
+        scope: &Scope,
     ) -> Result<Self, Problem> {
+        let visibility = Visibility::of(scope)?;
+        match keys {
+            AllowedKeys::All => {}
+            AllowedKeys::AllButEmployee(id) => visibility.require_employee(id)?,
+            AllowedKeys::CompleteOnly => visibility.require_everything()?,
+        }
         // Sets, so that a value that is repeated thousands of times is stored once.
         let (mut employees, mut types, mut priorities) = (None, None, None);
         let mut parsed = Self::default();
@@ -95,11 +108,25 @@ impl Query {
                 _ => once(&mut parsed.complete, "complete", boolean(&value)?)?,
             }
         }
-        parsed.filter.employees = employees.map(Vec::from_iter);
+        parsed.filter.employees = visible_employees(employees, &visibility)?;
         parsed.filter.sources = types.map(Vec::from_iter);
         parsed.filter.priorities = priorities.map(Vec::from_iter);
         Ok(parsed)
     }
+}
+
+/// The employees of the filter: those of the query, as far as they may be seen.
+fn visible_employees(
+    queried: Option<BTreeSet<String>>,
+    visibility: &Visibility,
+) -> Result<Option<Vec<String>>, Problem> {
+    for id in queried.iter().flatten() {
+        visibility.require_employee(id)?;
+    }
+    Ok(match visibility.only_employee() {
+        Some(own) => Some(vec![own.to_string()]),
+        None => queried.map(Vec::from_iter),
+    })
 }
 
 fn invalid(detail: String) -> Problem {
@@ -185,7 +212,38 @@ mod tests {
     use super::*;
 
     fn parse(query: &str) -> Result<Query, Problem> {
-        Query::parse(Some(query), AllowedKeys::All, &["denial".into(), "other".into()])
+        parse_as(query, AllowedKeys::All, &Scope::All)
+    }
+
+    fn parse_as(query: &str, keys: AllowedKeys<'_>, scope: &Scope) -> Result<Query, Problem> {
+        Query::parse(Some(query), keys, &["denial".into(), "other".into()], scope)
+    }
+
+    #[test]
+    fn a_filter_never_exceeds_the_scope() {
+        let own = Scope::Employee("7".into());
+        for query in ["", "employee_id=7", "employee_id=7,7&employee_id=%37", "priority=low"] {
+            let filter = parse_as(query, AllowedKeys::All, &own).unwrap().filter;
+            assert_eq!(filter.employees, Some(vec!["7".to_owned()]), "{query}");
+        }
+        for query in ["employee_id=8", "employee_id=7,8", "employee_id=7&employee_id=+7"] {
+            let refused = parse_as(query, AllowedKeys::All, &own);
+            assert_eq!(refused, Err(Problem::Forbidden), "{query}");
+        }
+        let filter = parse_as("since=1", AllowedKeys::AllButEmployee("7"), &own).unwrap().filter;
+        assert_eq!((filter.employees, filter.since), (Some(vec!["7".to_owned()]), Some(1.0)));
+        for keys in [AllowedKeys::AllButEmployee("8"), AllowedKeys::CompleteOnly] {
+            assert_eq!(parse_as("", keys, &own), Err(Problem::Forbidden), "{keys:?}");
+        }
+        for scope in [Scope::Metrics, Scope::Nothing] {
+            for keys in
+                [AllowedKeys::All, AllowedKeys::AllButEmployee("7"), AllowedKeys::CompleteOnly]
+            {
+                assert_eq!(parse_as("", keys, &scope), Err(Problem::Forbidden), "{keys:?}");
+            }
+        }
+        let read = parse_as("employee_id=8", AllowedKeys::All, &Scope::Incidents).unwrap().filter;
+        assert_eq!(read.employees, Some(vec!["8".to_owned()]));
     }
 
     #[test]
