@@ -3,6 +3,7 @@
 //! A file is read as a whole or refused as a whole; an error names the line, never what it contains.
 
 mod line_error;
+mod lines;
 mod scope;
 mod tokens;
 mod users;
