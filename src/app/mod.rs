@@ -3,8 +3,7 @@
 
 mod engine;
 mod listener;
-mod reconfigure;
-mod restart;
+mod reload;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +22,7 @@ use crate::refresh::{Refresh, Repeat};
 use crate::upstream::{SetupError, Upstreams};
 
 pub use self::engine::Engine;
+pub use self::reload::{ConfigWatch, LOOK_INTERVAL, Load, ReloadMetrics};
 
 /// Why the gateway could not start.
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub struct Running {
     admin_settings: watch::Sender<ListenerSettings>,
     access: Arc<Access>,
     access_metrics: AccessMetrics,
+    reload_metrics: ReloadMetrics,
 }
 
 impl Running {
@@ -91,6 +92,7 @@ impl Running {
         let (address, admin_address) = (public.address, admin.address);
         let Engine { upstreams, cache, mut registry, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
+        let reload_metrics = ReloadMetrics::register(&mut registry);
         let access_metrics = AccessMetrics::register(&mut registry);
         let access = Access::new(config, None, &access_metrics).map_err(StartError::Access)?;
         // The refresh starts first, so that the sources are called while the rest is set up.
@@ -126,6 +128,7 @@ impl Running {
             admin_settings,
             access,
             access_metrics,
+            reload_metrics,
         })
     }
 
@@ -133,6 +136,18 @@ impl Running {
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The metrics of reloads.
+    #[must_use]
+    pub fn reload_metrics(&self) -> &ReloadMetrics {
+        &self.reload_metrics
+    }
+
+    /// Whether callers must sign in or present a certificate.
+    #[must_use]
+    pub fn asks_for_sign_in(&self) -> bool {
+        !self.access.is_open()
     }
 
     /// Makes `/readyz` answer 503 from now on, and each response close its connection.

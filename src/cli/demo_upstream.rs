@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use reqwest::Url;
+
 use super::runtime::runtime;
 use super::signals::ignore_hangups;
 use crate::config::Config;
@@ -26,15 +28,27 @@ pub fn run(args: demo::Args) -> ExitCode {
     }
 }
 
-/// Starts a demo upstream, which serves until it is dropped, and points the configuration at it.
-/// A configuration without sources of its own gets those of the demo.
-pub(super) async fn start_embedded(config: &mut Config) -> io::Result<demo::Upstream> {
-    demo::configure(config);
-    let upstream = demo::Upstream::start(demo::Options::default()).await?;
-    config.upstream.base_url = upstream.base_url().parse().map_err(io::Error::other)?;
-    config.upstream.username = Some(demo::USERNAME.to_owned());
-    config.upstream.password = Some(demo::PASSWORD.into());
-    config.upstream.auth = None;
-    config.upstream.proxy = None;
-    Ok(upstream)
+/// A demo upstream in this process, which serves until this value is dropped.
+pub(super) struct EmbeddedDemo {
+    base_url: Url,
+    _upstream: demo::Upstream,
+}
+
+impl EmbeddedDemo {
+    /// Starts it on a free port of the loopback interface.
+    pub(super) async fn start() -> io::Result<Self> {
+        let upstream = demo::Upstream::start(demo::Options::default()).await?;
+        let base_url = upstream.base_url().parse().map_err(io::Error::other)?;
+        Ok(Self { base_url, _upstream: upstream })
+    }
+
+    /// Points a configuration at it. One without sources of its own gets those of the demo.
+    pub(super) fn configure(&self, config: &mut Config) {
+        demo::configure(config);
+        config.upstream.base_url = self.base_url.clone();
+        config.upstream.username = Some(demo::USERNAME.to_owned());
+        config.upstream.password = Some(demo::PASSWORD.into());
+        config.upstream.auth = None;
+        config.upstream.proxy = None;
+    }
 }

@@ -11,7 +11,7 @@ use clap::ValueEnum;
 use futures::future::OptionFuture;
 use tokio::time::Instant;
 
-use super::demo_upstream::start_embedded;
+use super::demo_upstream::EmbeddedDemo;
 use super::fan_out::fan_out;
 use super::output::{Output, OutputError};
 use super::progress::Progress;
@@ -77,11 +77,13 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
 }
 
 async fn fetch(mut config: Config, demo: bool, output: Output, format: FormatArg) -> ExitCode {
-    let _demo =
-        match OptionFuture::from(demo.then(|| start_embedded(&mut config))).await.transpose() {
-            Ok(upstream) => upstream,
-            Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
-        };
+    let demo = match OptionFuture::from(demo.then(EmbeddedDemo::start)).await.transpose() {
+        Ok(demo) => demo,
+        Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
+    };
+    if let Some(demo) = &demo {
+        demo.configure(&mut config);
+    }
     let mut progress = Progress::new();
     let snapshot = match fan_out(&config, |snapshot| progress.draw(snapshot)).await {
         Ok(snapshot) => snapshot,

@@ -5,6 +5,7 @@
 //! environment come in one report.
 
 pub mod check;
+mod config_source;
 pub mod demo_upstream;
 mod fan_out;
 pub mod fetch;

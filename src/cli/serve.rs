@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use futures::future::OptionFuture;
 use tokio::time::{sleep, timeout};
 
-use super::demo_upstream::start_embedded;
+use super::config_source::ConfigSource;
+use super::demo_upstream::EmbeddedDemo;
 use super::runtime::runtime;
-use super::signals::{EndSignals, ignore_hangups};
+use super::signals::EndSignals;
 use crate::REVISION;
-use crate::app::{Running, StartError};
-use crate::config::{self, Config, ConfigErrors, DEFAULT_UPSTREAM, Environment, Overrides};
+use crate::app::{ConfigWatch, LOOK_INTERVAL, Running, StartError};
+use crate::config::{Config, ConfigErrors, DEFAULT_UPSTREAM, Environment, Overrides};
 use crate::memory::keep_heaps_small;
 
 /// The flags of `serve`.
@@ -40,10 +42,8 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     keep_heaps_small();
     let overrides =
         Overrides { config: args.config, listen: args.listen, admin_listen: args.admin_listen };
-    let config = config::load(&overrides, environment)?;
-    if !args.demo {
-        config.require_credentials()?;
-    }
+    let source = ConfigSource { overrides, environment: environment.clone(), demo: args.demo };
+    let config = source.load()?;
     let _log = match super::start_log(&config, environment) {
         Ok(log) => log,
         Err(code) => return Ok(code),
@@ -54,7 +54,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Ok(runtime) => runtime,
         Err(error) => return Ok(super::fail(&format!("cannot start: {error}"))),
     };
-    let code = runtime.block_on(serve(config, args.demo));
+    let code = runtime.block_on(serve(config, source));
     // Blocking work whose result nobody needs must not delay the exit.
     runtime.shutdown_background();
     Ok(code)
@@ -111,21 +111,25 @@ fn used_upstreams(config: &Config) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join(", "))
 }
 
-async fn serve(mut config: Config, demo: bool) -> ExitCode {
-    let hangup = || {
-        tracing::info!(
-            "ignored SIGHUP: the configuration is read at start; restart to apply changes"
-        );
-    };
-    let mut signals = match ignore_hangups(hangup).and_then(|()| EndSignals::listen()) {
+async fn serve(mut config: Config, source: ConfigSource) -> ExitCode {
+    let mut signals = match EndSignals::listen() {
         Ok(signals) => signals,
         Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),
     };
-    let _demo =
-        match OptionFuture::from(demo.then(|| start_embedded(&mut config))).await.transpose() {
-            Ok(upstream) => upstream,
-            Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
-        };
+    let demo = source.demo.then(EmbeddedDemo::start);
+    let demo = match OptionFuture::from(demo).await.transpose() {
+        Ok(demo) => demo,
+        Err(error) => return super::fail(&format!("cannot start the demo upstream: {error}")),
+    };
+    if let Some(demo) = &demo {
+        demo.configure(&mut config);
+    }
+    let is_demo = demo.is_some();
+    let load = Arc::new(move || source.load_with(demo.as_ref()));
+    let mut watch = match ConfigWatch::new(config.clone(), load, LOOK_INTERVAL) {
+        Ok(watch) => watch,
+        Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),
+    };
     let mut running = match Running::start(&config, fastrand::u64(..)) {
         Ok(running) => running,
         Err(error @ (StartError::Tls(_) | StartError::Access(_))) => {
@@ -139,21 +143,31 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
         address = %running.address,
         admin_address = %running.admin_address,
         upstreams = used_upstreams(&config).map(tracing::field::display),
-        demo,
+        demo = is_demo,
+        tls = config.tls.is_some(),
+        auth = running.asks_for_sign_in(),
         sources = config.sources.len(),
         "listening"
     );
-    tokio::select! {
-        signal = signals.next() => tracing::info!(signal = signal.name, "stopping"),
-        part = running.failed() => {
-            tracing::error!(part, "a part that must run has ended; see the log before this");
-            return ExitCode::FAILURE;
+    let reload_metrics = running.reload_metrics().clone();
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal = signal.name, "stopping");
+                break;
+            }
+            part = running.failed() => {
+                tracing::error!(part, "a part that must run has ended; see the log before this");
+                return ExitCode::FAILURE;
+            }
+            changed = watch.changed(&reload_metrics) => running.reload(&changed),
         }
     }
+    let shutdown = running.config().shutdown;
     let stop = async {
         running.drain();
-        sleep(config.shutdown.drain_delay).await;
-        if timeout(config.shutdown.timeout, running.close()).await.is_err() {
+        sleep(shutdown.drain_delay).await;
+        if timeout(shutdown.timeout, running.close()).await.is_err() {
             tracing::warn!("requests were still in flight at `shutdown.timeout`; ending them");
         }
     };
@@ -172,6 +186,7 @@ async fn serve(mut config: Config, demo: bool) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     #[test]
     fn the_upstreams_in_use_are_shown_by_name() {

@@ -1,8 +1,9 @@
 //! Signal handling of the commands.
 //!
 //! Commands that run for a while handle SIGINT and SIGTERM themselves, because the kernel does not
-//! apply the default action to the first process of a container. The servers ignore SIGHUP. The
-//! one-shot commands do not change its handling, so that `nohup` works.
+//! apply the default action to the first process of a container. On SIGHUP `serve` reloads its
+//! configuration, and `demo-upstream` does nothing. The one-shot commands do not change its
+//! handling, so that `nohup` works.
 
 use std::io;
 

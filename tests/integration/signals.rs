@@ -49,14 +49,16 @@ fn serve(listen: &str) -> Running {
 }
 
 #[test]
-fn servers_ignore_a_hangup_and_say_so() {
+fn servers_survive_a_hangup_and_log_what_it_did() {
     let demo_upstream = Running::start(&["demo-upstream", "--listen", "127.0.0.1:0"]);
-    for (mut server, started) in [(serve("127.0.0.1:0"), "listening"), (demo_upstream, "listening")]
+    let gateway = serve("127.0.0.1:0");
+    for (mut server, log) in
+        [(gateway, "SIGHUP: nothing has changed"), (demo_upstream, "ignored SIGHUP")]
     {
-        server.lines_until(started);
+        server.lines_until("listening");
         for _ in 0..2 {
             server.signal(Signal::HUP);
-            server.lines_until("ignored SIGHUP");
+            server.lines_until(log);
         }
         server.signal(Signal::TERM);
         assert_eq!(server.child.wait().unwrap().code(), Some(0));

@@ -6,6 +6,7 @@
 
 mod event;
 mod feed;
+mod grant_end;
 mod ring;
 mod streams;
 
@@ -24,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 pub(super) use feed::Feed;
 
 use self::feed::Subscription;
+use self::grant_end::StreamGrant;
 use self::streams::{StreamPermit, StreamRefused};
 use super::Gateway;
 use super::body::Body;
@@ -31,6 +33,7 @@ use super::connection::ConnectionHandle;
 use super::context::Context;
 use super::problem::Problem;
 use super::serve::Phase;
+use crate::access::Grant;
 
 /// The interval after which a heartbeat is sent if no event was.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -49,6 +52,7 @@ struct Client {
     connection: Option<ConnectionHandle>,
     heartbeat_interval: Duration,
     _permit: StreamPermit,
+    grant: StreamGrant,
     changed: watch::Receiver<()>,
     phase: watch::Receiver<Phase>,
     generation: u64,
@@ -89,11 +93,13 @@ impl Gateway {
                 // An event stream may be idle for long, and the ring bounds its backlog.
                 connection.exempt_from_min_send_rate();
             }
+            let grant = context.grant().cloned().unwrap_or_else(|| Arc::new(Grant::open()));
             let client = Client {
                 feed: Arc::clone(&self.events),
                 connection,
                 heartbeat_interval: HEARTBEAT_INTERVAL,
                 _permit: permit,
+                grant: StreamGrant::new(grant, self.current_access.subscribe()),
                 changed,
                 phase: self.phase.clone(),
                 generation,
@@ -117,7 +123,7 @@ impl Gateway {
 impl Client {
     /// The next chunk of the stream, and the client's state after it; `None` at the end.
     async fn next_chunk(mut self) -> Option<(Bytes, Self)> {
-        if self.has_ended || *self.phase.borrow() == Phase::Closing {
+        if self.has_ended || *self.phase.borrow() == Phase::Closing || !self.grant.holds() {
             return None;
         }
         let chunk = match self.opening.take() {
@@ -128,7 +134,8 @@ impl Client {
         Some((chunk, self))
     }
 
-    /// Waits for events or the time of a heartbeat; `None` when the server closes.
+    /// Waits for events or the time of a heartbeat; `None` when the server closes, or the
+    /// client may not read any more.
     async fn wait_for_chunk(&mut self) -> Option<Bytes> {
         loop {
             self.changed.borrow_and_update();
@@ -149,6 +156,7 @@ impl Client {
                 changed = self.changed.changed() => changed.ok()?,
                 // An error means that the sender is gone: the process is exiting.
                 _ = self.phase.wait_for(|phase| *phase == Phase::Closing) => return None,
+                () = self.grant.ended() => return None,
                 () = sleep_until(self.last_sent_at + self.heartbeat_interval) => {
                     return Some(Bytes::from_static(event::HEARTBEAT));
                 }

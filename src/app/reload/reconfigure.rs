@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::listener::listener_settings;
 use super::restart::keep_until_restart;
-use super::{Running, StartError};
 use crate::access::Access;
+use crate::app::listener::listener_settings;
+use crate::app::{Running, StartError};
 use crate::config::Config;
 
 impl Running {
