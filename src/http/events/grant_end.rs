@@ -55,15 +55,11 @@ mod tests {
     use futures::FutureExt as _;
 
     use super::*;
-    use crate::access::Scope;
 
     fn stream_grant(lifetime: Option<Duration>) -> (watch::Sender<Arc<Access>>, StreamGrant) {
         let (sender, accesses) = watch::channel(Access::open());
-        let grant = Grant {
-            scope: Scope::All,
-            expires_at: lifetime.map(|lifetime| SystemTime::now() + lifetime),
-            ..Grant::open()
-        };
+        let mut grant = Grant::open();
+        grant.expires_at = lifetime.map(|lifetime| SystemTime::now() + lifetime);
         (sender, StreamGrant::new(Arc::new(grant), accesses))
     }
 
