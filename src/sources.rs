@@ -1,7 +1,11 @@
 //! The sources: identity tables and incident sources.
 
+mod definition;
+
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
+
+pub use definition::{Definition, definitions, upstream_settings};
 
 use crate::config::{Config, table_name};
 
@@ -95,6 +99,11 @@ impl<T> PerSource<T> {
     pub fn map<U>(&self, mut value: impl FnMut(SourceId, &T) -> U) -> PerSource<U> {
         let values = self.entries().map(|(id, old)| value(id, old)).collect();
         PerSource { values, tables: self.tables }
+    }
+
+    /// Applies `value` to each value.
+    pub fn map_into<U>(self, value: impl FnMut(T) -> U) -> PerSource<U> {
+        PerSource { values: self.values.into_iter().map(value).collect(), tables: self.tables }
     }
 
     /// How many sources there are; at least one.

@@ -9,9 +9,8 @@ use tokio::sync::watch;
 use crate::cache::Cache;
 use crate::clock::WallClock;
 use crate::config::Config;
-use crate::identity::KeyKinds;
 use crate::metrics::{self, Registry};
-use crate::refresh::{Refresh, RefreshMetrics, Repeat, Settings, SourceFetcher, SourceSettings};
+use crate::refresh::{Refresh, RefreshMetrics, Repeat, RunOptions, Settings, SourceFetcher};
 use crate::snapshot::{self, Snapshot};
 use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 
@@ -43,18 +42,15 @@ impl Engine {
         let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
         let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
         let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &upstream_metrics);
-        let settings = Settings {
-            table_kinds: config.identities.iter().map(KeyKinds::of).collect(),
-            sources: SourceSettings::all(config),
-            fields: config.known_fields(),
-            ttl: config.cache.ttl,
-            seed,
-            repeat,
-            clock: WallClock::system(),
-        };
+        let options = RunOptions { seed, repeat, clock: WallClock::system() };
         let refresh_metrics = RefreshMetrics::register(&mut registry);
-        let (refresh, snapshots) =
-            Refresh::new(Arc::new(fetcher), Arc::clone(&cache), refresh_metrics, settings);
+        let (refresh, snapshots) = Refresh::new(
+            Arc::new(fetcher),
+            Arc::clone(&cache),
+            refresh_metrics,
+            Settings::new(config),
+            options,
+        );
         snapshot::metrics::register(&mut registry, snapshots.clone());
         Ok(Self { upstreams, cache, registry, snapshots, refresh })
     }

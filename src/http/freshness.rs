@@ -305,6 +305,7 @@ mod tests {
                 [status(identities)],
                 incidents.iter().map(|age| status(*age)),
             )),
+            had_data: false,
         }
     }
 

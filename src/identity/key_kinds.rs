@@ -26,6 +26,12 @@ impl KeyKinds {
     pub const fn contains(self, kind: IdentityKind) -> bool {
         self.0 & (1 << kind as u8) != 0
     }
+
+    /// The kinds of this set that are not in the other.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
 }
 
 impl FromIterator<IdentityKind> for KeyKinds {

@@ -1,14 +1,19 @@
 //! Starts the calls of a refresh, and applies their results to the state of the sources.
 
 use std::cmp::Reverse;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, SystemTime};
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::fetcher::{Fetch, FetchedBatch};
+use super::schedule::LastFetch;
 use super::source_state::SourceState;
-use super::{Interval, Refresh, Repeat, missing_records};
+use super::{Interval, Refresh, Repeat, Schedule, missing_records};
 use crate::background::run_cpu_bound;
 use crate::clock::FetchTime;
 use crate::outcome::Outcome;
@@ -31,7 +36,8 @@ pub(super) struct Round {
 
 /// A failed attempt that is retried.
 pub(super) struct Retry {
-    source: SourceId,
+    /// The number of its call.
+    call: u64,
     error: UpstreamError,
     next_attempt: Instant,
 }
@@ -47,14 +53,32 @@ pub(super) struct CallEnd {
 }
 
 /// A fetch that was started.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Call {
     pub(super) source: SourceId,
     pub(super) started: Instant,
     pub(super) started_wall: SystemTime,
+    /// Whether it belongs to a round.
+    pub(super) is_in_round: bool,
     /// When the refresh that it belongs to was started: its round, or itself.
     pub(super) refresh_started: Instant,
     /// How long after `refresh_started` the next fetch is due.
     pub(super) period: Duration,
+}
+
+/// A call in flight; dropping it cancels it.
+pub(super) struct CallInFlight {
+    pub(super) call: Call,
+    fetch: BoxFuture<'static, Result<FetchedBatch, UpstreamError>>,
+}
+
+impl Future for CallInFlight {
+    type Output = CallEnd;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CallEnd> {
+        let result = ready!(self.fetch.poll_unpin(context));
+        Poll::Ready(CallEnd { call: self.call, result })
+    }
 }
 
 impl Refresh {
@@ -65,7 +89,7 @@ impl Refresh {
         let is_due = |source: &SourceState| {
             // A source is not called again before its data is published, so that memory holds at
             // most two generations of its data.
-            !source.in_flight
+            source.call.is_none()
                 && source.is_published()
                 && source.due <= now
                 && (self.repeat == Repeat::Always || !source.newest().was_attempted)
@@ -117,8 +141,11 @@ impl Refresh {
 
     fn start_call(&mut self, source: SourceId) {
         let (started, started_wall) = (Instant::now(), self.clock.now());
+        self.last_call += 1;
+        let number = self.last_call;
         let state = &mut self.sources[source];
-        state.in_flight = true;
+        state.call = Some(number);
+        let is_in_round = state.interval == Interval::Ttl;
         let (trace, refresh_started, period) = match state.interval {
             Interval::Ttl => {
                 self.round.calls += 1;
@@ -135,19 +162,22 @@ impl Refresh {
         let retries = self.retry_sender.clone();
         let on_retry = OnRetry::new(move |error, next_attempt| {
             // The receiver is gone only when the refresh has ended.
-            let _ = retries.send(Retry { source, error: error.clone(), next_attempt });
+            let _ = retries.send(Retry { call: number, error: error.clone(), next_attempt });
         });
         let context = CallContext { trace: Some(trace), on_retry, ..CallContext::default() };
         let held = state.held();
         let fetch = self.fetcher.fetch(Fetch { source, started: started_wall, held, context });
-        let call = Call { source, started, started_wall, refresh_started, period };
-        self.calls.push(Box::pin(async move { CallEnd { call, result: fetch.await } }));
+        let call = Call { source, started, started_wall, is_in_round, refresh_started, period };
+        self.calls.push(CallInFlight { call, fetch });
     }
 
     /// Records a failed attempt that is retried. The source's data is no longer fresh from now on.
     pub(super) fn note_retry(&mut self, retry: Retry) {
-        let Retry { source, error, next_attempt } = retry;
-        let status = self.sources[source].newest_mut();
+        let Retry { call, error, next_attempt } = retry;
+        // A call that was cancelled is of no source any more.
+        let mut sources = self.sources.iter_mut();
+        let Some(state) = sources.find(|state| state.call == Some(call)) else { return };
+        let status = state.newest_mut();
         status.consecutive_failures += 1;
         if next_attempt.saturating_duration_since(Instant::now()) > MIN_SHOWN_WAIT {
             status.next_attempt = Some(next_attempt);
@@ -159,15 +189,11 @@ impl Refresh {
     /// Applies the result of a call.
     pub(super) async fn finish(&mut self, end: CallEnd) {
         let CallEnd { call, result } = end;
-        let state = &mut self.sources[call.source];
-        state.in_flight = false;
-        let is_refresh_done = match state.interval {
-            Interval::Ttl => {
-                self.round.calls -= 1;
-                self.round.calls == 0
-            }
-            Interval::Every(_) => true,
-        };
+        self.sources[call.source].call = None;
+        if call.is_in_round {
+            self.round.calls -= 1;
+        }
+        let is_refresh_done = !call.is_in_round || self.round.calls == 0;
         let refresh_started = call.refresh_started;
         match result {
             Ok(fetched) => self.apply_success(call, fetched).await,
@@ -184,6 +210,8 @@ impl Refresh {
         let now = Instant::now();
         let state = &mut self.sources[call.source];
         let is_unchanged = match state.batch() {
+            // Equal bytes may be other records now.
+            Some(_) if state.is_outdated() => false,
             Some(_) if is_held => true,
             Some(last) => {
                 let (last, new) = (last.clone(), batch.clone());
@@ -194,6 +222,8 @@ impl Refresh {
         };
         state.due =
             self.schedule.after_success(state.interval, call.refresh_started, call.period, now);
+        state.last_fetch =
+            Some(LastFetch::Succeeded { refresh_started: call.refresh_started, ended: now });
         state.set_memory(memory);
         let mut status = state.newest().clone();
         if status.last_error.is_some() {
@@ -261,6 +291,8 @@ impl Refresh {
             status.last_error = Some(SourceError { kind: error.kind, detail: error.detail });
         }
         state.due = due;
+        let not_before = Schedule::not_before(error.retry_after, now);
+        state.last_fetch = Some(LastFetch::Failed { not_before });
         self.publish_statuses();
     }
 }

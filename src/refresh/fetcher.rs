@@ -21,7 +21,7 @@ use super::Batch;
 use crate::config::{Config, Origin};
 use crate::files::FileStamp;
 use crate::request::Request;
-use crate::sources::{PerSource, SourceId, names};
+use crate::sources::{PerSource, SourceId, names, upstream_settings};
 use crate::upstream::{CallContext, UpstreamError, UpstreamMetrics, Upstreams};
 
 /// Fetches the data of sources.
@@ -34,6 +34,9 @@ pub trait Fetcher: Send + Sync + 'static {
     fn waits_until(&self, _: SourceId) -> Option<Instant> {
         None
     }
+
+    /// The refresh fetches from this fetcher from now on, after a reconfiguration.
+    fn activate(&self) {}
 }
 
 /// What is fetched.
@@ -135,7 +138,7 @@ impl SourceFetcher {
                 *incremental,
                 decoder.clone(),
                 upstreams.base_url(id).clone(),
-                super::settings::upstream(config, &http.upstream).max_body,
+                upstream_settings(config, &http.upstream).max_body,
             ))),
             Origin::File(pattern) => Kind::Files(Arc::new(FileSource {
                 pattern: pattern.clone(),

@@ -31,7 +31,8 @@ pub(super) fn warn(
         );
     }
     let before = match replaced.batch() {
-        Some(Batch::Identities(before)) => before.len(),
+        // Under another definition the table may be another one.
+        Some(Batch::Identities(before)) if !replaced.is_outdated() => before.len(),
         _ => 0,
     };
     if table.len() < before.div_ceil(2) {

@@ -8,6 +8,7 @@ mod fetcher;
 mod metrics;
 mod missing_records;
 mod publish;
+mod reconfigure;
 mod schedule;
 mod settings;
 mod source_state;
@@ -15,7 +16,7 @@ mod source_state;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::{BoxFuture, OptionFuture};
+use futures::future::OptionFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
@@ -23,16 +24,16 @@ use tokio::time::{Instant, sleep_until};
 pub use batch::Batch;
 pub use fetcher::{Fetch, FetchMemory, FetchedBatch, Fetcher, HeldBatch, SourceFetcher};
 pub use metrics::RefreshMetrics;
+pub use reconfigure::{Reconfiguration, RefreshHandle};
 pub use schedule::{Interval, Schedule};
-pub use settings::{Repeat, Settings, SourceSettings};
+pub use settings::{Repeat, RunOptions, Settings, SourceSettings};
 
-use self::calls::{CallEnd, Retry, Round};
+use self::calls::{CallInFlight, Retry, Round};
 use self::debounce::Debounce;
 use self::publish::Publication;
 use self::source_state::SourceState;
 use crate::cache::Cache;
 use crate::clock::WallClock;
-use crate::identity::KeyKinds;
 use crate::join::join;
 use crate::snapshot::{Freshness, Snapshot, View};
 use crate::sources::PerSource;
@@ -50,11 +51,14 @@ pub struct Refresh {
     trace_ids: fastrand::Rng,
     /// The names of the incident sources.
     names: Arc<[Arc<str>]>,
-    table_kinds: Box<[KeyKinds]>,
     fields: Arc<[Arc<str>]>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     sources: PerSource<SourceState>,
-    calls: FuturesUnordered<BoxFuture<'static, CallEnd>>,
+    /// The number of the newest definition of a source.
+    last_revision: u64,
+    calls: FuturesUnordered<CallInFlight>,
+    /// The number of the newest call.
+    last_call: u64,
     /// Failed attempts that are retried.
     retry_sender: mpsc::UnboundedSender<Retry>,
     retry_receiver: mpsc::UnboundedReceiver<Retry>,
@@ -65,6 +69,11 @@ pub struct Refresh {
     /// How long the last publication took to join and render.
     publish_cost: Duration,
     last_view_id: u64,
+    handle: RefreshHandle,
+    /// When the set of sources changed, until there is a view of the new set.
+    reconfigured_at: Option<Instant>,
+    /// Whether there was incident data before the last reconfiguration.
+    had_data: bool,
 }
 
 impl Refresh {
@@ -76,8 +85,10 @@ impl Refresh {
         cache: Arc<Cache>,
         metrics: RefreshMetrics,
         settings: Settings,
+        options: RunOptions,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let Settings { sources, table_kinds, fields, ttl, seed, repeat, clock } = settings;
+        let Settings { sources, fields, ttl } = settings;
+        let RunOptions { seed, repeat, clock } = options;
         let now = Instant::now();
         let names = sources.incidents().iter().map(|source| Arc::clone(&source.name));
         let incident_names: Arc<[Arc<str>]> = names.collect();
@@ -88,10 +99,16 @@ impl Refresh {
         let snapshot = Snapshot {
             view: Arc::new(view),
             sources: Arc::new(sources.map(|_, source| source.first_status())),
+            had_data: false,
         };
         let (snapshots, receiver) = watch::channel(Arc::new(snapshot));
         let (retry_sender, retry_receiver) = mpsc::unbounded_channel();
         let mut trace_ids = fastrand::Rng::with_seed(seed);
+        let mut last_revision = 0;
+        let sources = sources.map(|_, source| {
+            last_revision += 1;
+            SourceState::new(source, last_revision, now)
+        });
         let refresh = Self {
             fetcher,
             cache,
@@ -108,34 +125,52 @@ impl Refresh {
             },
             trace_ids,
             names: incident_names,
-            table_kinds,
             fields,
             snapshots,
-            sources: sources
-                .map(|_, source| SourceState::new(source.first_status(), source.interval, now)),
+            sources,
+            last_revision,
             calls: FuturesUnordered::new(),
+            last_call: 0,
             retry_sender,
             retry_receiver,
             unpublished: Debounce::default(),
             publication: None,
             publish_cost: Duration::ZERO,
             last_view_id: 0,
+            handle: RefreshHandle::default(),
+            reconfigured_at: None,
+            had_data: false,
         };
         (refresh, receiver)
     }
 
+    /// A handle to reconfigure the refresh while it runs.
+    #[must_use]
+    pub fn handle(&self) -> RefreshHandle {
+        self.handle.clone()
+    }
+
     /// Runs until it is dropped or, with [`Repeat::Never`], until each source was fetched once.
     pub async fn run(mut self) {
+        let mut reconfigurations = self.handle.subscribe();
         while !self.is_done() {
+            // A publication under way is of the present sources, so it ends first.
+            if self.publication.is_none()
+                && let Some(newest) = self.handle.take()
+            {
+                self.reconfigure(newest).await;
+            }
             self.start_due_calls();
             self.drop_expired_data();
             self.publish_when_due().await;
             let wake = self.next_wake();
+            let is_publishing = self.publication.is_some();
             let publication = self.publication.as_mut().map(|publication| &mut publication.view);
             tokio::select! {
                 // In this order, so that a call's retries are handled before its end.
                 biased;
                 Some(retry) = self.retry_receiver.recv() => self.note_retry(retry),
+                Ok(()) = reconfigurations.changed(), if !is_publishing => {}
                 Some(end) = self.calls.next() => self.finish(end).await,
                 Some(view) = OptionFuture::from(publication) => {
                     self.publish(view.expect("joining does not panic")).await;
@@ -173,7 +208,7 @@ impl Refresh {
 
     /// The next time at which there is something to do, unless a call ends earlier.
     fn next_wake(&self) -> Instant {
-        let may_be_called = |source: &&SourceState| !source.in_flight && source.is_published();
+        let may_be_called = |source: &&SourceState| source.call.is_none() && source.is_published();
         let idle =
             self.sources.iter().filter(may_be_called).filter(|_| self.repeat == Repeat::Always);
         let due = idle.map(|source| source.due);

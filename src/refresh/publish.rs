@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::source_state::{BatchVersion, SourceState};
 use super::{Batch, Refresh};
 use crate::background::run_cpu_bound;
-use crate::identity::{KeyKinds, TableSlot};
+use crate::identity::TableSlot;
 use crate::join::join;
 use crate::snapshot::{Snapshot, SourceStatus, View};
 use crate::sources::PerSource;
@@ -26,6 +26,9 @@ pub(super) struct Publication {
 impl Refresh {
     /// When to publish the new data; `None` if there is none.
     pub(super) fn publish_at(&self) -> Option<Instant> {
+        if self.reconfigured_at.is_some() {
+            return self.reconfigured_at;
+        }
         let bytes = self.sources.iter().map(|source| source.newest().bytes).sum();
         self.unpublished.due(!self.calls.is_empty(), bytes, self.publish_cost)
     }
@@ -44,26 +47,22 @@ impl Refresh {
             // Callers wait for this view, so answers from the one before are no longer needed.
             self.cache.retire_before(id).await;
         }
-        let table = |(state, kinds): (&SourceState, &KeyKinds)| {
-            let table = match state.batch() {
-                Some(Batch::Identities(table)) => Some(Arc::clone(table)),
-                _ => None,
-            };
-            TableSlot { kinds: *kinds, table }
-        };
-        let tables: Vec<_> =
-            self.sources.tables().iter().zip(&self.table_kinds).map(table).collect();
+        let tables = self.table_slots();
         let incidents = |state: &SourceState| match state.batch() {
             Some(Batch::Incidents(incidents)) => Some(Arc::clone(incidents)),
             _ => None,
         };
         let batches: Box<[_]> = self.sources.incidents().iter().map(incidents).collect();
+        let revisions = self.sources.incidents().iter().map(SourceState::batch_revision).collect();
         let (names, fields) = (Arc::clone(&self.names), Arc::clone(&self.fields));
         let cache = Arc::clone(&self.cache);
         let view = tokio::spawn(async move {
             let make_view = move || {
                 let index = join(&tables, &batches);
-                View::new(id, names, batches, index).with_fields(fields).with_tables(&tables)
+                View::new(id, names, batches, index)
+                    .with_fields(fields)
+                    .with_tables(&tables)
+                    .with_revisions(revisions)
             };
             let view = Arc::new(run_cpu_bound(make_view).await);
             cache.prerender(&view).await;
@@ -80,10 +79,11 @@ impl Refresh {
         for (source, batch_version) in self.sources.iter_mut().zip(batch_versions) {
             source.mark_published(batch_version);
         }
+        self.reconfigured_at = None;
         let now = Instant::now();
         self.publish_cost = now.saturating_duration_since(started);
         let (id, sources) = (view.id(), self.statuses());
-        let snapshot = Arc::new(Snapshot { view, sources });
+        let snapshot = Arc::new(Snapshot { view, sources, had_data: self.had_data });
         let index = snapshot.view.index();
         tracing::info!(
             view = id,
@@ -99,12 +99,22 @@ impl Refresh {
         drop_on_other_thread(replaced).await;
     }
 
-    /// Publishes the newest status of the sources, with the same view as before.
+    /// Publishes the newest status of the sources, with the same view as before. If that is of
+    /// other sources, this is left to the publication of the next view.
     pub(super) fn publish_statuses(&self) {
+        if self.reconfigured_at.is_some() {
+            return;
+        }
         let sources = self.statuses();
         self.snapshots.send_modify(|snapshot| {
-            *snapshot = Arc::new(Snapshot { sources, view: Arc::clone(&snapshot.view) });
+            let view = Arc::clone(&snapshot.view);
+            *snapshot = Arc::new(Snapshot { view, sources, had_data: self.had_data });
         });
+    }
+
+    /// The identity tables, in the order in which they are looked up.
+    pub(super) fn table_slots(&self) -> Vec<TableSlot> {
+        self.sources.tables().iter().flat_map(SourceState::table_slots).collect()
     }
 
     fn statuses(&self) -> Arc<PerSource<SourceStatus>> {

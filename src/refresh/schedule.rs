@@ -17,7 +17,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(30);
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Spaces a source's attempts: its interval apart while they succeed, sooner after a failure.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
     ttl: Duration,
     rng: fastrand::Rng,
@@ -32,6 +32,19 @@ pub enum Interval {
     Every(Duration),
 }
 
+/// How a fetch ended, which determines when the next is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LastFetch {
+    /// It succeeded.
+    Succeeded {
+        /// When the refresh that it belonged to was started.
+        refresh_started: Instant,
+        ended: Instant,
+    },
+    /// It failed, and its upstream asked not to be called before this time.
+    Failed { not_before: Instant },
+}
+
 impl Schedule {
     /// `ttl` is the interval of sources that set none (`cache.ttl`).
     #[must_use]
@@ -39,7 +52,13 @@ impl Schedule {
         Self { ttl, rng: fastrand::Rng::with_seed(seed) }
     }
 
-    fn length(&self, interval: Interval) -> Duration {
+    /// Replaces `cache.ttl`.
+    pub(super) fn set_ttl(&mut self, ttl: Duration) {
+        self.ttl = ttl;
+    }
+
+    /// How long the interval is.
+    pub(super) fn length(&self, interval: Interval) -> Duration {
         match interval {
             Interval::Ttl => self.ttl,
             Interval::Every(every) => every,
@@ -84,7 +103,13 @@ impl Schedule {
         let first = FIRST_MAX_BACKOFF.min(shortest);
         let max_wait = first.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(ceiling);
         let wait = max_wait.mul_f64(self.rng.f64()).max(MIN_BACKOFF.min(first));
-        now + wait.max(retry_after.unwrap_or_default().min(MAX_RETRY_AFTER))
+        (now + wait).max(Self::not_before(retry_after, now))
+    }
+
+    /// When the wait ends that an upstream has asked for, as far as it is obeyed.
+    #[must_use]
+    pub(super) fn not_before(retry_after: Option<Duration>, now: Instant) -> Instant {
+        now + retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)
     }
 }
 

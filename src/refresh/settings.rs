@@ -5,21 +5,23 @@ use std::time::Duration;
 
 use super::Interval;
 use crate::clock::WallClock;
-use crate::config::{self, Config, DEFAULT_UPSTREAM, Origin, table_name};
+use crate::config::{self, Config, Origin};
 use crate::identity::KeyKinds;
 use crate::snapshot::{Policy, SourceStatus};
-use crate::sources::PerSource;
+use crate::sources::{Definition, PerSource, definitions, names, upstream_settings};
 
-/// The settings of a refresh.
+/// What a refresh fetches. A reload may change it.
 pub struct Settings {
     /// The settings of each source.
     pub sources: PerSource<SourceSettings>,
-    /// The kinds of keys of each identity table.
-    pub table_kinds: Box<[KeyKinds]>,
     /// The fields that the incident records are known to have.
     pub fields: Arc<[Arc<str>]>,
     /// How old data may be before it is refreshed, where a source says nothing else (`cache.ttl`).
     pub ttl: Duration,
+}
+
+/// How a refresh runs, from its start to its end.
+pub struct RunOptions {
     /// Seeds the jitter and the trace ids.
     pub seed: u64,
     /// Whether sources are fetched again.
@@ -48,26 +50,49 @@ pub struct SourceSettings {
     pub policy: Policy,
     /// How often it is asked.
     pub interval: Interval,
+    /// What determines its data. When this changes, its data is no longer what it should be.
+    pub definition: Definition,
+    /// By what it can be looked up, if it is a table.
+    pub key_kinds: KeyKinds,
+}
+
+impl Settings {
+    /// The settings of each configured source.
+    #[must_use]
+    pub fn new(config: &Config) -> Self {
+        Self {
+            sources: SourceSettings::all(config),
+            fields: config.known_fields(),
+            ttl: config.cache.ttl,
+        }
+    }
 }
 
 impl SourceSettings {
     /// The settings of each configured source.
     #[must_use]
     pub fn all(config: &Config) -> PerSource<Self> {
-        let tables = config.identities.iter().enumerate().map(|(index, table)| {
-            Self::new(config, &table_name(index), &table.origin, table.every)
-        });
-        let incidents = config
-            .sources
-            .iter()
-            .map(|source| Self::new(config, &source.name, &source.origin, source.every));
-        PerSource::new(tables, incidents)
+        let tables =
+            config.identities.iter().map(|table| (&table.origin, table.every, KeyKinds::of(table)));
+        let incidents =
+            config.sources.iter().map(|source| (&source.origin, source.every, KeyKinds::default()));
+        let (names, definitions) = (names(config), definitions(config));
+        PerSource::new(tables, incidents).map(|id, &(origin, every, key_kinds)| {
+            let (upstream, policy, interval) = Self::schedule(config, origin, every);
+            let (name, definition) = (Arc::clone(&names[id]), definitions[id].clone());
+            Self { name, upstream, policy, interval, definition, key_kinds }
+        })
     }
 
-    fn new(config: &Config, name: &str, origin: &Origin, every: Option<Duration>) -> Self {
+    /// The name of the source's upstream, its policy and its interval.
+    fn schedule(
+        config: &Config,
+        origin: &Origin,
+        every: Option<Duration>,
+    ) -> (Option<Arc<str>>, Policy, Interval) {
         let (upstream, timeout, has_pages) = match origin {
             Origin::Http(http) => {
-                let timeout = self::upstream(config, &http.upstream).timeout;
+                let timeout = upstream_settings(config, &http.upstream).timeout;
                 (Some(http.upstream.as_str().into()), timeout, http.next.is_some())
             }
             Origin::File(_) => (None, config.upstream.timeout, false),
@@ -81,7 +106,7 @@ impl SourceSettings {
                 (Policy::of_every(every, timeout, stale_for), Interval::Every(every))
             }
         };
-        Self { name: name.into(), upstream, policy, interval }
+        (upstream, policy, interval)
     }
 
     /// The status of the source before it is called.
@@ -92,13 +117,6 @@ impl SourceSettings {
             ..SourceStatus::new(Arc::clone(&self.name), self.policy)
         }
     }
-}
-
-/// The settings of the upstream of this name, which the configuration has.
-pub(super) fn upstream<'a>(config: &'a Config, name: &str) -> &'a config::Upstream {
-    let named = config.upstreams.iter().find(|named| named.name == name);
-    debug_assert!(named.is_some() || name == DEFAULT_UPSTREAM, "validated");
-    named.map_or(&config.upstream, |named| &named.settings)
 }
 
 #[cfg(test)]

@@ -1,11 +1,15 @@
 //! The last good data of a source, and its status.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Batch, FetchMemory, HeldBatch, Interval};
+use super::schedule::LastFetch;
+use super::{Batch, FetchMemory, HeldBatch, Interval, Schedule, SourceSettings};
+use crate::identity::{KeyKinds, TableSlot};
 use crate::snapshot::SourceStatus;
+use crate::sources::Definition;
 
 /// The last good data of a source, with its newest and its published status.
 ///
@@ -15,6 +19,8 @@ use crate::snapshot::SourceStatus;
 pub(super) struct SourceState {
     /// The last good data; `None` before the first answer, and when it is too old to be served.
     batch: Option<Batch>,
+    /// The definition under which `batch` was fetched.
+    batch_revision: Revision,
     /// What the fetch of `batch` left for the next.
     memory: Arc<FetchMemory>,
     /// Counts the changes of `batch`.
@@ -25,12 +31,26 @@ pub(super) struct SourceState {
     newest: SourceStatus,
     /// Describes the data in the published view, if that is not `batch`.
     published: SourceStatus,
+    /// What the source is now.
+    definition: Definition,
+    revision: Revision,
     /// How often it is asked.
     pub(super) interval: Interval,
-    /// Whether a call is in flight.
-    pub(super) in_flight: bool,
+    /// The number of the call in flight.
+    pub(super) call: Option<u64>,
+    /// How the last fetch under the present definition ended.
+    pub(super) last_fetch: Option<LastFetch>,
     /// When the next call may be made.
     pub(super) due: Instant,
+}
+
+/// A version of a source's definition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Revision {
+    /// Unique among all versions of all sources.
+    number: u64,
+    /// By what the source can be looked up, if it is a table.
+    key_kinds: KeyKinds,
 }
 
 /// Which data of a source a view contains, and its status.
@@ -41,18 +61,82 @@ pub(super) struct BatchVersion {
 }
 
 impl SourceState {
-    /// A source with this status that was not called yet.
-    pub(super) fn new(status: SourceStatus, interval: Interval, due: Instant) -> Self {
+    /// A source that was not called yet. `revision` is a number that no other definition has.
+    pub(super) fn new(settings: &SourceSettings, revision: u64, due: Instant) -> Self {
+        let status = settings.first_status();
+        let revision = Revision { number: revision, key_kinds: settings.key_kinds };
         Self {
             batch: None,
+            batch_revision: revision,
             memory: Arc::default(),
             version: 0,
             published_version: 0,
             newest: status.clone(),
             published: status,
-            interval,
-            in_flight: false,
+            definition: settings.definition.clone(),
+            revision,
+            interval: settings.interval,
+            call: None,
+            last_fetch: None,
             due,
+        }
+    }
+
+    pub(super) fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Adopts new settings but for the definition and the interval: what statuses show.
+    pub(super) fn rename(&mut self, settings: &SourceSettings) {
+        for status in [&mut self.newest, &mut self.published] {
+            status.name = Arc::clone(&settings.name);
+            status.upstream.clone_from(&settings.upstream);
+            status.policy = settings.policy;
+        }
+    }
+
+    /// Sets whether callers wait for its first attempt.
+    pub(super) fn set_awaited(&mut self, is_awaited: bool) {
+        for status in [&mut self.newest, &mut self.published] {
+            status.is_awaited = is_awaited;
+        }
+    }
+
+    /// Adopts a new definition, under which the source is due at once. The data of the old one
+    /// stays until the first fetch under the new one succeeds.
+    pub(super) fn redefine(&mut self, settings: &SourceSettings, revision: u64, now: Instant) {
+        self.definition = settings.definition.clone();
+        self.revision = Revision { number: revision, key_kinds: settings.key_kinds };
+        self.memory = Arc::default();
+        self.interval = settings.interval;
+        self.call = None;
+        self.last_fetch = None;
+        self.due = now;
+    }
+
+    /// Adopts another interval. The next call is due as if the interval had always been this long;
+    /// `period` is as of [`Schedule::period`].
+    pub(super) fn reschedule(
+        &mut self,
+        schedule: &mut Schedule,
+        interval: Interval,
+        period: Duration,
+        now: Instant,
+    ) {
+        self.interval = interval;
+        self.due = match self.last_fetch {
+            None => return,
+            Some(LastFetch::Succeeded { refresh_started, ended }) => {
+                schedule.after_success(interval, refresh_started, period, ended)
+            }
+            Some(LastFetch::Failed { not_before }) => {
+                let failures = self.newest.consecutive_failures;
+                let due = schedule.after_failure(interval, failures, None, now);
+                due.min(self.due).max(not_before)
+            }
+        };
+        if self.call.is_none() {
+            self.newest.next_attempt = Some(self.due);
         }
     }
 
@@ -60,10 +144,36 @@ impl SourceState {
         self.batch.as_ref()
     }
 
+    /// Whether the data was fetched under an earlier definition.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.batch.is_some() && self.batch_revision != self.revision
+    }
+
+    /// The number of the definition under which the data was fetched.
+    pub(super) fn batch_revision(&self) -> u64 {
+        self.batch_revision.number
+    }
+
     /// The last good data, for the next fetch to build upon.
     pub(super) fn held(&self) -> Option<HeldBatch> {
-        let batch = self.batch.clone()?;
+        let batch = self.batch.clone().filter(|_| !self.is_outdated())?;
         Some(HeldBatch { batch, memory: Arc::clone(&self.memory) })
+    }
+
+    /// The data of a table, for looking identities up. Data of an earlier definition stands in, but
+    /// for the kinds of keys that it lacks the table is missing.
+    pub(super) fn table_slots(&self) -> impl Iterator<Item = TableSlot> + use<> {
+        let table = match &self.batch {
+            Some(Batch::Identities(table)) => Some(Arc::clone(table)),
+            _ => None,
+        };
+        let held = table.is_some().then_some(self.batch_revision.key_kinds);
+        let kinds = self.revision.key_kinds;
+        let lacking = kinds.without(held.unwrap_or_default());
+        let held = held.map(|kinds| TableSlot { kinds, table });
+        let lacking =
+            (lacking != KeyKinds::default()).then_some(TableSlot { kinds: lacking, table: None });
+        held.into_iter().chain(lacking)
     }
 
     /// Replaces what a fetch left for the next.
@@ -82,6 +192,7 @@ impl SourceState {
         }
         self.version += 1;
         self.newest = status;
+        self.batch_revision = self.revision;
         std::mem::replace(&mut self.batch, batch)
     }
 
@@ -119,13 +230,13 @@ impl SourceState {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use bytes::Bytes;
 
     use super::*;
+    use crate::config::Config;
     use crate::decode::{Incidents, SourceFields};
-    use crate::snapshot::Policy;
+    use crate::refresh::Settings;
+    use crate::sources::SourceId;
 
     fn batch() -> Batch {
         let body = Bytes::from_static(br#"{"results":[]}"#);
@@ -133,12 +244,9 @@ mod tests {
     }
 
     fn state_and_status() -> (SourceState, SourceStatus) {
-        let policy = Policy::of_ttl(Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        let state = SourceState::new(
-            SourceStatus::new("denial".into(), policy),
-            Interval::Ttl,
-            Instant::now(),
-        );
+        let settings = Settings::new(&Config::default());
+        let denial = &settings.sources[SourceId::Incidents(0)];
+        let state = SourceState::new(denial, 1, Instant::now());
         let status = SourceStatus { was_attempted: true, records: 7, ..state.newest().clone() };
         (state, status)
     }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tokio::time::{advance, sleep};
 
 use self::script::*;
-use super::calls::Call;
+use super::calls::{Call, CallEnd};
 use super::*;
 use crate::outcome::Outcome;
 use crate::render::compress::Coding;
@@ -160,7 +160,7 @@ async fn data_that_comes_during_a_publication_waits_for_the_next() {
     let now = Instant::now();
     let cache = Arc::new(Cache::new(1 << 20, 2));
     let metrics = RefreshMetrics::register(&mut crate::metrics::registry());
-    let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings());
+    let (mut refresh, snapshots) = Refresh::new(never(), cache, metrics, settings(), options());
     let end = |source: SourceId, who: &str| {
         let Answer::Body(_, body) =
             (if source == SourceId::Table(0) { table(0, "{}") } else { incidents(0, &[who]) })
@@ -168,8 +168,14 @@ async fn data_that_comes_during_a_publication_waits_for_the_next() {
             unreachable!()
         };
         let started_wall = SystemTime::now();
-        let call =
-            Call { source, started: now, started_wall, refresh_started: now, period: seconds(29) };
+        let call = Call {
+            source,
+            started: now,
+            started_wall,
+            is_in_round: true,
+            refresh_started: now,
+            period: seconds(29),
+        };
         CallEnd { call, result: Ok(fetched(source, body, now.elapsed())) }
     };
     refresh.round.calls = 4;
@@ -189,7 +195,7 @@ async fn data_that_comes_during_a_publication_waits_for_the_next() {
     refresh.sources.iter_mut().for_each(|source| source.due = now);
     refresh.start_due_calls();
     assert_eq!(
-        refresh.sources.iter().map(|source| source.in_flight).collect::<Vec<_>>(),
+        refresh.sources.iter().map(|source| source.call.is_some()).collect::<Vec<_>>(),
         [true, false, true]
     );
     assert!(refresh.next_wake() > now, "waiting is not asking again and again");
@@ -197,7 +203,7 @@ async fn data_that_comes_during_a_publication_waits_for_the_next() {
     refresh.publish(view).await;
     assert!(snapshots.borrow().view.index().employee("8").is_some());
     refresh.start_due_calls();
-    assert!(refresh.sources[DENIAL].in_flight);
+    assert!(refresh.sources[DENIAL].call.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -338,7 +344,7 @@ async fn ages_do_not_change_when_the_wall_clock_is_set() {
     let clock = WallClock::new(move || start_of_time - *shown.lock().unwrap());
     let failing = vec![incidents(1, &["7"]), fail(1, Outcome::Timeout)];
     let answers = [vec![table(1, "{}")], failing, vec![incidents(1, &["8"])]];
-    let mut bench = start_with(answers, Settings { clock, ..settings() });
+    let mut bench = start_at(answers, settings(), clock);
     bench.until("all", complete).await;
     *offset.lock().unwrap() = Duration::from_hours(24);
     sleep(seconds(60)).await;

@@ -146,6 +146,7 @@ mod tests {
                 join(&[], &[None]),
             )),
             sources: Arc::new(sources),
+            had_data: false,
         }
     }
 

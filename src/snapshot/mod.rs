@@ -25,6 +25,7 @@ pub struct View {
     names: Arc<[Arc<str>]>,
     fields: Arc<[Arc<str>]>,
     batches: Box<[Option<Arc<Incidents>>]>,
+    revisions: Box<[u64]>,
     index: IncidentIndex,
     /// The tables that have names of persons, in the order in which they are looked up.
     person_tables: Vec<Arc<IdentityTable>>,
@@ -47,7 +48,8 @@ impl View {
         };
         let bodies = batches.iter().map(body).collect();
         let (fields, person_tables) = (Arc::default(), Vec::new());
-        Self { id, names, fields, batches, index, person_tables, bodies }
+        let revisions = vec![0; batches.len()].into();
+        Self { id, names, fields, batches, revisions, index, person_tables, bodies }
     }
 
     /// Sets the fields that the records of its sources are known to have. CSV has a column for
@@ -63,6 +65,13 @@ impl View {
         let tables = tables.iter().filter_map(|slot| slot.table.as_ref());
         let person_tables = tables.filter(|table| table.has_names()).cloned().collect();
         Self { person_tables, ..self }
+    }
+
+    /// Sets the revisions of the batches, each of which is 0 otherwise.
+    #[must_use]
+    pub fn with_revisions(self, revisions: Box<[u64]>) -> Self {
+        debug_assert_eq!(revisions.len(), self.batches.len());
+        Self { revisions, ..self }
     }
 
     /// The id, which is unique within the process.
@@ -100,6 +109,13 @@ impl View {
     #[must_use]
     pub fn batches(&self) -> &[Option<Arc<Incidents>>] {
         &self.batches
+    }
+
+    /// For each incident source, a number that identifies the definition under which its batch was
+    /// fetched. Batches with different numbers are not comparable.
+    #[must_use]
+    pub fn revisions(&self) -> &[u64] {
+        &self.revisions
     }
 
     /// The total size of the sources' bodies, in bytes.
@@ -172,6 +188,9 @@ pub struct SourceStatus {
     pub truncated: bool,
     /// Whether an attempt has ended since the start, successfully or not.
     pub was_attempted: bool,
+    /// Whether callers wait for the end of the first attempt. They do not wait for a source that a
+    /// reload has added while there was data.
+    pub is_awaited: bool,
     /// When the next attempt is due; `None` while one is under way.
     pub next_attempt: Option<Instant>,
 }
@@ -207,6 +226,7 @@ impl SourceStatus {
             conflicts: 0,
             truncated: false,
             was_attempted: false,
+            is_awaited: true,
             next_attempt: None,
         }
     }
@@ -247,6 +267,8 @@ pub struct Snapshot {
     pub view: Arc<View>,
     /// The status of each source.
     pub sources: Arc<PerSource<SourceStatus>>,
+    /// Whether there was incident data before the last reload.
+    pub had_data: bool,
 }
 
 impl Snapshot {
@@ -273,14 +295,15 @@ impl Snapshot {
     /// service at once would help nobody.
     #[must_use]
     pub fn has_had_data(&self) -> bool {
-        self.has_data()
+        self.had_data
+            || self.has_data()
             || self.sources.incidents().iter().any(|source| source.last_success.is_some())
     }
 
-    /// Whether the first attempt at some source has not ended, so that it is worth waiting for.
+    /// Whether the first attempt at some source that callers wait for has not ended.
     #[must_use]
     pub fn is_loading(&self) -> bool {
-        self.sources.iter().any(|source| !source.was_attempted)
+        self.sources.iter().any(|source| source.is_awaited && !source.was_attempted)
     }
 
     /// Whether an attempt is under way at a source that has no data.

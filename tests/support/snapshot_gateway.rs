@@ -71,8 +71,11 @@ impl SnapshotGateway {
         let cache = Arc::new(Cache::new(config.cache.max_bytes, 2));
         let (phase, phases) = watch::channel(Phase::Serving);
         let sources = SourceSettings::all(&config).map(|_, source| source.first_status());
-        let first =
-            Snapshot { view: Arc::new(view(&config, 0, None, &[])), sources: Arc::new(sources) };
+        let first = Snapshot {
+            view: Arc::new(view(&config, 0, None, &[])),
+            sources: Arc::new(sources),
+            had_data: false,
+        };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
         snapshot::metrics::register(&mut registry, receiver.clone());
         let gateway =
@@ -136,7 +139,7 @@ impl SnapshotGateway {
             }
         });
         let sources = Arc::new(sources);
-        let snapshot = Snapshot { view, sources };
+        let snapshot = Snapshot { view, sources, had_data: false };
         self.snapshots.send_replace(Arc::new(snapshot));
     }
 

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use tokio::time::{sleep, timeout};
 
 use super::super::*;
+use crate::config::Config;
 use crate::metrics::Registry;
 use crate::outcome::Outcome;
-use crate::sources::SourceId;
+use crate::sources::{SourceId, definitions};
 use crate::trace_context::TraceContext;
 use crate::upstream::UpstreamError;
 use bytes::Bytes;
@@ -134,20 +136,26 @@ pub(super) fn fail(after: u64, kind: Outcome) -> Answer {
 }
 
 pub(super) fn settings() -> Settings {
+    let definitions = definitions(&Config::default());
     Settings {
-        table_kinds: [KeyKinds::ADDRESSES].into(),
-        sources: names().map(|_, name| SourceSettings {
+        sources: names().map(|id, name| SourceSettings {
             name: Arc::clone(name),
             upstream: Some("default".into()),
             policy: Policy::of_ttl(TTL, seconds(10), STALE_FOR),
             interval: Interval::Ttl,
+            definition: definitions[id].clone(),
+            key_kinds: match id {
+                SourceId::Table(_) => KeyKinds::ADDRESSES,
+                SourceId::Incidents(_) => KeyKinds::default(),
+            },
         }),
         fields: Arc::default(),
         ttl: TTL,
-        seed: 42,
-        repeat: Repeat::Always,
-        clock: WallClock::system(),
     }
+}
+
+pub(super) fn options() -> RunOptions {
+    RunOptions { seed: 42, repeat: Repeat::Always, clock: WallClock::system() }
 }
 
 /// The settings where these sources are asked at intervals of their own.
@@ -174,6 +182,11 @@ pub(super) fn start(answers: [Vec<Answer>; 3]) -> Bench {
 }
 
 pub(super) fn start_with(answers: [Vec<Answer>; 3], settings: Settings) -> Bench {
+    start_at(answers, settings, WallClock::system())
+}
+
+/// The same by this clock.
+pub(super) fn start_at(answers: [Vec<Answer>; 3], settings: Settings, clock: WallClock) -> Bench {
     let answers = answers.map(|answers| Mutex::new(answers.into()));
     let script = Arc::new(Script {
         answers,
@@ -189,6 +202,7 @@ pub(super) fn start_with(answers: [Vec<Answer>; 3], settings: Settings) -> Bench
         Arc::clone(&cache),
         metrics,
         settings,
+        RunOptions { clock, ..options() },
     );
     tokio::spawn(refresh.run());
     Bench { script, cache, registry, snapshots }

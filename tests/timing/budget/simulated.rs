@@ -15,11 +15,11 @@ use incident_gateway::clock::WallClock;
 use incident_gateway::config::Config;
 use incident_gateway::decode::{Incidents, SourceFields};
 use incident_gateway::http::{Gateway, Phase};
-use incident_gateway::identity::{IdentityTable, KeyKinds};
+use incident_gateway::identity::IdentityTable;
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 use incident_gateway::refresh::{
-    Batch, Fetch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, Settings, SourceSettings,
+    Batch, Fetch, FetchedBatch, Fetcher, Refresh, RefreshMetrics, Repeat, RunOptions, Settings,
 };
 use incident_gateway::sources::SourceId;
 use incident_gateway::upstream::{UpstreamError, UpstreamMetrics, Upstreams};
@@ -152,17 +152,10 @@ async fn play(seed: u64) {
         slowest: Duration::from_millis([20, 1500, 4000, 12_000][rng.usize(..4)]),
         in_flight: Arc::default(),
     };
-    let settings = Settings {
-        table_kinds: [KeyKinds::ADDRESSES].into(),
-        sources: SourceSettings::all(&config),
-        fields: config.known_fields(),
-        ttl: config.cache.ttl,
-        seed,
-        repeat: Repeat::Always,
-        clock: WallClock::system(),
-    };
+    let options = RunOptions { seed, repeat: Repeat::Always, clock: WallClock::system() };
+    let settings = Settings::new(&config);
     let (refresh, snapshots) =
-        Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings);
+        Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings, options);
     let (_phase, phases) = watch::channel(Phase::Serving);
     let gateway = Arc::new(Gateway::new(&config, snapshots, cache, registry, upstream, phases));
     let refresh = tokio::spawn(refresh.run());

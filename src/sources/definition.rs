@@ -1,0 +1,127 @@
+//! What a source is, apart from its name and its schedule.
+
+use std::sync::Arc;
+
+use super::PerSource;
+use crate::config::{self, Config, DEFAULT_UPSTREAM, Origin, Source, Table};
+
+/// What determines the data of a source: its settings but for its name and `every`, and those of
+/// its upstream. Data that was fetched under another definition may be other records, or the same
+/// ones mapped differently.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition(Arc<Parts>);
+
+#[derive(Debug, PartialEq)]
+struct Parts {
+    settings: Settings,
+    calls: Calls,
+}
+
+#[derive(Debug, PartialEq)]
+enum Settings {
+    Table(Table),
+    Incidents(Source),
+}
+
+/// The settings that are shared with other sources.
+#[derive(Debug, PartialEq)]
+enum Calls {
+    Http(config::Upstream),
+    /// Files are bounded by `max_body` of the default upstream.
+    Files {
+        max_body: u64,
+    },
+}
+
+impl Definition {
+    fn new(config: &Config, settings: Settings, origin: &Origin) -> Self {
+        let calls = match origin {
+            Origin::Http(http) => Calls::Http(upstream_settings(config, &http.upstream).clone()),
+            Origin::File(_) => Calls::Files { max_body: config.upstream.max_body },
+        };
+        Self(Arc::new(Parts { settings, calls }))
+    }
+
+    fn table(config: &Config, table: &Table) -> Self {
+        let settings = Settings::Table(Table { every: None, ..table.clone() });
+        Self::new(config, settings, &table.origin)
+    }
+
+    fn incidents(config: &Config, source: &Source) -> Self {
+        let settings =
+            Settings::Incidents(Source { name: String::new(), every: None, ..source.clone() });
+        Self::new(config, settings, &source.origin)
+    }
+}
+
+/// The definition of each source.
+#[must_use]
+pub fn definitions(config: &Config) -> PerSource<Definition> {
+    let tables = config.identities.iter().map(|table| Definition::table(config, table));
+    let incidents = config.sources.iter().map(|source| Definition::incidents(config, source));
+    PerSource::new(tables, incidents)
+}
+
+/// The settings of the upstream of this name, which the configuration has.
+#[must_use]
+pub fn upstream_settings<'a>(config: &'a Config, name: &str) -> &'a config::Upstream {
+    let named = config.upstreams.iter().find(|named| named.name == name);
+    debug_assert!(named.is_some() || name == DEFAULT_UPSTREAM, "validated");
+    named.map_or(&config.upstream, |named| &named.settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::NamedUpstream;
+    use crate::sources::SourceId;
+
+    /// Which sources have another definition after the change.
+    fn changed(change: impl FnOnce(&mut Config)) -> Vec<SourceId> {
+        let mut config = Config::default();
+        let settings = config.upstream.clone();
+        config.upstreams.push(NamedUpstream { name: "okta".to_owned(), settings });
+        let Origin::Http(http) = &mut config.sources[1].origin else { unreachable!() };
+        http.upstream = "okta".to_owned();
+        config.sources[2].origin = Origin::File("/data/*.csv".to_owned());
+        let before = definitions(&config);
+        change(&mut config);
+        let after = definitions(&config);
+        after.ids().filter(|id| after[*id] != before[*id]).collect()
+    }
+
+    #[test]
+    fn a_schedule_is_no_part_of_a_definition() {
+        let changed = changed(|config| {
+            config.cache.ttl = Duration::from_secs(7);
+            config.cache.stale_for = Duration::from_secs(70);
+            config.sources[0].every = Some(Duration::from_secs(8));
+            config.identities[0].every = Some(Duration::from_secs(9));
+        });
+        assert_eq!(changed, []);
+    }
+
+    #[test]
+    fn a_definition_has_the_settings_of_its_own_upstream_alone() {
+        let incidents = SourceId::Incidents;
+        assert_eq!(changed(|config| config.upstreams[0].settings.retries = 0), [incidents(1)]);
+        let default = changed(|config| config.upstream.retries = 0);
+        assert_eq!(default.len(), 1 + 5, "the table, and all but the sources of okta and files");
+        assert!(!default.contains(&incidents(1)) && !default.contains(&incidents(2)));
+        let all = changed(|config| config.upstream.max_body = 7);
+        assert!(all.contains(&incidents(2)) && !all.contains(&incidents(1)));
+    }
+
+    #[test]
+    fn a_definition_has_what_is_asked_and_how_it_is_read() {
+        let incidents = SourceId::Incidents;
+        let path = changed(|config| config.sources[2].origin = Origin::File("/b.csv".to_owned()));
+        assert_eq!(path, [incidents(2)]);
+        let mapping = changed(|config| config.sources[0].identity = Vec::new());
+        assert_eq!(mapping, [incidents(0)]);
+        let table = changed(|config| config.identities[0] = Table::addresses("/other/"));
+        assert_eq!(table, [SourceId::Table(0)]);
+    }
+}
