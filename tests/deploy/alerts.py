@@ -1,5 +1,6 @@
 """Holds tests.yaml to alerts.yaml and recording.yaml: every alert has a firing and a silent case that promtool checks,
-every recorded series an expected value, every alert a runbook section that exists; and proves that the cases can fail."""
+every recorded series an expected value, every alert a runbook section that exists; and proves that the cases can fail.
+Prometheus' own configurations must be valid, and scrape with a token."""
 
 import pathlib
 import re
@@ -63,8 +64,30 @@ def blind_spots():
                 yield f"{rule['alert']}: as `{change}`, every test still passes"
 
 
+def configuration_faults():
+    """Prometheus reads both of its configurations, with the token and the authority that they name in place."""
+    for file in ("prometheus.yml", "kubernetes.yml"):
+        with tempfile.TemporaryDirectory() as folder:
+            tree = pathlib.Path(folder) / "prometheus"
+            shutil.copytree(TREE, tree)
+            config = yaml.safe_load((tree / file).read_text())
+            scrape = config["scrape_configs"][0]
+            # Debian's promtool knows no discovery by Kubernetes
+            scrape.pop("kubernetes_sd_configs", None)
+            for section, key in (("authorization", "credentials_file"), ("tls_config", "ca_file")):
+                if key in scrape.get(section, {}):
+                    (tree / key).write_text("")
+                    scrape[section][key] = str(tree / key)
+            if "authorization" not in scrape:
+                yield f"{file}: scrapes without a token"
+            (tree / file).write_text(yaml.safe_dump(config))
+            done = subprocess.run(["promtool", "check", "config", file], cwd=tree, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            yield f"{file}: {done.stderr.strip()}"
+
+
 def main():
-    found = [*coverage_faults(), *blind_spots()]
+    found = [*configuration_faults(), *coverage_faults(), *blind_spots()]
     for fault in found:
         print(f"FAIL {fault}")
     if not found:

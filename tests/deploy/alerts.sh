@@ -7,6 +7,5 @@ set -euo pipefail
 need promtool "apt-get install prometheus"
 need_python yaml
 cd "$root/deploy/prometheus"
-promtool check config prometheus.yml >/dev/null
 promtool test rules tests.yaml
 exec "$python" "$root/tests/deploy/alerts.py"

@@ -11,6 +11,8 @@ if docker compose version >/dev/null 2>&1; then compose="docker compose"
 elif command -v docker-compose >/dev/null; then compose=docker-compose
 else skip "needs Docker Compose (apt-get install docker-compose)"; fi
 need curl "apt-get install curl"
+need htpasswd "apt-get install apache2-utils"
+need openssl "apt-get install openssl"
 export GATEWAY_IMAGE=${GATEWAY_IMAGE:-incident-gateway}
 docker image inspect "$GATEWAY_IMAGE" >/dev/null 2>&1 || skip "needs the image $GATEWAY_IMAGE (tests/deploy/image.sh builds it)"
 
@@ -24,6 +26,8 @@ PROMETHEUS_PORT=28102
 GRAFANA_PORT=28103
 ENV
 sed -e 's/19000/28110/; s/19001/28111/; s/19090/28112/; s/13000/28113/' "$root/deploy/small.env.example" > "$settings/small.env"
+export SECRETS=$settings/secrets
+password=$("$root/deploy/create-secrets" "$SECRETS" | sed -n 's/^user admin, password \([0-9a-f]*\) .*/\1/p')
 
 project=gateway-test-$$
 run() { # ENV-FILE PROJECT ARGUMENT…
@@ -64,7 +68,7 @@ await() { # WHAT COMMAND…
   shift
   until "$@" >/dev/null 2>&1; do [ $SECONDS -lt $end ] || fail "waited 60s for $what"; sleep 0.3; done
 }
-complete() { curl -fsS -D - -o /dev/null "http://127.0.0.1:$1/incidents" | grep -qi '^incident-completeness: complete'; }
+complete() { curl -fsS -u "admin:$password" -D - -o /dev/null "http://127.0.0.1:$1/incidents" | grep -qi '^incident-completeness: complete'; }
 healthy() { # PROJECT SERVICE
   [ "$(docker inspect -f '{{.State.Health.Status}}' "$(docker ps -q -f label=com.docker.compose.project="$1" -f label=com.docker.compose.service="$2")")" = healthy ]
 }
@@ -73,6 +77,23 @@ for service in "${services[@]}"; do
 done
 await "complete answers on 28100" complete 28100
 await "complete answers on 28110" complete 28110
+
+# nobody reads without signing in, on either listener; Prometheus' token opens /metrics and nothing else
+status() { curl -s -o /dev/null -w '%{http_code}' "$@"; }
+as_prometheus="Authorization: Bearer $(cat "$SECRETS/prometheus/token")"
+for expected in "401 :28100/incidents" "401 :28101/metrics" "200 :28101/healthz" "200 :28101/readyz"; do
+  read -r code address <<< "$expected"
+  [ "$(status "http://127.0.0.1$address")" = "$code" ] || fail "$address without credentials: not $code"
+done
+[ "$(status -H "$as_prometheus" http://127.0.0.1:28101/metrics)" = 200 ] || fail "Prometheus' token does not open /metrics"
+[ "$(status -H "$as_prometheus" http://127.0.0.1:28100/incidents)" = 403 ] || fail "Prometheus' token opens /incidents"
+
+# a new user, by rename as an editor would, is let in without a restart
+second=$(openssl rand -hex 8)
+{ cat "$SECRETS/gateway/users"; printf '%s' "$second" | htpasswd -niB -C 4 second; } > "$SECRETS/gateway/users.new"
+mv "$SECRETS/gateway/users.new" "$SECRETS/gateway/users"
+run "$settings/first.env" "$project" kill -s HUP gateway >/dev/null 2>&1
+await "the second user" curl -fsS -o /dev/null -u "second:$second" http://127.0.0.1:28100/incidents
 
 id=$(docker ps -q -f label=com.docker.compose.project="$project" -f label=com.docker.compose.service=gateway)
 [ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$id")" = "true [ALL] 268435456" ] \

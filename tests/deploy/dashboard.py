@@ -6,6 +6,7 @@ Reads GATEWAY, the path of the gateway's binary.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "incident-gateway.json"
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 PATIENCE = 60  # seconds for each thing waited for; each is done within a few
+METRICS_TOKEN, READER_TOKEN = "token-for-metrics", "token-for-incidents"
 DESERVED = {"IncidentGatewaySourceMissing", "IncidentGatewayCircuitOpen"}
 
 
@@ -34,8 +36,9 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+def get(url, token=None):
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"} if token else {})
+    with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.read().decode()
 
 
@@ -138,13 +141,21 @@ def main():
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(PROMETHEUS / file) for file in config["rule_files"]]
         config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{admin}", f"127.0.0.1:{sick_admin}"]
+        # the first gateway asks for sign-in on both listeners; the second is open, and ignores the token
+        (folder / "token").write_text(METRICS_TOKEN)
+        config["scrape_configs"][0]["authorization"]["credentials_file"] = str(folder / "token")
+        (folder / "tokens").write_text("".join(
+            f"{name}:{hashlib.sha256(token.encode()).hexdigest()}:{scope}\n"
+            for name, token, scope in [("prometheus", METRICS_TOKEN, "metrics"), ("reader", READER_TOKEN, "all")]))
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
 
         gateway = [os.environ["GATEWAY"], "serve", "--demo", "--listen", f"127.0.0.1:{public}",
                    "--admin-listen", f"127.0.0.1:{admin}"]
         # a short ttl, so that there are several refreshes to take rates of; longer than one of them
         # takes (about 5s)
-        environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn"}
+        environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn",
+                       "INCIDENT_GATEWAY__AUTH__TOKENS_FILE": str(folder / "tokens"),
+                       "INCIDENT_GATEWAY__ADMIN__AUTH": "true"}
         sick = [os.environ["GATEWAY"], "serve", "--listen", f"127.0.0.1:{sick_public}",
                 "--admin-listen", f"127.0.0.1:{sick_admin}"]
         sick_environment = {"ELEVATE_BASE_URL": f"http://127.0.0.1:{nobody}", "ELEVATE_USERNAME": "u",
@@ -160,13 +171,13 @@ def main():
                 wait_for("the first scrape", lambda: api(prometheus, "query", query="count(up == 1) == 2")["result"])
                 wait_for("data", lambda: get(f"http://127.0.0.1:{admin}/readyz"))
                 # An answer to a caller who asks before that takes as long as the budget, and would raise an alert.
-                wait_for("every source", lambda: '"completeness":"complete"' in get(f"http://127.0.0.1:{public}/sources"))
+                wait_for("every source", lambda: '"completeness":"complete"' in get(f"http://127.0.0.1:{public}/sources", READER_TOKEN))
 
                 def asked_and_counted():
                     # two kinds of answer, so that rates and shares have something to count
                     for path in ("/incidents", "/incidents", "/summary", "/unattributed"):
                         with contextlib.suppress(urllib.error.HTTPError):
-                            get(f"http://127.0.0.1:{public}{path}")
+                            get(f"http://127.0.0.1:{public}{path}", READER_TOKEN)
                     enough = "count(incident_gateway_source_age_seconds) == 11" \
                         " and min(count_over_time(incident_gateway_source_age_seconds[1m])) > 5" \
                         " and count(job:incident_gateway_cache_answers:ratio_rate5m > 0)" \

@@ -1,9 +1,12 @@
-"""Runs the image as its users do: shown off, with credentials, with wrong settings, locked down, stopped under load.
+"""Runs the image as its users do: shown off, with credentials, with TLS and sign-in, with wrong settings,
+locked down, stopped under load.
 
 Reads GATEWAY_IMAGE; VERSION and REVISION, where set, are what the image must say of itself. Standard library only.
 """
 
+import base64
 import contextlib
+import hashlib
 import http.client
 import http.server
 import json
@@ -57,10 +60,16 @@ def logs(name):
     return done.stdout + done.stderr
 
 
-def get(host, path, port=9000, timeout=10):
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+def get(host, path, port=9000, timeout=10, trust=None, authorization=None):
+    """`trust` is the file of the certificate that an HTTPS server must present, whatever name it is called by."""
+    if trust:
+        context = ssl.create_default_context(cafile=trust)
+        context.check_hostname = False
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    else:
+        connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Authorization": authorization} if authorization else {})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read()
     finally:
@@ -180,6 +189,14 @@ def credentials_by_file_and_config_by_mount():
             assert left <= 7, f"max-age={left} although the mounted file says cache.ttl: 7s"
 
 
+def self_signed(name, certificate, key):
+    """A certificate that is its own authority; yet none that could sign others, which rustls refuses at a server."""
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "1", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}",
+                    "-addext", "basicConstraints=critical,CA:FALSE", "-keyout", key, "-out", certificate],
+                   check=True, capture_output=True)
+
+
 class Empty(http.server.BaseHTTPRequestHandler):
     """An upstream without incidents."""
 
@@ -199,12 +216,7 @@ def https_is_verified_and_etc_hosts_is_read():
     """An upstream with a certificate of an authority of its own: refused, until SSL_CERT_FILE names that authority."""
     with tempfile.TemporaryDirectory() as folder, network() as net:
         os.chmod(folder, 0o755)
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-days", "1", "-subj", "/CN=upstream.test", "-addext", "subjectAltName=DNS:upstream.test",
-                        # its own authority; yet none that could sign others, which rustls refuses
-                        # at a server
-                        "-addext", "basicConstraints=critical,CA:FALSE",
-                        "-keyout", f"{folder}/key.pem", "-out", f"{folder}/authority.pem"], check=True, capture_output=True)
+        self_signed("upstream.test", f"{folder}/authority.pem", f"{folder}/key.pem")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(f"{folder}/authority.pem", f"{folder}/key.pem")
         # this machine, as that network sees it
@@ -238,6 +250,94 @@ def refused_credentials_are_told_and_not_shown():
         assert get(host, "/healthz", port=9001)[0] == 200, "unhealthy because of the upstream"
         shown = logs(name) + get(host, "/sources")[2].decode() + get(host, "/metrics", port=9001)[2].decode()
         assert secret not in shown, "the password is shown"
+
+
+def basic(user, password):
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+class AccessFiles:
+    """Certificate, key, users and tokens in one folder, as another user than the gateway's owns them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        os.chmod(folder, 0o755)
+
+    def path(self, name):
+        return f"{self.folder}/{name}"
+
+    def write(self, name, text):
+        """As a whole, by rename."""
+        with open(self.path(f".{name}"), "w") as handle:
+            handle.write(text)
+        self.publish(name)
+
+    def publish(self, name):
+        os.chmod(self.path(f".{name}"), 0o644)
+        os.rename(self.path(f".{name}"), self.path(name))
+
+    def renew(self):
+        self_signed("gateway.test", self.path(".tls.crt"), self.path(".tls.key"))
+        self.publish("tls.crt")
+        self.publish("tls.key")
+
+    def user(self, name, password):
+        hashed = subprocess.run(["htpasswd", "-niB", "-C", "4", name], input=password, text=True, capture_output=True, check=True)
+        self.write("users", hashed.stdout)
+        return hashed.stdout.strip()
+
+
+def tls_and_sign_in_by_mounted_files_and_reload_by_sighup():
+    with tempfile.TemporaryDirectory() as folder:
+        files = AccessFiles(folder)
+        files.renew()
+        files.user("alice", "first-password")
+        digest = hashlib.sha256(b"metrics-token").hexdigest()
+        files.write("tokens", f"prometheus:{digest}:metrics\n")
+        settings = {"TLS__CERT_FILE": "/access/tls.crt", "TLS__KEY_FILE": "/access/tls.key", "ADMIN__TLS": "true",
+                    "AUTH__USERS_FILE": "/access/users", "AUTH__TOKENS_FILE": "/access/tokens", "ADMIN__AUTH": "true"}
+        options = [part for key, value in settings.items() for part in ("-e", f"INCIDENT_GATEWAY__{key}={value}")]
+        with container("serve", "--demo", options=[*LOCKED_DOWN, *options, "-v", f"{folder}:/access:ro"]) as name:
+            host = address(name)
+
+            def status(path, authorization=None, port=9000):
+                return get(host, path, port=port, trust=files.path("tls.crt"), authorization=authorization)[0]
+
+            def metrics():
+                return get(host, "/metrics", port=9001, trust=files.path("tls.crt"),
+                           authorization="Bearer metrics-token")[2].decode()
+
+            # the image's own HEALTHCHECK speaks TLS to the admin listener
+            wait_for("health status healthy", name, lambda: inspect(name, "{{.State.Health.Status}}") == "healthy")
+            assert [status("/incidents"), status("/metrics", port=9001)] == [401, 401], "open without credentials"
+            assert status("/incidents", basic("alice", "first-password")) == 200
+            assert status("/incidents", "Bearer metrics-token") == 403
+            assert "incident_gateway_config_last_reload_successful 1" in metrics()
+
+            def reload(what, probe):
+                docker("kill", "-s", "HUP", name)
+                started = time.monotonic()
+                wait_for(what, name, probe)
+                return time.monotonic() - started
+
+            files.user("bob", "second-password")
+            took = reload("the new user", lambda: status("/incidents", basic("bob", "second-password")) == 200)
+            assert took < 5, f"SIGHUP took {took:.1f}s"
+            assert status("/incidents", basic("alice", "first-password")) == 401, "a removed user still signs in"
+            # only the new certificate is trusted from here on
+            files.renew()
+            took = max(took, reload("the new certificate", lambda: status("/healthz") == 200))
+
+            secret = "carol:$2y$04$not-a-hash-but-a-secret"
+            files.write("users", f"{secret}\n")
+            reload("the refusal", lambda: "incident_gateway_config_last_reload_successful 0" in metrics())
+            assert status("/incidents", basic("bob", "second-password")) == 200, "a refused file locked out a user"
+            shown = logs(name)
+            assert "/access/users:1" in shown, "the refusal does not name file and line"
+            for hidden in (secret, "not-a-hash", digest, "metrics-token", "second-password"):
+                assert hidden not in shown, f"the log shows {hidden}"
+            wait_for("health status healthy", name, lambda: inspect(name, "{{.State.Health.Status}}") == "healthy")
+            return f"reloads within {took:.1f}s"
 
 
 def wrong_settings_exit_2_and_say_why():
@@ -349,6 +449,7 @@ CASES = [
     credentials_by_file_and_config_by_mount,
     https_is_verified_and_etc_hosts_is_read,
     refused_credentials_are_told_and_not_shown,
+    tls_and_sign_in_by_mounted_files_and_reload_by_sighup,
     wrong_settings_exit_2_and_say_why,
     stopping_under_load_loses_nothing,
     requests_in_flight_are_answered,

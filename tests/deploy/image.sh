@@ -7,6 +7,7 @@ set -euo pipefail
 need docker "apt-get install docker.io"
 docker info >/dev/null 2>&1 || skip "needs a running Docker engine (docker info fails)"
 need openssl "apt-get install openssl"
+need htpasswd "apt-get install apache2-utils"
 need_python json
 
 if [ -z "${GATEWAY_IMAGE:-}" ]; then

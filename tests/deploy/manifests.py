@@ -3,6 +3,7 @@
 Reads GATEWAY, the path of the gateway's binary.
 """
 
+import hashlib
 import os
 import pathlib
 import re
@@ -14,9 +15,13 @@ import tempfile
 import kubernetes_validate
 import yaml
 
+import manifests_access as access
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREE = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ["development", "staging", "production"]
+OVERLAYS = ["development", "staging", "production", "oauth2-proxy"]
+# What needs neither TLS nor sign-in: the demo upstream's data is made up.
+OPEN_OVERLAYS = ["development"]
 # The oldest API with everything that the manifests use (matchLabelKeys), and the newest that the
 # validator knows.
 API_VERSIONS = ["1.27", kubernetes_validate.latest_version()]
@@ -33,6 +38,9 @@ def render(tree, overlay):
 
 def schema_faults(docs):
     for doc in docs:
+        if doc["kind"] in access.SCHEMAS:
+            yield from access.custom_resource_faults(doc)
+            continue
         for version in API_VERSIONS:
             try:
                 kubernetes_validate.validate(doc, version, strict=True)
@@ -62,10 +70,11 @@ class Pods:
         self.ports = {p["name"]: p["containerPort"] for c in self.containers for p in c.get("ports", [])}
 
 
-def reference_faults(docs, secret_template):
+def reference_faults(docs, secret_templates):
     """Every name and key that one object uses of another must exist there."""
     have = {(doc["kind"], doc["metadata"]["name"]): doc for doc in docs}
-    have.setdefault(("Secret", secret_template["metadata"]["name"]), secret_template)
+    for template in secret_templates:
+        have.setdefault(("Secret", template["metadata"]["name"]), template)
     pods = [Pods(deployment) for deployment in of_kind(docs, "Deployment")]
 
     def keys_of(kind, name):
@@ -102,7 +111,8 @@ def reference_faults(docs, secret_template):
                     ref = volume[source]
                     yield from missing(user, kind, ref[field], [item["key"] for item in ref.get("items", [])])
                     texts = keys_of(kind, ref[field]) or {}
-                    content[name] = {item["path"]: texts.get(item["key"]) for item in ref.get("items", [])}
+                    items = ref.get("items") or [{"key": key, "path": key} for key in texts]
+                    content[name] = {item["path"]: texts.get(item["key"]) for item in items}
         mounted = set()
         for container in pod.containers:
             for mount in container.get("volumeMounts", []):
@@ -115,6 +125,9 @@ def reference_faults(docs, secret_template):
                 for kind, field in [("ConfigMap", "configMapRef"), ("Secret", "secretRef")]:
                     if field in source:
                         yield from missing(user, kind, source[field]["name"], [])
+                        for variable, value in (keys_of(kind, source[field]["name"]) or {}).items():
+                            if variable.endswith("_FILE") and value and value not in files:
+                                yield f"{user}: {variable} names {value}, where nothing is mounted"
             for variable in container.get("env", []):
                 for kind, field in [("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef")]:
                     if ref := variable.get("valueFrom", {}).get(field):
@@ -156,6 +169,13 @@ def reference_faults(docs, secret_template):
             for port in rule.get("ports", []):
                 if chosen and port["port"] not in chosen[0].ports:
                     yield f"{user}: no container port named {port['port']}"
+
+    for pod in pods:
+        yield from (f"Deployment/{pod.name}: {fault}" for fault in access.mount_faults(pod.spec))
+    secrets = {name: keys_of("Secret", name) for kind, name in have if kind == "Secret"}
+    yield from access.certificate_faults(docs)
+    yield from access.scrape_faults(docs, secrets, pods)
+    yield from access.proxy_faults(docs, pods)
 
     services = {s["metadata"]["name"]: [p["port"] for p in s["spec"]["ports"]] for s in of_kind(docs, "Service")}
     for config in of_kind(docs, "ConfigMap"):
@@ -226,9 +246,10 @@ def timing_faults(docs):
         for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             if container[probe]["httpGet"]["port"] != "admin":
                 yield f"{probe} does not ask the admin listener"
+        yield from access.probe_faults(docs, container)
 
 
-# What overlays may set: everything else is the same everywhere.
+# What overlays may set: everything else is the same everywhere, but for what their components add.
 PARAMETERS = re.compile(
     r"^(Namespace/[^/]+/metadata/name|[^/]+/[^/]+/metadata/namespace"
     r"|Deployment/incident-gateway/.*/(image|resources/.*)"
@@ -238,24 +259,36 @@ PARAMETERS = re.compile(
     r"|HorizontalPodAutoscaler/incident-gateway/spec/(min|max)Replicas)$")
 
 
+# What an open overlay lacks of the components `tls` and `sign-in`.
+CLOSED_ALONE = re.compile(
+    r"^(Deployment/incident-gateway/.*/(volumes|volumeMounts)/(tls|access)/.*"
+    r"|Deployment/incident-gateway/.*Probe/httpGet/scheme"
+    r"|Deployment/incident-gateway/.*/annotations/prometheus.io/scheme"
+    r"|Service/incident-gateway/spec/ports/.*)$")
+# What the component `oauth2-proxy` changes of the gateway.
+BEHIND_PROXY_ALONE = re.compile(r"^NetworkPolicy/incident-gateway/spec/ingress/0/from/.*$")
+
+
 def flatten(value, path):
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from flatten(inner, f"{path}/{key}")
     elif isinstance(value, list):
         for index, inner in enumerate(value):
-            yield from flatten(inner, f"{path}/{index}")
+            name = inner.get("name", index) if isinstance(inner, dict) else index
+            yield from flatten(inner, f"{path}/{name}")
     else:
         yield path, value
 
 
 def shape(docs):
-    """Object path -> value, without generated hashes and without what belongs to the demo upstream."""
+    """Object path -> value, without generated hashes and without the objects that components add."""
     found = {}
     for doc in docs:
-        if doc["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "demo-upstream":
+        component = doc["metadata"].get("labels", {}).get("app.kubernetes.io/component")
+        if component in ("demo-upstream", "oauth2-proxy") or doc["kind"] in ("Secret", *access.SCHEMAS):
             continue
-        if doc["metadata"]["name"] == "incident-gateway-to-demo-upstream" or doc["kind"] == "Secret":
+        if doc["metadata"]["name"].startswith(("incident-gateway-to-demo-upstream", "oauth2-proxy-config")):
             continue
         name = "-" if doc["kind"] == "Namespace" else HASH.sub("", doc["metadata"]["name"])
         found.update(flatten(doc, f"{doc['kind']}/{name}"))
@@ -266,9 +299,24 @@ def difference_faults(rendered):
     base = shape(rendered["staging"])
     for overlay, docs in rendered.items():
         other = shape(docs)
+        own = {"development": CLOSED_ALONE, "oauth2-proxy": BEHIND_PROXY_ALONE}.get(overlay)
         for path in sorted(base.keys() | other.keys()):
-            if base.get(path) != other.get(path) and not PARAMETERS.match(path):
+            if base.get(path) != other.get(path) and not PARAMETERS.match(path) and not (own and own.match(path)):
                 yield f"{overlay}: differs from staging in {path}: {base.get(path)!r}, {other.get(path)!r}"
+
+
+def mounted_files(folder):
+    """What the Secrets of the gateway hold, as files that it can read: a certificate, users and tokens."""
+    tls, files = folder / "incident-gateway-tls", folder / "incident-gateway-access"
+    tls.mkdir()
+    files.mkdir()
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-days", "1", "-subj", "/CN=incident-gateway", "-addext", "subjectAltName=DNS:incident-gateway",
+                    "-keyout", tls / "tls.key", "-out", tls / "tls.crt"], check=True, capture_output=True)
+    shutil.copy(tls / "tls.crt", tls / "ca.crt")
+    # the password is `example`; the token's digest is that of `example`
+    (files / "users").write_text("alice:$2y$10$m/7pPv9Yw7eVCHRTiheEoOQyuKt1wn9e0Z7s3hqFcYAnk4nZ9Cgca\n")
+    (files / "tokens").write_text(f"prometheus:{hashlib.sha256(b'example').hexdigest()}:metrics\n")
 
 
 def gateway_faults(docs):
@@ -277,14 +325,18 @@ def gateway_faults(docs):
     for config in of_kind(docs, "ConfigMap"):
         data |= config["data"]
     text = data.pop("config.yaml", None)
+    data.pop("oauth2-proxy.yaml", None)
     if text is None:
         yield "no ConfigMap has a config.yaml"
         return
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(text)
-        file.flush()
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        (folder / "config.yaml").write_text(text)
+        mounted_files(folder)
+        settings = {key: re.sub("^/etc/", f"{folder}/", value) for key, value in data.items()}
         done = subprocess.run([os.environ["GATEWAY"], "check"], check=False, capture_output=True, text=True,
-                              env={**data, "CONFIG_PATH": file.name, "ELEVATE_USERNAME": "u", "ELEVATE_PASSWORD": "p"})
+                              env={**settings, "CONFIG_PATH": str(folder / "config.yaml"), "ELEVATE_USERNAME": "u",
+                                   "ELEVATE_PASSWORD": "p"})
     if done.returncode != 0:
         yield f"the gateway refuses the configuration (exit {done.returncode}): {done.stderr.strip()}"
 
@@ -292,17 +344,19 @@ def gateway_faults(docs):
 def faults(tree):
     found = []
     rendered = {}
-    template = yaml.safe_load((tree / "secret.template.yaml").read_text())
-    found += schema_faults([template])
+    templates = list(yaml.safe_load_all((tree / "secret.template.yaml").read_text()))
+    found += schema_faults(templates)
     for overlay in OVERLAYS:
         docs, errors = render(tree, overlay)
         found += errors
         if docs is None:
             continue
         rendered[overlay] = docs
-        for check in (schema_faults, lambda docs: reference_faults(docs, template), pod_security_faults,
+        for check in (schema_faults, lambda docs: reference_faults(docs, templates), pod_security_faults,
                       timing_faults, gateway_faults):
             found += [f"{overlay}: {fault}" for fault in check(docs)]
+        if overlay not in OPEN_OVERLAYS:
+            found += [f"{overlay}: {fault}" for fault in access.closed_faults(docs)]
     if "staging" in rendered:
         found += difference_faults(rendered)
     return found
@@ -342,6 +396,34 @@ MUTATIONS = [
     ("components/demo-upstream/service.yaml", "name: demo-upstream\n", "name: demo\n", "is no Service here"),
     ("overlays/production/kustomization.yaml", "path: /spec/maxReplicas, value: 4",
      "path: /spec/behavior/scaleDown/stabilizationWindowSeconds, value: 4", "differs from staging in"),
+    ("overlays/staging/kustomization.yaml", ", ../../components/sign-in", "", "the gateway is open"),
+    ("components/tls/kustomization.yaml", "      - INCIDENT_GATEWAY__ADMIN__TLS=true\n", "",
+     "asks by HTTPS, but the admin listener speaks HTTP"),
+    ("components/tls/deployment.yaml", "livenessProbe: {httpGet: {scheme: HTTPS}}", "livenessProbe: {periodSeconds: 10}",
+     "livenessProbe asks by HTTP, but the admin listener speaks HTTPS"),
+    ("components/tls/deployment.yaml", "mountPath: /etc/incident-gateway-tls,",
+     "mountPath: /etc/incident-gateway-tls/tls.crt, subPath: tls.crt,", "mounted by a subPath"),
+    ("components/sign-in/kustomization.yaml", "TOKENS_FILE=/etc/incident-gateway-access/tokens",
+     "TOKENS_FILE=/etc/incident-gateway-access/token", "/etc/incident-gateway-access/token, where nothing is mounted"),
+    ("components/sign-in/kustomization.yaml", "AUTH__TOKENS_FILE=", "AUTH__TOKEN_FILE=", "refuses the configuration"),
+    ("secret.template.yaml", "  ca.crt: REPLACE-ME\n", "", "Secret incident-gateway-tls has no key ca.crt"),
+    ("components/cert-manager/certificates.yaml", "usages: [digital signature, server auth]",
+     "usages: [digital signature, server auth, client auth]", "would do as a client's"),
+    ("components/cert-manager/certificates.yaml", "renewBefore: 720h", "renewBefor: 720h", "renewBefor"),
+    ("components/cert-manager/certificates.yaml", "issuerRef: {kind: Issuer, name: incident-gateway-ca}",
+     "issuerRef: {kind: Issuer, name: gateway-ca}", "no Issuer named gateway-ca"),
+    ("components/prometheus-operator/podmonitor.yaml", "scheme: https", "scheme: http", "token crosses the network in clear"),
+    ("components/prometheus-operator/podmonitor.yaml", "serverName: incident-gateway", "serverName: gateway",
+     "the certificate does not name gateway"),
+    ("components/oauth2-proxy/kustomization.yaml", "path: /spec/ingress/0/from", "path: /spec/ingress/1/from",
+     "others than oauth2-proxy reach port http"),
+    ("components/oauth2-proxy/kustomization.yaml", "      - INCIDENT_GATEWAY__AUTH__USERS_FILE=\n", "", "lock out everybody"),
+    ("components/oauth2-proxy/oauth2-proxy.yaml", "claim: access_token", "claim: id_token",
+     "does not replace Authorization by the access token"),
+    ("components/oauth2-proxy/oauth2-proxy.yaml", "https://incident-gateway:443", "https://incident-gateway:9000",
+     "https://incident-gateway:9000 is no Service here"),
+    ("components/oauth2-proxy/oauth2-proxy.yaml", "issuerURL: https://idp.example.com", "issuerURL: https://idp.example",
+     "different issuers"),
 ]
 
 

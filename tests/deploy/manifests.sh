@@ -7,7 +7,8 @@ set -euo pipefail
 
 need kubectl "apt-get install kubernetes-client, 1.22 or later"
 kubectl kustomize --help 2>&1 | grep -q -- '--load-restrictor' || skip "needs kubectl 1.22 or later: this one's kustomize is too old"
-need_python yaml kubernetes_validate
+need openssl "apt-get install openssl"
+need_python yaml kubernetes_validate jsonschema
 gateway=$(find_gateway)
 [ -n "$gateway" ] || skip "needs the gateway's binary (cargo build)"
 GATEWAY=$gateway exec "$python" "$root/tests/deploy/manifests.py"
