@@ -1,4 +1,6 @@
-//! The events of the stream in their wire format (WHATWG HTML, section 9.2), and their ids.
+//! The events of the stream in their wire format (WHATWG HTML, section 9.2).
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,6 +9,24 @@ use crate::decode::Priority;
 use crate::join::{IncidentRef, Unattributed};
 use crate::render;
 use crate::snapshot::{Completeness, Freshness, SourceStatus, View};
+
+/// Whom an event concerns.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Audience {
+    /// Whoever reads a stream: it tells of no record.
+    Everybody,
+    /// Those who may see this employee.
+    Employee(Arc<str>),
+    /// Those who may see everything.
+    WholeData,
+}
+
+/// An event, without its id.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) audience: Audience,
+    pub(super) content: Bytes,
+}
 
 /// Why a client must reload the documents: the reason of a `reset` event.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,9 +54,10 @@ impl Reset {
         }
     }
 
-    /// The event, without its id.
-    pub(super) fn event(self) -> Bytes {
-        named("reset", format!("{{\"reason\":\"{}\"}}", self.as_str()).into_bytes())
+    /// The event, which does not say whose events were lost.
+    pub(super) fn event(self) -> Event {
+        let data = format!("{{\"reason\":\"{}\"}}", self.as_str());
+        Event { audience: Audience::Everybody, content: named("reset", data.into_bytes()) }
     }
 }
 
@@ -46,30 +67,24 @@ pub(super) const HEARTBEAT: &[u8] = b": heartbeat\n\n";
 /// The reconnection time of clients.
 const RETRY_MILLIS: u32 = 3000;
 
-/// The id of an event: the generation of its feed and its number.
-pub(super) fn id(generation: u64, number: u64) -> String {
-    format!("{generation:016x}-{number}")
-}
-
-/// The generation and number of an id.
-pub(super) fn parse_id(id: &str) -> Option<(u64, u64)> {
-    let (generation, number) = id.split_once('-')?;
-    Some((u64::from_str_radix(generation, 16).ok()?, number.parse().ok()?))
-}
-
 /// The first event of every stream: the reconnection time, and an id from which a client resumes
 /// that loses its connection before any other event. It has data, because some clients ignore the
 /// id of an event without.
-pub(super) fn opening(generation: u64, number: u64) -> String {
-    let id = id(generation, number);
+pub(super) fn opening(id: &str) -> String {
     format!("retry: {RETRY_MILLIS}\nid: {id}\nevent: connected\ndata: {{}}\n\n")
 }
 
 /// An event with its id.
-pub(super) fn with_id(generation: u64, number: u64, event: &[u8]) -> Bytes {
-    let mut out = format!("id: {}\n", id(generation, number)).into_bytes();
+pub(super) fn with_id(id: &str, event: &[u8]) -> Bytes {
+    let mut out = format!("id: {id}\n").into_bytes();
     out.extend_from_slice(event);
     out.into()
+}
+
+/// An event without the id that [`with_id`] gave it.
+pub(super) fn without_id(event: &[u8]) -> &[u8] {
+    let id_line = event.iter().position(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    &event[id_line..]
 }
 
 /// An event without its id. `data` must not contain line breaks.
@@ -81,7 +96,7 @@ fn named(name: &str, data: Vec<u8>) -> Bytes {
 }
 
 /// The event for a source's new state.
-pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Completeness) -> Bytes {
+pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Completeness) -> Event {
     #[derive(Serialize)]
     struct Data<'a> {
         name: &'a str,
@@ -101,7 +116,8 @@ pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Comp
         error,
         completeness: completeness.as_str(),
     };
-    named("sources", serde_json::to_vec(&data).expect("the data has no keys that JSON lacks"))
+    let data = serde_json::to_vec(&data).expect("the data has no keys that JSON lacks");
+    Event { audience: Audience::Everybody, content: named("sources", data) }
 }
 
 /// The members of an `incidents` event before the record.
@@ -115,23 +131,23 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    fn event(&self, record: impl FnOnce(&mut Vec<u8>)) -> Bytes {
+    fn event(&self, audience: Audience, record: impl FnOnce(&mut Vec<u8>)) -> Event {
         let mut data = serde_json::to_vec(self).expect("the data has no keys that JSON lacks");
         data.pop();
         data.extend_from_slice(b",\"incident\":");
         record(&mut data);
         data.push(b'}');
-        named("incidents", data)
+        Event { audience, content: named("incidents", data) }
     }
 }
 
 /// The event for a new record of an employee.
 pub(super) fn incident(
     view: &View,
-    employee: &str,
+    employee: &Arc<str>,
     priority: Priority,
     incident: &IncidentRef,
-) -> Bytes {
+) -> Event {
     let name = &view.names()[incident.source()];
     let head = Head {
         r#type: name,
@@ -139,17 +155,19 @@ pub(super) fn incident(
         priority: Some(priority.as_str()),
         reason: None,
     };
-    head.event(|out| render::record_line(out, name, incident.has_type(), view.members(incident)))
+    head.event(Audience::Employee(Arc::clone(employee)), |out| {
+        render::record_line(out, name, incident.has_type(), view.members(incident));
+    })
 }
 
 /// The event for a new record without an employee.
-pub(super) fn unattributed(view: &View, item: Unattributed) -> Bytes {
+pub(super) fn unattributed(view: &View, item: Unattributed) -> Event {
     let name = &view.names()[item.source()];
     let (record, bytes) = view.unattributed(&item);
     let priority = record.priority().map(Priority::as_str);
     let head =
         Head { r#type: name, employee_id: None, priority, reason: Some(item.reason.as_str()) };
-    head.event(|out| match bytes.split_first() {
+    head.event(Audience::WholeData, |out| match bytes.split_first() {
         Some((b'{', members)) => render::record_line(out, name, record.has_type(), members),
         _ => out.extend(bytes.iter().filter(|byte| !matches!(byte, b'\n' | b'\r'))),
     })

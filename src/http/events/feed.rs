@@ -6,15 +6,16 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::event::{self, Reset};
+use super::event::{self, Event, Reset};
+use super::reader::{IdSecrets, Reader};
 use super::ring::{MAX_BURST_BYTES, MAX_BURST_EVENTS, Ring};
 use super::streams::{StreamPermit, StreamRefused, Streams};
 use crate::background::spawn_cpu_bound;
 use crate::delta::{Baseline, SourceDelta};
+use crate::http::visibility::Visibility;
 use crate::render::Filter;
 use crate::snapshot::{Freshness, Snapshot, View};
 
@@ -29,8 +30,9 @@ const MAX_EVENT_BYTES: usize = 256 << 10;
 /// that clients can resume as long as the ring still has their position.
 pub(in crate::http) struct Feed {
     streams: Arc<Streams>,
-    /// A random number that distinguishes the event ids of this process from those of others.
-    generation: u64,
+    secrets: IdSecrets,
+    /// Its ids are written for this reader, who sees everything.
+    ring_reader: Reader,
     ring: Mutex<Ring>,
     /// Notified when there are new events.
     changed: watch::Sender<()>,
@@ -40,7 +42,7 @@ pub(in crate::http) struct Feed {
 pub(super) struct Subscription {
     pub(super) permit: StreamPermit,
     pub(super) changed: watch::Receiver<()>,
-    pub(super) generation: u64,
+    pub(super) reader: Reader,
     /// The number of the event after which the client starts.
     pub(super) number: u64,
     /// Why the client must reload the documents first, if it must.
@@ -54,9 +56,11 @@ impl Feed {
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
         max_streams: usize,
     ) -> Arc<Self> {
+        let secrets = IdSecrets::generate();
         let feed = Arc::new(Self {
             streams: Streams::new(max_streams),
-            generation: fastrand::u64(..),
+            ring_reader: secrets.reader(&Visibility::Everything),
+            secrets,
             ring: Mutex::new(Ring::new()),
             changed: watch::Sender::new(()),
         });
@@ -76,10 +80,11 @@ impl Feed {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Subscribes a client at `peer` to the events after the one with the id `last_id`, or after
-    /// the newest.
+    /// Subscribes a client at `peer`, who may see `visibility`, to the events after the one with
+    /// the id `last_id`, or after the newest.
     pub(super) fn subscribe(
         &self,
+        visibility: &Visibility,
         last_id: Option<&str>,
         peer: Option<IpAddr>,
     ) -> Result<Subscription, StreamRefused> {
@@ -87,23 +92,24 @@ impl Feed {
         let changed = self.changed.subscribe();
         let ring = self.ring();
         let newest = ring.newest();
-        let (number, reset) = match last_id.map(event::parse_id) {
+        let reader = self.secrets.reader(visibility);
+        let (number, reset) = match last_id.map(|id| reader.parse_id(id)) {
             None => (newest, None),
-            Some(Some((generation, number))) if generation == self.generation => {
-                if ring.reaches_back_to(number) {
-                    (number, None)
-                } else {
-                    (newest, Some(Reset::Gone))
-                }
-            }
-            Some(_) => (newest, Some(Reset::Unknown)),
+            Some(Some(number)) if ring.reaches_back_to(number) => (number, None),
+            Some(Some(_)) => (newest, Some(Reset::Gone)),
+            Some(None) => (newest, Some(Reset::Unknown)),
         };
-        Ok(Subscription { permit, changed, generation: self.generation, number, reset })
+        Ok(Subscription { permit, changed, reader, number, reset })
     }
 
     /// See [`Ring::after`].
-    pub(super) fn after(&self, number: u64, target_bytes: usize) -> Option<(Vec<u8>, u64)> {
-        self.ring().after(number, target_bytes)
+    pub(super) fn after(
+        &self,
+        number: u64,
+        target_bytes: usize,
+        reader: &Reader,
+    ) -> Option<(Vec<u8>, u64)> {
+        self.ring().after(number, target_bytes, reader)
     }
 
     /// The number of the newest event.
@@ -150,13 +156,13 @@ impl Feed {
         }
     }
 
-    fn publish(&self, events: Vec<Bytes>) {
+    fn publish(&self, events: Vec<Event>) {
         if events.is_empty() {
             return;
         }
         let mut ring = self.ring();
         for event in events {
-            ring.push(|number| event::with_id(self.generation, number, &event));
+            ring.push(event, |number| self.ring_reader.id(number));
         }
         drop(ring);
         self.changed.send_replace(());
@@ -178,7 +184,7 @@ impl LastSeen {
         Self { records, states: states.collect() }
     }
 
-    fn state_events(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Bytes> {
+    fn state_events(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Event> {
         let mut events = Vec::new();
         for (source, last) in snapshot.sources.iter().zip(&mut self.states) {
             let state = source.freshness(now);
@@ -192,7 +198,7 @@ impl LastSeen {
 
 /// The events of all added records, ordered by source, then as in the source's batch. A source's
 /// first batch produces none.
-fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Bytes>, Reset> {
+fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Event>, Reset> {
     let deltas = deltas.iter().filter(|delta| !delta.is_first);
     let added: HashSet<(usize, usize)> =
         deltas.flat_map(|delta| delta.added.iter().map(|&record| (delta.source, record))).collect();
@@ -208,18 +214,22 @@ fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Bytes>, Re
     }
     let mut events = Vec::with_capacity(added.len());
     let mut bytes = 0;
-    let mut push = |source: usize, record: usize, event: Bytes| {
-        bytes += event.len();
-        let is_too_large = event.len() > MAX_EVENT_BYTES || bytes > MAX_BURST_BYTES;
+    let mut push = |source: usize, record: usize, event: Event| {
+        let size = event.content.len();
+        bytes += size;
+        let is_too_large = size > MAX_EVENT_BYTES || bytes > MAX_BURST_BYTES;
         events.push(((source, record), event));
         if is_too_large { Err(Reset::TooMany) } else { Ok(()) }
     };
     if !added.is_empty() {
         for employee in view.index().employees() {
+            // Shared by the employee's events.
+            let mut id: Option<Arc<str>> = None;
             for (priority, incident) in Filter::default().incidents(&employee) {
                 let source = incident.source();
                 if let Some(record) = by_start.get(&(source, incident.members_span().start)) {
-                    let event = event::incident(view, employee.id, priority, incident);
+                    let id = id.get_or_insert_with(|| Arc::from(employee.id));
+                    let event = event::incident(view, id, priority, incident);
                     push(source, *record, event)?;
                 }
             }

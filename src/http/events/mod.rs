@@ -3,10 +3,14 @@
 //! A record is new if the source's previous batch had no record with the same bytes. A source's
 //! first batch produces no events, and neither does a record that moves to another employee because
 //! the identities have changed. Records without an employee produce events too, with the reason.
+//!
+//! A caller who may see one employee alone gets the events of that employee, those of the sources,
+//! and `reset`. The ids of such streams are opaque, and valid for that employee alone.
 
 mod event;
 mod feed;
 mod grant_end;
+mod reader;
 mod ring;
 mod streams;
 
@@ -26,6 +30,7 @@ pub(super) use feed::Feed;
 
 use self::feed::Subscription;
 use self::grant_end::StreamGrant;
+use self::reader::Reader;
 use self::streams::{StreamPermit, StreamRefused};
 use super::Gateway;
 use super::body::Body;
@@ -55,8 +60,9 @@ struct Client {
     grant: StreamGrant,
     changed: watch::Receiver<()>,
     phase: watch::Receiver<Phase>,
-    generation: u64,
-    /// The number of the last event that was sent.
+    reader: Reader,
+    /// The number of the last event that was sent, or passed over because the client may not see
+    /// it.
     last_number: u64,
     /// The first chunk, until it is sent.
     opening: Option<Bytes>,
@@ -70,12 +76,16 @@ impl Gateway {
     pub(super) fn events(&self, request: &Parts, context: &Context) -> Response<Body> {
         let last_id =
             request.headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
+        let visibility = match context.visibility() {
+            Ok(visibility) => visibility,
+            Err(problem) => return problem.response(context.id(), &[]),
+        };
         let body = if request.method == Method::HEAD {
             Body::empty()
         } else {
             let connection = request.extensions.get::<ConnectionHandle>().cloned();
             let peer = connection.as_ref().map(ConnectionHandle::peer_ip);
-            let subscription = match self.events.subscribe(last_id, peer) {
+            let subscription = match self.events.subscribe(&visibility, last_id, peer) {
                 Ok(subscription) => subscription,
                 Err(StreamRefused::AllInUse) => {
                     return Problem::Overloaded.response(context.id(), &[]);
@@ -84,10 +94,11 @@ impl Gateway {
                     return Problem::TooManyStreams.response(context.id(), &[]);
                 }
             };
-            let Subscription { permit, changed, generation, number, reset } = subscription;
-            let mut opening = event::opening(generation, number).into_bytes();
+            let Subscription { permit, changed, reader, number, reset } = subscription;
+            let mut opening = event::opening(&reader.id(number)).into_bytes();
             if let Some(reset) = reset {
-                opening.extend_from_slice(&event::with_id(generation, number, &reset.event()));
+                let reset = reset.event().content;
+                opening.extend_from_slice(&event::with_id(&reader.id(number), &reset));
             }
             if let Some(connection) = &connection {
                 // An event stream may be idle for long, and the ring bounds its backlog.
@@ -102,7 +113,7 @@ impl Gateway {
                 grant: StreamGrant::new(grant, self.current_access.subscribe()),
                 changed,
                 phase: self.phase.clone(),
-                generation,
+                reader,
                 last_number: number,
                 opening: Some(opening.into()),
                 last_sent_at: Instant::now(),
@@ -139,17 +150,17 @@ impl Client {
     async fn wait_for_chunk(&mut self) -> Option<Bytes> {
         loop {
             self.changed.borrow_and_update();
-            match self.feed.after(self.last_number, CHUNK_BYTES) {
-                Some((events, last_number)) if !events.is_empty() => {
+            match self.feed.after(self.last_number, CHUNK_BYTES, &self.reader) {
+                Some((events, last_number)) => {
                     self.last_number = last_number;
-                    return Some(events.into());
+                    if !events.is_empty() {
+                        return Some(events.into());
+                    }
                 }
-                Some(_) => {}
                 None => {
                     self.has_ended = true;
-                    let newest = self.feed.newest();
-                    let reset = event::Reset::TooSlow.event();
-                    return Some(event::with_id(self.generation, newest, &reset));
+                    let id = self.reader.id(self.feed.newest());
+                    return Some(event::with_id(&id, &event::Reset::TooSlow.event().content));
                 }
             }
             tokio::select! {

@@ -3,7 +3,8 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
+use super::event::{Event, with_id, without_id};
+use super::reader::Reader;
 
 /// The capacity in events.
 const MAX_EVENTS: usize = 16_384;
@@ -21,8 +22,8 @@ pub(super) const MAX_BURST_BYTES: usize = MAX_BYTES / 2;
 /// Numbered events, of which the oldest are dropped first.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    /// In wire format.
-    events: VecDeque<Bytes>,
+    /// With the ids for those who see everything.
+    events: VecDeque<Event>,
     bytes: usize,
     /// The number of the next event. The first event has the number 1.
     next: u64,
@@ -43,21 +44,28 @@ impl Ring {
         number <= self.newest() && self.newest() - number <= self.events.len() as u64
     }
 
-    /// Appends the event that `make` builds from its number, and drops the oldest beyond the
+    /// Appends an event, whose id `id` makes from its number, and drops the oldest beyond the
     /// bounds.
-    pub(super) fn push(&mut self, make: impl FnOnce(u64) -> Bytes) {
-        let event = make(self.next);
+    pub(super) fn push(&mut self, event: Event, id: impl FnOnce(u64) -> String) {
+        let Event { audience, content } = event;
+        let event = Event { audience, content: with_id(&id(self.next), &content) };
         self.next += 1;
-        self.bytes += event.len();
+        self.bytes += event.content.len();
         self.events.push_back(event);
         while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
-            self.bytes -= self.events.pop_front().map_or(0, |event| event.len());
+            self.bytes -= self.events.pop_front().map_or(0, |event| event.content.len());
         }
     }
 
-    /// The events after `number`, concatenated until they reach `target_bytes`, and the number of
-    /// the last of them. `None` if some have been dropped.
-    pub(super) fn after(&self, number: u64, target_bytes: usize) -> Option<(Vec<u8>, u64)> {
+    /// The events after `number` that `reader` sees, concatenated until they reach `target_bytes`,
+    /// and the number up to which there are no others. `None` if some have been dropped, whoever
+    /// sees them.
+    pub(super) fn after(
+        &self,
+        number: u64,
+        target_bytes: usize,
+        reader: &Reader,
+    ) -> Option<(Vec<u8>, u64)> {
         if !self.reaches_back_to(number) {
             return None;
         }
@@ -65,8 +73,15 @@ impl Ring {
         let mut last = number;
         let behind = usize::try_from(self.newest() - number).ok()?;
         for event in self.events.range(self.events.len() - behind..) {
-            events.extend_from_slice(event);
             last += 1;
+            match reader {
+                Reader::Everything { .. } => events.extend_from_slice(&event.content),
+                Reader::Employee { .. } if reader.sees(&event.audience) => {
+                    let content = without_id(&event.content);
+                    events.extend_from_slice(&with_id(&reader.id(last), content));
+                }
+                Reader::Employee { .. } => {}
+            }
             if events.len() >= target_bytes {
                 break;
             }
@@ -77,39 +92,73 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
+    use super::super::event::Audience;
+    use super::super::reader::IdSecrets;
     use super::*;
+    use crate::http::visibility::Visibility;
 
+    const ALL: Reader = Reader::Everything { generation: 0 };
+
+    /// An event of this size with its id, which is its number.
     fn event(ring: &mut Ring, size: usize) {
-        ring.push(|number| {
-            let number = number.to_string();
-            Bytes::from(" ".repeat(size - number.len()) + &number)
-        });
+        event_for(ring, size, Audience::WholeData);
+    }
+
+    fn event_for(ring: &mut Ring, size: usize, audience: Audience) {
+        let id = ring.next.to_string();
+        let content = "x".repeat(size - "id: \n\n".len() - id.len()) + "\n";
+        ring.push(Event { audience, content: content.into() }, |_| id);
     }
 
     #[test]
     fn events_are_read_from_any_number_that_was_not_dropped() {
         let mut ring = Ring::new();
-        assert_eq!(ring.after(0, 1), Some((Vec::new(), 0)));
+        let after = |ring: &Ring, number, target_bytes| {
+            let (events, last) = ring.after(number, target_bytes, &ALL)?;
+            Some((String::from_utf8(events).unwrap(), last))
+        };
+        assert_eq!(after(&ring, 0, 1), Some((String::new(), 0)));
         for _ in 0..3 {
-            event(&mut ring, 2);
+            event(&mut ring, 7);
         }
-        assert_eq!(ring.after(0, 100), Some((b" 1 2 3".to_vec(), 3)));
-        assert_eq!(ring.after(0, 3), Some((b" 1 2".to_vec(), 2)));
-        assert_eq!(ring.after(2, 1), Some((b" 3".to_vec(), 3)));
-        assert_eq!(ring.after(3, 1), Some((Vec::new(), 3)));
-        assert_eq!(ring.after(4, 1), None, "a number that was not given out yet is invalid");
+        assert_eq!(after(&ring, 0, 100), Some(("id: 1\n\nid: 2\n\nid: 3\n\n".to_owned(), 3)));
+        assert_eq!(after(&ring, 0, 8), Some(("id: 1\n\nid: 2\n\n".to_owned(), 2)));
+        assert_eq!(after(&ring, 2, 1), Some(("id: 3\n\n".to_owned(), 3)));
+        assert_eq!(after(&ring, 3, 1), Some((String::new(), 3)));
+        assert_eq!(after(&ring, 4, 1), None, "a number that was not given out yet is invalid");
+    }
+
+    #[test]
+    fn a_reader_gets_only_what_they_see_and_moves_on_behind_the_rest() {
+        let mut ring = Ring::new();
+        let own = || Audience::Employee("7".into());
+        for audience in [own(), Audience::WholeData, Audience::Everybody, own()] {
+            event_for(&mut ring, 20, audience);
+        }
+        for _ in 0..5 {
+            event_for(&mut ring, 20, Audience::Employee("8".into()));
+        }
+        let seven = IdSecrets::generate().reader(&Visibility::Employee("7".into()));
+        let (events, last) = ring.after(0, 10_000, &seven).unwrap();
+        let events = String::from_utf8(events).unwrap();
+        let ids = events.lines().filter_map(|line| line.strip_prefix("id: "));
+        let ids: Vec<_> = ids.map(|id| seven.parse_id(id)).collect();
+        assert_eq!(ids, [Some(1), Some(3), Some(4)], "{events}");
+        assert_eq!(last, 9);
+        assert_eq!(ring.after(4, 1, &seven), Some((Vec::new(), 9)));
+        assert_eq!(ring.after(0, 1, &seven).unwrap().1, 1, "it stops at the target");
     }
 
     #[test]
     fn it_is_bounded_by_count_and_by_bytes() {
         let mut ring = Ring::new();
         for _ in 0..MAX_EVENTS + 5 {
-            event(&mut ring, 8);
+            event(&mut ring, 16);
         }
         assert_eq!(ring.events.len(), MAX_EVENTS);
         assert!(ring.reaches_back_to(5) && !ring.reaches_back_to(4));
         event(&mut ring, MAX_BYTES - 10);
         assert!(ring.bytes <= MAX_BYTES && ring.events.len() < 5, "{}", ring.events.len());
-        assert_eq!(ring.bytes, ring.events.iter().map(Bytes::len).sum::<usize>());
+        assert_eq!(ring.bytes, ring.events.iter().map(|event| event.content.len()).sum::<usize>());
     }
 }

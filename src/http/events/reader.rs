@@ -1,0 +1,171 @@
+//! Who reads a stream: which events it has, and how their ids are written.
+
+use std::sync::Arc;
+
+use ::ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ::ring::rand::{SecureRandom, SystemRandom};
+
+use super::event::Audience;
+use crate::hex;
+use crate::http::visibility::Visibility;
+
+/// The size of a sealed number: nonce, number and tag.
+const SEALED_BYTES: usize = NONCE_LEN + size_of::<u64>() + TAG_BYTES;
+const TAG_BYTES: usize = 16;
+
+/// The secrets that the ids of a feed's events are made with.
+pub(super) struct IdSecrets {
+    /// A random number that distinguishes the event ids of this process from those of others.
+    generation: u64,
+    key: Arc<LessSafeKey>,
+}
+
+/// The reader of one stream.
+///
+/// Who sees everything gets the numbers of events as ids. They count all events, so for one
+/// employee they are encrypted, and authenticated together with the employee: an id tells nothing
+/// about other events, two ids of one event differ, and no other reader can use them.
+#[derive(Clone)]
+pub(super) enum Reader {
+    /// Sees all events.
+    Everything { generation: u64 },
+    /// Sees the events of one employee, and those that concern everybody.
+    Employee { id: Arc<str>, key: Arc<LessSafeKey> },
+}
+
+impl IdSecrets {
+    pub(super) fn generate() -> Self {
+        let key = UnboundKey::new(&AES_256_GCM, &random::<32>()).expect("the key has 256 bits");
+        Self { generation: fastrand::u64(..), key: Arc::new(LessSafeKey::new(key)) }
+    }
+
+    /// The reader of a stream for this visibility.
+    pub(super) fn reader(&self, visibility: &Visibility) -> Reader {
+        match visibility.only_employee() {
+            None => Reader::Everything { generation: self.generation },
+            Some(id) => Reader::Employee { id: Arc::clone(id), key: Arc::clone(&self.key) },
+        }
+    }
+}
+
+impl Reader {
+    /// Whether events for this audience are in the stream.
+    pub(super) fn sees(&self, audience: &Audience) -> bool {
+        match (self, audience) {
+            (Self::Everything { .. }, _) | (_, Audience::Everybody) => true,
+            (Self::Employee { id, .. }, Audience::Employee(employee)) => id == employee,
+            (Self::Employee { .. }, Audience::WholeData) => false,
+        }
+    }
+
+    /// The id of the event with this number.
+    pub(super) fn id(&self, number: u64) -> String {
+        match self {
+            Self::Everything { generation } => format!("{generation:016x}-{number}"),
+            Self::Employee { id, key } => {
+                let nonce = random::<NONCE_LEN>();
+                let mut sealed = number.to_be_bytes();
+                let tag = key
+                    .seal_in_place_separate_tag(
+                        Nonce::assume_unique_for_key(nonce),
+                        Aad::from(id.as_bytes()),
+                        &mut sealed,
+                    )
+                    .expect("eight bytes can be sealed");
+                let digits = |bytes: &[u8]| -> String {
+                    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+                };
+                digits(&nonce) + &digits(&sealed) + &digits(tag.as_ref())
+            }
+        }
+    }
+
+    /// The number in an id that was made for this reader.
+    pub(super) fn parse_id(&self, id: &str) -> Option<u64> {
+        match self {
+            Self::Everything { generation } => {
+                let (of, number) = id.split_once('-')?;
+                let number = number.parse().ok()?;
+                (u64::from_str_radix(of, 16).ok()? == *generation).then_some(number)
+            }
+            Self::Employee { id: employee, key } => {
+                let mut bytes: [u8; SEALED_BYTES] = hex::bytes(id)?;
+                let (nonce, sealed) = bytes.split_at_mut(NONCE_LEN);
+                let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+                let number =
+                    key.open_in_place(nonce, Aad::from(employee.as_bytes()), sealed).ok()?;
+                Some(u64::from_be_bytes(number.try_into().ok()?))
+            }
+        }
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the system has a source of random numbers");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn employee(secrets: &IdSecrets, id: &str) -> Reader {
+        secrets.reader(&Visibility::Employee(id.into()))
+    }
+
+    #[test]
+    fn an_id_is_valid_for_its_own_reader_alone() {
+        let secrets = IdSecrets::generate();
+        let all = secrets.reader(&Visibility::Everything);
+        let (seven, eight) = (employee(&secrets, "7"), employee(&secrets, "8"));
+        let other = employee(&IdSecrets::generate(), "7");
+        for number in [0, 1, u64::MAX] {
+            let id = seven.id(number);
+            assert_eq!(seven.parse_id(&id), Some(number));
+            for reader in [&all, &eight, &other] {
+                assert_eq!(reader.parse_id(&id), None, "{id}");
+            }
+            assert_eq!(all.parse_id(&all.id(number)), Some(number));
+            assert_eq!(seven.parse_id(&all.id(number)), None);
+        }
+    }
+
+    #[test]
+    fn ids_for_one_employee_do_not_show_their_order() {
+        let secrets = IdSecrets::generate();
+        let seven = employee(&secrets, "7");
+        let ids: std::collections::HashSet<String> = (0..100).map(|_| seven.id(1)).collect();
+        assert_eq!(ids.len(), 100, "ids of one event differ");
+        assert!(ids.iter().all(|id| id.len() == 2 * SEALED_BYTES));
+    }
+
+    #[test]
+    fn ids_that_were_changed_are_invalid() {
+        let seven = employee(&IdSecrets::generate(), "7");
+        let id = seven.id(5);
+        for position in 0..id.len() {
+            let digit = if &id[position..=position] == "0" { "1" } else { "0" };
+            let changed = format!("{}{digit}{}", &id[..position], &id[position + 1..]);
+            assert_eq!(seven.parse_id(&changed), None, "{changed}");
+        }
+        for changed in ["", "é", &id[2..], &format!("{id}00"), &id.replace(|_| true, "é")] {
+            assert_eq!(seven.parse_id(changed), None, "{changed}");
+        }
+    }
+
+    #[test]
+    fn one_employee_sees_their_own_events_and_those_of_everybody() {
+        let secrets = IdSecrets::generate();
+        let (all, seven) = (secrets.reader(&Visibility::Everything), employee(&secrets, "7"));
+        for (audience, is_seen) in [
+            (Audience::Everybody, true),
+            (Audience::Employee("7".into()), true),
+            (Audience::Employee("77".into()), false),
+            (Audience::WholeData, false),
+        ] {
+            assert!(all.sees(&audience));
+            assert_eq!(seven.sees(&audience), is_seen, "{audience:?}");
+        }
+    }
+}
