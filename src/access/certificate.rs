@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
 
+use super::AccessMetrics;
 use crate::config::PemFile;
 
 /// Identifies the configured authorities of client certificates: the SHA-256 digest of their file.
@@ -23,4 +24,22 @@ pub struct ClientCertificate {
     pub common_name: Option<Arc<str>>,
     /// The authorities against which it was verified.
     pub authority: AuthorityId,
+}
+
+/// That a client needs a certificate.
+#[derive(Clone, Debug)]
+pub(super) struct RequiredCertificate {
+    pub(super) authority: AuthorityId,
+    pub(super) metrics: AccessMetrics,
+}
+
+impl RequiredCertificate {
+    /// Whom a certificate names; `None` if it names nobody, or if other authorities have issued it:
+    /// those of an earlier configuration.
+    pub(super) fn holder<'a>(
+        &self,
+        certificate: Option<&'a ClientCertificate>,
+    ) -> Option<&'a Arc<str>> {
+        certificate.filter(|its| its.authority == self.authority)?.common_name.as_ref()
+    }
 }

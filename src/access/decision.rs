@@ -11,8 +11,17 @@ use super::Grant;
 pub enum Decision {
     /// Decided.
     Ready(Result<Arc<Grant>, Refusal>),
-    /// Takes time: a password is hashed, or keys are fetched.
+    /// Takes time: a password is hashed, or keys are fetched. A caller that leaves drops it.
     Pending(BoxFuture<'static, Result<Arc<Grant>, Refusal>>),
+}
+
+impl std::fmt::Debug for Decision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready(result) => f.debug_tuple("Ready").field(result).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
+    }
 }
 
 /// Why a request is refused.
@@ -32,4 +41,13 @@ pub enum Refusal {
     },
     /// Too many passwords are waiting to be checked (503).
     Overloaded,
+}
+
+/// The error of a bearer token, for `WWW-Authenticate` (RFC 6750, section 3.1).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenError {
+    /// The token is unknown, invalid or has expired.
+    InvalidToken,
+    /// The token does not permit this.
+    InsufficientScope,
 }

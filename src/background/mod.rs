@@ -28,10 +28,57 @@ thread_local! {
 /// the same priority.
 #[derive(Debug)]
 pub struct Background {
-    /// `None` only during the drop, like the other.
+    /// `None` only during the drop.
     tasks: Option<Runtime>,
-    /// Only its blocking pool is used.
-    cpu_pool: Option<Runtime>,
+    _cpu_pool: CpuPool,
+}
+
+/// Threads of low priority for CPU-bound work. They are started when there is work, and end when
+/// there has been none for a while.
+#[derive(Debug)]
+pub struct CpuPool {
+    /// Only its blocking pool is used. `None` only during the drop.
+    runtime: Option<Runtime>,
+}
+
+impl CpuPool {
+    /// A pool of at most `max_threads` threads, or of tokio's default.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses it.
+    pub fn new(name: &'static str, max_threads: Option<usize>) -> io::Result<Self> {
+        let niceness = niceness().map(|own| (own + NICENESS_INCREMENT).min(MAX_NICENESS));
+        let mut builder = Builder::new_current_thread();
+        builder
+            .thread_name(name)
+            .on_thread_start(move || niceness.into_iter().for_each(lower_priority));
+        if let Some(max_threads) = max_threads {
+            builder.max_blocking_threads(max_threads);
+        }
+        Ok(Self { runtime: Some(builder.build()?) })
+    }
+
+    /// Runs the work once a thread is free.
+    pub fn spawn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.handle().spawn_blocking(work)
+    }
+
+    fn handle(&self) -> &Handle {
+        self.runtime.as_ref().expect("the runtime lives until the drop").handle()
+    }
+}
+
+impl Drop for CpuPool {
+    /// Does not wait for work that is still running.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Background {
@@ -41,11 +88,7 @@ impl Background {
     ///
     /// When the system refuses a thread.
     pub fn start() -> io::Result<Self> {
-        let niceness = niceness().map(|own| (own + NICENESS_INCREMENT).min(MAX_NICENESS));
-        let cpu_pool = Builder::new_current_thread()
-            .thread_name("background-cpu")
-            .on_thread_start(move || niceness.into_iter().for_each(lower_priority))
-            .build()?;
+        let cpu_pool = CpuPool::new("background-cpu", None)?;
         let handle = cpu_pool.handle().clone();
         let tasks = Builder::new_multi_thread()
             .worker_threads(1)
@@ -53,7 +96,7 @@ impl Background {
             .on_thread_start(move || CPU_POOL.set(Some(handle.clone())))
             .enable_all()
             .build()?;
-        Ok(Self { tasks: Some(tasks), cpu_pool: Some(cpu_pool) })
+        Ok(Self { tasks: Some(tasks), _cpu_pool: cpu_pool })
     }
 
     /// Runs the future on this runtime; [`run_cpu_bound`] and [`spawn_cpu_bound`] within it use
@@ -69,8 +112,8 @@ impl Background {
 impl Drop for Background {
     /// Does not wait for work that is still running.
     fn drop(&mut self) {
-        for runtime in [self.tasks.take(), self.cpu_pool.take()].into_iter().flatten() {
-            runtime.shutdown_background();
+        if let Some(tasks) = self.tasks.take() {
+            tasks.shutdown_background();
         }
     }
 }

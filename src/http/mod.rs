@@ -17,6 +17,7 @@ mod metrics;
 pub mod negotiate;
 mod openapi;
 mod page;
+mod permission;
 mod prefer;
 mod problem;
 mod query;
@@ -51,7 +52,7 @@ use self::metrics::HttpMetrics;
 use self::response_cache::ResponseCache;
 use crate::access::Access;
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::{Admin, Config};
 use crate::metrics::Registry;
 use crate::snapshot::Snapshot;
 use crate::upstream::Upstreams;
@@ -71,6 +72,8 @@ pub struct Gateway {
     response_cache: ResponseCache,
     events: Arc<events::Feed>,
     access: Arc<Access>,
+    admin: Admin,
+    allowed_hosts: Option<Arc<[String]>>,
     /// The access control of the gateway that serves now, which open event streams watch.
     current_access: watch::Sender<Arc<Access>>,
 }
@@ -101,6 +104,8 @@ impl Gateway {
             response_cache: ResponseCache::default(),
             events,
             access: Access::open(),
+            admin: config.admin,
+            allowed_hosts: config.allowed_hosts.clone(),
             current_access: watch::Sender::new(Access::open()),
         }
     }
@@ -137,6 +142,8 @@ impl Gateway {
             response_cache: ResponseCache::default(),
             events: Arc::clone(&self.events),
             access,
+            admin: config.admin,
+            allowed_hosts: config.allowed_hosts.clone(),
             current_access: self.current_access.clone(),
         }
     }

@@ -44,7 +44,7 @@ impl Gateway {
             .layer(ContextLayer::new(Route::public))
             .layer(RequestLogLayer::new(Arc::clone(&self.metrics)))
             .layer(CatchPanicLayer)
-            .layer(HostLayer)
+            .layer(HostLayer::new(self.allowed_hosts.clone()))
             .layer(AccessLayer::new(Arc::clone(&self.access)))
             .layer(LimitsLayer::new(Arc::clone(&self.request_permits)))
             .service(service_fn(move |request| Arc::clone(&gateway).respond(request)))
@@ -57,7 +57,8 @@ impl Gateway {
         ServiceBuilder::new()
             .layer(ContextLayer::new(Route::admin))
             .layer(CatchPanicLayer)
-            .layer(HostLayer)
+            .layer(HostLayer::new(None))
+            .layer(AccessLayer::new(self.access.of_admin_listener(self.admin)))
             .service(service_fn(move |request| Arc::clone(&gateway).respond(request)))
     }
 

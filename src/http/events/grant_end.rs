@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::access::{Access, Grant};
+use crate::http::connection::ConnectionHandle;
 
 /// How often a grant that ends by itself is checked. Its issuer may withdraw the key of its token,
 /// and the wall clock may be set.
@@ -15,19 +16,26 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// A client's grant, and the access control that decides for how long it holds.
 pub(super) struct StreamGrant {
     grant: Arc<Grant>,
+    /// Has the client's certificate.
+    connection: Option<ConnectionHandle>,
     accesses: watch::Receiver<Arc<Access>>,
 }
 
 impl StreamGrant {
     /// The grant of a request, under the newest of `accesses`.
-    pub(super) fn new(grant: Arc<Grant>, accesses: watch::Receiver<Arc<Access>>) -> Self {
-        Self { grant, accesses }
+    pub(super) fn new(
+        grant: Arc<Grant>,
+        connection: Option<ConnectionHandle>,
+        accesses: watch::Receiver<Arc<Access>>,
+    ) -> Self {
+        Self { grant, connection, accesses }
     }
 
     /// Whether the grant holds now.
     pub(super) fn holds(&self) -> bool {
         let has_expired = self.grant.expires_at.is_some_and(|at| at <= SystemTime::now());
-        !has_expired && self.accesses.borrow().still_grants(&self.grant)
+        let certificate = self.connection.as_ref().and_then(ConnectionHandle::certificate);
+        !has_expired && self.accesses.borrow().still_grants(&self.grant, certificate)
     }
 
     /// Completes once the grant has ended.
@@ -60,7 +68,7 @@ mod tests {
         let (sender, accesses) = watch::channel(Access::open());
         let mut grant = Grant::open();
         grant.expires_at = lifetime.map(|lifetime| SystemTime::now() + lifetime);
-        (sender, StreamGrant::new(Arc::new(grant), accesses))
+        (sender, StreamGrant::new(Arc::new(grant), None, accesses))
     }
 
     #[tokio::test(start_paused = true)]

@@ -105,12 +105,13 @@ impl Gateway {
                 connection.exempt_from_min_send_rate();
             }
             let grant = context.grant().cloned().unwrap_or_else(|| Arc::new(Grant::open()));
+            let accesses = self.current_access.subscribe();
             let client = Client {
                 feed: Arc::clone(&self.events),
+                grant: StreamGrant::new(grant, connection.clone(), accesses),
                 connection,
                 heartbeat_interval: HEARTBEAT_INTERVAL,
                 _permit: permit,
-                grant: StreamGrant::new(grant, self.current_access.subscribe()),
                 changed,
                 phase: self.phase.clone(),
                 reader,

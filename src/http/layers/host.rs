@@ -1,4 +1,4 @@
-//! Refuses requests without a valid `Host`.
+//! Refuses requests without a valid `Host`, or for a host that is not served.
 //!
 //! No resource depends on the host, but HTTP requires the check (RFC 9112, section 3.2): a proxy
 //! and a server that interpret `Host` differently make request smuggling possible. Probes are
@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::net::Ipv6Addr;
+use std::sync::Arc;
 use std::task::{self, Poll};
 
 use futures::future::Either;
@@ -18,19 +19,29 @@ use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 
-#[derive(Clone, Copy)]
-pub(in crate::http) struct HostLayer;
+#[derive(Clone)]
+pub(in crate::http) struct HostLayer {
+    allowed_hosts: Option<Arc<[String]>>,
+}
+
+impl HostLayer {
+    /// Only `allowed_hosts` are served, which are in lower case; without them all are.
+    pub(in crate::http) fn new(allowed_hosts: Option<Arc<[String]>>) -> Self {
+        Self { allowed_hosts }
+    }
+}
 
 impl<S> Layer<S> for HostLayer {
     type Service = CheckHost<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CheckHost { inner }
+        CheckHost { allowed_hosts: self.allowed_hosts.clone(), inner }
     }
 }
 
 #[derive(Clone)]
 pub(in crate::http) struct CheckHost<S> {
+    allowed_hosts: Option<Arc<[String]>>,
     inner: S,
 }
 
@@ -49,11 +60,32 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let context = Context::of(&request);
-        if context.route.is_probe() || is_valid(request.version(), request.headers()) {
-            return Either::Right(self.inner.call(request));
+        let is_allowed =
+            || self.allowed_hosts.as_deref().is_none_or(|allowed| is_allowed(allowed, &request));
+        let problem = if context.route.is_probe() {
+            None
+        } else if !is_valid(request.version(), request.headers()) {
+            Some(Problem::InvalidHost)
+        } else if !is_allowed() {
+            Some(Problem::Misdirected)
+        } else {
+            None
+        };
+        match problem {
+            None => Either::Right(self.inner.call(request)),
+            Some(problem) => Either::Left(ready(Ok(problem.response(context.id(), &[])))),
         }
-        Either::Left(ready(Ok(Problem::InvalidHost.response(context.id(), &[]))))
     }
+}
+
+/// Whether a request is for one of these hosts: the authority of its target (`:authority` in
+/// HTTP/2) or, if it has none, its `Host` (RFC 9112, section 3.3).
+fn is_allowed<B>(allowed_hosts: &[String], request: &Request<B>) -> bool {
+    let host = match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => request.headers().get(header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    host.is_some_and(|host| allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)))
 }
 
 /// Whether `Host` is valid and present as often as the version requires: exactly once in HTTP/1.1,
@@ -104,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn probes_are_served_with_any_host() {
-        let service = HostLayer.layer(service_fn(async |_: Request<()>| {
+        let service = HostLayer::new(None).layer(service_fn(async |_: Request<()>| {
             Ok::<_, Infallible>(Response::new(Body::empty()))
         }));
         let hosts: [&[&str]; 4] = [&[], &["outbound|9001||svc"], &["a", "b"], &["test"]];

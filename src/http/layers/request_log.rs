@@ -10,6 +10,7 @@ use http::{Method, Request, Response, StatusCode};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
+use crate::access;
 use crate::http::body::Body;
 use crate::http::context::Context;
 use crate::http::metrics::HttpMetrics;
@@ -86,6 +87,7 @@ where
         this.metrics.record_request(route.label(), method, status.as_u16(), took);
         // Probes come every few seconds; while they succeed, their lines would only be noise.
         if !(route.is_probe() && status == StatusCode::OK) {
+            let grant = context.grant();
             tracing::info!(
                 // A field costs less than a message, which is formatted.
                 message = "request",
@@ -95,6 +97,8 @@ where
                 route = route.label(),
                 status = status.as_u16(),
                 bytes = response.body().length(),
+                principal = grant.and_then(|grant| grant.principal.as_deref()),
+                auth = grant.and_then(|grant| grant.method()).map(access::Method::as_str),
                 duration_ms = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e6,
             );
         }

@@ -73,9 +73,8 @@ impl Query {
         // Sets, so that a value that is repeated thousands of times is stored once.
         let (mut employees, mut types, mut priorities) = (None, None, None);
         let mut parsed = Self::default();
-        for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (key, value) = (decode(key)?, decode(value)?);
+        for pair in pairs(query) {
+            let (key, value) = pair?;
             if !keys.names().contains(&key.as_str()) {
                 return refuse(format!(
                     "unknown key `{}`; there are {}",
@@ -126,6 +125,16 @@ fn visible_employees(
     Ok(match visibility.only_employee() {
         Some(own) => Some(vec![own.to_string()]),
         None => queried.map(Vec::from_iter),
+    })
+}
+
+/// The keys and values of a query, decoded, in their order.
+pub(super) fn pairs(
+    query: Option<&str>,
+) -> impl Iterator<Item = Result<(String, String), Problem>> {
+    query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((decode(key)?, decode(value)?))
     })
 }
 
