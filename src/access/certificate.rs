@@ -1,9 +1,14 @@
 //! The certificates of clients.
 
+mod common_name;
+
 use std::sync::Arc;
 
 use ring::digest::{SHA256, digest};
+use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
 
+use self::common_name::common_name;
 use super::AccessMetrics;
 use crate::config::PemFile;
 
@@ -20,10 +25,21 @@ pub fn authority_id(file: &PemFile) -> AuthorityId {
 /// A client's certificate, which was verified in the TLS handshake.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ClientCertificate {
-    /// The subject's common name; `None` if it has none.
+    /// The subject's last common name; `None` if it has none, or one that cannot be a principal.
     pub common_name: Option<Arc<str>>,
     /// The authorities against which it was verified.
     pub authority: AuthorityId,
+}
+
+impl ClientCertificate {
+    /// Reads a certificate that was verified against `authority`.
+    #[must_use]
+    pub fn from_der(certificate: &CertificateDer<'_>, authority: AuthorityId) -> Self {
+        let common_name = EndEntityCert::try_from(certificate)
+            .ok()
+            .and_then(|certificate| common_name(certificate.subject()));
+        Self { common_name, authority }
+    }
 }
 
 /// That a client needs a certificate.

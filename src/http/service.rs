@@ -22,7 +22,7 @@ use crate::metrics::{self, OPENMETRICS_CONTENT_TYPE};
 
 /// An HTTP service that never fails: errors are responses. Its clones share all state.
 pub trait HttpService<B>:
-    Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>
+    Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
     + Clone
     + Send
     + 'static
@@ -31,7 +31,7 @@ pub trait HttpService<B>:
 
 impl<B, S> HttpService<B> for S
 where
-    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send>,
+    S: Service<Request<B>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
     S: Clone + Send + 'static,
 {
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use super::head_deadline::HeadDeadline;
 use super::peer_probe::PeerProbe;
@@ -30,7 +31,13 @@ impl Transport for TcpStream {
     }
 }
 
-/// A connection's stream with its deadlines. It also hides a half-close (the client's FIN) from
+impl<T: Transport> Transport for TlsStream<T> {
+    fn reset_on_drop(&self) {
+        self.get_ref().0.reset_on_drop();
+    }
+}
+
+/// An HTTP/1 connection's stream with its deadlines. It also hides a half-close (the client's FIN) from
 /// hyper until the response is sent: hyper would take it for the end of the connection.
 #[derive(Debug)]
 pub(in crate::http) struct ConnectionIo<T: Transport> {
@@ -65,6 +72,12 @@ impl<T: Transport> ConnectionIo<T> {
         }
     }
 
+    fn half_close(&mut self) {
+        self.is_half_closed = true;
+        // It cannot be set already: a half-closed connection is not read from.
+        let _ = self.handle.0.half_closed.set(());
+    }
+
     /// Records the result of a write, and ends the connection when the client reads too slowly.
     fn after_write(
         &mut self,
@@ -87,7 +100,7 @@ impl<T: Transport> ConnectionIo<T> {
     }
 
     fn poll_too_slow(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
-        if self.handle.0.is_exempt_from_min_send_rate.load(Ordering::Relaxed) {
+        if self.handle.is_exempt_from_min_send_rate() {
             return Poll::Pending;
         }
         ready!(self.send_rate.poll_too_slow(context));
@@ -110,14 +123,14 @@ impl<T: Transport> AsyncRead for ConnectionIo<T> {
         if !this.is_half_closed {
             let before = buffer.filled().len();
             match Pin::new(&mut this.stream).poll_read(context, buffer) {
-                Poll::Ready(Ok(())) if buffer.filled().len() == before => {
-                    this.is_half_closed = true;
-                    // It cannot be set already: this branch runs once.
-                    let _ = this.handle.0.half_closed.set(());
-                }
+                Poll::Ready(Ok(())) if buffer.filled().len() == before => this.half_close(),
                 Poll::Ready(Ok(())) => {
                     this.head.received();
                     return Poll::Ready(Ok(()));
+                }
+                // Many clients close a TLS connection without telling so in TLS.
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    this.half_close();
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {

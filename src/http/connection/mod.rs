@@ -1,7 +1,9 @@
 //! One client connection: the handle that requests have on it ([`ConnectionHandle`]), and the I/O
-//! wrapper between hyper and the socket that enforces its deadlines ([`ConnectionIo`]).
+//! wrappers between hyper and the socket that enforce its deadlines: [`ConnectionIo`] for HTTP/1,
+//! and those of [`http2`].
 
 mod head_deadline;
+pub(super) mod http2;
 mod io;
 mod peer_probe;
 mod send_rate;
@@ -21,18 +23,38 @@ use tokio::sync::SetOnce;
 use crate::access::ClientCertificate;
 use crate::cache::Connection;
 
+use self::http2::Http2Connection;
 pub(super) use io::{ConnectionIo, Transport};
 pub(super) use send_rate::MinSendRate;
 
-/// A handle on the connection that a request came over. The server puts it into each request's
-/// extensions. Clones refer to the same connection; a handle does not keep the connection open.
+/// The client of a connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) address: SocketAddr,
+    /// Whether the connection exceeds `limits.max_connections`.
+    pub(super) is_beyond_limit: bool,
+    /// The certificate that the client has proved to own.
+    pub(super) certificate: Option<ClientCertificate>,
+}
+
+impl Client {
+    /// A client without a certificate.
+    pub(super) fn new(address: SocketAddr, is_beyond_limit: bool) -> Self {
+        Self { address, is_beyond_limit, certificate: None }
+    }
+}
+
+/// A handle on the exchange of a request and its response: the connection over HTTP/1, one stream
+/// of it over HTTP/2. The server puts it into each request's extensions. Clones refer to the same
+/// exchange; a handle does not keep the connection open.
 #[derive(Clone, Debug)]
 pub struct ConnectionHandle(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    peer: SocketAddr,
-    is_beyond_limit: bool,
+    client: Arc<Client>,
+    /// The connection that the stream is of; `None` over HTTP/1.
+    http2: Option<Arc<Http2Connection>>,
     abort: AbortHandle,
     bytes_sent: AtomicU64,
     /// How many requests' headers have been read.
@@ -41,7 +63,6 @@ struct Shared {
     exchange: AtomicU8,
     is_exempt_from_min_send_rate: AtomicBool,
     half_closed: SetOnce<()>,
-    certificate: Option<ClientCertificate>,
 }
 
 /// The state of the current request and its response. Only the connection's task changes it.
@@ -59,19 +80,26 @@ enum Exchange {
 }
 
 impl ConnectionHandle {
-    /// A handle, and the registration that makes [`Self::abort`] end the connection's task.
-    pub(super) fn new(peer: SocketAddr, is_beyond_limit: bool) -> (Self, AbortRegistration) {
+    /// A handle for HTTP/1, and the registration that makes [`Self::abort`] end the connection's
+    /// task.
+    pub(super) fn new(client: Arc<Client>) -> (Self, AbortRegistration) {
+        Self::of_exchange(client, None)
+    }
+
+    fn of_exchange(
+        client: Arc<Client>,
+        http2: Option<Arc<Http2Connection>>,
+    ) -> (Self, AbortRegistration) {
         let (abort, registration) = AbortHandle::new_pair();
         let shared = Shared {
-            peer,
-            is_beyond_limit,
+            client,
+            http2,
             abort,
             bytes_sent: AtomicU64::new(0),
             requests: AtomicU64::new(0),
             exchange: AtomicU8::new(Exchange::Idle as u8),
             is_exempt_from_min_send_rate: AtomicBool::new(false),
             half_closed: SetOnce::new(),
-            certificate: None,
         };
         (Self(Arc::new(shared)), registration)
     }
@@ -79,30 +107,30 @@ impl ConnectionHandle {
     /// The client's address and port.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
-        self.0.peer
+        self.0.client.address
     }
 
     /// The client's address. An IPv4-mapped IPv6 address is converted to IPv4.
     #[must_use]
     pub fn peer_ip(&self) -> IpAddr {
-        self.0.peer.ip().to_canonical()
+        self.0.client.address.ip().to_canonical()
     }
 
     /// The certificate that the client has proved to own.
     #[must_use]
     pub fn certificate(&self) -> Option<&ClientCertificate> {
-        self.0.certificate.as_ref()
+        self.0.client.certificate.as_ref()
     }
 
-    /// How many bytes have been written to the socket since the connection was opened, headers
-    /// included.
+    /// How many bytes have been sent: over HTTP/1 since the connection was opened, headers included;
+    /// over HTTP/2 of this response's body.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.0.bytes_sent.load(Ordering::Relaxed)
     }
 
-    /// Resets the connection, even while it waits for the client to read. The response's body is
-    /// dropped as soon as the connection's task runs.
+    /// Resets the connection, or over HTTP/2 the stream, even while it waits for the client to read.
+    /// The response's body is dropped as soon as its task runs.
     pub fn abort(&self) {
         self.0.abort.abort();
     }
@@ -117,16 +145,24 @@ impl ConnectionHandle {
     /// request, which gets a 503 unless it is a probe.
     #[must_use]
     pub fn is_beyond_limit(&self) -> bool {
-        self.0.is_beyond_limit
+        self.0.client.is_beyond_limit
     }
 
     /// Exempts the response to the current request from `limits.min_send_rate`.
     pub fn exempt_from_min_send_rate(&self) {
-        self.0.is_exempt_from_min_send_rate.store(true, Ordering::Relaxed);
+        let was_exempt = self.0.is_exempt_from_min_send_rate.swap(true, Ordering::Relaxed);
+        if let (false, Some(connection)) = (was_exempt, &self.0.http2) {
+            connection.exempt_one();
+        }
+    }
+
+    fn is_exempt_from_min_send_rate(&self) -> bool {
+        self.0.is_exempt_from_min_send_rate.load(Ordering::Relaxed)
     }
 
     /// Completes once the client has shut down its sending side. It may still be reading (`nc -N`),
-    /// or have closed the connection: only a write can tell which.
+    /// or have closed the connection: only a write can tell which. Over HTTP/2 that ends the
+    /// connection, and this never completes.
     pub async fn half_closed(&self) {
         self.0.half_closed.wait().await;
     }

@@ -50,6 +50,11 @@ impl SendRate {
             .min(self.limit.grace);
     }
 
+    /// Call when bytes wait for the client. The wait ends with [`Self::sent`].
+    pub(super) fn wait(&mut self) -> Instant {
+        *self.blocked_since.get_or_insert_with(Instant::now)
+    }
+
     /// Call when the whole response has been sent. The next one starts with the whole grace period.
     pub(super) fn finished(&mut self) {
         self.blocked_since = None;
@@ -61,8 +66,7 @@ impl SendRate {
         if self.limit.bytes_per_second == 0 {
             return Poll::Pending;
         }
-        let since = *self.blocked_since.get_or_insert_with(Instant::now);
-        let deadline = since + self.allowance;
+        let deadline = self.wait() + self.allowance;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         while timer.as_mut().poll(context).is_ready() {
             if Instant::now() >= deadline {

@@ -133,6 +133,7 @@ mod tests {
 
     use super::super::testing::get;
     use super::*;
+    use crate::http::connection::Client;
 
     type TestService = BoxCloneSyncService<Request<()>, Response<Body>, Infallible>;
 
@@ -170,10 +171,10 @@ mod tests {
     #[tokio::test]
     async fn only_probes_are_served_on_a_connection_beyond_the_limit() {
         let service = limited(9);
-        let peer = ([127, 0, 0, 1], 1).into();
+        let client = Arc::new(Client::new(([127, 0, 0, 1], 1).into(), true));
         for (path, status) in [("/healthz", 200), ("/readyz", 200), ("/events", 503), ("/", 503)] {
             let mut request = get(path);
-            request.extensions_mut().insert(ConnectionHandle::new(peer, true).0);
+            request.extensions_mut().insert(ConnectionHandle::new(Arc::clone(&client)).0);
             assert_eq!(ask(&service, request).await.status(), status, "{path}");
         }
     }

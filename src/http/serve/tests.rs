@@ -1,14 +1,17 @@
 //! One connection as the server serves it, over an in-memory stream and under paused time.
 
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tower::service_fn;
 
+use super::end::CLOSE_DELAY;
+use super::http1::MAX_HEADER_FIELDS;
 use super::*;
 use crate::config::Config;
 use crate::http::body::Body;
+use crate::http::connection::ConnectionHandle;
 use crate::http::connection::testing::Pipe;
 
 const REQUEST: &str = "GET / HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -23,20 +26,19 @@ struct Served {
 }
 
 /// Serves a connection whose requests are answered after `latency`.
-async fn serve(latency: Duration, is_beyond_limit: bool) -> Served {
+fn serve(latency: Duration, is_beyond_limit: bool) -> Served {
     let (client, stream) = Pipe::new(16 << 10);
     let (phase, phases) = watch::channel(Phase::Serving);
-    let permits = Arc::new(Semaphore::new(2));
-    let any = Arc::clone(&permits).acquire_owned().await.unwrap();
-    let within_limit = if is_beyond_limit { None } else { permits.try_acquire_owned().ok() };
-    let permit = ConnectionPermit { within_limit, _any: any };
+    let permit = ConnectionPermits::default().take(usize::from(!is_beyond_limit));
     let accepted = Accepted { stream, peer: ([127, 0, 0, 1], 1).into(), permit };
     let service = service_fn(move |request: Request<Incoming>| async move {
         sleep(latency).await;
         let connection = request.extensions().get::<ConnectionHandle>().unwrap();
         Ok(Response::new(Body::full(format!("answer to {}", connection.peer()))))
     });
-    let task = tokio::spawn(serve_connection(accepted, Config::default().limits, phases, service));
+    let settings = ListenerSettings { limits: Config::default().limits, tls: None };
+    let (_, settings) = watch::channel(settings);
+    let task = tokio::spawn(serve_connection(accepted, settings, phases, service));
     Served { client, phase, task }
 }
 
@@ -64,7 +66,7 @@ impl Served {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_ends_by_the_idle_timeout_and_not_by_the_header_timeout() {
     let limits = Config::default().limits;
-    let mut served = serve(Duration::ZERO, false).await;
+    let mut served = serve(Duration::ZERO, false);
     for _ in 0..3 {
         sleep(limits.header_timeout * 2).await;
         served.send(REQUEST).await;
@@ -75,14 +77,14 @@ async fn an_idle_connection_ends_by_the_idle_timeout_and_not_by_the_header_timeo
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_never_sends_anything_is_ended_by_the_idle_timeout() {
-    let served = serve(Duration::ZERO, false).await;
+    let served = serve(Duration::ZERO, false);
     let idle_timeout = Config::default().limits.idle_timeout;
     assert_eq!(served.ends_after().await.as_secs(), idle_timeout.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
 async fn incomplete_headers_end_the_connection_by_the_header_timeout() {
-    let mut served = serve(Duration::ZERO, false).await;
+    let mut served = serve(Duration::ZERO, false);
     served.send(REQUEST).await;
     served.response().await;
     served.send(&REQUEST[..REQUEST.len() - 1]).await;
@@ -92,7 +94,7 @@ async fn incomplete_headers_end_the_connection_by_the_header_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn pipelined_requests_wait_for_slow_responses_without_a_deadline() {
-    let mut served = serve(Config::default().limits.idle_timeout * 2, false).await;
+    let mut served = serve(Config::default().limits.idle_timeout * 2, false);
     served.send(&[REQUEST, REQUEST, REQUEST].concat()).await;
     for _ in 0..3 {
         assert!(served.response().await.starts_with("HTTP/1.1 200 OK"));
@@ -101,7 +103,7 @@ async fn pipelined_requests_wait_for_slow_responses_without_a_deadline() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_beyond_the_limit_is_closed_after_one_response() {
-    let mut served = serve(Duration::ZERO, true).await;
+    let mut served = serve(Duration::ZERO, true);
     served.send(&[REQUEST, REQUEST].concat()).await;
     let response = served.response().await;
     assert!(response.contains("connection: close"), "{response}");
@@ -111,13 +113,13 @@ async fn a_connection_beyond_the_limit_is_closed_after_one_response() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_connection_beyond_the_limit_is_soon_ended() {
-    let served = serve(Duration::ZERO, true).await;
+    let served = serve(Duration::ZERO, true);
     assert_eq!(served.ends_after().await, EXTRA_CONNECTION_IDLE_TIMEOUT);
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_response_closes_its_connection_once_the_process_drains() {
-    let mut served = serve(Duration::ZERO, false).await;
+    let mut served = serve(Duration::ZERO, false);
     served.send(REQUEST).await;
     assert!(!served.response().await.contains("connection: close"));
     served.phase.send_replace(Phase::Draining);
@@ -129,7 +131,7 @@ async fn each_response_closes_its_connection_once_the_process_drains() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_outlives_the_listener_by_the_close_delay_only() {
-    let served = serve(Duration::ZERO, false).await;
+    let served = serve(Duration::ZERO, false);
     sleep(Duration::from_secs(1)).await;
     served.phase.send_replace(Phase::Closing);
     assert_eq!(served.ends_after().await, CLOSE_DELAY);
@@ -137,7 +139,7 @@ async fn an_idle_connection_outlives_the_listener_by_the_close_delay_only() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_in_flight_gets_its_response_after_the_listener_has_closed() {
-    let mut served = serve(Duration::from_secs(20), false).await;
+    let mut served = serve(Duration::from_secs(20), false);
     served.send(REQUEST).await;
     sleep(Duration::from_secs(1)).await;
     served.phase.send_replace(Phase::Closing);
@@ -159,7 +161,7 @@ async fn too_many_or_too_large_header_fields_are_refused() {
         } else {
             field.to_owned()
         };
-        let mut served = serve(Duration::ZERO, false).await;
+        let mut served = serve(Duration::ZERO, false);
         let request = REQUEST.replace("\r\n\r\n", &format!("\r\n{}\r\n", field.repeat(fields)));
         // The server may have seen enough before everything is sent.
         let _ = served.client.write_all(request.as_bytes()).await;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::*;
+use crate::http::connection::Client;
 use crate::http::connection::testing::Pipe;
 
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +39,7 @@ fn serve(buffer: usize, respond: Respond) -> Connection {
     let (client, pipe) = Pipe::new(buffer);
     let is_reset = Arc::clone(&pipe.is_reset);
     let peer = SocketAddr::from(([127, 0, 0, 1], 40_000));
-    let (handle, aborted) = ConnectionHandle::new(peer, false);
+    let (handle, aborted) = ConnectionHandle::new(Arc::new(Client::new(peer, false)));
     let io = ConnectionIo::new(pipe, handle.clone(), HEADER_TIMEOUT, RATE);
     let in_service = handle.clone();
     let service = service_fn(move |_: Request<_>| {
@@ -276,7 +277,7 @@ async fn a_slow_reader_is_reset_over_a_real_socket() {
     socket.set_recv_buffer_size(4096).unwrap();
     let mut client = socket.connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
-    let (handle, _aborted) = ConnectionHandle::new(peer, false);
+    let (handle, _aborted) = ConnectionHandle::new(Arc::new(Client::new(peer, false)));
     let rate = MinSendRate { bytes_per_second: 1 << 30, grace: Duration::from_millis(100) };
     let mut io = ConnectionIo::new(stream, handle.clone(), HEADER_TIMEOUT, rate);
     let error = timeout(Duration::from_secs(20), io.write_all(&vec![0; LARGE_BYTES * 8])).await;
