@@ -57,8 +57,10 @@ pub enum FormatArg {
 ///
 /// The errors of the configuration; without `--demo`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
-    let config =
-        config::load(&Overrides { config: args.config, ..Overrides::default() }, environment)?;
+    let config = config::load_without_access_files(
+        &Overrides { config: args.config, ..Overrides::default() },
+        environment,
+    )?;
     if !args.demo {
         config.require_credentials()?;
     }

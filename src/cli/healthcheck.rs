@@ -66,7 +66,7 @@ fn at_admin_listen(
     environment: &Environment,
 ) -> Result<Result<Url, String>, ConfigErrors> {
     let overrides = Overrides { config: file, ..Overrides::default() };
-    let address = reachable(config::admin_listen(&overrides, environment)?);
+    let address = reachable(config::admin_endpoint(&overrides, environment)?.address);
     let url = Url::parse(&format!("http://{address}/readyz")).ok().filter(|_| address.port() != 0);
     Ok(url.ok_or_else(|| {
         format!("`admin_listen` ({address}) has no fixed port; give the address with --url")

@@ -48,7 +48,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         Ok(log) => log,
         Err(code) => return Ok(code),
     };
-    warn_of_reachable_listener(&config);
+    warn(&config);
     raise_file_limit(&config);
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -88,14 +88,10 @@ fn raise_file_limit(config: &Config) {
     }
 }
 
-/// Warns if other machines can reach the public listener, because there is no access control.
-fn warn_of_reachable_listener(config: &Config) {
-    if !config.listen.ip().to_canonical().is_loopback() {
-        tracing::warn!(
-            address = %config.listen,
-            "whoever can reach this address can read every incident; set `listen` to a loopback \
-             address, or put a proxy that authenticates its callers in front"
-        );
+/// Warns of what is valid, but may not be what was meant.
+fn warn(config: &Config) {
+    for warning in config.warnings() {
+        tracing::warn!("{warning}");
     }
 }
 

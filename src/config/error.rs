@@ -79,6 +79,22 @@ pub enum ConfigErrorKind {
         /// Its path.
         path: String,
     },
+    /// A file whose content is not what it should be.
+    InvalidFile {
+        /// Its path.
+        path: String,
+        /// What is wrong with it, and the remedy. Quotes nothing of it.
+        detail: String,
+    },
+    /// A line of a file that is not what it should be.
+    InvalidLine {
+        /// The file's path.
+        path: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it, and the remedy. Quotes nothing of it.
+        detail: String,
+    },
     /// Text that is not YAML, with the parser's message.
     Syntax(String),
     /// A second YAML document in one text.
@@ -230,6 +246,11 @@ pub enum ConfigErrorKind {
     MaskedSecret {
         /// The dotted path to the secret.
         path: String,
+    },
+    /// A setting that needs another one.
+    Needs {
+        /// The other setting or settings, each in backticks.
+        others: &'static str,
     },
     /// A key beside another one that excludes it.
     Excludes {

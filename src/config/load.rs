@@ -5,7 +5,7 @@ mod agreement;
 mod lenient;
 mod upstreams;
 
-pub use lenient::{admin_listen, load_without_secrets};
+pub use lenient::{AdminEndpoint, admin_endpoint, load_without_access_files, load_without_secrets};
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use super::settings::{self, ALIASES, Alias, Form, PREFIX, SETTINGS, Setting, Tre
 use super::suggest::{suggest_key, suggest_variable};
 use super::upstream::Draft;
 use super::yaml::{FILE_INPUT, Node, Position, Value};
-use super::{Config, files, source, value, yaml};
+use super::{Config, access, files, source, value, yaml};
 
 /// The flags of the command line that override settings. They are parsed like values in the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -41,7 +41,7 @@ pub struct Overrides {
 ///
 /// All errors, in one report.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
-    Loader::run(overrides, environment).result()
+    Loader::run(overrides, environment, access::Files::Read).result()
 }
 
 /// Loads the configuration from the defaults and the text of a file; `name` is the file's name in
@@ -62,6 +62,8 @@ struct Loader {
     config: Config,
     /// The default upstream, then the others. [`Self::check_agreement`] moves them to `config`.
     upstreams: Vec<Draft>,
+    /// TLS and sign-in. [`Self::check_agreement`] moves them to `config`.
+    access: access::Draft,
     /// The values of `sources` and `identities`, where they are set.
     trees: BTreeMap<&'static str, Node>,
     /// Where each setting that is no upstream's was set; those with their defaults have no entry.
@@ -88,6 +90,7 @@ impl Default for Loader {
         Self {
             upstreams: vec![Draft::default_upstream(config.upstream.clone())],
             config,
+            access: access::Draft::default(),
             trees: BTreeMap::new(),
             positions: BTreeMap::new(),
             inputs: vec![Input::File(String::new())],
@@ -97,8 +100,8 @@ impl Default for Loader {
 }
 
 impl Loader {
-    fn run(overrides: &Overrides, environment: &Environment) -> Self {
-        let mut loader = Self::default();
+    fn run(overrides: &Overrides, environment: &Environment, files: access::Files) -> Self {
+        let mut loader = Self { access: access::Draft::new(files), ..Self::default() };
         loader.file(overrides, environment);
         loader.variables(environment);
         loader.aliases(environment);
@@ -210,6 +213,9 @@ impl Loader {
 
     /// Reads the settings of the section `path`. An empty section changes nothing.
     fn section(&mut self, node: &Node, path: &str) {
+        if let Some(expected) = settings::needed_in(path).filter(|_| node.is_empty()) {
+            self.report_at(node.position, None, path, ConfigErrorKind::Empty { expected });
+        }
         for entry in self.entries(node, path).unwrap_or_default() {
             let key =
                 if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
@@ -239,6 +245,17 @@ impl Loader {
                     self.report_at(node.position, Some(setting.key), setting.key, kind);
                 }
             },
+            Form::Access(set, _) => {
+                self.positions.insert(setting.key, node.position);
+                for kind in set(&mut self.access, node).err().into_iter().flatten() {
+                    self.report_at(node.position, Some(setting.key), setting.key, kind);
+                }
+            }
+            Form::Tree(Tree::AllowedHosts) => {
+                let mut reader = Reader::new(setting.key);
+                self.config.allowed_hosts = access::read_hosts(&mut reader, node);
+                self.report_all(setting.key, reader);
+            }
             Form::Tree(Tree::Upstreams) => self.upstreams(node),
             // An empty section changes nothing.
             Form::Tree(Tree::Identities) if node.is_empty() => {}

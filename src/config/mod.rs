@@ -9,6 +9,7 @@ mod error;
 mod files;
 mod load;
 mod nearest;
+mod pem;
 mod print;
 mod reader;
 mod secret;
@@ -20,18 +21,22 @@ mod value;
 mod written;
 mod yaml;
 
-pub use access::{Admin, CredentialFile, Jwt, SignIn, Tls};
+pub use access::{Admin, CredentialFile, Jwt, SignIn, Tls, Warning};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
-pub use load::{Overrides, admin_listen, from_yaml, load, load_without_secrets};
+pub use load::{
+    AdminEndpoint, Overrides, admin_endpoint, from_yaml, load, load_without_access_files,
+    load_without_secrets,
+};
 pub(crate) use nearest::nearest;
+pub use pem::PemFile;
 pub use secret::Secret;
 pub use source::{
     HttpOrigin, IDENTITIES, Incremental, Origin, Source, Table, TableRows, table_name,
 };
 pub use upstream::{
     Auth, AuthHeader, ClientAuth, ClientCertificate, Concurrency, DEFAULT_UPSTREAM, NamedUpstream,
-    OAuth2, PemFile, Rate, Upstream,
+    OAuth2, Rate, Upstream,
 };
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

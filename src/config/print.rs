@@ -9,7 +9,7 @@ impl Config {
     #[must_use]
     pub fn to_yaml(&self) -> String {
         let mut yaml = String::new();
-        let mut section = "";
+        let mut open: Vec<&str> = Vec::new();
         for setting in SETTINGS {
             let value = setting.show(self);
             let (above, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
@@ -17,15 +17,15 @@ impl Config {
             if value.is_empty() || settings::find(above).is_some() {
                 continue;
             }
-            if above != section && !above.is_empty() {
-                yaml.extend([above, ":\n"]);
-            }
-            section = above;
-            if !above.is_empty() {
-                yaml.push_str("  ");
+            let sections: Vec<&str> = above.split('.').filter(|name| !name.is_empty()).collect();
+            let is_open = |(depth, section): &(usize, &&str)| open.get(*depth) == Some(*section);
+            let shared = sections.iter().enumerate().take_while(is_open).count();
+            for (depth, section) in sections.iter().enumerate().skip(shared) {
+                yaml.extend([&"  ".repeat(depth), *section, ":\n"]);
             }
             let space = if value.starts_with('\n') { "" } else { " " };
-            yaml.extend([name, ":", space, &value, "\n"]);
+            yaml.extend([&"  ".repeat(sections.len()), name, ":", space, &value, "\n"]);
+            open = sections;
         }
         yaml
     }

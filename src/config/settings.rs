@@ -3,24 +3,20 @@
 //! The keys in the file, the names of the variables, the suggestions, the printed configuration and
 //! the test of the documentation are all derived from this table.
 
+mod table;
+
 use std::time::Duration;
 
-use super::error::{ConfigErrorKind, Excerpt};
+pub(super) use table::SETTINGS;
+
+use super::error::ConfigErrorKind;
 use super::upstream::{self, Draft};
-use super::value::{
-    address, count, duration, path, show_address, show_duration, show_size, show_text, size, text,
-    url,
-};
 use super::yaml::Node;
-use super::{Auth, Config, LogFormat, PemFile, Table, Upstream, source};
+use super::{Auth, Config, Upstream, access, source};
 
 pub(super) const MS: Duration = Duration::from_millis(1);
-const HOUR: Duration = Duration::from_hours(1);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
 pub(super) const YEAR: Duration = Duration::from_hours(365 * 24);
-
-const NUMBER: &str = "a whole number";
-const AUTO_OR_NUMBER: &str = "`auto` or a whole number";
-const LOG_FORMAT: &str = "one of `auto`, `json` and `text`";
 
 /// One setting.
 #[derive(Debug)]
@@ -39,6 +35,11 @@ pub(super) enum Form {
     Value(fn(&mut Config, &Node) -> Result<(), ConfigErrorKind>, fn(&Config) -> String),
     /// One value of an upstream.
     Upstream(fn(&mut Draft, &Node) -> Result<(), ConfigErrorKind>, fn(&Upstream) -> String),
+    /// One value of access control. A file has an error for each of its faulty lines.
+    Access(
+        fn(&mut access::Draft, &Node) -> Result<(), Vec<ConfigErrorKind>>,
+        fn(&Config) -> Option<String>,
+    ),
     /// A structure; a variable holds YAML.
     Tree(Tree),
 }
@@ -50,6 +51,7 @@ pub(super) enum Tree {
     Upstreams,
     Identities,
     Sources,
+    AllowedHosts,
 }
 
 impl Setting {
@@ -69,6 +71,14 @@ impl Setting {
         Self { key, form: Form::Upstream(set, show) }
     }
 
+    const fn access(
+        key: &'static str,
+        set: fn(&mut access::Draft, &Node) -> Result<(), Vec<ConfigErrorKind>>,
+        show: fn(&Config) -> Option<String>,
+    ) -> Self {
+        Self { key, form: Form::Access(set, show) }
+    }
+
     /// Whether a variable holds the value itself, not YAML.
     pub(super) const fn is_value(&self) -> bool {
         !matches!(self.form, Form::Tree(_))
@@ -83,9 +93,11 @@ impl Setting {
     pub(super) fn show(&self, config: &Config) -> String {
         match self.form {
             Form::Value(_, show) => show(config),
+            Form::Access(_, show) => show(config).unwrap_or_default(),
             Form::Tree(Tree::Upstreams) => upstream::show_all(&config.upstreams),
             Form::Tree(Tree::Identities) => source::show_tables(&config.identities),
             Form::Tree(Tree::Sources) => source::show(&config.sources),
+            Form::Tree(Tree::AllowedHosts) => access::show_hosts(config.allowed_hosts.as_deref()),
             Form::Upstream(..) | Form::Tree(Tree::Auth) => self.show_upstream(&config.upstream, 2),
         }
     }
@@ -146,6 +158,17 @@ pub(super) fn sections() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().filter_map(|setting| Some(setting.key.rsplit_once('.')?.0))
 }
 
+/// What a section must have; others may be empty. An empty section of access control could be taken
+/// for one that protects.
+pub(super) fn needed_in(section: &str) -> Option<&'static str> {
+    match section {
+        "tls" => Some("`cert_file` and `key_file`, or remove it"),
+        "auth" => Some("`users_file`, `tokens_file` or `jwt`, or remove it"),
+        "auth.jwt" => Some("`issuer` and `audience`, or remove it"),
+        _ => None,
+    }
+}
+
 /// The names of the settings and sections directly below `section`, in order; the root's is empty.
 pub(super) fn names_below(section: &str) -> Vec<&'static str> {
     let mut names: Vec<&str> = Vec::new();
@@ -158,230 +181,4 @@ pub(super) fn names_below(section: &str) -> Vec<&'static str> {
         names.extend(name.filter(|name| !names.contains(name)));
     }
     names
-}
-
-/// The table, in the order in which it is printed.
-pub(super) static SETTINGS: &[Setting] = &[
-    Setting::value("listen", |c, v| assign(&mut c.listen, address(v)), |c| show_address(c.listen)),
-    Setting::value(
-        "admin_listen",
-        |c, v| assign(&mut c.admin_listen, address(v)),
-        |c| show_address(c.admin_listen),
-    ),
-    Setting::value(
-        "response_budget",
-        |c, v| assign(&mut c.response_budget, duration(v, MS..=HOUR)),
-        |c| show_duration(c.response_budget),
-    ),
-    Setting::upstream(
-        "upstream.base_url",
-        |u, v| {
-            let remedy = u.credentials_remedy();
-            assign(&mut u.settings.base_url, url(v, remedy))
-        },
-        |u| show_url(&u.base_url),
-    ),
-    Setting::upstream(
-        "upstream.username",
-        |u, v| assign(&mut u.settings.username, upstream::username(v)),
-        |u| optional(u.username.as_deref().map(show_text)),
-    ),
-    Setting::upstream(
-        "upstream.password",
-        |u, v| assign(&mut u.settings.password, upstream::password(v)),
-        |u| optional(u.password.as_ref().map(|_| show_text(upstream::MASK))),
-    ),
-    Setting::upstream(
-        "upstream.password_file",
-        |u, v| assign(&mut u.settings.password, upstream::password_file(v)),
-        |_| String::new(),
-    ),
-    Setting { key: "upstream.auth", form: Form::Tree(Tree::Auth) },
-    Setting::upstream(
-        "upstream.ca_file",
-        |u, v| assign(&mut u.settings.ca, upstream::authorities(v)),
-        |u| show_path(u.ca.as_ref()),
-    ),
-    Setting::upstream(
-        "upstream.client_cert_file",
-        |u, v| assign(&mut u.certificate, upstream::chain(v)),
-        |u| show_path(u.client_certificate.as_ref().map(|client| &client.certificate)),
-    ),
-    Setting::upstream(
-        "upstream.client_key_file",
-        |u, v| assign(&mut u.key, upstream::key(v)),
-        |u| show_path(u.client_certificate.as_ref().map(|client| &client.key)),
-    ),
-    Setting::upstream(
-        "upstream.proxy",
-        |u, v| assign(&mut u.settings.proxy, upstream::proxy(v)),
-        |u| u.proxy.as_ref().map(show_url).unwrap_or_default(),
-    ),
-    Setting::upstream(
-        "upstream.rate",
-        |u, v| assign(&mut u.settings.rate, upstream::rate(v)),
-        |u| u.rate.map(upstream::show_rate).unwrap_or_default(),
-    ),
-    Setting::upstream(
-        "upstream.timeout",
-        |u, v| assign(&mut u.settings.timeout, duration(v, MS..=HOUR)),
-        |u| show_duration(u.timeout),
-    ),
-    Setting::upstream(
-        "upstream.connect_timeout",
-        |u, v| assign(&mut u.settings.connect_timeout, duration(v, MS..=HOUR)),
-        |u| show_duration(u.connect_timeout),
-    ),
-    Setting::upstream(
-        "upstream.concurrency",
-        |u, v| assign(&mut u.settings.concurrency, upstream::concurrency(v)),
-        |u| upstream::show_concurrency(u.concurrency),
-    ),
-    Setting::upstream(
-        "upstream.max_concurrency",
-        |u, v| assign(&mut u.settings.max_concurrency, count(v, 1..=1024, NUMBER)),
-        |u| u.max_concurrency.to_string(),
-    ),
-    Setting::upstream(
-        "upstream.retries",
-        |u, v| assign(&mut u.settings.retries, count(v, 0..=10, NUMBER)),
-        |u| u.retries.to_string(),
-    ),
-    // Offsets into a body have 32 bits.
-    Setting::upstream(
-        "upstream.max_body",
-        |u, v| assign(&mut u.settings.max_body, size(v, 1..=u64::from(u32::MAX))),
-        |u| show_size(u.max_body),
-    ),
-    Setting { key: "upstreams", form: Form::Tree(Tree::Upstreams) },
-    Setting { key: "identities", form: Form::Tree(Tree::Identities) },
-    Setting::value(
-        "identities.path",
-        |c, v| {
-            c.identities = vec![Table::addresses(&path(v)?)];
-            Ok(())
-        },
-        |c| source::addresses_path(&c.identities).map_or_else(String::new, show_text),
-    ),
-    Setting { key: "sources", form: Form::Tree(Tree::Sources) },
-    Setting::value(
-        "cache.ttl",
-        |c, v| assign(&mut c.cache.ttl, duration(v, MS..=YEAR)),
-        |c| show_duration(c.cache.ttl),
-    ),
-    Setting::value(
-        "cache.stale_for",
-        |c, v| assign(&mut c.cache.stale_for, duration(v, MS..=YEAR)),
-        |c| show_duration(c.cache.stale_for),
-    ),
-    Setting::value(
-        "cache.max_bytes",
-        |c, v| assign(&mut c.cache.max_bytes, size(v, 0..=1 << 40)),
-        |c| show_size(c.cache.max_bytes),
-    ),
-    Setting::value(
-        "limits.max_connections",
-        |c, v| assign(&mut c.limits.max_connections, count(v, 1..=1_000_000, NUMBER)),
-        |c| c.limits.max_connections.to_string(),
-    ),
-    Setting::value(
-        "limits.max_requests",
-        |c, v| assign(&mut c.limits.max_requests, count(v, 1..=1_000_000, NUMBER)),
-        |c| c.limits.max_requests.to_string(),
-    ),
-    Setting::value(
-        "limits.max_renders",
-        |c, v| assign(&mut c.limits.max_renders, max_renders(v)),
-        |c| c.limits.max_renders.map_or_else(|| "auto".to_owned(), |renders| renders.to_string()),
-    ),
-    Setting::value(
-        "limits.max_events",
-        |c, v| assign(&mut c.limits.max_events, count(v, 1..=1_000_000, NUMBER)),
-        |c| c.limits.max_events.to_string(),
-    ),
-    Setting::value(
-        "limits.header_timeout",
-        |c, v| assign(&mut c.limits.header_timeout, duration(v, MS..=HOUR)),
-        |c| show_duration(c.limits.header_timeout),
-    ),
-    Setting::value(
-        "limits.idle_timeout",
-        |c, v| assign(&mut c.limits.idle_timeout, duration(v, MS..=HOUR)),
-        |c| show_duration(c.limits.idle_timeout),
-    ),
-    Setting::value(
-        "limits.write_timeout",
-        |c, v| assign(&mut c.limits.write_timeout, duration(v, MS..=HOUR)),
-        |c| show_duration(c.limits.write_timeout),
-    ),
-    Setting::value(
-        "limits.min_send_rate",
-        |c, v| assign(&mut c.limits.min_send_rate, size(v, 0..=1 << 30)),
-        |c| show_size(c.limits.min_send_rate),
-    ),
-    Setting::value(
-        "shutdown.drain_delay",
-        |c, v| assign(&mut c.shutdown.drain_delay, duration(v, Duration::ZERO..=HOUR)),
-        |c| show_duration(c.shutdown.drain_delay),
-    ),
-    Setting::value(
-        "shutdown.timeout",
-        |c, v| assign(&mut c.shutdown.timeout, duration(v, Duration::ZERO..=HOUR)),
-        |c| show_duration(c.shutdown.timeout),
-    ),
-    Setting::value(
-        "log_format",
-        |c, v| assign(&mut c.log_format, log_format(v)),
-        |c| match c.log_format {
-            None => "auto".to_owned(),
-            Some(LogFormat::Json) => "json".to_owned(),
-            Some(LogFormat::Text) => "text".to_owned(),
-        },
-    ),
-    Setting::value(
-        "otlp.endpoint",
-        |c, v| {
-            assign(
-                &mut c.otlp.endpoint,
-                if v.is_null() { Ok(None) } else { url(v, "leave them out").map(Some) },
-            )
-        },
-        |c| optional(c.otlp.endpoint.as_ref().map(show_url)),
-    ),
-];
-
-fn assign<T>(slot: &mut T, value: Result<T, ConfigErrorKind>) -> Result<(), ConfigErrorKind> {
-    *slot = value?;
-    Ok(())
-}
-
-fn optional(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "null".to_owned())
-}
-
-fn show_path(file: Option<&PemFile>) -> String {
-    file.map_or_else(String::new, |file| show_text(&file.path.display().to_string()))
-}
-
-fn show_url(url: &reqwest::Url) -> String {
-    let text = url.as_str();
-    show_text(if url.path() == "/" { text.strip_suffix('/').unwrap_or(text) } else { text })
-}
-
-fn max_renders(node: &Node) -> Result<Option<usize>, ConfigErrorKind> {
-    match text(node, AUTO_OR_NUMBER)? {
-        "auto" => Ok(None),
-        _ => count(node, 1..=1024, AUTO_OR_NUMBER).map(Some),
-    }
-}
-
-fn log_format(node: &Node) -> Result<Option<LogFormat>, ConfigErrorKind> {
-    match text(node, LOG_FORMAT)? {
-        "auto" => Ok(None),
-        "json" => Ok(Some(LogFormat::Json)),
-        "text" => Ok(Some(LogFormat::Text)),
-        other => {
-            Err(ConfigErrorKind::Unparsable { found: Excerpt::new(other), expected: LOG_FORMAT })
-        }
-    }
 }

@@ -37,6 +37,29 @@ pub(super) fn text<'a>(node: &'a Node, expected: &'static str) -> Result<&'a str
     }
 }
 
+/// The path of a file, relative to the working directory.
+pub(super) fn file_path<'n>(
+    node: &'n Node,
+    expected: &'static str,
+) -> Result<&'n str, ConfigErrorKind> {
+    match text(node, expected)? {
+        "" => Err(ConfigErrorKind::Empty { expected }),
+        path => Ok(path),
+    }
+}
+
+/// `true` or `false`.
+pub(super) fn boolean(node: &Node) -> Result<bool, ConfigErrorKind> {
+    const EXPECTED: &str = "`true` or `false`";
+    match text(node, EXPECTED)?.trim() {
+        "true" | "True" | "TRUE" => Ok(true),
+        "false" | "False" | "FALSE" => Ok(false),
+        other => {
+            Err(ConfigErrorKind::Unparsable { found: Excerpt::new(other), expected: EXPECTED })
+        }
+    }
+}
+
 /// A duration with its unit, within `range`, in whole microseconds.
 pub(super) fn duration(
     node: &Node,
@@ -237,6 +260,12 @@ pub(super) fn show_duration(duration: Duration) -> String {
 pub(super) fn show_size(bytes: u64) -> String {
     let unit = UNITS.iter().take(4).find(|(_, unit)| bytes != 0 && bytes.is_multiple_of(*unit));
     unit.map_or_else(|| bytes.to_string(), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
+/// A URL as a YAML scalar.
+pub(super) fn show_url(url: &Url) -> String {
+    let text = url.as_str();
+    show_text(if url.path() == "/" { text.strip_suffix('/').unwrap_or(text) } else { text })
 }
 
 /// An address as a YAML scalar.

@@ -1,7 +1,21 @@
 //! Who may read: TLS, sign-in and hosts (sections `tls`, `auth` and `admin`, and `allowed_hosts`).
 
+mod draft;
+mod hosts;
+mod values;
+mod warnings;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub(super) use draft::{Draft, Files};
+pub(super) use hosts::{read as read_hosts, show as show_hosts};
+pub(super) use values::{
+    audience, ca_file, cert_file, client_ca_file, employee_claim, issuer, jwks_url, key_file,
+    proxy, scope_claim, tokens_file, users_file,
+};
+
+pub use warnings::Warning;
 
 use super::PemFile;
 use crate::credentials::{Tokens, Users};
@@ -63,6 +77,13 @@ pub struct Jwt {
     pub employee_claim: String,
     /// The claim with the scopes.
     pub scope_claim: String,
+}
+
+impl Jwt {
+    /// `employee_claim` where it is not set.
+    pub const DEFAULT_EMPLOYEE_CLAIM: &str = "employee_id";
+    /// `scope_claim` where it is not set.
+    pub const DEFAULT_SCOPE_CLAIM: &str = "scope";
 }
 
 /// Whether `tls` and `auth` hold for the admin listener too (`admin`).

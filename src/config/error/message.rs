@@ -22,6 +22,8 @@ impl fmt::Display for ConfigErrorKind {
             Self::FileUtf16 { path } => write!(f, "{path} is UTF-16 text; save it as UTF-8"),
             Self::VariableNotUtf8 => write!(f, "the value is not UTF-8 text"),
             Self::EmptySecretFile { path } => write!(f, "{path} is empty; write the value into it"),
+            Self::InvalidFile { path, detail } => write!(f, "{path} {detail}"),
+            Self::InvalidLine { path, line, detail } => write!(f, "{path}:{line}: {detail}"),
             Self::Syntax(reason) => write!(f, "invalid YAML: {reason}"),
             Self::SecondDocument => {
                 write!(
@@ -150,6 +152,7 @@ impl fmt::Display for ConfigErrorKind {
                 "the secret `{path}` is masked, as `check` prints it; write the secret, or the \
                  path of a file with it (`…_file`)"
             ),
+            Self::Needs { others } => write!(f, "needs {others} beside it"),
             Self::Excludes { other } => write!(f, "excludes `{other}`; keep one of them"),
             Self::NotALine => {
                 write!(f, "contains a control character, such as a line break; remove it")

@@ -32,6 +32,9 @@ impl Loader {
                 ConfigErrorKind::StaleBelowTtl { stale_for, ttl },
             ));
         }
+        let is_set = |key: &str| self.positions.contains_key(key);
+        let access = std::mem::take(&mut self.access).finish(is_set, &mut self.config);
+        found.extend(access.into_iter().map(|(key, kind)| ([key, key], kind)));
         for (keys, kind) in found {
             let written = keys.into_iter().find(|key| self.positions.contains_key(key));
             match written.and_then(|key| Some((key, *self.positions.get(key)?))) {

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 
 use super::{Loader, Overrides};
+use crate::config::access::Files;
 use crate::config::{Config, ConfigError, ConfigErrorKind, ConfigErrors, Environment};
 
 /// Loads the configuration like [`load`](super::load), for a command that calls no upstream: files
 /// of secrets, certificates and keys need not be readable. Without them upstreams have no
-/// credentials.
+/// credentials. The files of `tls` and `auth` are not read.
 ///
 /// # Errors
 ///
@@ -16,29 +17,57 @@ pub fn load_without_secrets(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<Config, ConfigErrors> {
-    let mut loader = Loader::run(overrides, environment);
+    let mut loader = Loader::run(overrides, environment, Files::Skip);
     loader.errors.retain(|error| !is_of_upstream(error) || !is_of_file(&error.kind));
     loader.result()
 }
 
-/// Loads the admin listener's address alone, for the health check, which works despite errors in
+/// Loads the configuration like [`load`](super::load), for a command that serves nobody: the files
+/// of `tls` and `auth` are not read. The configuration is then without TLS, users, tokens and
+/// issuer.
+///
+/// # Errors
+///
+/// All other errors, in one report.
+pub fn load_without_access_files(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    Loader::run(overrides, environment, Files::Skip).result()
+}
+
+/// How the admin listener is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct AdminEndpoint {
+    /// Where it binds.
+    pub address: SocketAddr,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+/// Loads how the admin listener is reached, for the health check, which works despite errors in
 /// other settings.
 ///
 /// # Errors
 ///
-/// The errors in `admin_listen`, and those because of which the file cannot be read at all.
-pub fn admin_listen(
+/// The errors in `admin_listen` and `admin.tls`, and those because of which the file cannot be read
+/// at all.
+pub fn admin_endpoint(
     overrides: &Overrides,
     environment: &Environment,
-) -> Result<SocketAddr, ConfigErrors> {
-    let Loader { config, mut errors, .. } = Loader::run(overrides, environment);
-    errors.retain(|error| match error.setting {
-        Some(setting) => {
-            setting == "admin_listen" && !matches!(error.kind, ConfigErrorKind::SameListener { .. })
-        }
-        None => is_of_file(&error.kind) || matches!(error.kind, ConfigErrorKind::Syntax(_)),
+) -> Result<AdminEndpoint, ConfigErrors> {
+    let Loader { config, mut errors, .. } = Loader::run(overrides, environment, Files::Skip);
+    errors.retain(|error| match (error.setting, &error.kind) {
+        // They do not agree with other settings.
+        (_, ConfigErrorKind::SameListener { .. } | ConfigErrorKind::Needs { .. }) => false,
+        (Some(setting), _) => matches!(setting, "admin_listen" | "admin.tls"),
+        (None, kind) => is_of_file(kind) || matches!(kind, ConfigErrorKind::Syntax(_)),
     });
-    if errors.is_empty() { Ok(config.admin_listen) } else { Err(ConfigErrors { errors }) }
+    if errors.is_empty() {
+        Ok(AdminEndpoint { address: config.admin_listen, tls: config.admin.tls })
+    } else {
+        Err(ConfigErrors { errors })
+    }
 }
 
 fn is_of_upstream(error: &ConfigError) -> bool {
@@ -54,5 +83,7 @@ fn is_of_file(kind: &ConfigErrorKind) -> bool {
             | ConfigErrorKind::FileNotUtf8 { .. }
             | ConfigErrorKind::FileUtf16 { .. }
             | ConfigErrorKind::EmptySecretFile { .. }
+            | ConfigErrorKind::InvalidFile { .. }
+            | ConfigErrorKind::InvalidLine { .. }
     )
 }

@@ -1,3 +1,4 @@
+mod access;
 mod mapped;
 
 use std::net::{IpAddr, SocketAddr};
@@ -5,6 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use self::access::AccessFiles;
 use crate::config::settings::{SETTINGS, names_below};
 use crate::config::source;
 use crate::config::{
@@ -53,8 +55,11 @@ fn the_password_is_masked_and_nothing_else() {
 fn every_setting_is_documented_with_its_variable_and_its_default() {
     let documentation = include_str!("../../../docs/CONFIGURATION.md");
     let defaults = Config::default();
+    let with_jwt = from_yaml("c", "auth: { jwt: { issuer: 'https://i', audience: a } }").unwrap();
     for setting in SETTINGS {
-        let default = setting.show(&defaults);
+        // What the claims default to where there is an issuer.
+        let is_claim = setting.key.ends_with("_claim");
+        let default = setting.show(if is_claim { &with_jwt } else { &defaults });
         let row = match default.as_str() {
             "null" | "" => format!("| `{}` | `{}` | none |", setting.key, setting.variable()),
             block if block.starts_with('\n') => {
@@ -82,12 +87,15 @@ fn every_setting_is_documented_with_its_variable_and_its_default() {
             "a row for `{kind}` is missing"
         );
     }
-    let mut secret = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut secret, b"secret\n").unwrap();
+    let files = AccessFiles::new();
+    let folder = files.folder();
     for example in
         documentation.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next())
     {
-        let example = example.replace("/run/secrets/okta", &secret.path().display().to_string());
+        let mut example = example.to_owned();
+        for prefix in ["/run/secrets/", "/tls/", "/etc/gateway/"] {
+            example = example.replace(prefix, &format!("{folder}/"));
+        }
         if let Err(errors) = from_yaml("docs/CONFIGURATION.md", &example) {
             panic!("{errors}\n{example}");
         }
@@ -104,8 +112,11 @@ fn every_setting_is_printed_in_its_section() {
         .collect();
     top.dedup();
     let mut known = names_below("");
-    known.retain(|name| *name != "upstreams");
-    assert_eq!(top, known, "each section once, in the table's order; `upstreams` if there are any");
+    known.retain(|name| !["upstreams", "tls", "auth", "allowed_hosts"].contains(name));
+    assert_eq!(
+        top, known,
+        "each section once, in the table's order; those without defaults if set"
+    );
 }
 
 fn duration(least_millis: u64, most_millis: u64) -> impl Strategy<Value = Duration> {
@@ -179,7 +190,7 @@ fn config() -> impl Strategy<Value = Config> {
             .map(|(name, source)| Source { name: format!("x{name}"), ..source })
             .collect()
     });
-    let rest = (cache, limits, shutdown, log_format, proptest::option::of(url()));
+    let rest = (cache, limits, shutdown, log_format, proptest::option::of(url()), access::access());
     let identities =
         prop_oneof![path().prop_map(|path| vec![Table::addresses(&path)]), mapped::tables()];
     let upstreams = (mapped::extended_upstream(), mapped::named_upstreams());
@@ -190,7 +201,7 @@ fn config() -> impl Strategy<Value = Config> {
             (upstream, upstreams),
             identities,
             sources,
-            (cache, limits, shutdown, log_format, endpoint),
+            (cache, limits, shutdown, log_format, endpoint, (sign_in, admin, allowed_hosts)),
         )| {
             Config {
                 listen: SocketAddr::new(addresses.0, addresses.2),
@@ -213,8 +224,11 @@ fn config() -> impl Strategy<Value = Config> {
                 },
                 shutdown: Shutdown { drain_delay: shutdown.0, timeout: shutdown.1 },
                 log_format,
+                tls: None,
+                sign_in,
+                admin,
+                allowed_hosts,
                 otlp: Otlp { endpoint },
-                ..Config::default()
             }
         },
     )

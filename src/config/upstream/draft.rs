@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::auth::Auth;
-use super::pem::check_pair;
-use super::{ClientCertificate, DEFAULT_UPSTREAM, PemFile, Upstream};
+use super::{ClientCertificate, DEFAULT_UPSTREAM, Upstream};
+use crate::config::PemFile;
 use crate::config::error::ConfigErrorKind;
 use crate::config::reader::Reader;
 use crate::config::yaml::{Node, Position};
@@ -113,9 +113,8 @@ impl Draft {
             (Some(_), None) => alone("client_cert_file", "client_key_file"),
             (None, Some(_)) => alone("client_key_file", "client_cert_file"),
             (Some(certificate), Some(key)) => {
-                let client = ClientCertificate { certificate, key };
-                let Err(kind) = check_pair(&client) else {
-                    self.settings.client_certificate = Some(client);
+                let Err(kind) = certificate.check_key(&key) else {
+                    self.settings.client_certificate = Some(ClientCertificate { certificate, key });
                     return;
                 };
                 ("client_key_file", kind)

@@ -4,24 +4,21 @@ mod auth;
 mod credentials;
 mod draft;
 mod overlay;
-mod pem;
 mod print;
 mod values;
 
 pub use auth::{Auth, AuthHeader, ClientAuth, OAuth2};
 pub(super) use draft::Draft;
 pub(super) use overlay::{overlay, variable_part};
-pub(super) use pem::{authorities, chain, key};
 pub(super) use print::show_all;
 pub(super) use values::{
-    concurrency, password, password_file, proxy, rate, show_concurrency, show_rate, username,
+    authorities, chain, concurrency, key, password, password_file, proxy, rate, show_concurrency,
+    show_rate, username,
 };
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::Secret;
-use bytes::Bytes;
+use crate::config::{PemFile, Secret};
 
 /// Printed instead of a secret. It is loaded as a secret that is not known, so that the output of
 /// `check` can be used as a configuration file.
@@ -102,21 +99,6 @@ impl Upstream {
             retries: 2,
             max_body: 64 << 20,
         }
-    }
-}
-
-/// A PEM file, which was read and checked when the configuration was loaded.
-#[derive(Clone, Eq, PartialEq)]
-pub struct PemFile {
-    /// Where it was read.
-    pub path: PathBuf,
-    /// Its content, which may be a private key; never printed.
-    pub pem: Bytes,
-}
-
-impl std::fmt::Debug for PemFile {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PemFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::Secret;
-
 use super::{Concurrency, MASK, Rate};
 use crate::config::error::{ConfigErrorKind, Excerpt};
-use crate::config::files;
-use crate::config::value::{count, text, url};
+use crate::config::value::{count, file_path, text, url};
 use crate::config::yaml::Node;
+use crate::config::{PemFile, Secret, files};
 
 const AUTO_OR_NUMBER: &str = "`auto` or a whole number";
 const RATE: &str = "a rate of 1 to 1000000 requests a second, minute or hour, such as `10/s`, \
     `600/m` or `5000/h`";
+const CERTIFICATES: &str = "the path of a file with certificates in PEM";
+const KEY: &str = "the path of a file with a private key in PEM";
 const SECRET_FILE: &str = "the path of a file with the secret";
 
 /// The units of rates.
@@ -51,17 +51,6 @@ pub(super) fn secret_file(node: &Node) -> Result<String, ConfigErrorKind> {
     files::secret(Path::new(file_path(node, SECRET_FILE)?))
 }
 
-/// The path of a file, relative to the working directory.
-pub(super) fn file_path<'n>(
-    node: &'n Node,
-    expected: &'static str,
-) -> Result<&'n str, ConfigErrorKind> {
-    match text(node, expected)? {
-        "" => Err(ConfigErrorKind::Empty { expected }),
-        path => Ok(path),
-    }
-}
-
 fn credential(node: &Node) -> Result<Option<&str>, ConfigErrorKind> {
     if node.is_null() {
         return Ok(None);
@@ -87,6 +76,29 @@ pub(in crate::config) fn show_concurrency(concurrency: Concurrency) -> String {
         Concurrency::Auto => "auto".to_owned(),
         Concurrency::Fixed(calls) => calls.to_string(),
     }
+}
+
+/// Certificates that are trusted beside the system's; null means none.
+pub(in crate::config) fn authorities(node: &Node) -> Result<Option<PemFile>, ConfigErrorKind> {
+    pem_file(node, CERTIFICATES, PemFile::authorities)
+}
+
+/// The chain of certificates that a client presents; null means none.
+pub(in crate::config) fn chain(node: &Node) -> Result<Option<PemFile>, ConfigErrorKind> {
+    pem_file(node, CERTIFICATES, PemFile::chain)
+}
+
+/// The private key of a client; null means none.
+pub(in crate::config) fn key(node: &Node) -> Result<Option<PemFile>, ConfigErrorKind> {
+    pem_file(node, KEY, PemFile::key)
+}
+
+fn pem_file(
+    node: &Node,
+    expected: &'static str,
+    read: fn(&str) -> Result<PemFile, ConfigErrorKind>,
+) -> Result<Option<PemFile>, ConfigErrorKind> {
+    if node.is_null() { Ok(None) } else { read(file_path(node, expected)?).map(Some) }
 }
 
 /// The address of a proxy; null means none.

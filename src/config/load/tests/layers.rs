@@ -180,14 +180,14 @@ fn the_health_check_needs_only_the_admin_address() {
         file("admin_listen: 127.0.0.1:7\nlisten: 127.0.0.1:7\ncolour: red\ncache: { ttl: 30 }\n");
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
     let variables = env(&[("ELEVATE_PASSWORD_FILE", "/nonexistent")]);
-    assert_eq!(admin_listen(&overrides, &variables).unwrap().port(), 7);
+    assert_eq!(admin_endpoint(&overrides, &variables).unwrap().address.port(), 7);
     let (_directory, path) = file("admin_listen: 7\ncolour: red\n");
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
-    assert_eq!(admin_listen(&overrides, &variables).unwrap_err().errors.len(), 1);
+    assert_eq!(admin_endpoint(&overrides, &variables).unwrap_err().errors.len(), 1);
     let overrides = Overrides { config: Some("/nonexistent".into()), ..Overrides::default() };
-    assert!(admin_listen(&overrides, &env(&[])).is_err());
+    assert!(admin_endpoint(&overrides, &env(&[])).is_err());
     let (_directory, path) = file("");
     std::fs::write(&path, b"\xff\xfea\0").unwrap();
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
-    assert!(admin_listen(&overrides, &env(&[])).is_err(), "UTF-16 text cannot be read");
+    assert!(admin_endpoint(&overrides, &env(&[])).is_err(), "UTF-16 text cannot be read");
 }
