@@ -28,6 +28,7 @@ mod page;
 mod pages;
 mod readiness;
 mod recipes;
+mod reload;
 mod signals;
 mod sources;
 mod upstream_answers;

@@ -14,6 +14,7 @@ pub mod mapped_gateway;
 pub mod metrics_page;
 pub mod one_source;
 pub mod process;
+pub mod reloadable;
 pub mod scripted_stack;
 pub mod scripted_upstream;
 pub mod simulated_api;

@@ -80,6 +80,20 @@ impl Process {
         {
             command.env(format!("INCIDENT_GATEWAY__{name}"), value);
         }
+        Self::spawn(command).await
+    }
+
+    /// Starts a gateway with exactly these environment variables, and returns it with its log after
+    /// the line `listening`.
+    pub async fn serve_with_environment(
+        variables: &[(&str, &str)],
+    ) -> (Self, Lines<BufReader<ChildStderr>>) {
+        let mut command = Command::new(BINARY);
+        command.env_clear().envs(variables.iter().copied());
+        Self::spawn(command).await
+    }
+
+    async fn spawn(mut command: Command) -> (Self, Lines<BufReader<ChildStderr>>) {
         let mut child =
             command.stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -111,11 +125,32 @@ impl Process {
 
     /// The peak of its resident memory, in bytes.
     pub fn peak_memory(&self) -> usize {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.pid().as_raw_nonzero()))
-                .unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+        self.status("VmHWM:").strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
+    /// Its resident memory now, in bytes.
+    pub fn memory(&self) -> usize {
+        self.status("VmRSS:").strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+    }
+
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.status("Threads:").parse().unwrap()
+    }
+
+    /// How many files it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    fn proc(&self, name: &str) -> String {
+        format!("/proc/{}/{name}", self.pid().as_raw_nonzero())
+    }
+
+    fn status(&self, field: &str) -> String {
+        let status = std::fs::read_to_string(self.proc("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim().to_owned()
     }
 }
 

@@ -1,0 +1,199 @@
+//! The reload, by the built binary and real files: what takes effect, what is refused, and what is
+//! logged and counted about it.
+
+use std::fs;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::support::client::{Client, get};
+use crate::support::gateway::{GOOD, good_upstream, path};
+use crate::support::reloadable::{
+    CONFIG, Files, INVALID, NEEDS_RESTART, RELOADED, Reloadable, SAME_AGAIN,
+};
+use crate::support::scripted_upstream::ScriptedUpstream;
+
+const CREDENTIALS: [(&str, &str); 2] =
+    [("ELEVATE_USERNAME", "reader"), ("ELEVATE_PASSWORD", "secret")];
+
+/// A configuration of this upstream, with further settings.
+fn config(upstream: &ScriptedUpstream, settings: &str) -> String {
+    format!("upstream: {{ base_url: '{}' }}\n{settings}\n", upstream.base_url())
+}
+
+async fn start(upstream: &ScriptedUpstream, settings: &str) -> Reloadable {
+    let gateway = Reloadable::start(Files::new(&config(upstream, settings)), &CREDENTIALS).await;
+    wait_until_complete(&gateway).await;
+    gateway
+}
+
+async fn wait_until_complete(gateway: &Reloadable) {
+    let answer = get(gateway.process.address, "/incidents?complete=true").await;
+    if answer.status != 200 {
+        sleep(Duration::from_millis(50)).await;
+        Box::pin(wait_until_complete(gateway)).await;
+    }
+}
+
+/// The value of a metric without labels.
+async fn metric(gateway: &Reloadable, name: &str) -> f64 {
+    let page = get(gateway.process.admin_address, "/metrics").await;
+    let name = format!("incident_gateway_{name} ");
+    let line = page.text().lines().find_map(|line| line.strip_prefix(&name));
+    line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+}
+
+async fn is_successful(gateway: &Reloadable) -> bool {
+    metric(gateway, "config_last_reload_successful").await == 1.0
+}
+
+#[tokio::test]
+async fn a_signal_puts_a_changed_file_into_effect() {
+    let upstream = good_upstream().await;
+    let gateway = start(&upstream, "").await;
+    assert!(is_successful(&gateway).await, "from the start");
+    let started_at = metric(&gateway, "config_last_reload_success_timestamp_seconds").await;
+    assert!(started_at > 1.7e9);
+
+    assert!(gateway.change(|_| ()).await.is_empty(), "nothing has changed");
+    let same = config(&upstream, "# a comment");
+    assert!(gateway.change(|files| files.write(CONFIG, same)).await.is_empty());
+    let after = metric(&gateway, "config_last_reload_success_timestamp_seconds").await;
+    assert!((after - started_at).abs() < f64::EPSILON);
+
+    let changed = config(&upstream, "response_budget: 1s\nlimits: { max_events: 1 }");
+    let mut open = Client::connect(gateway.process.address).await.unwrap();
+    open.get("/incidents", &[]).await.unwrap();
+    let changes = gateway.change_validly(|files| files.write(CONFIG, changed)).await;
+    assert_eq!(changes, "response_budget, limits.max_events");
+    assert!(metric(&gateway, "config_last_reload_success_timestamp_seconds").await > after);
+    assert_eq!(open.get("/incidents", &[]).await.unwrap().status, 200, "connections stay");
+
+    let mut stream = Client::connect(gateway.process.address).await.unwrap();
+    stream.send("GET /events HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    let began = Instant::now();
+    while get_events_status(&gateway).await != 503 {
+        assert!(began.elapsed() < Duration::from_secs(20), "the stream is open");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The status of another event stream, which is closed at once.
+async fn get_events_status(gateway: &Reloadable) -> u16 {
+    let mut client = Client::connect(gateway.process.address).await.unwrap();
+    client.send("GET /events HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").await.unwrap();
+    client.answer().await.unwrap().status
+}
+
+#[tokio::test]
+async fn an_invalid_file_changes_nothing_and_is_logged_once() {
+    let upstream = good_upstream().await;
+    let gateway = start(&upstream, "response_budget: 1s").await;
+    let invalid = config(&upstream, "response_budget: never\ncache: { ttl: 0 }\nlimit: {}");
+    let error = gateway.change_invalidly(|files| files.write(CONFIG, &invalid)).await;
+    assert_eq!(error.message, INVALID);
+    for part in ["gateway.yaml:2:", "gateway.yaml:3:", "gateway.yaml:4:", "`limit"] {
+        assert!(error.field("faults").contains(part), "{part} in {}", error.line);
+    }
+    assert!(!error.line.contains("secret"), "{}", error.line);
+    assert!(!is_successful(&gateway).await);
+    assert_eq!(get(gateway.process.address, "/incidents").await.status, 200);
+    assert!(gateway.change(|_| ()).await.is_empty(), "once for the same content");
+    let touched = gateway.change(|files| files.write(CONFIG, &invalid)).await;
+    assert!(touched.is_empty(), "{touched:?}");
+
+    let other = config(&upstream, "response_budget: 1s\nlimits: 3");
+    let error = gateway.change_invalidly(|files| files.write(CONFIG, other)).await;
+    assert!(error.field("faults").contains("limits"), "{}", error.line);
+    gateway.change_invalidly(|files| files.write(CONFIG, &invalid)).await;
+
+    let first = config(&upstream, "response_budget: 1s");
+    let again = gateway.change(|files| files.write(CONFIG, first)).await;
+    assert_eq!(again.iter().map(|event| event.message.as_str()).collect::<Vec<_>>(), [SAME_AGAIN]);
+    assert!(is_successful(&gateway).await);
+    gateway.change_invalidly(|files| files.write(CONFIG, &invalid)).await;
+    let valid = config(&upstream, "response_budget: 2s");
+    let changes = gateway.change_validly(|files| files.write(CONFIG, valid)).await;
+    assert_eq!(changes, "response_budget");
+    assert!(is_successful(&gateway).await);
+    let missing = gateway.change_invalidly(|files| fs::remove_file(files.path(CONFIG)).unwrap());
+    assert!(missing.await.field("faults").contains("gateway.yaml"));
+    assert_eq!(get(gateway.process.address, "/incidents").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_changed_file_is_found_without_a_signal() {
+    let upstream = good_upstream().await;
+    let gateway = start(&upstream, "").await;
+    let mark = gateway.mark();
+    gateway.files.write(CONFIG, config(&upstream, "response_budget: 1s"));
+    let began = Instant::now();
+    let event = gateway.event_after(mark, |event| event.message == RELOADED).await;
+    assert_eq!(event.field("changed"), "response_budget");
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+/// Kubernetes mounts `name -> ..data/name` and `..data -> ..2026_…`, and replaces the latter.
+#[tokio::test]
+async fn the_symbolic_links_of_kubernetes_are_followed() {
+    let upstream = good_upstream().await;
+    let files = Files::new("");
+    let version = |name: &str, settings: &str| {
+        fs::create_dir(files.path(name)).unwrap();
+        fs::write(files.path(name).join(CONFIG), config(&upstream, settings)).unwrap();
+    };
+    version("..1", "response_budget: 1s");
+    version("..2", "response_budget: 2s");
+    version("..3", "response_budget: never");
+    files.link("..data", "..1");
+    files.link(CONFIG, format!("..data/{CONFIG}"));
+    let gateway = Reloadable::start(files, &CREDENTIALS).await;
+    let changes = gateway.change_validly(|files| files.link("..data", "..2")).await;
+    assert_eq!(changes, "response_budget");
+    gateway.change_invalidly(|files| files.link("..data", "..3")).await;
+    let again = gateway.change(|files| files.link("..data", "..2")).await;
+    assert_eq!(again[0].message, SAME_AGAIN);
+}
+
+#[tokio::test]
+async fn settings_that_need_a_restart_are_named_and_stay() {
+    let upstream = good_upstream().await;
+    let text = |settings: &str| format!("{}log_format: json\n{settings}\n", config(&upstream, ""));
+    let gateway = Reloadable::start(Files::new(&text("")), &CREDENTIALS).await;
+    let collector = "otlp: { endpoint: 'http://127.0.0.1:9/v1/traces' }";
+    let changed = text(&format!("{collector}\nresponse_budget: 1s")).replace("json", "text");
+    let events = gateway.change(|files| files.write(CONFIG, changed)).await;
+    let [reloaded, warning] = &events[..] else { panic!("{events:#?}") };
+    assert_eq!(reloaded.field("changed"), "response_budget");
+    assert_eq!((warning.level.as_str(), warning.message.as_str()), ("WARN", NEEDS_RESTART));
+    assert_eq!(warning.field("settings"), "log_format, otlp");
+    assert!(is_successful(&gateway).await);
+    let back = text("response_budget: 1s");
+    let events = gateway.change(|files| files.write(CONFIG, back)).await;
+    assert_eq!(events.iter().map(|event| event.message.as_str()).collect::<Vec<_>>(), [SAME_AGAIN]);
+}
+
+#[tokio::test]
+async fn flags_and_variables_stay_above_the_file() {
+    let upstream = good_upstream().await;
+    let files = Files::new(&config(&upstream, ""));
+    let variables =
+        [CREDENTIALS[0], CREDENTIALS[1], ("INCIDENT_GATEWAY__RESPONSE_BUDGET", "1500ms")];
+    let gateway = Reloadable::start(files, &variables).await;
+    let (address, listen) = (gateway.process.address, "listen: '127.0.0.1:1'");
+    let overridden = config(&upstream, &format!("response_budget: 1s\n{listen}"));
+    assert!(gateway.change(|files| files.write(CONFIG, overridden)).await.is_empty());
+    assert_eq!(get(address, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn sources_that_did_not_change_are_not_called_again() {
+    let upstream = good_upstream().await;
+    let gateway = start(&upstream, "cache: { ttl: 1h }").await;
+    let calls = || GOOD.iter().enumerate().map(|(source, _)| upstream.calls(&path(source)));
+    let before: Vec<_> = calls().collect();
+    let changed = config(&upstream, "cache: { ttl: 1h }\nresponse_budget: 1s");
+    gateway.change_validly(|files| files.write(CONFIG, changed)).await;
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!(calls().collect::<Vec<_>>(), before);
+}
