@@ -22,6 +22,8 @@ pub struct Engine {
     pub cache: Arc<Cache>,
     /// The metrics of these parts; other parts add their own.
     pub registry: Registry,
+    /// Those of the upstreams, for clients that a reload adds.
+    pub upstream_metrics: UpstreamMetrics,
     /// The newest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     /// The refresh, which is not running yet.
@@ -39,8 +41,7 @@ impl Engine {
         let mut registry = metrics::registry();
         let upstream_metrics = UpstreamMetrics::register(&mut registry);
         let upstreams = Arc::new(Upstreams::new(config, &upstream_metrics, seed)?);
-        let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
-        let cache = Arc::new(Cache::new(config.cache.max_bytes, max_renders));
+        let cache = Arc::new(new_cache(config));
         let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &upstream_metrics);
         let options = RunOptions { seed, repeat, clock: WallClock::system() };
         let refresh_metrics = RefreshMetrics::register(&mut registry);
@@ -52,8 +53,14 @@ impl Engine {
             options,
         );
         snapshot::metrics::register(&mut registry, snapshots.clone());
-        Ok(Self { upstreams, cache, registry, snapshots, refresh })
+        Ok(Self { upstreams, cache, registry, upstream_metrics, snapshots, refresh })
     }
+}
+
+/// An empty cache of the configured size.
+pub(super) fn new_cache(config: &Config) -> Cache {
+    let max_renders = config.limits.max_renders.unwrap_or_else(default_max_renders);
+    Cache::new(config.cache.max_bytes, max_renders)
 }
 
 /// Two renders for each core, so that one can run while the other waits for memory.

@@ -44,14 +44,19 @@ impl BoundListener {
     }
 }
 
+/// The TLS of the listeners; `None` for plain HTTP.
+pub(super) fn server_tls(config: &Config) -> Result<Option<Arc<ServerTls>>, TlsError> {
+    Ok(config.tls.as_ref().map(ServerTls::new).transpose()?.map(Arc::new))
+}
+
 /// The settings of the public and of the admin listener.
 pub(super) fn listener_settings(
     config: &Config,
-) -> Result<(ListenerSettings, ListenerSettings), TlsError> {
-    let tls = config.tls.as_ref().map(ServerTls::new).transpose()?.map(Arc::new);
-    let admin =
-        ListenerSettings { limits: config.limits, tls: tls.clone().filter(|_| config.admin.tls) };
-    Ok((ListenerSettings { limits: config.limits, tls }, admin))
+    tls: Option<Arc<ServerTls>>,
+) -> (ListenerSettings, ListenerSettings) {
+    let limits = config.limits;
+    let admin = ListenerSettings { limits, tls: tls.clone().filter(|_| config.admin.tls) };
+    (ListenerSettings { limits, tls }, admin)
 }
 
 /// The public listener's server, on the current runtime.

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use self::listener::{AdminServer, BoundListener, PublicServer, listener_settings};
+use self::listener::{AdminServer, BoundListener, PublicServer, listener_settings, server_tls};
 use crate::access::{self, Access, AccessMetrics};
 use crate::background::Background;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, ListenerSettings, Phase, TlsError};
-use crate::refresh::{Refresh, Repeat};
-use crate::upstream::{SetupError, Upstreams};
+use crate::refresh::{Refresh, RefreshHandle, Repeat};
+use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 
 pub use self::engine::Engine;
 pub use self::reload::{ConfigWatch, LOOK_INTERVAL, Load, ReloadMetrics};
@@ -68,6 +68,9 @@ pub struct Running {
     config: Config,
     cache: Arc<Cache>,
     upstreams: Arc<Upstreams>,
+    upstream_metrics: UpstreamMetrics,
+    /// Seeds of upstreams that a reload adds.
+    seeds: fastrand::Rng,
     gateways: watch::Sender<Arc<Gateway>>,
     public_settings: watch::Sender<ListenerSettings>,
     admin_settings: watch::Sender<ListenerSettings>,
@@ -85,12 +88,12 @@ impl Running {
     ///
     /// When an address cannot be bound, or TLS, access control or an upstream cannot be set up.
     pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
-        let (public_settings, admin_settings) =
-            listener_settings(config).map_err(StartError::Tls)?;
+        let tls = server_tls(config).map_err(StartError::Tls)?;
+        let (public_settings, admin_settings) = listener_settings(config, tls);
         let public = BoundListener::new("listen", config.listen)?;
         let admin = BoundListener::new("admin_listen", config.admin_listen)?;
         let (address, admin_address) = (public.address, admin.address);
-        let Engine { upstreams, cache, mut registry, snapshots, refresh } =
+        let Engine { upstreams, cache, mut registry, upstream_metrics, snapshots, refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
         let reload_metrics = ReloadMetrics::register(&mut registry);
         let access_metrics = AccessMetrics::register(&mut registry);
@@ -123,6 +126,8 @@ impl Running {
             config: config.clone(),
             cache,
             upstreams,
+            upstream_metrics,
+            seeds: fastrand::Rng::with_seed(seed),
             gateways,
             public_settings,
             admin_settings,
@@ -173,14 +178,15 @@ impl Running {
 
 /// The refresh, and the threads it runs on. Both end with this value.
 struct RunningRefresh {
+    handle: RefreshHandle,
     task: JoinHandle<()>,
     _background: Background,
 }
 
 impl RunningRefresh {
     fn start(refresh: Refresh) -> io::Result<Self> {
-        let background = Background::start()?;
-        Ok(Self { task: background.spawn(refresh.run()), _background: background })
+        let (handle, background) = (refresh.handle(), Background::start()?);
+        Ok(Self { handle, task: background.spawn(refresh.run()), _background: background })
     }
 }
 

@@ -118,7 +118,7 @@ impl Gateway {
             next_attempt: source
                 .next_attempt
                 // Another source of the upstream may have been told to wait meanwhile.
-                .map(|at| at.max(self.upstreams.waits_until(id).unwrap_or(at)))
+                .map(|at| at.max(self.waits_until(&source.name).unwrap_or(at)))
                 .and_then(|at| rfc3339(wall + at.saturating_duration_since(now))),
             last_duration_seconds: source
                 .last_duration
@@ -132,7 +132,7 @@ impl Gateway {
                 }
             }),
             consecutive_failures: source.consecutive_failures,
-            breaker: self.upstreams.breaker_state(id).map(BreakerState::as_str),
+            breaker: self.breaker_state(&source.name).map(BreakerState::as_str),
         });
         let document = Document {
             completeness: snapshot.completeness(now).as_str(),
@@ -145,6 +145,22 @@ impl Gateway {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+/// What the clients of the upstreams know about a source of a snapshot. Just after a reload, the
+/// snapshot may have other sources than they have.
+impl Gateway {
+    fn configured_source(&self, name: &str) -> Option<SourceId> {
+        self.source_names.entries().find(|(_, its_name)| ***its_name == *name).map(|(id, _)| id)
+    }
+
+    fn waits_until(&self, name: &str) -> Option<Instant> {
+        self.upstreams.waits_until(self.configured_source(name)?)
+    }
+
+    fn breaker_state(&self, name: &str) -> Option<BreakerState> {
+        self.upstreams.breaker_state(self.configured_source(name)?)
     }
 }
 

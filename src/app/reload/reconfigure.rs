@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use super::restart::keep_until_restart;
 use crate::access::Access;
-use crate::app::listener::listener_settings;
+use crate::app::engine::new_cache;
+use crate::app::listener::{listener_settings, server_tls};
 use crate::app::{Running, StartError};
 use crate::config::Config;
+use crate::refresh::{Reconfiguration, Settings, SourceFetcher};
+use crate::upstream::{SetupError, Upstreams};
 
 impl Running {
     /// Puts another configuration into effect, but for the settings that need a restart, whose keys
@@ -18,24 +21,70 @@ impl Running {
     pub fn reconfigure(&mut self, config: &Config) -> Result<Vec<&'static str>, StartError> {
         let mut config = config.clone();
         let kept = keep_until_restart(&self.config, &mut config);
-        // All that can fail comes first.
-        let (public_settings, admin_settings) =
-            listener_settings(&config).map_err(StartError::Tls)?;
+        if config == self.config {
+            return Ok(kept);
+        }
+        // All that can fail comes first. Access control is last of it, because it starts to fetch
+        // keys.
+        let tls = if config.tls == self.config.tls {
+            // So that sessions can still be resumed.
+            self.public_settings.borrow().tls.clone()
+        } else {
+            server_tls(&config).map_err(StartError::Tls)?
+        };
+        let upstreams = self.upstreams_of(&config).map_err(StartError::Upstream)?;
         let access = Access::new(&config, Some(&self.access), &self.access_metrics)
             .map_err(StartError::Access)?;
 
+        if cache_size(&config) != cache_size(&self.config) {
+            self.cache = Arc::new(new_cache(&config));
+        }
         let gateway = Arc::new(self.gateways.borrow().reconfigured(
             &config,
             Arc::clone(&self.cache),
-            Arc::clone(&self.upstreams),
+            Arc::clone(&upstreams),
             Arc::clone(&access),
         ));
         self.gateways.send_replace(Arc::clone(&gateway));
         gateway.end_revoked_streams();
-        self.public_settings.send_replace(public_settings);
-        self.admin_settings.send_replace(admin_settings);
+        let (public, admin) = listener_settings(&config, tls);
+        self.public_settings.send_replace(public);
+        self.admin_settings.send_replace(admin);
+        if has_other_data(&config, &self.config) {
+            let fetcher =
+                SourceFetcher::new(Arc::clone(&upstreams), &config, &self.upstream_metrics);
+            self.refresh.handle.reconfigure(Reconfiguration {
+                fetcher: Arc::new(fetcher),
+                cache: Arc::clone(&self.cache),
+                settings: Settings::new(&config),
+            });
+        }
+        self.upstreams = upstreams;
         self.access = access;
         self.config = config;
         Ok(kept)
     }
+
+    fn upstreams_of(&mut self, config: &Config) -> Result<Arc<Upstreams>, SetupError> {
+        if !has_other_data(config, &self.config) {
+            return Ok(Arc::clone(&self.upstreams));
+        }
+        let (metrics, seed) = (&self.upstream_metrics, self.seeds.u64(..));
+        self.upstreams.reconfigured(config, metrics, seed).map(Arc::new)
+    }
+}
+
+/// Whether the refresh has other data to fetch, or has to do so otherwise.
+fn has_other_data(new: &Config, old: &Config) -> bool {
+    new.upstream != old.upstream
+        || new.upstreams != old.upstreams
+        || new.identities != old.identities
+        || new.sources != old.sources
+        || new.cache != old.cache
+        || cache_size(new) != cache_size(old)
+}
+
+/// The settings that a cache cannot change.
+fn cache_size(config: &Config) -> (u64, Option<usize>) {
+    (config.cache.max_bytes, config.limits.max_renders)
 }
