@@ -37,7 +37,7 @@ pub struct ConfigWatch {
 #[derive(Clone, Debug, PartialEq)]
 enum Loaded {
     Valid(Box<Config>),
-    /// All faults, in one line.
+    /// All faults, in one line. The message of a fault may have a semicolon.
     Invalid(String),
 }
 
@@ -117,7 +117,7 @@ fn load_once(load: &Load) -> Loaded {
         Ok(config) => Loaded::Valid(Box::new(config)),
         Err(ConfigErrors { errors }) => {
             let faults: Vec<_> = errors.iter().map(ToString::to_string).collect();
-            Loaded::Invalid(faults.join("; "))
+            Loaded::Invalid(faults.join(" | "))
         }
     }
 }

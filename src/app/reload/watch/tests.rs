@@ -68,7 +68,7 @@ fn faults_are_equal_if_their_text_is() {
     ));
     let (two, _) = look_at(&["response_budget: never\ncache: { ttl: x }"], &first);
     let Some(Loaded::Invalid(faults)) = two else { panic!("{two:?}") };
-    assert!(faults.contains("; c.yaml:2:"), "{faults}");
+    assert!(faults.contains(" | c.yaml:2:"), "{faults}");
 }
 
 /// Whether the metrics say that the last reload was successful.
