@@ -20,7 +20,7 @@ pub(super) const MAX_REDIRECTS: usize = 5;
 
 /// Classifies a request that got no answer, or an incomplete one.
 /// `peer` names who should have answered.
-pub(super) fn transport(error: &reqwest::Error, peer: &str) -> UpstreamError {
+pub(crate) fn transport(error: &reqwest::Error, peer: &str) -> UpstreamError {
     if error.is_timeout() {
         let detail = if error.is_connect() {
             "no connection could be made in time"
@@ -118,7 +118,7 @@ fn tls_failure(error: &TlsError) -> &'static str {
             }
             CertificateError::UnknownIssuer => {
                 "its certificate is signed by no known authority; SSL_CERT_FILE names the file of \
-                 those that are trusted, and the upstream's ca_file others"
+                 those that are trusted, and ca_file others"
             }
             CertificateError::Revoked => "its certificate is revoked",
             _ => "its certificate is not valid",

@@ -11,7 +11,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, retry};
 use super::classify;
 use super::content_coding::ACCEPTED;
 use super::setting_names::SettingNames;
-use crate::config::{self, Auth};
+use crate::config::{self, Auth, ClientCertificate, PemFile};
 
 /// Pings detect a dead HTTP/2 connection, on which all calls would fail until the kernel notices.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
@@ -78,6 +78,38 @@ impl fmt::Display for SetupError {
 
 impl std::error::Error for SetupError {}
 
+/// The settings of a client's connections.
+#[derive(Clone, Copy)]
+pub(crate) struct ConnectionSettings<'a> {
+    /// Certificates that are trusted beside the system's.
+    pub(crate) ca: Option<&'a PemFile>,
+    /// The certificate and the key that the client presents.
+    pub(crate) client_certificate: Option<&'a ClientCertificate>,
+    /// The proxy, which is never taken from the environment.
+    pub(crate) proxy: Option<&'a Url>,
+    /// The deadline of connecting.
+    pub(crate) connect_timeout: Duration,
+}
+
+impl<'a> From<&'a config::Upstream> for ConnectionSettings<'a> {
+    fn from(settings: &'a config::Upstream) -> Self {
+        Self {
+            ca: settings.ca.as_ref(),
+            client_certificate: settings.client_certificate.as_ref(),
+            proxy: settings.proxy.as_ref(),
+            connect_timeout: settings.connect_timeout,
+        }
+    }
+}
+
+/// Why a client could not be built.
+pub(crate) enum BuildError {
+    /// TLS is needed, and no CA certificates were found.
+    NoTrustRoots,
+    /// Any other error, with reqwest's message.
+    Other(String),
+}
+
 /// Builds a client with the settings of an upstream, for requests to `url`; `change` adds other
 /// settings.
 pub(super) fn build(
@@ -86,19 +118,32 @@ pub(super) fn build(
     url: &Url,
     change: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> Result<Client, SetupError> {
-    // This only fails if a provider is installed already, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = change(client_builder(settings));
-    with_tls_and_proxy(builder, settings, url)
-        .and_then(ClientBuilder::build)
-        .map_err(|error| classify_setup(names, &error))
+    build_client(settings.into(), url, change).map_err(|error| match error {
+        BuildError::NoTrustRoots => SetupError::NoTrustRoots { setting: names.setting("base_url") },
+        BuildError::Other(why) => SetupError::Client { setting: names.to_string(), why },
+    })
 }
 
-fn client_builder(settings: &config::Upstream) -> ClientBuilder {
+/// Builds a client for requests to `url`, which follows no redirects and repeats no requests;
+/// `change` adds other settings.
+pub(crate) fn build_client(
+    settings: ConnectionSettings<'_>,
+    url: &Url,
+    change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<Client, BuildError> {
+    // This only fails if a provider is installed already, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = change(client_builder(settings.connect_timeout));
+    with_tls_and_proxy(builder, settings, url)
+        .and_then(ClientBuilder::build)
+        .map_err(|error| classify_setup(&error))
+}
+
+fn client_builder(connect_timeout: Duration) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("incident-gateway/", env!("CARGO_PKG_VERSION")))
         .default_headers(default_headers())
-        .connect_timeout(settings.connect_timeout)
+        .connect_timeout(connect_timeout)
         // The transport follows those within the origin.
         .redirect(Policy::none())
         .referer(false)
@@ -117,21 +162,21 @@ fn client_builder(settings: &config::Upstream) -> ClientBuilder {
 
 fn with_tls_and_proxy(
     mut builder: ClientBuilder,
-    settings: &config::Upstream,
+    settings: ConnectionSettings<'_>,
     url: &Url,
 ) -> reqwest::Result<ClientBuilder> {
     let is_https = |url: &Url| url.scheme() == "https";
-    if let Some(proxy) = &settings.proxy {
+    if let Some(proxy) = settings.proxy {
         builder = builder.proxy(Proxy::all(proxy.clone())?);
     }
-    if !is_https(url) && !settings.proxy.as_ref().is_some_and(is_https) {
+    if !is_https(url) && !settings.proxy.is_some_and(is_https) {
         // Without TLS no CA certificates are needed, and the system may have none.
         return Ok(builder.tls_certs_only([]));
     }
-    if let Some(ca) = &settings.ca {
+    if let Some(ca) = settings.ca {
         builder = builder.tls_certs_merge(Certificate::from_pem_bundle(&ca.pem)?);
     }
-    if let Some(client) = &settings.client_certificate {
+    if let Some(client) = settings.client_certificate {
         let pem = [&client.certificate.pem[..], b"\n", &client.key.pem[..]].concat();
         builder = builder.identity(Identity::from_pem(&pem)?);
     }
@@ -146,13 +191,13 @@ fn default_headers() -> HeaderMap {
     headers
 }
 
-fn classify_setup(names: &SettingNames, error: &reqwest::Error) -> SetupError {
+fn classify_setup(error: &reqwest::Error) -> BuildError {
     // Neither reqwest nor the certificate verifier has an error type for this.
     let text = classify::chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ");
     if text.contains("No CA certificates") {
-        SetupError::NoTrustRoots { setting: names.setting("base_url") }
+        BuildError::NoTrustRoots
     } else {
-        SetupError::Client { setting: names.to_string(), why: text }
+        BuildError::Other(text)
     }
 }
 
@@ -178,8 +223,9 @@ pub(super) fn warn_of_unencrypted_credentials(names: &SettingNames, settings: &c
     }
 }
 
-fn is_encrypted_or_local(base_url: &Url) -> bool {
-    let host = base_url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+/// Whether what is sent to `url` does not cross a network unencrypted.
+pub(crate) fn is_encrypted_or_local(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let is_local = match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
         Err(_) => {
@@ -188,7 +234,7 @@ fn is_encrypted_or_local(base_url: &Url) -> bool {
             name == "localhost" || name.ends_with(".localhost")
         }
     };
-    is_local || base_url.scheme() == "https"
+    is_local || url.scheme() == "https"
 }
 
 #[cfg(test)]

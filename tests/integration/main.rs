@@ -19,6 +19,7 @@ mod fixtures;
 mod formats;
 mod identities;
 mod incremental;
+mod jwt;
 mod mapped;
 mod mapped_formats;
 mod openapi;
