@@ -76,12 +76,14 @@ impl Record {
         self.failures.iter().filter(|failure| **failure + WINDOW > now).count()
     }
 
-    fn fail(&mut self, now: Instant) {
-        self.failures.retain(|failure| *failure + WINDOW > now);
-        if self.failures.len() == MAX_FAILURES {
+    fn fail(&mut self, at: Instant) {
+        self.failures.retain(|failure| *failure + WINDOW > at);
+        self.failures.push(at);
+        // Attempts may end in another order than they began.
+        self.failures.sort_unstable();
+        if self.failures.len() > MAX_FAILURES {
             self.failures.remove(0);
         }
-        self.failures.push(now);
     }
 
     /// Whether attempts refer to this record, so that it must stay.
@@ -193,10 +195,9 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// Records that the attempt has failed.
-    pub(super) fn fail(self) {
-        let now = Instant::now();
-        self.attempts.change(self.address, |record| record.fail(now));
+    /// Records that the attempt has failed, by a comparison that began at `at`.
+    pub(super) fn fail(self, at: Instant) {
+        self.attempts.change(self.address, |record| record.fail(at));
     }
 }
 

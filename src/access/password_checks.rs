@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ring::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::SetupError;
 use super::attempts::{Address, Attempt, Attempts, Refused};
@@ -33,6 +33,9 @@ pub(super) struct PasswordChecks {
     threads: Arc<Semaphore>,
     /// Permits to wait or run.
     places: Arc<Semaphore>,
+    /// How many checks have begun.
+    #[cfg(test)]
+    pub(super) begun: std::sync::atomic::AtomicUsize,
 }
 
 /// A check that may begin.
@@ -62,6 +65,8 @@ impl PasswordChecks {
             pool,
             threads: Arc::new(Semaphore::new(threads)),
             places: Arc::new(Semaphore::new(MAX_CHECKS)),
+            #[cfg(test)]
+            begun: 0.into(),
         })
     }
 
@@ -85,11 +90,15 @@ impl PasswordChecks {
         turn: Turn,
         check: impl FnOnce() -> Option<T> + Send + 'static,
     ) -> Option<T> {
+        #[cfg(test)]
+        self.begun.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // The threads of the pool have no tokio clock of their own.
+        let began = Instant::now();
         let job = self.pool.spawn(move || {
             let Turn { attempt, _thread, _place } = turn;
             let result = check();
             if result.is_none() {
-                attempt.fail();
+                attempt.fail(began);
             }
             result
         });
@@ -101,5 +110,87 @@ impl PasswordChecks {
                 Err(_) => None,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures::FutureExt as _;
+
+    use super::super::attempts::MAX_FAILURES;
+    use super::*;
+
+    fn address(number: u64) -> Address {
+        Address::V6Network(number)
+    }
+
+    /// Keeps all threads busy until the sender is dropped.
+    async fn occupy(checks: &PasswordChecks) -> mpsc::Sender<()> {
+        let (sender, receiver) = mpsc::channel::<()>();
+        let receiver = Arc::new(std::sync::Mutex::new(receiver));
+        for number in 0..checks.threads.available_permits() {
+            let turn = checks.turn(address(number as u64)).await.unwrap();
+            let receiver = Arc::clone(&receiver);
+            let check = move || receiver.lock().unwrap().recv().ok();
+            // The caller leaves.
+            assert!(checks.run(turn, check).now_or_never().is_none());
+        }
+        sender
+    }
+
+    #[tokio::test]
+    async fn a_check_that_fails_counts_even_if_its_caller_leaves() {
+        let checks = PasswordChecks::new().unwrap();
+        let release = occupy(&checks).await;
+        assert_eq!(checks.threads.available_permits(), 0);
+        drop(release);
+        while checks.places.available_permits() < MAX_CHECKS {
+            tokio::task::yield_now().await;
+        }
+        for _ in 1..MAX_FAILURES {
+            checks.attempts.fail(address(0)).unwrap();
+        }
+        assert!(checks.attempts.limited_for(address(0)).is_some());
+    }
+
+    #[tokio::test]
+    async fn places_are_bounded_and_a_caller_that_leaves_frees_its_own() {
+        let checks = PasswordChecks::new().unwrap();
+        let _release = occupy(&checks).await;
+        let mut waiting: Vec<_> = (0..checks.places.available_permits() as u64)
+            .map(|number| checks.turn(address(100 + number)).boxed())
+            .collect();
+        for waiting in &mut waiting {
+            assert!(waiting.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(checks.turn(address(1)).await.unwrap_err(), Refused::Overloaded);
+        waiting.pop();
+        assert!(checks.turn(address(1)).now_or_never().is_none(), "it waits");
+        assert_eq!(checks.attempts.limited_for(address(1)), None);
+        drop(waiting);
+        let running = MAX_CHECKS - checks.places.available_permits();
+        assert!(running <= thread::available_parallelism().unwrap().get());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_that_does_not_begin_in_time_is_given_up() {
+        let checks = PasswordChecks::new().unwrap();
+        let _release = occupy(&checks).await;
+        let began = Instant::now();
+        assert_eq!(checks.turn(address(100)).await.unwrap_err(), Refused::Overloaded);
+        assert_eq!(began.elapsed(), MAX_WAIT);
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_a_check_continues_in_the_caller_and_frees_its_place() {
+        let checks = Arc::new(PasswordChecks::new().unwrap());
+        let turn = checks.turn(address(0)).await.unwrap();
+        let checking = Arc::clone(&checks);
+        let check = || -> Option<()> { panic!("expected") };
+        let caller = tokio::spawn(async move { checking.run(turn, check).await });
+        assert!(caller.await.unwrap_err().is_panic());
+        assert_eq!(checks.places.available_permits(), MAX_CHECKS);
     }
 }

@@ -47,3 +47,6 @@ fn is_about_nobody_else(own: &str, route: &Route, query: Option<&str>) -> bool {
                 || if has_list { value.split(',').all(is_own) } else { is_own(&value) }
         })
 }
+
+#[cfg(test)]
+mod tests;
