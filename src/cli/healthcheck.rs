@@ -1,11 +1,13 @@
 //! `healthcheck`: asks a gateway whether it is ready. For Docker's `HEALTHCHECK` and exec probes.
 //!
-//! It sends one HTTP/1.0 request over a plain socket: a probe that runs every few seconds should
-//! cost a container next to nothing, and an HTTP/1.0 answer is not chunked and ends with the
-//! connection.
+//! It sends one HTTP/1.0 request over a plain socket, or over TLS where the admin listener speaks
+//! it: a probe that runs every few seconds should cost a container next to nothing, and an HTTP/1.0
+//! answer is not chunked and ends with the connection.
+
+mod stream;
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,9 +16,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use reqwest::Url;
+use rustls::InvalidMessage;
 use serde::Deserialize;
 
-use crate::config::{self, ConfigErrors, Environment, Overrides};
+use self::stream::{DeadlineStream, Stream};
+use crate::config::{self, AdminEndpoint, ConfigErrors, Environment, Overrides};
 
 /// How long the whole check may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,7 +31,8 @@ const MAX_ANSWER_BYTES: u64 = 16 << 10;
 /// The flags of `healthcheck`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]
 pub struct Args {
-    /// The configuration file (else `CONFIG_PATH`, else none), of which only `admin_listen` matters
+    /// The configuration file (else `CONFIG_PATH`, else none), of which only `admin_listen` and
+    /// `admin.tls` matter
     #[arg(long, value_name = "FILE", conflicts_with = "url")]
     pub config: Option<PathBuf>,
     /// What to ask instead of `/readyz` at `admin_listen`; no configuration is read
@@ -66,8 +71,11 @@ fn at_admin_listen(
     environment: &Environment,
 ) -> Result<Result<Url, String>, ConfigErrors> {
     let overrides = Overrides { config: file, ..Overrides::default() };
-    let address = reachable(config::admin_endpoint(&overrides, environment)?.address);
-    let url = Url::parse(&format!("http://{address}/readyz")).ok().filter(|_| address.port() != 0);
+    let AdminEndpoint { address, tls } = config::admin_endpoint(&overrides, environment)?;
+    let address = reachable(address);
+    let scheme = if tls { "https" } else { "http" };
+    let url =
+        Url::parse(&format!("{scheme}://{address}/readyz")).ok().filter(|_| address.port() != 0);
     Ok(url.ok_or_else(|| {
         format!("`admin_listen` ({address}) has no fixed port; give the address with --url")
     }))
@@ -78,8 +86,10 @@ fn parse_url(text: &str) -> Result<Url, String> {
     let mut url = Url::parse(text).map_err(|error| {
         format!("not a URL ({error}); write it as http://127.0.0.1:9001/readyz")
     })?;
-    if url.scheme() != "http" {
-        return Err("only http is asked here; write it as http://127.0.0.1:9001/readyz".to_owned());
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("only http and https are asked here; write it as \
+                    http://127.0.0.1:9001/readyz"
+            .to_owned());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("`/readyz` asks for no user or password; leave them out".to_owned());
@@ -108,7 +118,15 @@ enum ProbeError {
     Timeout(Duration),
     Broken(String),
     NotHttp,
-    Status { line: String, detail: Option<String> },
+    /// The server speaks TLS, and was asked by plain HTTP.
+    SpeaksTls,
+    /// The server speaks plain HTTP, or something else, and was asked by TLS.
+    SpeaksNoTls,
+    Tls(String),
+    Status {
+        line: String,
+        detail: Option<String>,
+    },
 }
 
 impl fmt::Display for ProbeError {
@@ -124,6 +142,16 @@ impl fmt::Display for ProbeError {
             Self::NotHttp => {
                 write!(f, "the answer is not HTTP; is this the admin address?")
             }
+            Self::SpeaksTls => write!(
+                f,
+                "this address speaks TLS; ask it by https, or set `admin.tls` as the gateway has it"
+            ),
+            Self::SpeaksNoTls => write!(
+                f,
+                "this address does not speak TLS; ask it by http, or set `admin.tls` as the \
+                 gateway has it"
+            ),
+            Self::Tls(reason) => write!(f, "the TLS handshake failed ({reason})"),
             Self::Status { line, detail: None } => write!(f, "{line}"),
             Self::Status { line, detail: Some(detail) } => write!(f, "{line}: {detail}"),
         }
@@ -140,7 +168,13 @@ fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => ProbeError::Timeout(limit),
         io::ErrorKind::ConnectionRefused => ProbeError::Refused,
-        kind => ProbeError::Broken(kind.to_string()),
+        kind => match error.downcast::<rustls::Error>() {
+            Ok(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                ProbeError::SpeaksNoTls
+            }
+            Ok(error) => ProbeError::Tls(error.to_string()),
+            Err(_) => ProbeError::Broken(kind.to_string()),
+        },
     };
 
     let resolved = match url.domain() {
@@ -160,8 +194,17 @@ fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
             break;
         }
     }
-    let mut stream = connected?;
+    let stream = DeadlineStream::new(connected?, deadline);
+    let answer = if url.scheme() == "https" {
+        stream.with_tls().and_then(|stream| exchange(stream, url))
+    } else {
+        exchange(stream, url)
+    };
+    check_answer(&answer.map_err(failed)?)
+}
 
+/// Sends the request, and reads of the answer what matters.
+fn exchange(mut stream: impl Stream, url: &Url) -> io::Result<Vec<u8>> {
     let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or_default();
@@ -170,23 +213,21 @@ fn probe(url: &Url, limit: Duration) -> Result<(), ProbeError> {
          incident-gateway-healthcheck\r\n\r\n",
         url.path()
     );
-    stream.set_write_timeout(Some(left()?)).map_err(failed)?;
-    stream.write_all(request.as_bytes()).map_err(failed)?;
-
+    stream.write_all(request.as_bytes())?;
+    stream.flush()?;
     let mut answer = Vec::new();
     let mut chunk = [0; 2048];
     // The first line says whether the gateway is ready; the rest says why not.
     while answer.len() as u64 <= MAX_ANSWER_BYTES && !is_ready(&answer) {
-        stream.set_read_timeout(Some(left()?)).map_err(failed)?;
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(read) => answer.extend_from_slice(&chunk[..read]),
             // What was received of the answer explains more than the error.
-            Err(error) if answer.is_empty() => return Err(failed(error)),
+            Err(error) if answer.is_empty() => return Err(error),
             Err(_) => break,
         }
     }
-    check_answer(&answer)
+    Ok(answer)
 }
 
 /// The result of `work`, or `None` if it takes longer than `limit`. It then goes on in its own
@@ -214,6 +255,10 @@ fn status_line(answer: &[u8]) -> Option<&str> {
 fn check_answer(answer: &[u8]) -> Result<(), ProbeError> {
     if is_ready(answer) {
         return Ok(());
+    }
+    // An alert record of TLS.
+    if answer.starts_with(&[0x15, 0x03]) {
+        return Err(ProbeError::SpeaksTls);
     }
     let line = status_line(answer).ok_or(ProbeError::NotHttp)?;
     let body = answer

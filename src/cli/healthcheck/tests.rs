@@ -1,4 +1,6 @@
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::thread;
 
 use super::*;
@@ -90,16 +92,17 @@ fn an_endless_answer_is_cut_off() {
 }
 
 #[test]
-fn only_plain_http_urls_are_asked() {
+fn only_http_and_https_urls_are_asked() {
     for (text, url) in [
         ("http://127.0.0.1:9001", "http://127.0.0.1:9001/readyz"),
         ("http://127.0.0.1:9001/", "http://127.0.0.1:9001/readyz"),
         ("http://[::1]:9001/healthz", "http://[::1]:9001/healthz"),
+        ("https://localhost:9001", "https://localhost:9001/readyz"),
     ] {
         assert_eq!(parse_url(text).map(String::from), Ok(url.to_owned()));
     }
     for text in [
-        "https://127.0.0.1:9001",
+        "ftp://127.0.0.1:9001",
         "127.0.0.1:9001",
         "",
         "http://alice:hunter2@h/",
@@ -140,4 +143,79 @@ fn work_that_takes_too_long_is_not_waited_for() {
     let (_sender, receiver) = mpsc::channel::<()>();
     assert_eq!(run_within(Duration::from_millis(1), move || receiver.recv()), None);
     assert_eq!(run_within(PROBE_TIMEOUT, || 7), Some(7));
+}
+
+/// A server that performs one TLS handshake with a certificate of nobody's, and answers.
+fn tls_server(answer: &'static str) -> (Url, thread::JoinHandle<()>) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("https://{}/readyz", listener.local_addr().unwrap())).unwrap();
+    let serving = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let session = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(session, stream);
+        // A plain request fails here, and the alert is sent.
+        let mut request = [0; 1024];
+        if stream.read(&mut request).is_ok() {
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        let _ = stream.flush();
+    });
+    (url, serving)
+}
+
+#[test]
+fn any_certificate_is_taken() {
+    let (url, serving) = tls_server("HTTP/1.1 200 OK\r\n\r\nready");
+    assert_eq!(probe(&url, PROBE_TIMEOUT), Ok(()));
+    serving.join().unwrap();
+    let (url, serving) = tls_server("HTTP/1.1 503 Service Unavailable\r\n\r\ndraining");
+    let error = probe(&url, PROBE_TIMEOUT).unwrap_err().to_string();
+    assert_eq!(error, "503 Service Unavailable: draining");
+    serving.join().unwrap();
+}
+
+#[test]
+fn the_wrong_scheme_is_named() {
+    let (mut url, serving) = tls_server("");
+    url.set_scheme("http").unwrap();
+    assert_eq!(probe(&url, PROBE_TIMEOUT), Err(ProbeError::SpeaksTls));
+    serving.join().unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("https://{}/", listener.local_addr().unwrap())).unwrap();
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]).unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+    });
+    assert_eq!(probe(&url, PROBE_TIMEOUT), Err(ProbeError::SpeaksNoTls));
+    serving.join().unwrap();
+}
+
+#[test]
+fn a_handshake_has_the_same_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = Url::parse(&format!("https://{}/", listener.local_addr().unwrap())).unwrap();
+    let limit = Duration::from_millis(100);
+    // A record of 16 KiB, of which each byte alone would be in time.
+    let serving = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&[0x16, 0x03, 0x03, 0x40, 0]).unwrap();
+        while stream.write_all(&[0]).is_ok() {
+            thread::sleep(limit / 4);
+        }
+    });
+    let began = Instant::now();
+    assert_eq!(probe(&url, limit), Err(ProbeError::Timeout(limit)));
+    assert!(began.elapsed() < PROBE_TIMEOUT, "{:?}", began.elapsed());
+    serving.join().unwrap();
 }

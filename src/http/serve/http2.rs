@@ -138,3 +138,6 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for StreamExecutor {
         };
     }
 }
+
+#[cfg(test)]
+mod tests;
