@@ -55,7 +55,6 @@ use crate::cache::Cache;
 use crate::config::{Admin, Config};
 use crate::metrics::Registry;
 use crate::snapshot::Snapshot;
-use crate::sources::PerSource;
 use crate::upstream::Upstreams;
 
 /// What all requests share.
@@ -66,8 +65,6 @@ pub struct Gateway {
     metrics: Arc<HttpMetrics>,
     registry: Arc<Registry>,
     upstreams: Arc<Upstreams>,
-    /// The names of the sources that `upstreams` fetches.
-    source_names: PerSource<Arc<str>>,
     phase: watch::Receiver<Phase>,
     /// Permits for requests in flight.
     request_permits: Arc<Semaphore>,
@@ -101,7 +98,6 @@ impl Gateway {
             metrics: Arc::new(HttpMetrics::register(&mut registry)),
             registry: Arc::new(registry),
             upstreams,
-            source_names: crate::sources::names(config),
             phase,
             request_permits,
             freshness_headers: FreshnessHeadersCache::default(),
@@ -140,7 +136,6 @@ impl Gateway {
             metrics: Arc::clone(&self.metrics),
             registry: Arc::clone(&self.registry),
             upstreams,
-            source_names: crate::sources::names(config),
             phase: self.phase.clone(),
             request_permits: Arc::new(Semaphore::new(config.limits.max_requests)),
             freshness_headers: FreshnessHeadersCache::default(),

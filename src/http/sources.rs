@@ -151,16 +151,12 @@ impl Gateway {
 /// What the clients of the upstreams know about a source of a snapshot. Just after a reload, the
 /// snapshot may have other sources than they have.
 impl Gateway {
-    fn configured_source(&self, name: &str) -> Option<SourceId> {
-        self.source_names.entries().find(|(_, its_name)| ***its_name == *name).map(|(id, _)| id)
-    }
-
     fn waits_until(&self, name: &str) -> Option<Instant> {
-        self.upstreams.waits_until(self.configured_source(name)?)
+        self.upstreams.waits_until(self.upstreams.source(name)?)
     }
 
     fn breaker_state(&self, name: &str) -> Option<BreakerState> {
-        self.upstreams.breaker_state(self.configured_source(name)?)
+        self.upstreams.breaker_state(self.upstreams.source(name)?)
     }
 }
 

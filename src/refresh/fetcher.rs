@@ -35,7 +35,8 @@ pub trait Fetcher: Send + Sync + 'static {
         None
     }
 
-    /// The refresh fetches from this fetcher from now on, after a reconfiguration.
+    /// The refresh fetches from this fetcher from now on. Calls of the fetcher before that are not
+    /// needed any more have been cancelled.
     fn activate(&self) {}
 }
 
@@ -109,6 +110,7 @@ struct Validator {
 pub struct SourceFetcher {
     upstreams: Arc<Upstreams>,
     sources: PerSource<Kind>,
+    metrics: UpstreamMetrics,
 }
 
 #[derive(Clone)]
@@ -147,7 +149,7 @@ impl SourceFetcher {
                 metrics: metrics.file_source(&names[id]),
             })),
         });
-        Self { upstreams, sources }
+        Self { upstreams, sources, metrics: metrics.clone() }
     }
 }
 
@@ -165,6 +167,15 @@ impl Fetcher for SourceFetcher {
 
     fn waits_until(&self, source: SourceId) -> Option<Instant> {
         self.upstreams.waits_until(source)
+    }
+
+    fn activate(&self) {
+        self.upstreams.activate(&self.metrics);
+        for source in &self.sources {
+            if let Kind::Files(files) = source {
+                files.metrics.activate();
+            }
+        }
     }
 }
 

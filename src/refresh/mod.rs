@@ -152,6 +152,7 @@ impl Refresh {
 
     /// Runs until it is dropped or, with [`Repeat::Never`], until each source was fetched once.
     pub async fn run(mut self) {
+        self.fetcher.activate();
         let mut reconfigurations = self.handle.subscribe();
         while !self.is_done() {
             // A publication under way is of the present sources, so it ends first.

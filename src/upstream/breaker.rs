@@ -96,7 +96,6 @@ pub(super) struct Breaker {
 
 impl Breaker {
     pub(super) fn new(source: Arc<str>, metrics: SourceMetrics, jitter: fastrand::Rng) -> Self {
-        metrics.set_circuit_state(BreakerState::Closed.code());
         Self {
             source,
             metrics,
@@ -110,6 +109,12 @@ impl Breaker {
             Circuit::HalfOpen { .. } => BreakerState::HalfOpen,
             Circuit::Open { .. } => BreakerState::Open,
         }
+    }
+
+    /// Shows its state from now on.
+    pub(super) fn activate(&self) {
+        self.metrics.activate();
+        self.metrics.set_circuit_state(self.state().code());
     }
 
     /// Admits a call, or returns the time after which one may be admitted.

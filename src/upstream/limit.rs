@@ -182,7 +182,6 @@ impl Limiter {
                 (limit, Some(Search::new(limit, max_limit.max(1))))
             }
         };
-        metrics.set(0, limit);
         let state = State {
             limit,
             excess_permits: 0,
@@ -200,6 +199,12 @@ impl Limiter {
             search,
         };
         Self { permits: Arc::new(Semaphore::new(limit)), state: Mutex::new(state), metrics }
+    }
+
+    /// Shows its limit from now on.
+    pub(super) fn activate(&self) {
+        let state = lock(&self.state);
+        self.metrics.set(state.in_flight, state.limit);
     }
 
     pub(super) fn load(&self) -> Load {

@@ -1,6 +1,11 @@
 //! Metrics of the calls to upstreams.
+//!
+//! A reload builds new clients before it is known whether they are ever used, so the series of a
+//! client appear when it is activated, or at its first call.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use super::lock;
 use crate::outcome::Outcome;
 
 /// From well below the 1.5 s that a single call usually takes, to above the default deadline of 10
@@ -42,6 +48,24 @@ pub struct UpstreamMetrics {
     circuit_state: Family<SourceLabels, Gauge>,
     in_flight: Family<UpstreamLabels, Gauge>,
     concurrency_limit: Family<UpstreamLabels, Gauge>,
+    shown: Arc<Mutex<Shown>>,
+}
+
+/// What has series.
+#[derive(Debug, Default)]
+struct Shown {
+    sources: BTreeSet<Arc<str>>,
+    upstreams: BTreeSet<Arc<str>>,
+}
+
+/// What has series, of those that a configuration has.
+#[derive(Debug, Default)]
+pub(super) struct Configured {
+    /// Sources that are fetched from upstreams.
+    pub(super) called: BTreeSet<Arc<str>>,
+    /// Sources of files.
+    pub(super) files: BTreeSet<Arc<str>>,
+    pub(super) upstreams: BTreeSet<Arc<str>>,
 }
 
 impl UpstreamMetrics {
@@ -56,6 +80,7 @@ impl UpstreamMetrics {
             circuit_state: Family::default(),
             in_flight: Family::default(),
             concurrency_limit: Family::default(),
+            shown: Arc::default(),
         };
         registry.register(
             "upstream_requests",
@@ -90,106 +115,196 @@ impl UpstreamMetrics {
         metrics
     }
 
-    /// A source's counters by outcome. Creating them at zero makes rates correct from the first
-    /// event on.
-    fn outcomes(&self, source: &Arc<str>) -> [Counter; Outcome::ALL.len()] {
-        Outcome::ALL.map(|outcome| {
-            let labels = OutcomeLabels { source: Arc::clone(source), outcome: outcome.as_str() };
-            self.requests.get_or_create_owned(&labels)
-        })
-    }
-
     /// The series of a source of files.
     #[must_use]
     pub fn file_source(&self, name: &Arc<str>) -> FileMetrics {
-        let labels = SourceLabels { source: Arc::clone(name) };
-        FileMetrics {
-            requests: self.outcomes(name),
-            duration: self.duration.get_or_create_owned(&labels),
-        }
+        FileMetrics(self.calls(name))
     }
 
     /// The series of a source that is fetched from an upstream.
     pub(super) fn source(&self, name: &Arc<str>) -> SourceMetrics {
-        let labels = SourceLabels { source: Arc::clone(name) };
-        SourceMetrics {
-            requests: self.outcomes(name),
-            duration: self.duration.get_or_create_owned(&labels),
-            retries: self.retries.get_or_create_owned(&labels),
-            circuit_state: self.circuit_state.get_or_create_owned(&labels),
-        }
+        let (families, source) = (self.clone(), Arc::clone(name));
+        let stack = Lazy::new(move || {
+            let labels = SourceLabels { source };
+            StackSeries {
+                retries: families.retries.get_or_create_owned(&labels),
+                circuit_state: families.circuit_state.get_or_create_owned(&labels),
+            }
+        });
+        SourceMetrics { calls: self.calls(name), stack }
+    }
+
+    fn calls(&self, name: &Arc<str>) -> Lazy<CallSeries> {
+        let (families, name) = (self.clone(), Arc::clone(name));
+        Lazy::new(move || {
+            lock(&families.shown).sources.insert(Arc::clone(&name));
+            let labels = SourceLabels { source: Arc::clone(&name) };
+            CallSeries {
+                // Creating them at zero makes rates correct from the first event on.
+                requests: Outcome::ALL.map(|outcome| {
+                    let (source, outcome) = (Arc::clone(&name), outcome.as_str());
+                    families.requests.get_or_create_owned(&OutcomeLabels { source, outcome })
+                }),
+                duration: families.duration.get_or_create_owned(&labels),
+            }
+        })
     }
 
     /// The series of one upstream's concurrency limit.
     pub(super) fn concurrency(&self, upstream: &str) -> ConcurrencyMetrics {
-        let labels = UpstreamLabels { upstream: upstream.into() };
-        ConcurrencyMetrics {
-            in_flight: self.in_flight.get_or_create_owned(&labels),
-            limit: self.concurrency_limit.get_or_create_owned(&labels),
-        }
+        let (families, upstream) = (self.clone(), Arc::<str>::from(upstream));
+        ConcurrencyMetrics(Lazy::new(move || {
+            lock(&families.shown).upstreams.insert(Arc::clone(&upstream));
+            let labels = UpstreamLabels { upstream };
+            ConcurrencySeries {
+                in_flight: families.in_flight.get_or_create_owned(&labels),
+                limit: families.concurrency_limit.get_or_create_owned(&labels),
+            }
+        }))
+    }
+
+    /// Removes the series of sources and upstreams that the configuration does not have.
+    pub(super) fn retain(&self, configured: &Configured) {
+        let mut shown = lock(&self.shown);
+        shown.sources.retain(|source| {
+            let labels = SourceLabels { source: Arc::clone(source) };
+            let is_called = configured.called.contains(source);
+            if !is_called {
+                self.retries.remove(&labels);
+                self.circuit_state.remove(&labels);
+            }
+            let is_kept = is_called || configured.files.contains(source);
+            if !is_kept {
+                self.duration.remove(&labels);
+                for outcome in Outcome::ALL {
+                    let (source, outcome) = (Arc::clone(source), outcome.as_str());
+                    self.requests.remove(&OutcomeLabels { source, outcome });
+                }
+            }
+            is_kept
+        });
+        shown.upstreams.retain(|upstream| {
+            let is_kept = configured.upstreams.contains(upstream);
+            if !is_kept {
+                let labels = UpstreamLabels { upstream: Arc::clone(upstream) };
+                self.in_flight.remove(&labels);
+                self.concurrency_limit.remove(&labels);
+            }
+            is_kept
+        });
     }
 }
 
-/// The series of one source.
-#[derive(Clone, Debug)]
-pub(super) struct SourceMetrics {
+/// Series that are created at their first use. Clones share them.
+struct Lazy<T>(Arc<LazyLock<T, Box<dyn FnOnce() -> T + Send + Sync>>>);
+
+impl<T> Lazy<T> {
+    fn new(create: impl FnOnce() -> T + Send + Sync + 'static) -> Self {
+        Self(Arc::new(LazyLock::new(Box::new(create))))
+    }
+
+    fn get(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> Clone for Lazy<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Lazy<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lazy").finish_non_exhaustive()
+    }
+}
+
+/// The series of any source's calls.
+struct CallSeries {
     /// Indexed by the outcome's discriminant.
     requests: [Counter; Outcome::ALL.len()],
     duration: Histogram,
+}
+
+impl CallSeries {
+    fn record(&self, outcome: Outcome, duration: Duration) {
+        self.requests[outcome as usize].inc();
+        self.duration.observe(duration.as_secs_f64());
+    }
+}
+
+/// The series of the services that a source's calls pass through.
+struct StackSeries {
     retries: Counter,
     circuit_state: Gauge,
+}
+
+/// The series of one source that is fetched from an upstream.
+#[derive(Clone, Debug)]
+pub(super) struct SourceMetrics {
+    calls: Lazy<CallSeries>,
+    stack: Lazy<StackSeries>,
 }
 
 impl SourceMetrics {
     /// Counts a call that has ended, and its duration.
     pub(super) fn record_call(&self, outcome: Outcome, duration: Duration) {
-        self.requests[outcome as usize].inc();
-        self.duration.observe(duration.as_secs_f64());
+        self.calls.get().record(outcome, duration);
     }
 
     /// Counts a call that was not made.
     pub(super) fn record_not_made(&self, outcome: Outcome) {
-        self.requests[outcome as usize].inc();
+        self.calls.get().requests[outcome as usize].inc();
     }
 
     /// Counts a retry.
     pub(super) fn record_retry(&self) {
-        self.retries.inc();
+        self.stack.get().retries.inc();
     }
 
     /// Sets the state of the circuit breaker, as its code.
     pub(super) fn set_circuit_state(&self, code: i64) {
-        self.circuit_state.set(code);
+        self.stack.get().circuit_state.set(code);
+    }
+
+    /// Creates the series.
+    pub(super) fn activate(&self) {
+        self.calls.get();
+        self.stack.get();
     }
 }
 
 /// The series of a source of files, which has no circuit breaker and is not called again.
 #[derive(Clone, Debug)]
-pub struct FileMetrics {
-    /// Indexed by the outcome's discriminant.
-    requests: [Counter; Outcome::ALL.len()],
-    duration: Histogram,
-}
+pub struct FileMetrics(Lazy<CallSeries>);
 
 impl FileMetrics {
     /// Counts a reading of the files that has ended, and its duration.
     pub fn record(&self, outcome: Outcome, duration: Duration) {
-        self.requests[outcome as usize].inc();
-        self.duration.observe(duration.as_secs_f64());
+        self.0.get().record(outcome, duration);
+    }
+
+    /// Creates the series.
+    pub fn activate(&self) {
+        self.0.get();
     }
 }
 
-/// The series of one upstream's concurrency limit.
-#[derive(Clone, Debug)]
-pub(super) struct ConcurrencyMetrics {
+struct ConcurrencySeries {
     in_flight: Gauge,
     limit: Gauge,
 }
 
+/// The series of one upstream's concurrency limit.
+#[derive(Clone, Debug)]
+pub(super) struct ConcurrencyMetrics(Lazy<ConcurrencySeries>);
+
 impl ConcurrencyMetrics {
     pub(super) fn set(&self, in_flight: usize, limit: usize) {
-        self.in_flight.set(in_flight.try_into().unwrap_or(i64::MAX));
-        self.limit.set(limit.try_into().unwrap_or(i64::MAX));
+        let ConcurrencySeries { in_flight: shown_in_flight, limit: shown_limit } = self.0.get();
+        shown_in_flight.set(in_flight.try_into().unwrap_or(i64::MAX));
+        shown_limit.set(limit.try_into().unwrap_or(i64::MAX));
     }
 }
 
@@ -202,7 +317,7 @@ mod tests {
     fn every_series_of_a_source_starts_at_zero() {
         let mut registry = metrics::registry();
         let families = UpstreamMetrics::register(&mut registry);
-        let _source = families.source(&"denial".into());
+        families.source(&"denial".into()).activate();
         let page = metrics::encode(&registry);
         for outcome in Outcome::ALL {
             let labels = format!("{{source=\"denial\",outcome=\"{outcome}\"}}");
@@ -216,6 +331,42 @@ mod tests {
         ] {
             assert!(page.contains(&format!("incident_gateway_{series}")), "{series} in {page}");
         }
+    }
+
+    #[test]
+    fn series_are_removed_with_what_they_describe() {
+        let mut registry = metrics::registry();
+        let families = UpstreamMetrics::register(&mut registry);
+        let unused = families.source(&"unused".into());
+        let sources = ["denial", "misuse", "other"].map(|name| families.source(&name.into()));
+        sources.iter().for_each(SourceMetrics::activate);
+        sources[1].record_call(Outcome::Ok, Duration::from_secs(1));
+        families.concurrency("default").set(2, 3);
+        families.concurrency("okta").set(0, 8);
+        let set = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        families.retain(&Configured {
+            called: set(&["misuse", "unused"]),
+            files: set(&["other"]),
+            upstreams: set(&["okta"]),
+        });
+        // What is still used by somebody appears no more.
+        sources[0].record_retry();
+        let page = metrics::encode(&registry);
+        for gone in ["denial", "unused", "\"default\"", "circuit_state{source=\"other\"}"] {
+            assert!(!page.contains(gone), "{gone} in {page}");
+        }
+        for kept in [
+            "upstream_requests_total{source=\"misuse\",outcome=\"ok\"} 1\n",
+            "upstream_requests_total{source=\"other\",outcome=\"ok\"} 0\n",
+            "circuit_state{source=\"misuse\"} 0\n",
+            "upstream_concurrency_limit{upstream=\"okta\"} 8\n",
+        ] {
+            assert!(page.contains(&format!("incident_gateway_{kept}")), "{kept} in {page}");
+        }
+        unused.activate();
+        families.source(&"denial".into()).activate();
+        let page = metrics::encode(&registry);
+        assert!(page.contains("source=\"unused\"") && page.contains("source=\"denial\""));
     }
 
     #[test]

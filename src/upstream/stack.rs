@@ -1,6 +1,7 @@
 //! The client of one upstream: a stack of services for each of its sources.
 
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use reqwest::Url;
@@ -20,23 +21,68 @@ use super::setting_names::SettingNames;
 use super::transport::{HttpTransport, Transport};
 use super::wait::RateLimitWait;
 use super::{
-    Attempt, BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, UpstreamError,
+    Answer, Attempt, BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, UpstreamError,
     UpstreamMetrics,
 };
 use crate::config;
 use crate::request::Request;
 
-struct Source {
+/// How calls reach an upstream, whatever its sources.
+pub(super) struct Connector {
+    transport: BoxCloneSyncService<Attempt, Answer, UpstreamError>,
+    rate: Option<Arc<RateLimiter>>,
+    credentials: Credentials,
+}
+
+impl Connector {
+    /// Over HTTP. Fails when TLS cannot be set up, for example because there are no CA
+    /// certificates.
+    pub(super) fn http(name: &str, settings: &config::Upstream) -> Result<Self, SetupError> {
+        let rate = settings.rate.map(RateLimiter::new).map(Arc::new);
+        let names = SettingNames::new(name, settings);
+        let transport = HttpTransport::new(&names, settings, rate.clone())?;
+        let credentials = Credentials::new(&names, settings)?;
+        Ok(Self { transport: BoxCloneSyncService::new(transport), rate, credentials })
+    }
+
+    /// Over another transport than HTTP.
+    pub(super) fn over<T: Transport>(transport: &T, settings: &config::Upstream) -> Self {
+        let rate = settings.rate.map(RateLimiter::new).map(Arc::new);
+        let transport = BoxCloneSyncService::new(transport.clone());
+        Self { transport, rate, credentials: Credentials::none() }
+    }
+}
+
+/// What all sources of an upstream share.
+struct Shared {
+    name: Arc<str>,
+    settings: config::Upstream,
+    transport: BoxCloneSyncService<Attempt, Answer, UpstreamError>,
+    credentials: Credentials,
+    admission: Arc<Admission>,
+    budget: Arc<RetryBudget>,
+    trace_ids: Arc<Mutex<fastrand::Rng>>,
+    next_source: AtomicUsize,
+}
+
+/// A source of an upstream.
+pub(super) struct Source {
+    /// The number of the source among all that the upstream has ever had.
+    number: usize,
     stack: BoxCloneSyncService<Attempt, UnverifiedAnswer, UpstreamError>,
     breaker: Arc<Breaker>,
 }
 
+/// A source of a new client: one of the client before, or a new one with this name.
+pub(super) enum SourceOrName<'a> {
+    Kept(Arc<Source>),
+    New(&'a Arc<str>),
+}
+
 /// A client for all sources of one upstream.
 pub struct Upstream {
-    base_url: Url,
-    sources: Vec<Source>,
-    admission: Arc<Admission>,
-    budget: Arc<RetryBudget>,
+    shared: Arc<Shared>,
+    sources: Vec<Arc<Source>>,
 }
 
 impl Upstream {
@@ -53,15 +99,16 @@ impl Upstream {
         metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Result<Self, SetupError> {
-        let rate = settings.rate.map(RateLimiter::new).map(Arc::new);
-        let names = SettingNames::new(name, settings);
-        let transport = HttpTransport::new(&names, settings, rate.clone())?;
-        let credentials = Credentials::new(&names, settings)?;
-        Ok(Self::assemble(name, settings, sources, &transport, rate, &credentials, metrics, seed))
+        let connector = Connector::http(name, settings)?;
+        let sources = sources.iter().map(SourceOrName::New);
+        let upstream = Self::connect(name, settings, connector, sources, metrics, seed);
+        upstream.activate();
+        Ok(upstream)
     }
 
-    /// Creates a client with the same stack over another transport than HTTP, such as a simulated
-    /// upstream on paused time.
+    /// Creates a client over another transport than HTTP, such as a simulated upstream on paused
+    /// time, for the sources with these names. `seed` determines the jitter, trace ids and span
+    /// ids.
     pub fn with_transport<T: Transport>(
         name: &str,
         settings: &config::Upstream,
@@ -70,67 +117,92 @@ impl Upstream {
         metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Self {
-        let rate = settings.rate.map(RateLimiter::new).map(Arc::new);
-        let credentials = Credentials::none();
-        Self::assemble(name, settings, sources, transport, rate, &credentials, metrics, seed)
+        let connector = Connector::over(transport, settings);
+        let sources = sources.iter().map(SourceOrName::New);
+        let upstream = Self::connect(name, settings, connector, sources, metrics, seed);
+        upstream.activate();
+        upstream
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of a stack")]
-    fn assemble<T: Transport>(
+    /// Creates a client that reaches the upstream with this name through `connector`.
+    pub(super) fn connect<'a>(
         name: &str,
         settings: &config::Upstream,
-        sources: &[Arc<str>],
-        transport: &T,
-        rate: Option<Arc<RateLimiter>>,
-        credentials: &Credentials,
+        connector: Connector,
+        sources: impl Iterator<Item = SourceOrName<'a>>,
         metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Self {
         let mut seeds = fastrand::Rng::with_seed(seed);
+        let Connector { transport, rate, credentials } = connector;
         let limiter = Arc::new(Limiter::new(
             settings.concurrency,
             settings.max_concurrency,
             metrics.concurrency(name),
         ));
-        let admission = Arc::new(Admission { wait: RateLimitWait::default(), rate, limiter });
-        let budget = Arc::new(RetryBudget::new());
-        let trace_ids = Arc::new(Mutex::new(seeds.fork()));
-        let sources = sources.iter().map(|source| {
-            let metrics = metrics.source(source);
-            let breaker = Arc::new(Breaker::new(Arc::clone(source), metrics.clone(), seeds.fork()));
-            let policy = RetryPolicy {
-                source: Arc::clone(source),
-                retries: settings.retries,
-                budget: Arc::clone(&budget),
-                breaker: Arc::clone(&breaker),
-                jitter: Arc::new(Mutex::new(seeds.fork())),
-                metrics: metrics.clone(),
-            };
-            let call = CallTelemetry {
-                inner: transport.clone(),
-                source: Arc::clone(source),
-                deadline: settings.timeout,
-                metrics: metrics.clone(),
-                trace_ids: Arc::clone(&trace_ids),
-            };
-            let admitted = AdmissionService {
-                inner: call,
-                admission: Arc::clone(&admission),
-                metrics: metrics.clone(),
-            };
-            let authenticated =
-                AuthService { inner: admitted, credentials: credentials.clone(), metrics };
-            let guarded = BreakerService { inner: authenticated, breaker: Arc::clone(&breaker) };
-            Source { stack: BoxCloneSyncService::new(Retry::new(policy, guarded)), breaker }
+        let shared = Shared {
+            name: name.into(),
+            settings: settings.clone(),
+            transport,
+            credentials,
+            admission: Arc::new(Admission { wait: RateLimitWait::default(), rate, limiter }),
+            budget: Arc::new(RetryBudget::new()),
+            trace_ids: Arc::new(Mutex::new(seeds.fork())),
+            next_source: AtomicUsize::new(0),
+        };
+        Self::of_sources(Arc::new(shared), sources, metrics, seeds)
+    }
+
+    /// A client of the same upstream for other sources. It shares the connections, the limits, the
+    /// access tokens and the budget with this one.
+    pub(super) fn with_sources<'a>(
+        &self,
+        sources: impl Iterator<Item = SourceOrName<'a>>,
+        metrics: &UpstreamMetrics,
+        seed: u64,
+    ) -> Self {
+        let seeds = fastrand::Rng::with_seed(seed);
+        Self::of_sources(Arc::clone(&self.shared), sources, metrics, seeds)
+    }
+
+    fn of_sources<'a>(
+        shared: Arc<Shared>,
+        sources: impl Iterator<Item = SourceOrName<'a>>,
+        metrics: &UpstreamMetrics,
+        mut seeds: fastrand::Rng,
+    ) -> Self {
+        let sources = sources.map(|source| match source {
+            SourceOrName::Kept(source) => source,
+            SourceOrName::New(name) => Arc::new(shared.source(name, metrics, &mut seeds)),
         });
-        let sources = sources.collect();
-        Self { base_url: settings.base_url.clone(), sources, admission, budget }
+        Self { sources: sources.collect(), shared }
+    }
+
+    /// The name.
+    pub(super) fn name(&self) -> &Arc<str> {
+        &self.shared.name
+    }
+
+    /// The settings from which it was created.
+    pub(super) fn settings(&self) -> &config::Upstream {
+        &self.shared.settings
+    }
+
+    /// The source with this index, for a client of other sources.
+    pub(super) fn source(&self, source: usize) -> Arc<Source> {
+        Arc::clone(&self.sources[source])
+    }
+
+    /// Shows the state of the limit and of each circuit in the metrics from now on.
+    pub(super) fn activate(&self) {
+        self.shared.admission.limiter.activate();
+        self.sources.iter().for_each(|source| source.breaker.activate());
     }
 
     /// The base URL, as configured.
     #[must_use]
-    pub const fn base_url(&self) -> &Url {
-        &self.base_url
+    pub fn base_url(&self) -> &Url {
+        &self.shared.settings.base_url
     }
 
     /// Makes a call for a source, with retries; `source` is its index in the list that the client
@@ -153,23 +225,23 @@ impl Upstream {
         request: Request,
         context: CallContext,
     ) -> Result<UnverifiedAnswer, UpstreamError> {
-        let Source { stack, breaker } = &self.sources[source];
+        let Source { number, stack, breaker } = &*self.sources[source];
         if breaker.state() == BreakerState::Closed {
-            self.budget.deposit();
+            self.shared.budget.deposit();
         }
-        stack.clone().oneshot(Attempt::first(source, request, context)).await
+        stack.clone().oneshot(Attempt::first(*number, request, context)).await
     }
 
     /// The number of calls in flight, and its limit.
     #[must_use]
     pub fn load(&self) -> Load {
-        self.admission.limiter.load()
+        self.shared.admission.limiter.load()
     }
 
     /// Until when the upstream asks not to be called; `None` if it may be called now.
     #[must_use]
     pub fn waits_until(&self) -> Option<Instant> {
-        self.admission.wait.until()
+        self.shared.admission.wait.until()
     }
 
     /// The state of a source's circuit breaker.
@@ -183,10 +255,51 @@ impl Upstream {
     }
 }
 
+impl Shared {
+    /// A source that was not called yet.
+    fn source(
+        &self,
+        name: &Arc<str>,
+        metrics: &UpstreamMetrics,
+        seeds: &mut fastrand::Rng,
+    ) -> Source {
+        let metrics = metrics.source(name);
+        let breaker = Arc::new(Breaker::new(Arc::clone(name), metrics.clone(), seeds.fork()));
+        let policy = RetryPolicy {
+            source: Arc::clone(name),
+            retries: self.settings.retries,
+            budget: Arc::clone(&self.budget),
+            breaker: Arc::clone(&breaker),
+            jitter: Arc::new(Mutex::new(seeds.fork())),
+            metrics: metrics.clone(),
+        };
+        let call = CallTelemetry {
+            inner: self.transport.clone(),
+            source: Arc::clone(name),
+            deadline: self.settings.timeout,
+            metrics: metrics.clone(),
+            trace_ids: Arc::clone(&self.trace_ids),
+        };
+        let admitted = AdmissionService {
+            inner: call,
+            admission: Arc::clone(&self.admission),
+            metrics: metrics.clone(),
+        };
+        let credentials = self.credentials.clone();
+        let authenticated = AuthService { inner: admitted, credentials, metrics };
+        let guarded = BreakerService { inner: authenticated, breaker: Arc::clone(&breaker) };
+        Source {
+            number: self.next_source.fetch_add(1, Ordering::Relaxed),
+            stack: BoxCloneSyncService::new(Retry::new(policy, guarded)),
+            breaker,
+        }
+    }
+}
+
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
-            .field("base_url", &self.base_url.as_str())
+            .field("base_url", &self.base_url().as_str())
             .field("sources", &self.sources.len())
             .field("load", &self.load())
             .finish_non_exhaustive()

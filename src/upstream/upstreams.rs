@@ -1,11 +1,14 @@
 //! All upstreams, and which of them each source is fetched from.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use reqwest::Url;
 use tokio::time::Instant;
 
+use super::metrics::Configured;
+use super::stack::{Connector, Source, SourceOrName};
 use super::transport::Transport;
 use super::{
     BreakerState, CallContext, Load, SetupError, UnverifiedAnswer, Upstream, UpstreamError,
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::config::{self, Config, DEFAULT_UPSTREAM, HttpOrigin, Origin};
 use crate::request::{Pager, Request, RequestTimes};
-use crate::sources::{PerSource, SourceId, names};
+use crate::sources::{Definition, PerSource, SourceId, definitions, names};
 
 /// Where a source is fetched from.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,18 @@ pub struct Upstreams {
     upstreams: Vec<Upstream>,
     /// `None` for a source of files.
     routes: PerSource<Option<Route>>,
+    names: PerSource<Arc<str>>,
+    definitions: PerSource<Definition>,
+}
+
+/// An upstream whose client is about to be created.
+struct Plan<'a> {
+    name: &'a str,
+    settings: &'a config::Upstream,
+    sources: Vec<SourceId>,
+    /// `None` if the client before reached the upstream in the same way.
+    connector: Option<Connector>,
+    seed: u64,
 }
 
 impl Upstreams {
@@ -40,24 +55,25 @@ impl Upstreams {
     /// When the request of a source cannot be made, for example because its path gives no URL below
     /// its upstream's base URL, or when TLS cannot be set up.
     pub fn new(config: &Config, metrics: &UpstreamMetrics, seed: u64) -> Result<Self, SetupError> {
-        Self::build(config, seed, |name, settings, sources, seed| {
-            Upstream::new(name, settings, sources, metrics, seed)
-        })
+        let upstreams = Self::build(config, None, metrics, seed, Connector::http)?;
+        upstreams.activate(metrics);
+        Ok(upstreams)
     }
 
-    /// Creates the clients of a new configuration. Upstreams and sources that have not changed keep
-    /// what they have learned: connections, limits, waits, access tokens, circuits.
+    /// Creates the clients of a new configuration. Upstreams that have not changed keep their
+    /// connections, limits, waits, access tokens and retry budgets, and their sources that have not
+    /// changed keep their circuits. Nothing else changes before [`Self::activate`].
     ///
     /// # Errors
     ///
-    /// As those of [`Self::new`]; then nothing has changed.
+    /// As those of [`Self::new`].
     pub fn reconfigured(
         &self,
         config: &Config,
         metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Result<Self, SetupError> {
-        Self::new(config, metrics, seed)
+        Self::build(config, Some(self), metrics, seed, Connector::http)
     }
 
     /// Creates clients with the same stack over another transport than HTTP, such as a simulated
@@ -72,41 +88,99 @@ impl Upstreams {
         metrics: &UpstreamMetrics,
         seed: u64,
     ) -> Result<Self, SetupError> {
-        Self::build(config, seed, |name, settings, sources, seed| {
-            Ok(Upstream::with_transport(name, settings, sources, transport, metrics, seed))
-        })
+        let connector = |_: &str, settings: &_| Ok(Connector::over(transport, settings));
+        let upstreams = Self::build(config, None, metrics, seed, connector)?;
+        upstreams.activate(metrics);
+        Ok(upstreams)
     }
 
     fn build(
         config: &Config,
+        before: Option<&Self>,
+        metrics: &UpstreamMetrics,
         seed: u64,
-        client: impl Fn(&str, &config::Upstream, &[Arc<str>], u64) -> Result<Upstream, SetupError>,
+        connector: impl Fn(&str, &config::Upstream) -> Result<Connector, SetupError>,
     ) -> Result<Self, SetupError> {
         let mut seeds = fastrand::Rng::with_seed(seed);
-        let names = names(config);
+        let (names, definitions) = (names(config), definitions(config));
         let tables = config.identities.iter().map(|table| &table.origin);
         let incidents = config.sources.iter().map(|source| &source.origin);
         let origins = PerSource::new(tables, incidents);
-        let mut routes = origins.map(|_, _| None);
         let default = (DEFAULT_UPSTREAM, &config.upstream);
         let others = config.upstreams.iter().map(|other| (other.name.as_str(), &other.settings));
-        let mut upstreams = Vec::new();
-        for (upstream, settings) in std::iter::once(default).chain(others) {
-            let mut sources: Vec<Arc<str>> = Vec::new();
+        let mut plans = Vec::new();
+        for (name, settings) in std::iter::once(default).chain(others) {
+            let mut sources = Vec::new();
             for (id, origin) in origins.entries() {
                 let Origin::Http(http) = origin else { continue };
-                if http.upstream == upstream {
+                if http.upstream == name {
                     check_request(&names[id], http, settings)?;
-                    let route = Route { upstream: upstreams.len(), source: sources.len() };
-                    routes[id] = Some(route);
-                    sources.push(Arc::clone(&names[id]));
+                    sources.push(id);
                 }
             }
-            if !sources.is_empty() {
-                upstreams.push(client(upstream, settings, &sources, seeds.u64(..))?);
+            if sources.is_empty() {
+                continue;
             }
+            let is_kept = before.is_some_and(|before| before.upstream(name, settings).is_some());
+            let connector = if is_kept { None } else { Some(connector(name, settings)?) };
+            plans.push(Plan { name, settings, sources, connector, seed: seeds.u64(..) });
         }
-        Ok(Self { upstreams, routes })
+        // From here on nothing can fail.
+        let mut routes = origins.map(|_, _| None);
+        let upstreams = plans.into_iter().enumerate().map(|(upstream, plan)| {
+            let Plan { name, settings, sources, connector, seed } = plan;
+            for (source, id) in sources.iter().enumerate() {
+                routes[*id] = Some(Route { upstream, source });
+            }
+            let sources = sources.iter().map(|id| {
+                let kept = before.and_then(|before| before.kept(&names[*id], &definitions[*id]));
+                kept.map_or(SourceOrName::New(&names[*id]), SourceOrName::Kept)
+            });
+            let before = before.and_then(|before| before.upstream(name, settings));
+            match (connector, before) {
+                (None, Some(before)) => before.with_sources(sources, metrics, seed),
+                (Some(connector), _) => {
+                    Upstream::connect(name, settings, connector, sources, metrics, seed)
+                }
+                (None, None) => unreachable!("only a kept upstream has no connector"),
+            }
+        });
+        Ok(Self { upstreams: upstreams.collect(), routes, names, definitions })
+    }
+
+    /// The upstream with this name and these settings.
+    fn upstream(&self, name: &str, settings: &config::Upstream) -> Option<&Upstream> {
+        let mut upstreams = self.upstreams.iter();
+        upstreams.find(|upstream| **upstream.name() == *name && upstream.settings() == settings)
+    }
+
+    /// The source with this name and definition. Its upstream has not changed either, because a
+    /// definition has the settings of the upstream.
+    fn kept(&self, name: &str, definition: &Definition) -> Option<Arc<Source>> {
+        let id = self.source(name).filter(|id| self.definitions[*id] == *definition)?;
+        let route = self.routes[id]?;
+        Some(self.upstreams[route.upstream].source(route.source))
+    }
+
+    /// Makes the metrics those of this configuration: the series of other sources and upstreams are
+    /// removed, those of new ones appear.
+    pub fn activate(&self, metrics: &UpstreamMetrics) {
+        let named = |is_called: bool| -> BTreeSet<Arc<str>> {
+            let routes = self.routes.entries().filter(|(_, route)| route.is_some() == is_called);
+            routes.map(|(id, _)| Arc::clone(&self.names[id])).collect()
+        };
+        metrics.retain(&Configured {
+            called: named(true),
+            files: named(false),
+            upstreams: self.upstreams.iter().map(|upstream| Arc::clone(upstream.name())).collect(),
+        });
+        self.upstreams.iter().for_each(Upstream::activate);
+    }
+
+    /// The source with this name. Other configurations may give it another [`SourceId`].
+    #[must_use]
+    pub fn source(&self, name: &str) -> Option<SourceId> {
+        self.names.entries().find(|(_, known)| ***known == *name).map(|(id, _)| id)
     }
 
     fn route(&self, source: SourceId) -> (&Upstream, usize) {

@@ -14,7 +14,9 @@ fn breaker(seed: u64) -> (Arc<Breaker>, Registry) {
     let source: Arc<str> = "denial".into();
     let mut registry = metrics::registry();
     let metrics = UpstreamMetrics::register(&mut registry).source(&source);
-    (Arc::new(Breaker::new(source, metrics, fastrand::Rng::with_seed(seed))), registry)
+    let breaker = Breaker::new(source, metrics, fastrand::Rng::with_seed(seed));
+    breaker.activate();
+    (Arc::new(breaker), registry)
 }
 
 fn pass(breaker: &Arc<Breaker>) -> BreakerPermit {
