@@ -11,5 +11,6 @@ mod fault_matrix;
 mod half_close;
 mod overload;
 mod paged_faults;
+mod reload;
 mod stopping;
 mod upstream_concurrency;

@@ -1,0 +1,142 @@
+//! A hundred reloads under load: no answer is lost or wrong, and nothing is left behind.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::client::Client;
+use crate::support::gateway::{document, good_upstream};
+use crate::support::reloadable::{CONFIG, Files, Reloadable};
+use crate::support::scripted_upstream::ScriptedUpstream;
+use tokio::time::sleep;
+
+const RELOADS: usize = 100;
+
+/// Reloads before the first measurement, until caches and pools have their size.
+const WARM_UP_RELOADS: usize = 20;
+
+const CLIENTS: usize = 6;
+
+/// The growth of resident memory that is allowed: an allocator's leftovers, but by far not a
+/// hundred configurations.
+const MAX_GROWTH_BYTES: usize = 24 << 20;
+
+/// The user `reader` with the password `password`, and the digest of `a-token-of-a-robot`.
+const USERS: &str = "reader:$2b$04$abcdefghijklmnopqrstuuLbBLmM0ZgTlq2S6pTsNvMHlSxgXy2oG\n";
+
+/// What the clients of the load share.
+#[derive(Default)]
+struct Load {
+    answered: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+/// Asks over one connection, as fast as answers come.
+async fn ask(address: SocketAddr, load: Arc<Load>, document: Arc<str>, keeps_alive: bool) {
+    let mut client = Client::connect(address).await.unwrap();
+    while !load.is_over.load(Ordering::SeqCst) {
+        if !keeps_alive {
+            client = Client::connect(address).await.unwrap();
+        }
+        let answer = client.get("/incidents", &[("Authorization", TOKEN)]).await.unwrap();
+        assert_eq!((answer.status, answer.text()), (200, &*document));
+        load.answered.fetch_add(1, Ordering::SeqCst);
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+const TOKEN: &str = "Bearer a-token-of-a-robot";
+
+/// The files of the reload with this number: each differs from the one before in its settings, in
+/// its users and tokens, and in its sources, but none in what the robot reads.
+fn write(files: &Files, upstream: &ScriptedUpstream, number: usize) {
+    let digest = ring::digest::digest(&ring::digest::SHA256, b"a-token-of-a-robot");
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    files.write("tokens", format!("robot:{digest}\nother-{number}:{number:064x}\n"));
+    files.write("users", format!("{USERS}{}", USERS.replace("reader", &format!("u{number}"))));
+    let text = format!(
+        "upstream: {{ base_url: '{}', retries: {} }}
+response_budget: {}ms
+cache: {{ ttl: 1h, max_bytes: {}MiB }}
+limits: {{ max_events: {} }}
+auth: {{ users_file: '{}', tokens_file: '{}' }}
+",
+        upstream.base_url(),
+        number % 3,
+        1000 + number,
+        8 + number % 2,
+        100 + number,
+        files.name("users"),
+        files.name("tokens"),
+    );
+    files.write(CONFIG, text);
+}
+
+/// What a process uses.
+#[derive(Debug)]
+struct Usage {
+    memory: usize,
+    threads: usize,
+    files: usize,
+}
+
+fn usage(gateway: &Reloadable) -> Usage {
+    let process = &gateway.process;
+    Usage { memory: process.memory(), threads: process.threads(), files: process.open_files() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_reloads_under_load_lose_nothing_and_leak_nothing() {
+    let upstream = good_upstream().await;
+    let files = Files::new("");
+    write(&files, &upstream, 0);
+    let credentials = [("ELEVATE_USERNAME", "reader"), ("ELEVATE_PASSWORD", "secret")];
+    let gateway = Reloadable::start(files, &credentials).await;
+    let address = gateway.process.address;
+    let mut client = Client::connect(address).await.unwrap();
+    let complete = "/incidents?complete=true";
+    let began = Instant::now();
+    while client.get(complete, &[("Authorization", TOKEN)]).await.unwrap().status != 200 {
+        assert!(began.elapsed() < Duration::from_secs(30), "never complete");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let mut stream = Client::connect(address).await.unwrap();
+    let request = format!("GET /events HTTP/1.1\r\nHost: test\r\nAuthorization: {TOKEN}\r\n\r\n");
+    stream.send(request).await.unwrap();
+    assert_eq!(stream.answer().await.unwrap().status, 200);
+
+    let (load, document) = (Arc::new(Load::default()), Arc::from(document(|_| true)));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|index| {
+            let (load, document) = (Arc::clone(&load), Arc::clone(&document));
+            tokio::spawn(ask(address, load, document, index % 3 != 0))
+        })
+        .collect();
+    let mut before = None;
+    let calls = upstream.seen().len();
+    for number in 1..=WARM_UP_RELOADS + RELOADS {
+        let answered = load.answered.load(Ordering::SeqCst);
+        let changes = gateway.change_validly(|files| write(files, &upstream, number)).await;
+        assert!(changes.contains("auth.tokens_file") && changes.contains("limits"), "{changes}");
+        while load.answered.load(Ordering::SeqCst) < answered + CLIENTS {
+            assert!(clients.iter().all(|client| !client.is_finished()), "a client has failed");
+            sleep(Duration::from_millis(1)).await;
+        }
+        if number == WARM_UP_RELOADS {
+            before = Some(usage(&gateway));
+        }
+    }
+    let (before, after) = (before.unwrap(), usage(&gateway));
+    assert!(!stream.is_ended_within(Duration::from_millis(100)).await, "the stream stays");
+    load.is_over.store(true, Ordering::SeqCst);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let grown = after.memory.saturating_sub(before.memory);
+    println!("{before:?}, then {after:?}; {} calls", upstream.seen().len() - calls);
+    assert!(grown <= MAX_GROWTH_BYTES, "{before:?}, then {after:?}");
+    // The pool of threads for blocking work, and connections that come and go.
+    assert!(after.threads <= before.threads + 4, "{before:?}, then {after:?}");
+    assert!(after.files <= before.files + CLIENTS, "{before:?}, then {after:?}");
+}
