@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::decode::Priority;
@@ -60,7 +60,7 @@ fn it_is_of_this_version_and_its_references_lead_somewhere() {
     for reference in &references {
         assert!(document.pointer(&reference[1..]).is_some(), "{reference}");
     }
-    for (kind, list) in components {
+    for (kind, list) in components.iter().filter(|(kind, _)| *kind != "securitySchemes") {
         for name in list.as_object().unwrap().keys() {
             let used = references.contains(&format!("#/components/{kind}/{name}").as_str());
             // The data of events has no place in a media type; the description of the stream names
@@ -80,6 +80,38 @@ fn routes_are_those_of_the_code() {
     for path in documented {
         let path = path.replace("{employee_id}", "7").replace("{name}", "page.css");
         assert_ne!(Route::public(&path), Route::Unknown, "{path}");
+    }
+}
+
+#[test]
+fn all_routes_but_probes_may_need_credentials() {
+    let document = document();
+    let schemes = document["components"]["securitySchemes"].as_object().unwrap();
+    let schemes: BTreeSet<&str> = schemes.keys().map(String::as_str).collect();
+    let requirements = document["security"].as_array().unwrap();
+    assert_eq!(requirements[0], json!({}), "credentials are optional: `auth` may not be set");
+    let named = requirements.iter().flat_map(|requirement| requirement.as_object().unwrap().keys());
+    assert_eq!(named.map(String::as_str).collect::<BTreeSet<_>>(), schemes);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let operation = &item["get"];
+        let is_probe = Route::public(path).is_probe();
+        assert_eq!(operation["security"] == json!([]), is_probe, "{path}");
+        for problem in [
+            Problem::RepeatedAuthorization,
+            Problem::Unauthorized,
+            Problem::Forbidden,
+            Problem::Misdirected,
+            Problem::TooManyAttempts { retry_after: Duration::from_secs(1) },
+        ] {
+            let status = problem.status();
+            let response = resolve(&document, &operation["responses"][status.as_str()]);
+            let description = response["description"].as_str().unwrap_or_default();
+            let is_named = description.contains(&format!("`{}`", problem.name()));
+            assert_eq!(is_named, !is_probe, "{path}: {}", problem.name());
+            let challenges = &response["headers"]["WWW-Authenticate"];
+            let has_challenges = matches!(status.as_u16(), 401 | 403) && !is_probe;
+            assert_eq!(challenges.is_object(), has_challenges, "{path}: {status}");
+        }
     }
 }
 
