@@ -30,6 +30,7 @@ mod pages;
 mod readiness;
 mod recipes;
 mod reload;
+mod scopes;
 mod signals;
 mod sources;
 mod upstream_answers;

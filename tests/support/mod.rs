@@ -21,5 +21,6 @@ pub mod scripted_upstream;
 pub mod simulated_api;
 pub mod simulated_upstream;
 pub mod snapshot_gateway;
+pub mod tokens;
 pub mod views;
 pub mod web_tools;

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
+use incident_gateway::access::{Access, AccessMetrics};
 use incident_gateway::cache::Cache;
 use incident_gateway::clock::{FetchTime, WallClock};
 use incident_gateway::config::Config;
@@ -78,8 +79,10 @@ impl SnapshotGateway {
         };
         let (snapshots, receiver) = watch::channel(Arc::new(first));
         snapshot::metrics::register(&mut registry, receiver.clone());
+        let access = Access::new(&config, None, &AccessMetrics::register(&mut registry)).unwrap();
         let gateway =
-            Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases);
+            Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases)
+                .with_access(access);
         Self { config, inner: Arc::new(gateway), cache, phase, snapshots, views: AtomicU64::new(1) }
     }
 
