@@ -103,7 +103,7 @@ fn all_routes_but_probes_may_need_credentials() {
             Problem::Misdirected,
             Problem::TooManyAttempts { retry_after: Duration::from_secs(1) },
         ] {
-            let status = problem.status();
+            let status = problem.response("", &[]).status();
             let response = resolve(&document, &operation["responses"][status.as_str()]);
             let description = response["description"].as_str().unwrap_or_default();
             let is_named = description.contains(&format!("`{}`", problem.name()));
