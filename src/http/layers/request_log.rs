@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll, ready};
@@ -12,6 +13,7 @@ use tower::{Layer, Service};
 
 use crate::access;
 use crate::http::body::Body;
+use crate::http::connection::ConnectionHandle;
 use crate::http::context::Context;
 use crate::http::metrics::HttpMetrics;
 
@@ -56,6 +58,7 @@ where
         RequestLogFuture {
             metrics: Arc::clone(&self.metrics),
             context: Context::of(&request),
+            client: request.extensions().get::<ConnectionHandle>().map(ConnectionHandle::peer_ip),
             method: request.method().clone(),
             inner: self.inner.call(request),
         }
@@ -66,6 +69,7 @@ pin_project! {
     pub(in crate::http) struct RequestLogFuture<F> {
         metrics: Arc<HttpMetrics>,
         context: Arc<Context>,
+        client: Option<IpAddr>,
         method: Method,
         #[pin]
         inner: F,
@@ -88,6 +92,10 @@ where
         // Probes come every few seconds; while they succeed, their lines would only be noise.
         if !(route.is_probe() && status == StatusCode::OK) {
             let grant = context.grant();
+            // Who signs in is told by name. Whose sign-in fails can only be found by address.
+            let has_failed =
+                matches!(status, StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
+            let client = this.client.filter(|_| has_failed);
             tracing::info!(
                 // A field costs less than a message, which is formatted.
                 message = "request",
@@ -97,6 +105,7 @@ where
                 route = route.label(),
                 status = status.as_u16(),
                 bytes = response.body().length(),
+                client = client.map(tracing::field::display),
                 principal = grant.and_then(|grant| grant.principal.as_deref()),
                 auth = grant.and_then(|grant| grant.method()).map(access::Method::as_str),
                 duration_ms = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX) as f64 / 1e6,
