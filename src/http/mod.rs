@@ -66,6 +66,7 @@ pub struct Gateway {
     registry: Arc<Registry>,
     upstreams: Arc<Upstreams>,
     phase: watch::Receiver<Phase>,
+    max_requests: usize,
     /// Permits for requests in flight.
     request_permits: Arc<Semaphore>,
     freshness_headers: FreshnessHeadersCache,
@@ -99,6 +100,7 @@ impl Gateway {
             registry: Arc::new(registry),
             upstreams,
             phase,
+            max_requests: config.limits.max_requests,
             request_permits,
             freshness_headers: FreshnessHeadersCache::default(),
             response_cache: ResponseCache::default(),
@@ -129,6 +131,13 @@ impl Gateway {
         access: Arc<Access>,
     ) -> Self {
         self.events.set_max_streams(config.limits.max_events);
+        let max_requests = config.limits.max_requests;
+        // Requests that are in flight do not count towards another limit.
+        let request_permits = if max_requests == self.max_requests {
+            Arc::clone(&self.request_permits)
+        } else {
+            Arc::new(Semaphore::new(max_requests))
+        };
         Self {
             budget: config.response_budget,
             snapshots: self.snapshots.clone(),
@@ -137,7 +146,8 @@ impl Gateway {
             registry: Arc::clone(&self.registry),
             upstreams,
             phase: self.phase.clone(),
-            request_permits: Arc::new(Semaphore::new(config.limits.max_requests)),
+            max_requests,
+            request_permits,
             freshness_headers: FreshnessHeadersCache::default(),
             response_cache: ResponseCache::default(),
             events: Arc::clone(&self.events),

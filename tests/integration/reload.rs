@@ -7,12 +7,14 @@ mod sources;
 use std::fs;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
+use crate::support::authority::Authority;
 use crate::support::client::{Client, get};
 use crate::support::gateway::good_upstream;
 use crate::support::reloadable::{
-    CONFIG, Files, INVALID, NEEDS_RESTART, RELOADED, Reloadable, SAME_AGAIN,
+    CONFIG, Files, INVALID, NEEDS_RESTART, RELOADED, Reloadable, SAME_AGAIN, UNUSABLE,
 };
 use crate::support::scripted_upstream::ScriptedUpstream;
 
@@ -196,4 +198,90 @@ async fn flags_and_variables_stay_above_the_file() {
     let overridden = config(&upstream, &format!("response_budget: 1s\n{listen}"));
     assert!(gateway.change(|files| files.write(CONFIG, overridden)).await.is_empty());
     assert_eq!(get(address, "/healthz").await.status, 200);
+}
+
+#[tokio::test]
+async fn addresses_and_what_listeners_speak_need_a_restart() {
+    let upstream = good_upstream().await;
+    let text = |listen: &str, admin: &str, settings: &str| {
+        config(&upstream, &format!("listen: '{listen}'\nadmin_listen: '{admin}'\n{settings}"))
+    };
+    let (any, taken) = ("127.0.0.1:0", "127.0.0.1:1");
+    let files = Files::new(&text(any, any, ""));
+    let (certificate, key) = Authority::new("authority").client();
+    files.write("tls.crt", certificate);
+    files.write("tls.key", key);
+    let tls = |more: &str| {
+        format!(
+            "tls: {{ cert_file: '{}', key_file: '{}' }}\nresponse_budget: 1s\n{more}",
+            files.name("tls.crt"),
+            files.name("tls.key")
+        )
+    };
+    let (tls, admin) = (tls(""), tls("admin: { tls: true }"));
+    let gateway = Reloadable::start_with(files, &[], &CREDENTIALS).await;
+    let cases = [
+        (text(taken, any, ""), "", "listen"),
+        (text(any, taken, ""), "", "admin_listen"),
+        (text(any, any, &tls), "response_budget", "tls"),
+        (text(any, any, &admin), "", "tls, admin.tls"),
+    ];
+    for (text, changed, kept) in cases {
+        let events = gateway.change(|files| files.write(CONFIG, text)).await;
+        let (warning, changes) = events.split_last().unwrap();
+        assert_eq!((warning.message.as_str(), warning.field("settings")), (NEEDS_RESTART, kept));
+        let changes: Vec<_> = changes.iter().map(|event| event.field("changed")).collect();
+        assert_eq!(changes.join(", "), changed, "beside {kept}");
+        assert_eq!(get(gateway.process.address, "/healthz").await.status, 200);
+        assert_eq!(get(gateway.process.admin_address, "/healthz").await.status, 200);
+    }
+    assert!(is_successful(&gateway).await);
+}
+
+/// Each setting of this source is valid by itself.
+#[tokio::test]
+async fn a_configuration_that_cannot_be_set_up_is_refused_once() {
+    let upstream = good_upstream().await;
+    let gateway = start(&upstream, "cache: { ttl: 1h }").await;
+    let source = "{ name: only, path: /, identity: who, query: { from: abc }, \
+        next: { offset: from, size: 9 } }";
+    let unusable = config(&upstream, &format!("cache: {{ ttl: 1h }}\nsources: [ {source} ]"));
+    let error = gateway.change_invalidly(|files| files.write(CONFIG, unusable)).await;
+    assert_eq!(error.message, UNUSABLE);
+    assert!(error.field("error").contains("source only"), "{}", error.line);
+    assert!(!is_successful(&gateway).await);
+    assert!(gateway.change(|_| ()).await.is_empty());
+    assert_eq!(get(gateway.process.address, "/incidents").await.status, 200);
+    let first = config(&upstream, "cache: { ttl: 1h }");
+    let again = gateway.change(|files| files.write(CONFIG, first)).await;
+    assert_eq!(again[0].message, SAME_AGAIN);
+    assert!(is_successful(&gateway).await);
+}
+
+#[tokio::test]
+async fn the_demo_goes_on_under_another_configuration() {
+    let flags = ["--demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let files = Files::new("cache: { ttl: 1h }");
+    let gateway = Reloadable::start_with(files, &flags, &[]).await;
+    wait_until_complete(&gateway).await;
+    let before = get(gateway.process.address, "/sources").await.json();
+    let changed = "cache: { ttl: 1h }\nresponse_budget: 1s";
+    let changes = gateway.change_validly(|files| files.write(CONFIG, changed)).await;
+    assert_eq!(changes, "response_budget", "the sources of the demo are the same");
+    let after = get(gateway.process.address, "/sources").await.json();
+    assert_eq!(after["sources"][1]["last_success"], before["sources"][1]["last_success"]);
+}
+
+#[tokio::test]
+async fn there_is_no_reload_while_the_process_stops() {
+    let upstream = good_upstream().await;
+    let mut gateway = start(&upstream, "shutdown: { drain_delay: 1s }").await;
+    gateway.process.signal(Signal::TERM);
+    until("draining", async || get(gateway.process.admin_address, "/readyz").await.status == 503)
+        .await;
+    gateway.files.write(CONFIG, "response_budget: never");
+    gateway.process.signal(Signal::HUP);
+    let status = gateway.process.ends_within(Duration::from_secs(20)).await;
+    assert_eq!(status.code(), Some(0));
+    assert!(gateway.events().iter().all(|event| event.message != INVALID));
 }

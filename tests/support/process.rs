@@ -83,13 +83,14 @@ impl Process {
         Self::spawn(command).await
     }
 
-    /// Starts a gateway with exactly these environment variables, and returns it with its log after
-    /// the line `listening`.
-    pub async fn serve_with_environment(
+    /// Starts a gateway with these flags and exactly these environment variables, and returns it
+    /// with its log after the line `listening`.
+    pub async fn serve_with(
+        flags: &[&str],
         variables: &[(&str, &str)],
     ) -> (Self, Lines<BufReader<ChildStderr>>) {
         let mut command = Command::new(BINARY);
-        command.env_clear().envs(variables.iter().copied());
+        command.args(flags).env_clear().envs(variables.iter().copied());
         Self::spawn(command).await
     }
 

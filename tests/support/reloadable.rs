@@ -100,16 +100,18 @@ pub struct Reloadable {
 }
 
 impl Reloadable {
-    /// Starts a gateway with these environment variables (by their whole names).
+    /// Starts a gateway on free ports with these environment variables (by their whole names).
     pub async fn start(files: Files, variables: &[(&str, &str)]) -> Self {
+        let free_ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        Self::start_with(files, &free_ports, variables).await
+    }
+
+    /// Starts a gateway with these flags and environment variables.
+    pub async fn start_with(files: Files, flags: &[&str], variables: &[(&str, &str)]) -> Self {
         let config = files.name(CONFIG);
-        let mut all = vec![
-            ("CONFIG_PATH", config.as_str()),
-            ("INCIDENT_GATEWAY__LISTEN", "127.0.0.1:0"),
-            ("INCIDENT_GATEWAY__ADMIN_LISTEN", "127.0.0.1:0"),
-        ];
+        let mut all = vec![("CONFIG_PATH", config.as_str())];
         all.extend(variables);
-        let (process, mut lines) = Process::serve_with_environment(&all).await;
+        let (process, mut lines) = Process::serve_with(flags, &all).await;
         let log: Arc<Mutex<Vec<Event>>> = Arc::default();
         let (sender, receiver) = watch::channel(0);
         let written = Arc::clone(&log);
