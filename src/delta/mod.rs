@@ -5,10 +5,14 @@
 //! batch and once in the previous one was added once. A changed record counts as one dropped and
 //! one added.
 //!
+//! A source is known by its name. Its first batch has nothing to be compared with, nor has the
+//! first under another definition: the same records may be read differently then.
+//!
 //! A source whose batch has not changed costs nothing. Otherwise the n records of the batch are
 //! hashed and sorted, in O(n log n). Between views, only eight bytes per record are kept, not the
 //! bodies.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,9 +26,10 @@ pub type RecordHash = u64;
 /// What changed in one source.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SourceDelta {
-    /// The index of the source.
+    /// The index of the source in the view.
     pub source: usize,
-    /// Whether it is the source's first batch, so that all its records are added.
+    /// Whether it is the source's first batch, or the first under its present definition, so that
+    /// all its records are added.
     pub is_first: bool,
     /// The indices of the records that were added, ascending, in the view's batch.
     pub added: Vec<usize>,
@@ -32,69 +37,68 @@ pub struct SourceDelta {
     pub dropped: Vec<RecordHash>,
 }
 
-/// The records that each source had in the last view that was compared; `None` for a source that
-/// has had no data.
-#[derive(Clone, Debug)]
-pub struct Baseline(Vec<Option<SourceBaseline>>);
+/// The records that each source had in the last view that was compared, by the source's name. A
+/// source that has had no data has none.
+#[derive(Clone, Debug, Default)]
+pub struct Baseline(BTreeMap<Arc<str>, SourceBaseline>);
 
 #[derive(Clone, Debug)]
 struct SourceBaseline {
     /// Weak, so that no superseded body is kept in memory.
     batch: Weak<Incidents>,
+    /// The definition under which it was fetched.
+    revision: u64,
     /// Sorted.
     records: Vec<RecordHash>,
 }
 
 impl Baseline {
-    /// The baseline of this many sources, none of which has had data.
-    #[must_use]
-    pub fn new(sources: usize) -> Self {
-        Self(vec![None; sources])
-    }
-
-    /// The number of sources.
-    #[must_use]
-    pub fn sources(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether any source has another batch in this view than in the baseline.
+    /// Whether the view has another batch than the baseline, or lacks one of its sources.
     #[must_use]
     pub fn differs_from(&self, view: &View) -> bool {
-        self.0.iter().zip(view.batches()).any(|(before, batch)| match (before, batch) {
-            (Some(before), Some(batch)) => !before.is_of(batch),
-            (None, Some(_)) => true,
-            (_, None) => false,
-        })
+        let is_changed = |(_, name, batch, revision): (usize, &Arc<str>, &Arc<Incidents>, u64)| {
+            self.0.get(name).is_none_or(|before| !before.is_of(batch, revision))
+        };
+        batches(view).any(is_changed) || self.0.keys().any(|name| !view.names().contains(name))
     }
 
     /// Compares the view with the baseline, and makes it the new baseline. The result has only the
     /// sources that have changed. A source without data in this view keeps its baseline, so that
-    /// when its data returns, only new records are added.
+    /// when its data returns, only new records are added; one that the view lacks is forgotten.
     pub fn advance(&mut self, view: &View) -> Vec<SourceDelta> {
+        self.0.retain(|name, _| view.names().contains(name));
         let mut deltas = Vec::new();
-        for (source, (baseline, batch)) in self.0.iter_mut().zip(view.batches()).enumerate() {
-            let Some(batch) = batch else { continue };
-            if baseline.as_ref().is_some_and(|baseline| baseline.is_of(batch)) {
+        for (source, name, batch, revision) in batches(view) {
+            let before = self.0.get(name).filter(|before| before.revision == revision);
+            if before.is_some_and(|before| before.is_of(batch, revision)) {
                 continue;
             }
             let hashes = sorted_hashes(batch);
-            let is_first = baseline.is_none();
-            let before = baseline.as_ref().map_or(&[][..], |baseline| &baseline.records);
+            let is_first = before.is_none();
+            let before = before.map_or(&[][..], |before| &before.records);
             let (added, dropped) = difference(before, &hashes);
             if is_first || !added.is_empty() || !dropped.is_empty() {
                 deltas.push(SourceDelta { source, is_first, added, dropped });
             }
             let records = hashes.into_iter().map(|(hash, _)| hash).collect();
-            *baseline = Some(SourceBaseline { batch: Arc::downgrade(batch), records });
+            let batch = Arc::downgrade(batch);
+            self.0.insert(Arc::clone(name), SourceBaseline { batch, revision, records });
         }
         deltas
     }
 }
 
+/// The index, name, batch and revision of each source that has a batch.
+fn batches(view: &View) -> impl Iterator<Item = (usize, &Arc<str>, &Arc<Incidents>, u64)> {
+    let sources = view.names().iter().zip(view.batches()).zip(view.revisions()).enumerate();
+    sources.filter_map(|(source, ((name, batch), revision))| {
+        Some((source, name, batch.as_ref()?, *revision))
+    })
+}
+
 impl SourceBaseline {
-    fn is_of(&self, batch: &Arc<Incidents>) -> bool {
-        Weak::as_ptr(&self.batch) == Arc::as_ptr(batch)
+    fn is_of(&self, batch: &Arc<Incidents>, revision: u64) -> bool {
+        self.revision == revision && Weak::as_ptr(&self.batch) == Arc::as_ptr(batch)
     }
 }
 
@@ -143,13 +147,20 @@ mod tests {
     }
 
     fn view(batches: &[Option<Arc<Incidents>>]) -> View {
-        let names = batches.iter().map(|_| Arc::from("source")).collect();
+        let names: Vec<String> =
+            (0..batches.len()).map(|index| format!("source-{index}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        view_of(&names, batches)
+    }
+
+    fn view_of(names: &[&str], batches: &[Option<Arc<Incidents>>]) -> View {
+        let names = names.iter().map(|name| Arc::from(*name)).collect();
         View::new(1, names, batches.into(), join(&[], batches))
     }
 
     /// The one delta between two batches.
     fn delta(before: &[u8], after: &[u8]) -> Option<SourceDelta> {
-        let mut baseline = Baseline::new(1);
+        let mut baseline = Baseline::default();
         baseline.advance(&view(&[Some(batch(before))]));
         baseline.advance(&view(&[Some(batch(after))])).pop()
     }
@@ -199,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_source_without_data_keeps_its_baseline() {
-        let mut baseline = Baseline::new(2);
+        let mut baseline = Baseline::default();
         let other = batch(&[9]);
         let first = baseline.advance(&view(&[Some(batch(&[1])), None]));
         let expected =
@@ -217,8 +228,43 @@ mod tests {
     }
 
     #[test]
+    fn sources_are_known_by_their_names() {
+        let mut baseline = Baseline::default();
+        let (one, other) = (Some(batch(&[1])), Some(batch(&[2])));
+        baseline.advance(&view_of(&["a", "b"], &[one.clone(), other.clone()]));
+        let swapped = view_of(&["b", "a"], &[other.clone(), one.clone()]);
+        assert!(!baseline.differs_from(&swapped));
+        assert_eq!(baseline.advance(&swapped), []);
+
+        let added = view_of(&["c", "b", "a"], &[Some(batch(&[7])), other.clone(), one.clone()]);
+        let deltas = baseline.advance(&added);
+        assert_eq!((deltas.len(), deltas[0].source, deltas[0].is_first), (1, 0, true));
+
+        let dropped = view_of(&["b"], &[other.clone()]);
+        assert!(baseline.differs_from(&dropped));
+        assert_eq!(baseline.advance(&dropped), []);
+        assert!(!baseline.differs_from(&dropped));
+        let deltas = baseline.advance(&view_of(&["b", "a"], &[other, one]));
+        assert!(deltas[0].is_first, "a source that returns is a new one");
+    }
+
+    #[test]
+    fn batches_of_different_definitions_are_not_compared() {
+        let mut baseline = Baseline::default();
+        let of = |revision: u64, records: Option<&[u8]>| {
+            view(&[records.map(batch)]).with_revisions([revision].into())
+        };
+        baseline.advance(&of(1, Some(&[1, 2])));
+        let changed = baseline.advance(&of(2, Some(&[1, 3])));
+        assert_eq!((changed[0].is_first, &changed[0].added[..]), (true, &[0, 1][..]));
+        assert!(!baseline.advance(&of(2, Some(&[1, 3, 4])))[0].is_first);
+        assert_eq!(baseline.advance(&of(3, None)), []);
+        assert!(baseline.advance(&of(3, Some(&[1, 3, 4])))[0].is_first);
+    }
+
+    #[test]
     fn superseded_batches_are_not_kept_in_memory() {
-        let mut baseline = Baseline::new(1);
+        let mut baseline = Baseline::default();
         let first = batch(&[1]);
         baseline.advance(&view(&[Some(Arc::clone(&first))]));
         assert_eq!(Arc::strong_count(&first), 1);

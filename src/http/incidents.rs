@@ -27,7 +27,7 @@ impl Gateway {
             }
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
-            let filter = query.filter.normalized(&view);
+            let filter = query.filter_for(&view).normalized(&view);
             let resource = if filter.is_empty() {
                 Resource::Document(Document::Incidents(format))
             } else {
@@ -60,7 +60,7 @@ impl Gateway {
             let view = Arc::clone(&selected.snapshot.view);
             let rank = view.index().rank(id).ok_or(Problem::UnknownEmployee)?;
             let employee = view.index().employee_at(rank);
-            let filter = query.filter.normalized(&view);
+            let filter = query.filter_for(&view).normalized(&view);
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
                 resource: Resource::Filtered(format!("/incidents/{id:?} {filter:?}").into()),

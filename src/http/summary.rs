@@ -25,7 +25,7 @@ impl Gateway {
             let counts_unattributed = context.visibility()?.is_everything();
             let selected = self.select_snapshot(&preferences, context).await?;
             let view = Arc::clone(&selected.snapshot.view);
-            let filter = query.filter.normalized(&view);
+            let filter = query.filter_for(&view).normalized(&view);
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
             let render_request = RenderRequest {
                 resource: Resource::Filtered(

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::decode::Priority;
 use crate::join::{IncidentRef, Unattributed};
+use crate::outcome::Outcome;
 use crate::render;
-use crate::snapshot::{Completeness, Freshness, SourceStatus, View};
+use crate::snapshot::{Completeness, Freshness, View};
 
 /// Whom an event concerns.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -96,7 +97,12 @@ fn named(name: &str, data: Vec<u8>) -> Bytes {
 }
 
 /// The event for a source's new state.
-pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Completeness) -> Event {
+pub(super) fn source(
+    name: &str,
+    state: Freshness,
+    error: Option<Outcome>,
+    completeness: Completeness,
+) -> Event {
     #[derive(Serialize)]
     struct Data<'a> {
         name: &'a str,
@@ -105,17 +111,8 @@ pub(super) fn source(source: &SourceStatus, state: Freshness, completeness: Comp
         error: Option<&'static str>,
         completeness: &'static str,
     }
-    let error = source
-        .last_error
-        .as_ref()
-        .filter(|_| state != Freshness::Fresh)
-        .map(|error| error.kind.as_str());
-    let data = Data {
-        name: &source.name,
-        state: state.as_str(),
-        error,
-        completeness: completeness.as_str(),
-    };
+    let error = error.filter(|_| state != Freshness::Fresh).map(Outcome::as_str);
+    let data = Data { name, state: state.as_str(), error, completeness: completeness.as_str() };
     let data = serde_json::to_vec(&data).expect("the data has no keys that JSON lacks");
     Event { audience: Audience::Everybody, content: named("sources", data) }
 }

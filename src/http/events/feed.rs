@@ -1,7 +1,7 @@
 //! The feed: a task that turns successive snapshots into events, and the state that it shares with
 //! its clients.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use crate::delta::{Baseline, SourceDelta};
 use crate::http::visibility::Visibility;
 use crate::render::Filter;
 use crate::snapshot::{Freshness, Snapshot, View};
+use crate::sources::SourceId;
 
 /// How often the states of the sources are compared in addition to each publication: data becomes
 /// stale without one.
@@ -148,7 +149,7 @@ impl Feed {
                 // It panicked, and would panic again. With an empty baseline, the next comparison
                 // makes no events and takes the batches of its view as the new baseline.
                 Err(_) => {
-                    last_seen.records = Baseline::new(last_seen.records.sources());
+                    last_seen.records = Baseline::default();
                     Err(Reset::Lost)
                 }
             };
@@ -172,32 +173,59 @@ impl Feed {
 /// The state of the data when the last events were made.
 struct LastSeen {
     records: Baseline,
-    /// The state of each source, identities first.
-    states: Vec<Freshness>,
+    /// The state of each source, by its name.
+    states: BTreeMap<Arc<str>, SourceSeen>,
+}
+
+/// The state of a source.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct SourceSeen {
+    state: Freshness,
+    /// The definition under which its data was fetched; always the same for identity tables.
+    revision: u64,
 }
 
 impl LastSeen {
     fn new(snapshot: &Snapshot, now: Instant) -> Self {
-        let states = snapshot.sources.iter().map(|source| source.freshness(now));
-        let mut records = Baseline::new(snapshot.view.names().len());
+        let mut records = Baseline::default();
         records.advance(&snapshot.view);
-        Self { records, states: states.collect() }
+        Self { records, states: seen(snapshot, now) }
     }
 
+    /// The events for sources whose state has changed, whose data was replaced by that of another
+    /// definition, and which a reload has added or dropped. One that is dropped has no data.
     fn state_events(&mut self, snapshot: &Snapshot, now: Instant) -> Vec<Event> {
-        let mut events = Vec::new();
-        for (source, last) in snapshot.sources.iter().zip(&mut self.states) {
-            let state = source.freshness(now);
-            if std::mem::replace(last, state) != state {
-                events.push(event::source(source, state, snapshot.completeness(now)));
-            }
-        }
-        events
+        let completeness = snapshot.completeness(now);
+        let states = seen(snapshot, now);
+        let before = std::mem::replace(&mut self.states, states);
+        let dropped = before.keys().filter(|name| !self.states.contains_key(*name));
+        let dropped =
+            dropped.map(|name| event::source(name, Freshness::Missing, None, completeness));
+        let changed = snapshot.sources.iter().filter_map(|source| {
+            let seen = self.states[&source.name];
+            (before.get(&source.name) != Some(&seen)).then(|| {
+                let error = source.last_error.as_ref().map(|error| error.kind);
+                event::source(&source.name, seen.state, error, completeness)
+            })
+        });
+        dropped.chain(changed).collect()
     }
 }
 
-/// The events of all added records, ordered by source, then as in the source's batch. A source's
-/// first batch produces none.
+fn seen(snapshot: &Snapshot, now: Instant) -> BTreeMap<Arc<str>, SourceSeen> {
+    let seen = snapshot.sources.entries().map(|(id, source)| {
+        let revision = match id {
+            SourceId::Table(_) => None,
+            SourceId::Incidents(index) => snapshot.view.revisions().get(index).copied(),
+        };
+        let revision = revision.unwrap_or_default();
+        (Arc::clone(&source.name), SourceSeen { state: source.freshness(now), revision })
+    });
+    seen.collect()
+}
+
+/// The events of all added records, ordered by source, then as in the source's batch. The first
+/// batch of a source, or of its present definition, produces none.
 fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Event>, Reset> {
     let deltas = deltas.iter().filter(|delta| !delta.is_first);
     let added: HashSet<(usize, usize)> =

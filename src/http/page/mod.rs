@@ -49,10 +49,11 @@ impl Gateway {
     pub(super) async fn overview_page(&self, request: &Parts, context: &Context) -> Response<Body> {
         let answer = async {
             let query = request.uri.query().unwrap_or_default();
-            let PageQuery { preferences, filter, page } =
+            let PageQuery { preferences, query, page } =
                 self.parse_page_query(query, &request.headers, AllowedKeys::All, context)?;
             let visibility = context.visibility()?;
             let snapshot = self.current_snapshot(&preferences)?.snapshot;
+            let filter = query.filter_for(&snapshot.view).into_owned();
             let template = {
                 let snapshot = Arc::clone(&snapshot);
                 move || overview::Page::new(&snapshot, &filter, page, &visibility)
@@ -91,10 +92,11 @@ impl Gateway {
         };
         let answer = async {
             let keys = AllowedKeys::AllButEmployee(&id);
-            let PageQuery { preferences, filter, page } =
+            let PageQuery { preferences, query, page } =
                 self.parse_page_query(&query, &request.headers, keys, context)?;
             let visibility = context.visibility()?;
             let snapshot = self.current_snapshot(&preferences)?.snapshot;
+            let filter = query.filter_for(&snapshot.view).into_owned();
             let rank = snapshot.view.index().rank(&id).ok_or(Problem::UnknownEmployee)?;
             let template = {
                 let snapshot = Arc::clone(&snapshot);

@@ -7,9 +7,8 @@ use super::links::EMPLOYEE_KEY;
 use crate::http::Gateway;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
-use crate::http::query::AllowedKeys;
+use crate::http::query::{AllowedKeys, Query};
 use crate::http::snapshot_selection::RequestPreferences;
-use crate::render::Filter;
 
 /// The empty text fields of the filter's form, which browsers send too.
 const EMPTY_FIELDS: [&str; 3] = ["employee_id=", "since=", "until="];
@@ -20,7 +19,8 @@ const MAX_PAGE: usize = 1_000_000;
 /// A page's parsed query.
 pub(super) struct PageQuery {
     pub(super) preferences: RequestPreferences,
-    pub(super) filter: Filter,
+    /// What it shares with the query of `/incidents`.
+    pub(super) query: Query,
     /// From 0.
     pub(super) page: usize,
 }
@@ -50,7 +50,7 @@ impl Gateway {
         };
         let (query, preferences) =
             self.parse_query(Some(&rest.join("&")), headers, keys, context)?;
-        Ok(PageQuery { preferences, filter: query.filter, page: page - 1 })
+        Ok(PageQuery { preferences, query, page: page - 1 })
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod time;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use super::visibility::Visibility;
 use crate::access::Scope;
 use crate::decode::Priority;
 use crate::render::Filter;
+use crate::snapshot::View;
 
 /// A parsed query.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +22,8 @@ pub struct Query {
     pub filter: Filter,
     /// `complete`: whether to refuse an answer that is not complete.
     pub complete: Option<bool>,
+    /// The names of the filter's sources, in the same order.
+    types: Vec<Arc<str>>,
 }
 
 /// The query keys that a route accepts, which follow from whose incidents it shows.
@@ -109,8 +113,26 @@ impl Query {
         }
         parsed.filter.employees = visible_employees(employees, &visibility)?;
         parsed.filter.sources = types.map(Vec::from_iter);
+        let named = parsed.filter.sources.iter().flatten();
+        parsed.types = named.map(|source| Arc::clone(&sources[*source])).collect();
         parsed.filter.priorities = priorities.map(Vec::from_iter);
         Ok(parsed)
+    }
+}
+
+impl Query {
+    /// The filter for a view. The query may have been parsed before a reload that has changed the
+    /// sources of the view.
+    #[must_use]
+    pub fn filter_for(&self, view: &View) -> Cow<'_, Filter> {
+        let mut named = self.filter.sources.iter().flatten().zip(&self.types);
+        if named.all(|(source, name)| view.names().get(*source) == Some(name)) {
+            return Cow::Borrowed(&self.filter);
+        }
+        let names = view.names().iter().enumerate();
+        let named = names.filter(|(_, name)| self.types.contains(name));
+        let sources = Some(named.map(|(source, _)| source).collect());
+        Cow::Owned(Filter { sources, ..self.filter.clone() })
     }
 }
 
@@ -219,6 +241,7 @@ fn time(key: &str, value: &str) -> Result<f64, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::join::join;
 
     fn parse(query: &str) -> Result<Query, Problem> {
         parse_as(query, AllowedKeys::All, &Scope::All)
@@ -267,13 +290,37 @@ mod tests {
             since: Some(1500.0),
             until: Some(3600.0),
         };
-        assert_eq!(query, Ok(Query { filter, complete: Some(true) }));
+        let types = vec!["denial".into(), "other".into()];
+        assert_eq!(query, Ok(Query { filter, complete: Some(true), types }));
         assert_eq!(parse(""), Ok(Query::default()));
         assert_eq!(parse("since=-5").map(|query| query.filter.since), Ok(Some(-5.0)));
         assert_eq!(
             parse("since=2021-08-26T00:57:54.25Z").map(|query| query.filter.since),
             Ok(Some(1_629_939_474.25))
         );
+    }
+
+    #[test]
+    fn a_filter_is_of_the_sources_of_the_view() {
+        let view = |names: &[&str]| {
+            let names: Arc<[Arc<str>]> = names.iter().map(|name| Arc::from(*name)).collect();
+            let batches: Box<[_]> = names.iter().map(|_| None).collect();
+            let index = join(&[], &batches);
+            View::new(1, names, batches, index)
+        };
+        let query = parse("type=other,denial&since=7").unwrap();
+        let sources = |names: &[&str]| {
+            let filter = query.filter_for(&view(names)).into_owned();
+            assert_eq!(filter.since, Some(7.0));
+            filter.sources
+        };
+        assert_eq!(sources(&["denial", "other"]), Some(vec![0, 1]));
+        assert_eq!(sources(&["denial", "other", "new"]), Some(vec![0, 1]));
+        assert_eq!(sources(&["new", "other", "denial"]), Some(vec![1, 2]));
+        assert_eq!(sources(&["new", "denial"]), Some(vec![1]));
+        assert_eq!(sources(&["new"]), Some(Vec::new()), "which no record meets");
+        let query = parse("").unwrap();
+        assert_eq!(query.filter_for(&view(&["new"])).sources, None);
     }
 
     #[test]
