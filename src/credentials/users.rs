@@ -129,6 +129,7 @@ impl Users {
     }
 
     /// The users, by name.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &PasswordHash)> {
         self.0.iter()
     }

@@ -9,6 +9,7 @@ mod check_connect;
 mod cli;
 mod conditions;
 mod configuration;
+mod credential_files;
 mod demo_upstream;
 mod document;
 mod events;

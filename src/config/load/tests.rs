@@ -1,3 +1,4 @@
+mod access;
 mod errors;
 mod layers;
 mod mistakes;

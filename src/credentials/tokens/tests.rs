@@ -2,10 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The digest of `text`.
+/// The digits of a digest.
+fn digits(digest: TokenDigest) -> String {
+    String::from_utf8(crate::hex::digits(digest).as_flattened().to_vec()).unwrap()
+}
+
+/// The digits of the digest of `text`.
 fn hex(text: &str) -> String {
-    let digest = digest(&SHA256, text.as_bytes());
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digits(digest(&SHA256, text.as_bytes()).as_ref().try_into().unwrap())
 }
 
 fn errors(text: &str) -> Vec<(usize, String)> {
@@ -19,11 +23,14 @@ fn employee(id: &str) -> Scope {
 
 #[test]
 fn entries_and_scopes_are_read() {
-    let (a, b, c) = (hex("a"), hex("b").to_uppercase(), hex("c"));
-    let (d, e) = (hex("d"), hex("e"));
     let text = format!(
-        "# tokens\r\nreporting:{a}\r\nall:{b}:all\nprometheus:{c}:metrics\n\n\
-         Ann Lee:{d}:self=EMP%3A1%20%c3%A9%25\nbob:{e}:self=emp=2+é@x"
+        "# tokens\r\nreporting:{}\r\nall:{}:all\nprometheus:{}:metrics\n\n\
+         Ann Lee:{}:self=EMP%3A1%20%c3%a9%25\nbob:{}:self=emp=2+é@x",
+        hex("a"),
+        hex("b").to_uppercase(),
+        hex("c"),
+        hex("d"),
+        hex("e")
     );
     let tokens = Tokens::parse(&text).unwrap();
     let found: Vec<_> =
@@ -122,20 +129,15 @@ proptest! {
             0..9,
         )
     ) {
-        let mut text = String::new();
-        for (name, (digest, id)) in &entries {
-            let hex: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-            text += &match id {
-                None => format!("{name}:{hex}:all\n"),
-                Some(id) => {
-                    let id = percent_encoding::utf8_percent_encode(
-                        id,
-                        percent_encoding::NON_ALPHANUMERIC,
-                    );
-                    format!("{name}:{hex}:self={id}\n")
-                }
+        let lines = entries.iter().map(|(name, (digest, id))| {
+            let encode = percent_encoding::utf8_percent_encode;
+            let scope = match id {
+                None => "all".to_owned(),
+                Some(id) => format!("self={}", encode(id, percent_encoding::NON_ALPHANUMERIC)),
             };
-        }
+            format!("{name}:{}:{scope}", digits(*digest))
+        });
+        let text = lines.collect::<Vec<_>>().join("\n");
         let tokens = Tokens::parse(&text).unwrap();
         let found: Vec<_> = tokens
             .as_slice()

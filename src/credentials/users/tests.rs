@@ -125,7 +125,10 @@ fn the_errors_and_the_entries_are_bounded() {
     assert_eq!(found[20], (21, last.to_owned()));
     assert_eq!(errors(&"x\n".repeat(20)).len(), 20);
     let hash = hash();
-    let users = |count: usize| (0..count).map(|n| format!("{n}:{hash}\n")).collect::<String>();
+    let users = |count: usize| {
+        let lines = (0..count).map(|number| format!("{number}:{hash}"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
     assert_eq!(Users::parse(&users(50_000)).unwrap().iter().len(), 50_000);
     assert_eq!(
         errors(&users(50_002)),
@@ -157,14 +160,15 @@ proptest! {
             0..9,
         )
     ) {
-        let text: String = users.iter().map(|(name, hash)| format!("{name}:{hash}\n")).collect();
+        let lines = users.iter().map(|(name, hash)| format!("{name}:{hash}\n"));
+        let text = lines.collect::<Vec<_>>().concat();
         let parsed = Users::parse(&text).unwrap();
         prop_assert!(parsed.iter().map(|(name, _)| name.to_string()).eq(users.keys().cloned()));
         for (_, hash) in parsed.iter() {
             prop_assert!(hash.as_str().parse::<bcrypt::HashParts>().is_ok());
         }
-        let written: String =
-            parsed.iter().map(|(name, hash)| format!("{name}:{}\r\n", hash.as_str())).collect();
+        let lines = parsed.iter().map(|(name, hash)| format!("{name}:{}\r\n", hash.as_str()));
+        let written = lines.collect::<Vec<_>>().concat();
         prop_assert_eq!(Users::parse(&written).unwrap(), parsed);
     }
 

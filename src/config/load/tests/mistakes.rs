@@ -41,6 +41,12 @@ fn the_remedies_in_messages_work() {
         "identities: [{ path: /identities/ }]",
         "upstream: { auth: { none: {} } }",
         "upstream: { rate: 600/m }",
+        "auth: { jwt: { issuer: 'https://idp.example', audience: incident-gateway } }",
+        "auth: { jwt: { issuer: 'http://localhost:8080', audience: a, jwks_url: 'http://[::1]/k' } }",
+        "auth: { jwt: { issuer: 'https://idp.example', audience: a, jwks_url: ~, proxy: ~ } }",
+        "{ admin: { auth: true }, auth: { jwt: { issuer: 'http://127.0.0.2', audience: a } } }",
+        "allowed_hosts: [gateway.example, \"gateway.example:9000\", \"[::1]:9000\", '127.0.0.1', a_b.]",
+        "allowed_hosts: Gateway.example",
     ] {
         if let Err(errors) = from_yaml("c.yaml", text) {
             panic!("{text}: {errors}");
