@@ -21,7 +21,10 @@ pub(super) const WINDOW: Duration = Duration::from_mins(1);
 const MAX_ADDRESSES: usize = 1 << 15;
 
 /// The most attempts of an address that wait for others of it.
-const MAX_WAITING: u32 = 128;
+const MAX_WAITING: u32 = 512;
+
+/// When to retry beyond [`MAX_WAITING`].
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// An address from which attempts are counted: an IPv4 address, or the /64 network of an IPv6
 /// address, since a single host usually has all of such a network.
@@ -57,13 +60,10 @@ struct Record {
     waiting: u32,
 }
 
-/// Why an attempt is not made.
+/// An attempt is not made, because its address has made too many.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Refused {
-    /// The address has failed too often.
-    Limited(Duration),
-    /// Too many attempts of the address are waiting.
-    Overloaded,
+pub(super) struct Limited {
+    pub(super) retry_after: Duration,
 }
 
 impl Record {
@@ -119,7 +119,7 @@ impl Attempts {
 
     /// Begins an attempt, which counts as a failed one until it is decided: it waits while the
     /// failed attempts and those under way together reach the limit.
-    pub(super) async fn begin(self: &Arc<Self>, address: Address) -> Result<Attempt, Refused> {
+    pub(super) async fn begin(self: &Arc<Self>, address: Address) -> Result<Attempt, Limited> {
         let mut waiting: Option<Waiting<'_>> = None;
         loop {
             let mut decided = pin!(self.decided.notified());
@@ -129,8 +129,8 @@ impl Attempts {
                 let now = Instant::now();
                 let mut addresses = self.lock();
                 let record = record(&mut addresses, address, now);
-                if let Some(rest) = record.limited_for(now) {
-                    return Err(Refused::Limited(rest));
+                if let Some(retry_after) = record.limited_for(now) {
+                    return Err(Limited { retry_after });
                 }
                 if record.recent_failures(now) + record.under_way < MAX_FAILURES {
                     record.under_way += 1;
@@ -138,7 +138,7 @@ impl Attempts {
                 }
                 if waiting.is_none() {
                     if record.waiting == MAX_WAITING {
-                        return Err(Refused::Overloaded);
+                        return Err(Limited { retry_after: RETRY_DELAY });
                     }
                     record.waiting += 1;
                     waiting = Some(Waiting { attempts: self, address });

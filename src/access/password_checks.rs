@@ -11,15 +11,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::SetupError;
-use super::attempts::{Address, Attempt, Attempts, Refused};
+use super::attempts::{Address, Attempt, Attempts, Limited};
 use super::passwords::random_key;
 use crate::background::CpuPool;
 
 /// The most checks that wait or run.
-const MAX_CHECKS: usize = 1024;
+const MAX_CHECKS: usize = 4096;
 
 /// The longest time until a check begins. Beyond it the caller is refused.
-const MAX_WAIT: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(20);
 
 /// The threads that check passwords, and the failed attempts of each address. Both outlive a
 /// reload.
@@ -44,6 +44,15 @@ pub(super) struct Turn {
     attempt: Attempt,
     _thread: OwnedSemaphorePermit,
     _place: OwnedSemaphorePermit,
+}
+
+/// Why a check does not begin.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Refused {
+    /// The address has made too many attempts.
+    Limited(Limited),
+    /// Too many checks wait, of all addresses.
+    Overloaded,
 }
 
 impl PasswordChecks {
@@ -71,11 +80,15 @@ impl PasswordChecks {
     }
 
     /// Waits for the turn of a check from `address`. A caller that leaves gives up its place.
+    ///
+    /// # Errors
+    ///
+    /// When the address has made too many attempts, or when too many checks wait.
     pub(super) async fn turn(&self, address: Address) -> Result<Turn, Refused> {
         let place =
             Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Overloaded)?;
         let turn = async {
-            let attempt = self.attempts.begin(address).await?;
+            let attempt = self.attempts.begin(address).await.map_err(Refused::Limited)?;
             let thread = Arc::clone(&self.threads).acquire_owned().await;
             let thread = thread.expect("the semaphore is never closed");
             Ok(Turn { attempt, _thread: thread, _place: place })

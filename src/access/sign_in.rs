@@ -5,12 +5,12 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use http::HeaderValue;
 
-use super::attempts::{Address, Refused};
+use super::attempts::{Address, Limited};
 use super::authorization::{Authorization, BearerToken, Malformed, UserPass};
 use super::grant::Credential;
 use super::jwt::{Verification, Verifier};
 use super::known_tokens::KnownTokens;
-use super::password_checks::PasswordChecks;
+use super::password_checks::{PasswordChecks, Refused};
 use super::passwords::Passwords;
 use super::{AccessMetrics, Decision, Failure, Grant, Refusal, SetupError, TokenError};
 use crate::clock::WallClock;
@@ -105,7 +105,7 @@ impl SignIn {
         address: Address,
     ) -> Result<Arc<Grant>, Refusal> {
         let turn = self.checks.turn(address).await.map_err(|refused| match refused {
-            Refused::Limited(retry_after) => {
+            Refused::Limited(Limited { retry_after }) => {
                 self.metrics.record(Failure::Limited);
                 Refusal::TooManyAttempts { retry_after }
             }
@@ -158,8 +158,12 @@ impl SignIn {
         Decision::Ready(Err(self.refusal(failure, address, has_token)))
     }
 
-    /// Counts a failed attempt of an address.
+    /// Counts a failed attempt of an address. A token that could not be checked is none.
     fn refusal(&self, failure: Failure, address: Address, has_token: bool) -> Refusal {
+        if failure == Failure::Key && self.jwt.as_ref().is_some_and(|jwt| !jwt.has_keys()) {
+            self.metrics.record(failure);
+            return Refusal::Unauthorized { has_token };
+        }
         match self.checks.attempts.fail(address) {
             Ok(()) => {
                 self.metrics.record(failure);

@@ -32,6 +32,7 @@ mod readiness;
 mod recipes;
 mod reload;
 mod scopes;
+mod sign_in;
 mod signals;
 mod sources;
 mod upstream_answers;

@@ -15,6 +15,7 @@ pub mod mapped_gateway;
 pub mod metrics_page;
 pub mod one_source;
 pub mod process;
+pub mod protected_gateway;
 pub mod reloadable;
 pub mod scripted_stack;
 pub mod scripted_upstream;

@@ -37,7 +37,7 @@ async fn after_ten_failures_an_address_is_limited_until_a_minute_after_the_first
     assert_eq!(attempts.limited_for(one), Some(50 * SECOND));
     assert_eq!(attempts.limited_for(other), None);
     advance(49 * SECOND).await;
-    assert_eq!(attempts.begin(one).await.unwrap_err(), Refused::Limited(SECOND));
+    assert_eq!(attempts.begin(one).await.unwrap_err(), Limited { retry_after: SECOND });
     // A failure while the address is limited does not prolong that.
     assert_eq!(attempts.fail(one), Err(SECOND));
     advance(SECOND).await;
@@ -83,7 +83,7 @@ async fn attempts_under_way_count_as_failed_until_they_are_decided() {
     tokio::task::yield_now().await;
     under_way.into_iter().for_each(|attempt| attempt.fail(Instant::now()));
     for waiting in waiting {
-        assert_eq!(waiting.await.unwrap(), Refused::Limited(WINDOW));
+        assert_eq!(waiting.await.unwrap(), Limited { retry_after: WINDOW });
     }
 }
 
@@ -97,7 +97,7 @@ async fn waiting_attempts_are_bounded_and_leave_no_trace() {
     for waiting in &mut waiting {
         assert!(waiting.as_mut().now_or_never().is_none());
     }
-    assert_eq!(attempts.begin(one).await.unwrap_err(), Refused::Overloaded);
+    assert_eq!(attempts.begin(one).await.unwrap_err(), Limited { retry_after: RETRY_DELAY });
     waiting.pop();
     assert!(attempts.begin(one).now_or_never().is_none(), "a caller that left keeps its place");
     drop(waiting);

@@ -86,6 +86,12 @@ impl Verifier {
         *self.settings == *settings
     }
 
+    /// Whether there are keys, without which no token can be verified.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.keys.current().is_some()
+    }
+
     /// Verifies the text of a token.
     #[must_use]
     pub fn verify(self: &Arc<Self>, token: &str) -> Verification {
