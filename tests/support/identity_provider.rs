@@ -117,6 +117,12 @@ impl SigningKey {
         merged(self.jwk(), members)
     }
 
+    /// The public key of an RSA key in DER (PKCS #1).
+    pub fn public_der(&self) -> Vec<u8> {
+        let Kind::Rsa(key) = &self.kind else { panic!("only RSA keys") };
+        key.public().as_ref().to_vec()
+    }
+
     /// Its signature by the usual algorithm of its kind, or by `PS256`.
     pub fn sign(&self, algorithm: &str, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
