@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
-use crate::support::gateway::{document, good_upstream};
+use crate::support::gateway::{document, good_upstream, quick};
 use crate::support::reloadable::{CONFIG, Files, Reloadable};
 use crate::support::scripted_upstream::ScriptedUpstream;
+use incident_gateway::app::Running;
+use incident_gateway::config::{Config, Jwt, SignIn};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 const RELOADS: usize = 100;
@@ -139,4 +142,49 @@ async fn a_hundred_reloads_under_load_lose_nothing_and_leak_nothing() {
     // The pool of threads for blocking work, and connections that come and go.
     assert!(after.threads <= before.threads + 4, "{before:?}, then {after:?}");
     assert!(after.files <= before.files + CLIENTS, "{before:?}, then {after:?}");
+}
+
+/// A configuration that differs from those of other numbers in everything that has tasks: clients
+/// of upstreams, the cache, and the fetching of an issuer's keys.
+fn numbered(upstream: &ScriptedUpstream, number: usize) -> Config {
+    let mut config = quick(&upstream.base_url());
+    config.cache.ttl = Duration::from_hours(1);
+    config.cache.max_bytes += number as u64;
+    config.upstream.password = Some(format!("secret-{number}").as_str().into());
+    let jwt = Jwt {
+        // Nobody listens there.
+        issuer: format!("http://127.0.0.1:{}", 1 + number % 2),
+        audience: format!("audience-{number}"),
+        jwks_url: None,
+        ca: None,
+        proxy: None,
+        employee_claim: Jwt::DEFAULT_EMPLOYEE_CLAIM.to_owned(),
+        scope_claim: Jwt::DEFAULT_SCOPE_CLAIM.to_owned(),
+    };
+    config.sign_in = SignIn { jwt: (number % 3 != 0).then_some(jwt), ..SignIn::default() };
+    config
+}
+
+#[tokio::test]
+async fn reloads_leave_no_task_behind() {
+    const MAX_MORE_TASKS: usize = 4;
+    let upstream = good_upstream().await;
+    let mut running = Running::start(&numbered(&upstream, 1), 7).unwrap();
+    let tasks = || Handle::current().metrics().num_alive_tasks();
+    let mut before = 0;
+    for number in 2..WARM_UP_RELOADS + RELOADS {
+        running.reconfigure(&numbered(&upstream, number)).unwrap();
+        sleep(Duration::from_millis(10)).await;
+        if number == WARM_UP_RELOADS {
+            before = tasks();
+        }
+    }
+    // Connections that are not used any more end soon.
+    let began = Instant::now();
+    while tasks() > before + MAX_MORE_TASKS {
+        assert!(began.elapsed() < Duration::from_secs(20), "{before} tasks, then {}", tasks());
+        sleep(Duration::from_millis(100)).await;
+    }
+    let calls = upstream.seen().len();
+    assert!(calls > RELOADS, "each reload changed the upstream: {calls} calls");
 }
