@@ -1,9 +1,10 @@
-//! Certificates for upstreams over TLS.
+//! Certificates of servers and clients.
 
 use std::sync::Arc;
 
+use incident_gateway::config::{PemFile, Tls};
 use rcgen::{Certificate, CertificateParams, CertifiedIssuer, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 
@@ -14,10 +15,26 @@ pub struct Authority {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        Self { issuer: CertifiedIssuer::self_signed(Self::params(name), key).unwrap() }
+    }
+
+    /// An authority that this one has certified.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let issuer: &Issuer<'_, KeyPair> = &self.issuer;
+        Self { issuer: CertifiedIssuer::signed_by(Self::params(name), key, issuer).unwrap() }
+    }
+
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(rcgen::DnType::CommonName, name);
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
+        params
+    }
+
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.issuer.der().clone()
     }
 
     /// Its certificate, as a file of trusted ones holds it.
@@ -76,6 +93,35 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
+    /// The identity of a client whose certificate has no common name but by `change`.
+    pub fn identity(&self, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let change = |params: &mut CertificateParams| {
+            params.distinguished_name = rcgen::DistinguishedName::new();
+            change(params);
+        };
+        let (certificate, key) = self.certificate(&[], change);
+        Identity { chain: vec![certificate.der().clone()], key: key.serialize_der() }
+    }
+
+    /// The identity of a client with this common name.
+    pub fn named(&self, common_name: &str) -> Identity {
+        self.identity(|params| {
+            params.distinguished_name.push(rcgen::DnType::CommonName, common_name);
+        })
+    }
+
+    /// The `tls` of a gateway with a certificate for 127.0.0.1, for clients of this authority if
+    /// there is one.
+    pub fn gateway(&self, client_ca: Option<&Self>) -> Tls {
+        let (certificate, key) = self.certificate(&["127.0.0.1"], |_| {});
+        let file = |name: &str, pem: String| PemFile { path: name.into(), pem: pem.into() };
+        Tls {
+            certificate: file("tls.crt", certificate.pem()),
+            key: file("tls.key", key.serialize_pem()),
+            client_ca: client_ca.map(|authority| file("ca.crt", authority.pem())),
+        }
+    }
+
     fn certificate(
         &self,
         names: &[&str],
@@ -88,4 +134,11 @@ impl Authority {
         let issuer: &Issuer<'_, KeyPair> = &self.issuer;
         (params.signed_by(&key, issuer).unwrap(), key)
     }
+}
+
+/// A certificate with its chain, and its key in PKCS#8.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: Vec<u8>,
 }

@@ -1,11 +1,12 @@
-//! A hand-written HTTP/1.1 client, which can misbehave as no HTTP library can.
+//! A hand-written HTTP/1.1 client, which can misbehave as no HTTP library can. It speaks over TCP,
+//! or over any other stream.
 
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// A response with its whole body.
@@ -48,8 +49,8 @@ impl Answer {
 }
 
 /// A connection.
-pub struct Client {
-    pub stream: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub stream: S,
     unread: Vec<u8>,
 }
 
@@ -57,7 +58,7 @@ impl Client {
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, unread: Vec::new() })
+        Ok(Self::over(stream))
     }
 
     /// Connects from this address.
@@ -66,15 +67,31 @@ impl Client {
         socket.bind((source, 0).into())?;
         let stream = socket.connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, unread: Vec::new() })
+        Ok(Self::over(stream))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub fn over(stream: S) -> Self {
+        Self { stream, unread: Vec::new() }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        self.stream.write_all(bytes.as_ref()).await
+        self.stream.write_all(bytes.as_ref()).await?;
+        self.stream.flush().await
     }
 
     /// Reads the next response; `UnexpectedEof` if the server closes the connection instead.
     pub async fn answer(&mut self) -> io::Result<Answer> {
+        self.read_answer(true).await
+    }
+
+    /// The same for the response to `HEAD`.
+    pub async fn head_answer(&mut self) -> io::Result<Answer> {
+        self.read_answer(false).await
+    }
+
+    async fn read_answer(&mut self, has_body: bool) -> io::Result<Answer> {
         let began = Instant::now();
         let end = loop {
             if let Some(end) = self.unread.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -95,8 +112,11 @@ impl Client {
             .iter()
             .find(|(name, _)| name == "content-length")
             .map_or("0", |(_, value)| value);
-        let length: usize =
-            if status == 304 { 0 } else { length.parse().map_err(io::Error::other)? };
+        let length: usize = if status == 304 || !has_body {
+            0
+        } else {
+            length.parse().map_err(io::Error::other)?
+        };
         while self.unread.len() < length {
             self.more().await?;
         }

@@ -22,6 +22,8 @@ pub mod scripted_upstream;
 pub mod simulated_api;
 pub mod simulated_upstream;
 pub mod snapshot_gateway;
+pub mod tls_client;
+pub mod tls_listener;
 pub mod tokens;
 pub mod views;
 pub mod web_tools;

@@ -66,7 +66,7 @@ fn principal(name: &str) -> Option<Arc<str>> {
 /// DER values in a row.
 struct Der<'a>(&'a [u8]);
 
-impl<'a> Der<'a> {
+impl Der<'_> {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -61,7 +61,7 @@ impl EndSignals {
                 return;
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

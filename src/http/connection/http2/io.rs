@@ -122,7 +122,7 @@ impl<T: Transport> AsyncWrite for Http2Io<T> {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.stream).poll_flush(context) {
             Poll::Pending => self.poll_too_slow(context).map(Err),
-            flushed => {
+            flushed @ Poll::Ready(_) => {
                 self.send_rate.finished();
                 flushed
             }

@@ -85,10 +85,10 @@ fn serve_with(buffer: usize, is_beyond_limit: bool) -> Served {
     let (counter, kept) = (Arc::clone(&open), Arc::clone(&handles));
     let service = service_fn(move |request: Request<Incoming>| {
         counter.fetch_add(1, Ordering::SeqCst);
-        let counted = Counted(Arc::clone(&counter));
+        let alive = Counted(Arc::clone(&counter));
         let handle = request.extensions().get::<ConnectionHandle>().unwrap().clone();
         kept.lock().unwrap().push(handle);
-        async move { Ok(respond(request, counted).await) }
+        async move { Ok(respond(request, alive).await) }
     });
     let peer = Client::new(([127, 0, 0, 1], 1).into(), is_beyond_limit);
     let serving =
