@@ -377,7 +377,7 @@ async fn hostile_headers_are_refused_and_leave_nothing_in_the_log() {
 }
 
 #[tokio::test]
-async fn the_log_names_who_has_signed_in() {
+async fn the_log_names_who_has_signed_in_and_where_a_sign_in_failed() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _guard = log.capture(Level::INFO);
@@ -406,6 +406,8 @@ async fn the_log_names_who_has_signed_in() {
         assert_eq!(line["status"], status);
         assert_eq!(line.get("principal").and_then(serde_json::Value::as_str), principal);
         assert_eq!(line.get("auth").and_then(serde_json::Value::as_str), auth);
+        let client = line.get("client").and_then(serde_json::Value::as_str);
+        assert_eq!(client, (status == 401).then_some("127.0.0.1"), "{line}");
     }
 }
 
