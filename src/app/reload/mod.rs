@@ -35,6 +35,10 @@ impl Running {
                         "these settings stay as they were until a restart"
                     );
                 }
+                let known = before.warnings();
+                for warning in self.config.warnings().iter().filter(|new| !known.contains(new)) {
+                    tracing::warn!("{warning}");
+                }
             }
             Err(error) => {
                 self.reload_metrics.record_failure();
