@@ -17,16 +17,19 @@ pub(super) struct ConfigSource {
 impl ConfigSource {
     /// Loads the configuration; without the demo it must have the credentials that are needed.
     pub(super) fn load(&self) -> Result<Config, ConfigErrors> {
-        let config = config::load(&self.overrides, &self.environment)?;
+        self.check(config::load(&self.overrides, &self.environment)?)
+    }
+
+    fn check(&self, config: Config) -> Result<Config, ConfigErrors> {
         if !self.demo {
             config.require_credentials()?;
         }
         Ok(config)
     }
 
-    /// The same, pointed at the demo upstream if there is one.
-    pub(super) fn load_with(&self, demo: Option<&EmbeddedDemo>) -> Result<Config, ConfigErrors> {
-        let mut config = self.load()?;
+    /// Loads the configuration again, pointed at the demo upstream if there is one.
+    pub(super) fn load_again(&self, demo: Option<&EmbeddedDemo>) -> Result<Config, ConfigErrors> {
+        let mut config = self.check(config::load_again(&self.overrides, &self.environment)?)?;
         if let Some(demo) = demo {
             demo.configure(&mut config);
         }

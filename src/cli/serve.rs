@@ -121,7 +121,7 @@ async fn serve(mut config: Config, source: ConfigSource) -> ExitCode {
         demo.configure(&mut config);
     }
     let is_demo = demo.is_some();
-    let load = Arc::new(move || source.load_with(demo.as_ref()));
+    let load = Arc::new(move || source.load_again(demo.as_ref()));
     let mut watch = match ConfigWatch::new(config.clone(), load, LOOK_INTERVAL) {
         Ok(watch) => watch,
         Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),

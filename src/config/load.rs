@@ -44,6 +44,27 @@ pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, 
     Loader::run(overrides, environment, access::Files::Read).result()
 }
 
+/// Loads the configuration like [`load`], for a process that has loaded it before. A file that was
+/// replaced in place may be empty for a moment; it does not mean the defaults, which have no access
+/// control.
+///
+/// # Errors
+///
+/// All errors, in one report; an empty file is one.
+pub fn load_again(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    let mut loader = Loader::run(overrides, environment, access::Files::Read);
+    if loader.is_file_empty {
+        let Input::File(path) = &loader.inputs[FILE_INPUT] else { return loader.result() };
+        let detail = "is empty; restart to return to the defaults, or write the settings into it";
+        let kind = ConfigErrorKind::InvalidFile { path: path.clone(), detail: detail.to_owned() };
+        loader.errors.push(ConfigError { location: None, setting: None, path: None, kind });
+    }
+    loader.result()
+}
+
 /// Loads the configuration from the defaults and the text of a file; `name` is the file's name in
 /// messages.
 ///
@@ -70,6 +91,8 @@ struct Loader {
     positions: BTreeMap<&'static str, Position>,
     /// What positions refer to; the first is the file.
     inputs: Vec<Input>,
+    /// Whether there is a file, with nothing in it.
+    is_file_empty: bool,
     errors: Vec<ConfigError>,
 }
 
@@ -94,6 +117,7 @@ impl Default for Loader {
             trees: BTreeMap::new(),
             positions: BTreeMap::new(),
             inputs: vec![Input::File(String::new())],
+            is_file_empty: false,
             errors: Vec::new(),
         }
     }
@@ -162,7 +186,10 @@ impl Loader {
         };
         let name = path.display().to_string();
         match files::text(path) {
-            Ok(text) => self.text(&name, &text),
+            Ok(text) => {
+                self.is_file_empty = text.trim().is_empty();
+                self.text(&name, &text);
+            }
             Err(kind) => self.report(location, None, kind),
         }
     }

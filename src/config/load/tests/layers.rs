@@ -34,6 +34,24 @@ fn an_empty_configuration_means_the_defaults() {
 }
 
 #[test]
+fn a_file_that_has_become_empty_does_not_mean_the_defaults() {
+    for (text, is_empty) in
+        [("", true), (" \r\n\n", true), ("# none\n", false), ("{}", false), ("cache:\n", false)]
+    {
+        let (_directory, path) = file(text);
+        let shown = path.display().to_string();
+        let overrides = Overrides { config: Some(path), ..Overrides::default() };
+        assert!(load(&overrides, &env(&[])).is_ok(), "{text:?}");
+        let again = load_again(&overrides, &env(&[]));
+        let expected = format!(
+            "{shown} is empty; restart to return to the defaults, or write the settings into it"
+        );
+        assert_eq!(again.err().map(|errors| errors.to_string()), is_empty.then_some(expected));
+    }
+    assert!(load_again(&Overrides::default(), &env(&[])).is_ok(), "without a file");
+}
+
+#[test]
 fn the_documented_example_loads() {
     let config = from_yaml(
         "config.yaml",
