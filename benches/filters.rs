@@ -76,7 +76,7 @@ fn main() {
     match arguments.get(1).map(String::as_str) {
         Some("serve-gateway") => {
             keep_heaps_small();
-            runtime().block_on(serve_gateway(arguments[2].parse().unwrap()));
+            runtime().block_on(serve_gateway(arguments[2].parse().unwrap(), None));
         }
         _ => runtime().block_on(compare()),
     }

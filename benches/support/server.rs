@@ -9,13 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use incident_gateway::app::Running;
-use incident_gateway::config::{Config, Otlp};
+use incident_gateway::config::{Config, Otlp, Tls};
 use incident_gateway::demo;
-use tokio::io::AsyncReadExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Serves a gateway with log and metrics as in production, fed by a demo upstream without latency.
-pub(crate) async fn serve_gateway(records: u64) {
+pub(crate) async fn serve_gateway(records: u64, tls: Option<Tls>) {
     let plan = demo::generate::Plan {
         incidents: records,
         employees: demo::generate::Plan::usual_employees(records),
@@ -31,6 +30,7 @@ pub(crate) async fn serve_gateway(records: u64) {
     let mut config = Config::default();
     config.listen = "127.0.0.1:0".parse().unwrap();
     config.admin_listen = config.listen;
+    config.tls = tls;
     config.upstream.base_url = upstream.base_url().parse().unwrap();
     config.upstream.username = Some(demo::USERNAME.to_owned());
     config.upstream.password = Some(demo::PASSWORD.into());
@@ -89,7 +89,7 @@ impl Drop for Server {
 }
 
 /// Reads a response: its headers, without `Content-Length` and `Date`, and its body.
-pub(crate) async fn read_answer(stream: &mut TcpStream) -> (HeaderMap, Bytes) {
+pub(crate) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> (HeaderMap, Bytes) {
     let mut buffer = Vec::new();
     let head = loop {
         assert!(stream.read_buf(&mut buffer).await.unwrap() > 0);
