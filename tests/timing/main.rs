@@ -8,6 +8,7 @@ mod budget;
 mod client_cache;
 mod clients;
 mod fault_matrix;
+mod guessing;
 mod half_close;
 mod overload;
 mod paged_faults;
