@@ -2,6 +2,7 @@
 //! logged and counted about it.
 
 mod access;
+mod jwt;
 mod sources;
 
 use std::fs;

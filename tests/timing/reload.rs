@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::Client;
 use crate::support::gateway::{document, good_upstream, quick};
+use crate::support::identity_provider::{IdentityProvider, SigningKey};
 use crate::support::reloadable::{CONFIG, Files, Reloadable};
 use crate::support::scripted_upstream::ScriptedUpstream;
 use incident_gateway::app::Running;
 use incident_gateway::config::{Config, Jwt, SignIn};
+use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -187,4 +189,47 @@ async fn reloads_leave_no_task_behind() {
     }
     let calls = upstream.seen().len();
     assert!(calls > RELOADS, "each reload changed the upstream: {calls} calls");
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_the_key_of_its_token_is_withdrawn() {
+    let upstream = good_upstream().await;
+    let (old, new) = (SigningKey::p256("old"), SigningKey::p256("new"));
+    let provider = IdentityProvider::start(&[&old, &new]).await;
+    let mut config = quick(&upstream.base_url());
+    config.sign_in.jwt = Some(provider.settings());
+    let running = Running::start(&config, 7).unwrap();
+    let token = |key: &SigningKey| format!("Bearer {}", key.token(&provider.claims(json!({}))));
+    let mut streams = Vec::new();
+    for key in [&old, &new] {
+        let began = Instant::now();
+        streams.push(loop {
+            let mut stream = Client::connect(running.address).await.unwrap();
+            let request = format!(
+                "GET /events HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+                 Authorization: {}\r\n\r\n",
+                token(key)
+            );
+            stream.send(request).await.unwrap();
+            if stream.answer().await.unwrap().status == 200 {
+                break stream;
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "never signed in");
+        });
+    }
+    provider.set_keys([new.jwk(), SigningKey::p256("newest").jwk()]);
+    let fetches = provider.fetches();
+    let began = Instant::now();
+    // A token with an unknown key makes the gateway fetch the keys, at most every 10 s.
+    let unknown = token(&SigningKey::p256("unknown"));
+    while provider.fetches() == fetches {
+        let headers = [("Authorization", unknown.as_str())];
+        let mut client = Client::connect(running.address).await.unwrap();
+        assert_ne!(client.get("/incidents", &headers).await.unwrap().status, 200);
+        assert!(began.elapsed() < Duration::from_secs(30), "never fetched again");
+        sleep(Duration::from_secs(1)).await;
+    }
+    let [with_old, with_new] = &mut streams[..] else { unreachable!() };
+    assert!(with_old.is_ended_within(Duration::from_secs(20)).await, "its key is gone");
+    assert!(!with_new.is_ended_within(Duration::from_secs(1)).await, "its key is there");
 }

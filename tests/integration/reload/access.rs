@@ -10,10 +10,10 @@ use crate::support::reloadable::{CONFIG, Files, Reloadable};
 use crate::support::scripted_upstream::ScriptedUpstream;
 
 /// How long something that should not happen is waited for.
-const NEVER: Duration = Duration::from_millis(300);
+pub(super) const NEVER: Duration = Duration::from_millis(300);
 
 /// How long something may take that happens at once.
-const AT_ONCE: Duration = Duration::from_secs(10);
+pub(super) const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// The line of a user, with the cheapest hash.
 fn user(name: &str, password: &str) -> String {
@@ -61,7 +61,7 @@ async fn status(gateway: &Reloadable, path: &str, authorization: &str) -> u16 {
 }
 
 /// An open event stream.
-async fn stream(gateway: &Reloadable, authorization: Option<&str>) -> Client {
+pub(super) async fn stream(gateway: &Reloadable, authorization: Option<&str>) -> Client {
     let mut client = Client::connect(gateway.process.address).await.unwrap();
     let header = authorization.map(|value| format!("Authorization: {value}\r\n"));
     let header = header.unwrap_or_default();
