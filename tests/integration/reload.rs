@@ -4,6 +4,7 @@
 mod access;
 mod jwt;
 mod sources;
+mod tls;
 
 use std::fs;
 use std::time::Duration;

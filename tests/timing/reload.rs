@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::gateway::{document, good_upstream, quick};
 use crate::support::identity_provider::{IdentityProvider, SigningKey};
 use crate::support::reloadable::{CONFIG, Files, Reloadable};
 use crate::support::scripted_upstream::ScriptedUpstream;
+use crate::support::tls_client::{H2, H2Client, HTTP_1_1, any_version, http1};
+use http::Method;
 use incident_gateway::app::Running;
 use incident_gateway::config::{Config, Jwt, SignIn};
 use serde_json::json;
@@ -37,15 +40,36 @@ struct Load {
     is_over: AtomicBool,
 }
 
-/// Asks over one connection, as fast as answers come.
-async fn ask(address: SocketAddr, load: Arc<Load>, document: Arc<str>, keeps_alive: bool) {
-    let mut client = Client::connect(address).await.unwrap();
+/// How a client of the load asks.
+#[derive(Clone, Copy, Debug)]
+enum Manner {
+    /// Over one connection of HTTP/1.1.
+    KeepAlive,
+    /// Over a new connection each time.
+    Anew,
+    /// Over one connection of HTTP/2.
+    Http2,
+}
+
+/// Asks again and again until the load is over.
+async fn ask(address: SocketAddr, tls: Arc<Authority>, load: Arc<Load>, manner: Manner) {
+    let document = document(|_| true);
+    let headers = [("Authorization", TOKEN)];
+    let http_1_1 = any_version(&tls, &[HTTP_1_1], None);
+    let http_2 = H2Client::connect(address, &any_version(&tls, &[H2], None)).await;
+    let mut client = http1(address, &http_1_1).await.unwrap();
     while !load.is_over.load(Ordering::SeqCst) {
-        if !keeps_alive {
-            client = Client::connect(address).await.unwrap();
-        }
-        let answer = client.get("/incidents", &[("Authorization", TOKEN)]).await.unwrap();
-        assert_eq!((answer.status, answer.text()), (200, &*document));
+        let (status, body) = if let Manner::Http2 = manner {
+            let answer = http_2.send(Method::GET, "/incidents", &headers).await.unwrap();
+            (answer.status.as_u16(), answer.body)
+        } else {
+            if let Manner::Anew = manner {
+                client = http1(address, &http_1_1).await.unwrap();
+            }
+            let answer = client.get("/incidents", &headers).await.unwrap();
+            (answer.status, answer.body)
+        };
+        assert_eq!((status, &*String::from_utf8_lossy(&body)), (200, &*document), "{manner:?}");
         load.answered.fetch_add(1, Ordering::SeqCst);
         sleep(Duration::from_millis(2)).await;
     }
@@ -54,8 +78,11 @@ async fn ask(address: SocketAddr, load: Arc<Load>, document: Arc<str>, keeps_ali
 const TOKEN: &str = "Bearer a-token-of-a-robot";
 
 /// The files of the reload with this number: each differs from the one before in its settings, in
-/// its users and tokens, and in its sources, but none in what the robot reads.
-fn write(files: &Files, upstream: &ScriptedUpstream, number: usize) {
+/// its users and tokens, in its certificate and in its upstream, but none in what the robot reads.
+fn write(files: &Files, upstream: &ScriptedUpstream, authority: &Authority, number: usize) {
+    let tls = authority.gateway(None);
+    files.write("tls.crt", &tls.certificate.pem);
+    files.write("tls.key", &tls.key.pem);
     let digest = ring::digest::digest(&ring::digest::SHA256, b"a-token-of-a-robot");
     let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     files.write("tokens", format!("robot:{digest}\nother-{number}:{number:064x}\n"));
@@ -66,6 +93,7 @@ response_budget: {}ms
 cache: {{ ttl: 1h, max_bytes: {}MiB }}
 limits: {{ max_events: {} }}
 auth: {{ users_file: '{}', tokens_file: '{}' }}
+tls: {{ cert_file: '{}', key_file: '{}' }}
 ",
         upstream.base_url(),
         number % 3,
@@ -74,6 +102,8 @@ auth: {{ users_file: '{}', tokens_file: '{}' }}
         100 + number,
         files.name("users"),
         files.name("tokens"),
+        files.name("tls.crt"),
+        files.name("tls.key"),
     );
     files.write(CONFIG, text);
 }
@@ -95,34 +125,38 @@ fn usage(gateway: &Reloadable) -> Usage {
 async fn a_hundred_reloads_under_load_lose_nothing_and_leak_nothing() {
     let upstream = good_upstream().await;
     let files = Files::new("");
-    write(&files, &upstream, 0);
+    let authority = Arc::new(Authority::new("authority"));
+    write(&files, &upstream, &authority, 0);
     let credentials = [("ELEVATE_USERNAME", "reader"), ("ELEVATE_PASSWORD", "secret")];
     let gateway = Reloadable::start(files, &credentials).await;
     let address = gateway.process.address;
-    let mut client = Client::connect(address).await.unwrap();
+    let trusting = any_version(&authority, &[HTTP_1_1], None);
+    let mut client = http1(address, &trusting).await.unwrap();
     let complete = "/incidents?complete=true";
     let began = Instant::now();
     while client.get(complete, &[("Authorization", TOKEN)]).await.unwrap().status != 200 {
         assert!(began.elapsed() < Duration::from_secs(30), "never complete");
         sleep(Duration::from_millis(50)).await;
     }
-    let mut stream = Client::connect(address).await.unwrap();
+    let mut stream = http1(address, &trusting).await.unwrap();
     let request = format!("GET /events HTTP/1.1\r\nHost: test\r\nAuthorization: {TOKEN}\r\n\r\n");
     stream.send(request).await.unwrap();
     assert_eq!(stream.answer().await.unwrap().status, 200);
 
-    let (load, document) = (Arc::new(Load::default()), Arc::from(document(|_| true)));
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|index| {
-            let (load, document) = (Arc::clone(&load), Arc::clone(&document));
-            tokio::spawn(ask(address, load, document, index % 3 != 0))
-        })
+    let load = Arc::new(Load::default());
+    let manners = [Manner::KeepAlive, Manner::Anew, Manner::Http2];
+    let clients: Vec<_> = manners
+        .into_iter()
+        .cycle()
+        .take(CLIENTS)
+        .map(|manner| tokio::spawn(ask(address, Arc::clone(&authority), Arc::clone(&load), manner)))
         .collect();
     let mut before = None;
     let calls = upstream.seen().len();
     for number in 1..=WARM_UP_RELOADS + RELOADS {
         let answered = load.answered.load(Ordering::SeqCst);
-        let changes = gateway.change_validly(|files| write(files, &upstream, number)).await;
+        let changes =
+            gateway.change_validly(|files| write(files, &upstream, &authority, number)).await;
         assert!(changes.contains("auth.tokens_file") && changes.contains("limits"), "{changes}");
         while load.answered.load(Ordering::SeqCst) < answered + CLIENTS {
             assert!(clients.iter().all(|client| !client.is_finished()), "a client has failed");
