@@ -235,6 +235,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::decode::{Incidents, SourceFields};
+    use crate::identity::IdentityTable;
+    use crate::mapping::IdentityKind;
     use crate::refresh::Settings;
     use crate::sources::SourceId;
 
@@ -262,6 +264,33 @@ mod tests {
         state.mark_published(batch_version);
         assert!(state.is_published() && state.published().was_attempted);
         assert_eq!(state.published().records, 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_table_is_missing_for_the_keys_that_its_old_data_lacks() {
+        let mut settings = Settings::new(&Config::default()).sources[SourceId::Table(0)].clone();
+        let now = Instant::now();
+        let mut state = SourceState::new(&settings, 1, now);
+        let kinds = |kinds: &[IdentityKind]| kinds.iter().copied().collect::<KeyKinds>();
+        let slots = |state: &SourceState| -> Vec<_> {
+            state.table_slots().map(|slot| (slot.kinds, slot.table.is_some())).collect()
+        };
+        assert_eq!(slots(&state), [(KeyKinds::ADDRESSES, false)]);
+        let table = || {
+            let table = IdentityTable::decode(Bytes::from_static(b"{}")).unwrap();
+            Some(Batch::Identities(Arc::new(table)))
+        };
+        let status = state.newest().clone();
+        drop(state.replace_batch(table(), status.clone()));
+        assert_eq!(slots(&state), [(KeyKinds::ADDRESSES, true)]);
+        settings.key_kinds = kinds(&[IdentityKind::Ip, IdentityKind::Email]);
+        state.redefine(&settings, 2, now);
+        let email = kinds(&[IdentityKind::Email]);
+        assert_eq!(slots(&state), [(KeyKinds::ADDRESSES, true), (email, false)]);
+        assert!(state.is_outdated() && state.held().is_none());
+        drop(state.replace_batch(table(), status));
+        assert_eq!(slots(&state), [(settings.key_kinds, true)]);
+        assert!(!state.is_outdated() && state.held().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,9 @@
 //! The schedule and the keeping of last good data, under paused time against a scripted fetcher.
 
 mod intervals;
+mod named_script;
+mod random_reloads;
+mod reconfigure;
 mod script;
 
 use std::sync::Mutex;

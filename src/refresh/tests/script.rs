@@ -95,7 +95,7 @@ impl Fetcher for Script {
 
 pub(super) fn fetched(source: SourceId, body: String, duration: Duration) -> FetchedBatch {
     let body = Bytes::from(body);
-    let batch = if source == SourceId::Table(0) {
+    let batch = if matches!(source, SourceId::Table(_)) {
         Batch::Identities(Arc::new(IdentityTable::decode(body).unwrap()))
     } else {
         let fields = SourceFields::new(&["who".to_owned()]);
@@ -170,6 +170,7 @@ pub(super) fn settings_with(intervals: &[(SourceId, Duration)]) -> Settings {
 }
 
 pub(super) struct Bench {
+    /// Its sources never answer where the refresh has another fetcher.
     pub(super) script: Arc<Script>,
     pub(super) cache: Arc<Cache>,
     pub(super) registry: Registry,
@@ -209,6 +210,15 @@ pub(super) fn start_at(answers: [Vec<Answer>; 3], settings: Settings, clock: Wal
 }
 
 impl Bench {
+    /// The bench of a refresh with another fetcher.
+    pub(super) fn new(
+        cache: Arc<Cache>,
+        registry: Registry,
+        snapshots: watch::Receiver<Arc<Snapshot>>,
+    ) -> Self {
+        Self { script: never(), cache, registry, snapshots }
+    }
+
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.snapshots.borrow())
     }
