@@ -134,3 +134,6 @@ fn text(content_type: &'static str, body: impl Into<bytes::Bytes>) -> Response<B
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+#[cfg(test)]
+mod tests;

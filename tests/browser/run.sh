@@ -16,4 +16,5 @@ for needed in "$tools/node_modules/playwright-core" "$tools/node_modules/axe-cor
         exit
     fi
 done
+timeout 60 node tests/browser/sign_in.mjs "$binary" "$tools"
 exec timeout 180 node tests/browser/page.mjs "$binary" "$tools"

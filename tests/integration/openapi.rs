@@ -1,9 +1,12 @@
 //! Responses conform to `/openapi.json`: statuses, content types, headers.
 
 use http::StatusCode;
+use incident_gateway::config::Config;
 use serde_json::Value;
 
 use crate::support::snapshot_gateway::{Reply, SnapshotGateway};
+use crate::support::tokens;
+use crate::support::views::fixture;
 
 fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
     value["$ref"].as_str().map_or(value, |reference| document.pointer(&reference[1..]).unwrap())
@@ -86,5 +89,65 @@ async fn responses_are_as_documented() {
         let reply = none.get(&path.replace("{employee_id}", "1234")).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
         conforms(&document, path, &reply);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn responses_under_access_control_are_as_documented() {
+    let sign_in = tokens::sign_in(&[("own", "self=1234"), ("metrics", "metrics")]);
+    let config = Config { sign_in, ..Config::default() };
+    let elsewhere = Config { allowed_hosts: vec!["elsewhere".into()], ..config.clone() };
+    let gateway = SnapshotGateway::configured(config);
+    let elsewhere = SnapshotGateway::configured(elsewhere);
+    let bodies: Vec<String> =
+        gateway.config.sources.iter().map(|source| fixture(&source.name)).collect();
+    let bodies = bodies.iter().map(|body| Some(body.as_str())).collect();
+    gateway.publish(Some(&fixture("identities")), bodies);
+    let [own, metrics] = ["own", "metrics"].map(tokens::bearer);
+    let own = ("authorization", own.as_str());
+    let document = gateway.get_with("/openapi.json", &[own]).await.json();
+    let has_required = |schema: &str, object: &Value| {
+        let required = document["components"]["schemas"][schema]["required"].as_array().unwrap();
+        for name in required {
+            assert!(object.get(name.as_str().unwrap()).is_some(), "{schema}: no {name}");
+        }
+    };
+    for path in document["paths"].as_object().unwrap().keys() {
+        let concrete = path.replace("{employee_id}", "1234").replace("{name}", "page.css");
+        if path.ends_with('z') {
+            conforms(&document, path, &gateway.get(&concrete).await);
+            continue;
+        }
+        let repeated = [own, ("authorization", "Bearer x")];
+        for (headers, status) in [
+            (&[][..], 401),
+            (&[("authorization", "Bearer wrong")], 401),
+            (&[("authorization", metrics.as_str())], 403),
+            (&repeated, 400),
+        ] {
+            let reply = gateway.get_with(&concrete, headers).await;
+            assert_eq!(reply.status, status, "{path}");
+            conforms(&document, path, &reply);
+            assert!(status == 400 || reply.header("www-authenticate").contains("Bearer"));
+        }
+        let misdirected = elsewhere.get_with(&concrete, &[own]).await;
+        assert_eq!(misdirected.status, StatusCode::MISDIRECTED_REQUEST, "{path}");
+        conforms(&document, path, &misdirected);
+        if path == "/events" {
+            continue;
+        }
+        let reply = gateway.get_with(&concrete, &[own]).await;
+        let is_forbidden = path == "/unattributed";
+        assert_eq!(reply.status, if is_forbidden { 403 } else { 200 }, "{path}");
+        conforms(&document, path, &reply);
+        match path.as_str() {
+            "/summary" => has_required("Summary", &reply.json()),
+            "/sources" => {
+                has_required("Sources", &reply.json());
+                let sources = reply.json()["sources"].as_array().unwrap().clone();
+                sources.iter().for_each(|source| has_required("Source", source));
+            }
+            _ => {}
+        }
     }
 }

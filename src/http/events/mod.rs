@@ -38,7 +38,6 @@ use super::connection::ConnectionHandle;
 use super::context::Context;
 use super::problem::Problem;
 use super::serve::Phase;
-use crate::access::Grant;
 
 /// The interval after which a heartbeat is sent if no event was.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
@@ -76,9 +75,8 @@ impl Gateway {
     pub(super) fn events(&self, request: &Parts, context: &Context) -> Response<Body> {
         let last_id =
             request.headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
-        let visibility = match context.visibility() {
-            Ok(visibility) => visibility,
-            Err(problem) => return problem.response(context.id(), &[]),
+        let (Ok(visibility), Some(grant)) = (context.visibility(), context.grant()) else {
+            return Problem::Forbidden.response(context.id(), &[]);
         };
         let body = if request.method == Method::HEAD {
             Body::empty()
@@ -104,7 +102,7 @@ impl Gateway {
                 // An event stream may be idle for long, and the ring bounds its backlog.
                 connection.exempt_from_min_send_rate();
             }
-            let grant = context.grant().cloned().unwrap_or_else(|| Arc::new(Grant::open()));
+            let grant = Arc::clone(grant);
             let accesses = self.current_access.subscribe();
             let client = Client {
                 feed: Arc::clone(&self.events),

@@ -33,6 +33,8 @@ impl Gateway {
         keys: AllowedKeys<'_>,
         context: &Context,
     ) -> Result<PageQuery, Problem> {
+        // What a page says about its query is for those who may see the page.
+        context.visibility()?;
         let (pages, rest): (Vec<&str>, Vec<&str>) = query
             .split('&')
             .filter(|pair| !EMPTY_FIELDS.contains(pair))
