@@ -96,7 +96,8 @@ async fn responses_are_as_documented() {
 async fn responses_under_access_control_are_as_documented() {
     let sign_in = tokens::sign_in(&[("own", "self=1234"), ("metrics", "metrics")]);
     let config = Config { sign_in, ..Config::default() };
-    let elsewhere = Config { allowed_hosts: vec!["elsewhere".into()], ..config.clone() };
+    let elsewhere =
+        Config { allowed_hosts: Some(["elsewhere".to_owned()].into()), ..config.clone() };
     let gateway = SnapshotGateway::configured(config);
     let elsewhere = SnapshotGateway::configured(elsewhere);
     let bodies: Vec<String> =
