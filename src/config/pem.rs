@@ -64,9 +64,9 @@ impl PemFile {
     pub(super) fn authorities(path: &str) -> Result<Self, ConfigErrorKind> {
         let file = Self::read(path)?;
         let sections = file.certificate_sections()?;
-        let mut roots = rustls::RootCertStore::empty();
-        for (section, certificate) in sections.iter().zip(file.certificates(&sections)?) {
-            roots.add(certificate).map_err(|_| file.unusable_certificate(section))?;
+        for (section, certificate) in sections.iter().zip(&file.certificates(&sections)?) {
+            let anchor = webpki::anchor_from_trusted_cert(certificate);
+            anchor.map_err(|error| file.unusable_certificate(section, error))?;
         }
         Ok(file)
     }
@@ -77,13 +77,12 @@ impl PemFile {
         let sections = file.certificate_sections()?;
         let certificates = file.certificates(&sections)?;
         for (index, (section, certificate)) in sections.iter().zip(&certificates).enumerate() {
-            let is_usable = match index {
-                0 => webpki::EndEntityCert::try_from(certificate).is_ok(),
-                _ => webpki::anchor_from_trusted_cert(certificate).is_ok(),
+            let parsed = match index {
+                0 => webpki::EndEntityCert::try_from(certificate).map(|_| ()),
+                // Certificates of version 1 are accepted of authorities alone.
+                _ => webpki::anchor_from_trusted_cert(certificate).map(|_| ()),
             };
-            if !is_usable {
-                return Err(file.unusable_certificate(section));
-            }
+            parsed.map_err(|error| file.unusable_certificate(section, error))?;
         }
         Ok(file)
     }
@@ -223,10 +222,12 @@ impl PemFile {
         self.invalid(detail)
     }
 
-    fn unusable_certificate(&self, section: &Section<'_>) -> ConfigErrorKind {
-        let detail = "a certificate that cannot be used; it must be an X.509 certificate of \
-            version 3";
-        self.invalid_line(section.line, detail)
+    fn unusable_certificate(&self, section: &Section<'_>, error: webpki::Error) -> ConfigErrorKind {
+        let detail = format!(
+            "a certificate that cannot be used ({error:?}); it must be an X.509 certificate of \
+             version 3"
+        );
+        self.invalid_line(section.line, &detail)
     }
 
     fn invalid(&self, detail: &str) -> ConfigErrorKind {

@@ -81,3 +81,28 @@ fn a_listener_beyond_loopback_is_warned_of_before_it_listens() {
         assert!(!lines.iter().any(|line| line.contains("\"WARN\"")), "{lines:?}");
     }
 }
+
+#[test]
+fn credentials_over_plain_http_and_empty_files_are_warned_of_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let tokens = write("tokens", format!("a:{}\n", "5a".repeat(32)));
+    let users = write("users", "# nobody yet\n".to_owned());
+    let reachable = write("reachable.yaml", format!("auth: {{ tokens_file: {tokens} }}\n"));
+    let nobody = write("nobody.yaml", format!("auth: {{ users_file: {users} }}\n"));
+    for (config, listen, parts) in [
+        (reachable, "0.0.0.0:0", ["credentials come to 0.0.0.0:0 over plain HTTP", "set `tls`"]),
+        (nobody, "127.0.0.1:0", ["`auth.users_file`: ", "has no entry, so that nobody can sign"]),
+    ] {
+        let arguments = ["serve", "--demo", "--config", &config, "--listen", listen];
+        let arguments = [&arguments[..], &["--admin-listen", "127.0.0.1:0"]].concat();
+        let lines = Running::start(&arguments).lines_until("\"listening\"");
+        let warnings: Vec<_> = lines.iter().filter(|line| line.contains("\"WARN\"")).collect();
+        let [warning] = warnings[..] else { panic!("{listen}: {lines:?}") };
+        assert!(parts.iter().all(|part| warning.contains(part)), "{warning}");
+    }
+}

@@ -78,7 +78,7 @@ fn what_is_no_certificate_or_key_is_refused_without_its_content() {
     let lines = |text: &str| text.lines().count();
     let second_key = format!(":{}: a second private key", lines(&key) + 1);
     let second_certificate =
-        format!(":{}: a certificate that cannot be used", lines(&certificate) + 2);
+        format!(":{}: a certificate that cannot be used (", lines(&certificate) + 2);
     let cut_certificate = format!(":{}: a certificate that is malformed", lines(&certificate) + 2);
     let no_file_of = " is no file of X.509 certificates in PEM (`-----BEGIN CERTIFICATE-----`)";
     for (setting, content, expected) in [
@@ -87,8 +87,12 @@ fn what_is_no_certificate_or_key_is_refused_without_its_content() {
         ("ca_file", &*key, ":1: a private key, where certificates are needed; are the files"),
         ("client_cert_file", &key, ":1: a private key, where certificates are needed; are the"),
         ("client_key_file", &certificate, ":1: a certificate, where a private key is needed; are"),
-        ("ca_file", no_certificate, ":1: a certificate that cannot be used; it must be an X.509"),
-        ("client_cert_file", no_certificate, ":1: a certificate that cannot be used; it must"),
+        ("ca_file", no_certificate, ":1: a certificate that cannot be used ("),
+        (
+            "client_cert_file",
+            no_certificate,
+            ":1: a certificate that cannot be used (TrailingData(SignedData)); it must",
+        ),
         ("client_cert_file", &not_a_chain, &second_certificate),
         ("ca_file", &not_a_chain, &second_certificate),
         ("client_cert_file", &cut_chain, &cut_certificate),
