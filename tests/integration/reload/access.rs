@@ -138,6 +138,20 @@ async fn a_token_gets_another_scope_and_goes() {
 }
 
 #[tokio::test]
+async fn what_a_reload_makes_doubtful_is_warned_of_once() {
+    let upstream = good_upstream().await;
+    let gateway = with_sign_in(&upstream).await;
+    let warnings = || gateway.events().iter().filter(|event| event.level == "WARN").count();
+    assert_eq!(warnings(), 0);
+    gateway.change_validly(|files| files.write("tokens", "# nobody\n")).await;
+    let warning = gateway.event_after(0, |event| event.level == "WARN").await;
+    assert!(warning.message.contains(&gateway.files.name("tokens")), "{warning:?}");
+    let users = user("alice", "second");
+    gateway.change_validly(|files| files.write("users", users)).await;
+    assert_eq!(warnings(), 1, "{:#?}", gateway.events());
+}
+
+#[tokio::test]
 async fn faulty_files_of_users_and_tokens_are_refused_together() {
     let upstream = good_upstream().await;
     let gateway = with_sign_in(&upstream).await;
