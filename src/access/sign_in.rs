@@ -132,7 +132,7 @@ impl SignIn {
         if let Some(grant) = self.tokens.as_ref().and_then(|tokens| tokens.find(token)) {
             return Decision::Ready(Ok(Arc::clone(grant)));
         }
-        let jwt = self.jwt.as_ref().filter(|_| looks_like_jwt(token));
+        let jwt = self.jwt.as_ref().filter(|_| self.tokens.is_none() || looks_like_jwt(token));
         match jwt.map(|jwt| jwt.verify(token.expose())) {
             Some(Verification::Ready(Ok(grant))) => Decision::Ready(Ok(grant)),
             Some(Verification::Ready(Err(failure))) => self.refuse(failure, address, true),

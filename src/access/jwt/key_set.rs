@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::header::Header;
 use super::key::{Jwk, Key};
+use super::provider;
 use crate::access::Failure;
 
 /// The most keys with which one signature is tried, where several have its `kid`, or it has none.
@@ -16,19 +17,19 @@ const MAX_TRIED_KEYS: usize = 8;
 
 /// The keys of an issuer.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct KeySet {
+pub struct KeySet {
     keys: Vec<Arc<Key>>,
     /// The indices of the keys with each id; none for an id that only unusable keys have.
     by_id: HashMap<String, Vec<usize>>,
 }
 
-/// Why no key fits a token.
+/// Why a token is not taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum NoKey {
+pub enum Rejection {
     /// No key has its `kid`. The issuer may have added one since.
-    UnknownId,
-    /// The token is refused whatever keys are added.
-    Refused(Failure),
+    UnknownKey,
+    /// It is refused, whatever keys are added.
+    Final(Failure),
 }
 
 #[derive(Deserialize)]
@@ -38,9 +39,15 @@ struct Document<'a> {
 }
 
 impl KeySet {
-    /// Reads a key set. Keys that cannot be used are left out. The error says what is wrong, and
-    /// quotes nothing from the document.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, &'static str> {
+    /// Reads a key set. Keys that cannot be used are left out.
+    ///
+    /// # Errors
+    ///
+    /// When there is no key that can be used. The error says what is wrong, and quotes nothing from
+    /// the document.
+    pub fn parse(json: &[u8]) -> Result<Self, &'static str> {
+        // Here, because no token is verified without a key set.
+        provider::install();
         let document: Document<'_> = serde_json::from_slice(json)
             .map_err(|_| "the answer is not a JSON object with a list of `keys`")?;
         let (mut keys, mut by_id) = (Vec::new(), HashMap::<_, Vec<_>>::new());
@@ -61,22 +68,22 @@ impl KeySet {
     }
 
     /// The keys that may have signed a token with this header; at least one.
-    pub(super) fn fitting(&self, header: &Header) -> Result<Vec<&Arc<Key>>, NoKey> {
+    pub(super) fn fitting(&self, header: &Header) -> Result<Vec<&Arc<Key>>, Rejection> {
         let algorithm = header.algorithm;
         let Some(id) = &header.key_id else {
             let fitting = fitting(self.keys.iter(), algorithm);
             return if fitting.is_empty() {
-                Err(NoKey::Refused(Failure::Key))
+                Err(Rejection::Final(Failure::Key))
             } else {
                 Ok(fitting)
             };
         };
-        let named = self.by_id.get(id).ok_or(NoKey::UnknownId)?;
+        let named = self.by_id.get(id).ok_or(Rejection::UnknownKey)?;
         if named.is_empty() {
-            return Err(NoKey::Refused(Failure::Key));
+            return Err(Rejection::Final(Failure::Key));
         }
         let fitting = fitting(named.iter().map(|index| &self.keys[*index]), algorithm);
-        if fitting.is_empty() { Err(NoKey::Refused(Failure::Algorithm)) } else { Ok(fitting) }
+        if fitting.is_empty() { Err(Rejection::Final(Failure::Algorithm)) } else { Ok(fitting) }
     }
 
     /// Whether this key is in the set.

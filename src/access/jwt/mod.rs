@@ -16,6 +16,7 @@ mod key_source;
 mod members;
 mod provider;
 mod scope;
+mod token;
 mod verified_tokens;
 
 use std::sync::Arc;
@@ -23,16 +24,13 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, Validation};
 use tokio::time::{Instant, timeout_at};
 
 use self::endpoint::KeyEndpoint;
-use self::header::Header;
 use self::key::Key;
-use self::key_set::NoKey;
-use self::key_source::{KeySource, Keys};
-use self::members::Members;
+pub use self::key_set::{KeySet, Rejection};
+use self::key_source::KeySource;
+pub use self::token::verify;
 use super::{Failure, Grant, SetupError};
 use crate::clock::WallClock;
 use crate::config::Jwt;
@@ -70,7 +68,6 @@ impl Verifier {
     ///
     /// When the client that fetches keys cannot be set up.
     pub fn new(settings: &Jwt, clock: WallClock) -> Result<Arc<Self>, SetupError> {
-        provider::install();
         let settings = Arc::new(settings.clone());
         let endpoint = Arc::new(KeyEndpoint::new(Arc::clone(&settings))?);
         let keys = KeySource::start(&settings.issuer, move || {
@@ -97,11 +94,11 @@ impl Verifier {
     pub fn verify(self: &Arc<Self>, token: &str) -> Verification {
         match self.verify_now(token) {
             Ok(grant) => Verification::Ready(Ok(grant)),
-            Err(NoKey::Refused(failure)) => Verification::Ready(Err(failure)),
-            Err(NoKey::UnknownId) if self.keys.request() => {
+            Err(Rejection::Final(failure)) => Verification::Ready(Err(failure)),
+            Err(Rejection::UnknownKey) if self.keys.request() => {
                 Verification::Pending(Arc::clone(self).verify_later(token.to_owned()).boxed())
             }
-            Err(NoKey::UnknownId) => Verification::Ready(Err(Failure::Key)),
+            Err(Rejection::UnknownKey) => Verification::Ready(Err(Failure::Key)),
         }
     }
 
@@ -125,54 +122,25 @@ impl Verifier {
             }
             match self.verify_now(&token) {
                 Ok(grant) => return Ok(grant),
-                Err(NoKey::Refused(failure)) => return Err(failure),
-                Err(NoKey::UnknownId) if self.keys.request() => {}
-                Err(NoKey::UnknownId) => return Err(Failure::Key),
+                Err(Rejection::Final(failure)) => return Err(failure),
+                Err(Rejection::UnknownKey) if self.keys.request() => {}
+                Err(Rejection::UnknownKey) => return Err(Failure::Key),
             }
         }
     }
 
     /// Verifies a token by the present keys.
-    fn verify_now(&self, token: &str) -> Result<Arc<Grant>, NoKey> {
+    fn verify_now(&self, token: &str) -> Result<Arc<Grant>, Rejection> {
         let keys = self.keys.current();
         let now = self.clock.now();
         if let Some(grant) = keys.as_ref().and_then(|keys| keys.verified.get(token, now)) {
             return Ok(grant);
         }
-        let header = Header::of(token).map_err(NoKey::Refused)?;
-        let keys = keys.ok_or(NoKey::UnknownId)?;
-        let (key, claims) = signed_claims(token, &header, &keys)?;
-        let expires_at = claims::check(&claims, &self.settings, now).map_err(NoKey::Refused)?;
-        let proof = Proof { settings: Arc::clone(&self.settings), key };
-        let scope = scope::scope(&claims, &self.settings);
-        let grant = Arc::new(Grant::jwt(claims::principal(&claims), scope, expires_at, proof));
-        keys.verified.insert(token, Arc::clone(&grant));
+        let set = keys.as_ref().map(|keys| &keys.set);
+        let grant = token::verify(token, set, &self.settings, now).map(Arc::new)?;
+        if let Some(keys) = &keys {
+            keys.verified.insert(token, Arc::clone(&grant));
+        }
         Ok(grant)
     }
-}
-
-/// The claims of a token that one of the keys has signed, and this key.
-fn signed_claims(token: &str, header: &Header, keys: &Keys) -> Result<(Arc<Key>, Members), NoKey> {
-    for key in keys.set.fitting(header)? {
-        match verify_signature(token, key, header.algorithm) {
-            Ok(claims) => return Ok((Arc::clone(key), claims)),
-            Err(Failure::Signature) => {}
-            Err(failure) => return Err(NoKey::Refused(failure)),
-        }
-    }
-    Err(NoKey::Refused(Failure::Signature))
-}
-
-/// Verifies the signature with one key, then reads the claims.
-fn verify_signature(token: &str, key: &Key, algorithm: Algorithm) -> Result<Members, Failure> {
-    let mut validation = Validation::new(algorithm);
-    validation.required_spec_claims.clear();
-    validation.validate_exp = false;
-    validation.validate_aud = false;
-    let data = jsonwebtoken::decode(token, &key.decoding_key(), &validation);
-    data.map(|data| data.claims).map_err(|error| match error.kind() {
-        ErrorKind::InvalidSignature => Failure::Signature,
-        ErrorKind::InvalidAlgorithm => Failure::Algorithm,
-        _ => Failure::Malformed,
-    })
 }

@@ -35,7 +35,7 @@ fn header(algorithm: Algorithm, id: Option<&str>) -> Header {
 }
 
 /// How many keys fit.
-fn fitting(keys: &KeySet, algorithm: Algorithm, id: Option<&str>) -> Result<usize, NoKey> {
+fn fitting(keys: &KeySet, algorithm: Algorithm, id: Option<&str>) -> Result<usize, Rejection> {
     keys.fitting(&header(algorithm, id)).map(|keys| keys.len())
 }
 
@@ -52,12 +52,12 @@ fn the_key_decides_which_algorithms_fit() {
             let expected = if own.contains(&algorithm) {
                 Ok(1)
             } else {
-                Err(NoKey::Refused(Failure::Algorithm))
+                Err(Rejection::Final(Failure::Algorithm))
             };
             assert_eq!(fitting(&keys, algorithm, Some(id)), expected, "{id} {algorithm:?}");
         }
     }
-    assert_eq!(fitting(&keys, Algorithm::RS256, Some("other")), Err(NoKey::UnknownId));
+    assert_eq!(fitting(&keys, Algorithm::RS256, Some("other")), Err(Rejection::UnknownKey));
     assert_eq!(fitting(&keys, Algorithm::RS256, None), Ok(1));
 
     for (alg, fits) in [("RS256", [true, false]), ("PS256", [false, true]), ("RS512", [false; 2])] {
@@ -84,7 +84,7 @@ fn only_keys_for_signatures_are_taken() {
     ];
     for (name, value) in others {
         let keys = parse(&json!([with(p256(), name, value.clone()), ed25519()])).unwrap();
-        let refused = Err(NoKey::Refused(Failure::Key));
+        let refused = Err(Rejection::Final(Failure::Key));
         assert_eq!(fitting(&keys, Algorithm::ES256, Some("ec")), refused, "{name} {value}");
         assert_eq!(fitting(&keys, Algorithm::ES256, None), refused, "{name} {value}");
     }
@@ -133,7 +133,7 @@ fn keys_that_cannot_be_used_do_not_spoil_the_set() {
     assert_eq!(fitting(&keys, Algorithm::EdDSA, Some("ed")), Ok(1));
     assert_eq!(fitting(&keys, Algorithm::EdDSA, None), Ok(1));
     let octets = fitting(&keys, Algorithm::EdDSA, Some("k"));
-    assert_eq!(octets, Err(NoKey::Refused(Failure::Key)));
+    assert_eq!(octets, Err(Rejection::Final(Failure::Key)));
 }
 
 #[test]

@@ -1,0 +1,65 @@
+//! Verifies one token by a key set.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Algorithm, Validation};
+
+use super::header::Header;
+use super::key::Key;
+use super::key_set::{KeySet, Rejection};
+use super::members::Members;
+use super::{Proof, claims, scope};
+use crate::access::{Failure, Grant};
+use crate::config::Jwt;
+
+/// What a token grants at a time; without keys (`None`), every well-formed one is of an unknown
+/// key.
+///
+/// # Errors
+///
+/// Why it is refused.
+pub fn verify(
+    token: &str,
+    keys: Option<&KeySet>,
+    settings: &Arc<Jwt>,
+    now: SystemTime,
+) -> Result<Grant, Rejection> {
+    let header = Header::of(token).map_err(Rejection::Final)?;
+    let (key, claims) = signed_claims(token, &header, keys.ok_or(Rejection::UnknownKey)?)?;
+    let expires_at = claims::check(&claims, settings, now).map_err(Rejection::Final)?;
+    let proof = Proof { settings: Arc::clone(settings), key };
+    let scope = scope::scope(&claims, settings);
+    Ok(Grant::jwt(claims::principal(&claims), scope, expires_at, proof))
+}
+
+/// The claims of a token that one of the keys has signed, and this key.
+fn signed_claims(
+    token: &str,
+    header: &Header,
+    keys: &KeySet,
+) -> Result<(Arc<Key>, Members), Rejection> {
+    for key in keys.fitting(header)? {
+        match verify_signature(token, key, header.algorithm) {
+            Ok(claims) => return Ok((Arc::clone(key), claims)),
+            Err(Failure::Signature) => {}
+            Err(failure) => return Err(Rejection::Final(failure)),
+        }
+    }
+    Err(Rejection::Final(Failure::Signature))
+}
+
+/// Verifies the signature with one key, then reads the claims.
+fn verify_signature(token: &str, key: &Key, algorithm: Algorithm) -> Result<Members, Failure> {
+    let mut validation = Validation::new(algorithm);
+    validation.required_spec_claims.clear();
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    let data = jsonwebtoken::decode(token, &key.decoding_key(), &validation);
+    data.map(|data| data.claims).map_err(|error| match error.kind() {
+        ErrorKind::InvalidSignature => Failure::Signature,
+        ErrorKind::InvalidAlgorithm => Failure::Algorithm,
+        _ => Failure::Malformed,
+    })
+}
