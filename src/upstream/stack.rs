@@ -54,7 +54,7 @@ impl Connector {
 }
 
 /// What all sources of an upstream share.
-struct Shared {
+pub(super) struct Shared {
     name: Arc<str>,
     settings: config::Upstream,
     transport: BoxCloneSyncService<Attempt, Answer, UpstreamError>,
@@ -186,6 +186,11 @@ impl Upstream {
     /// The settings from which it was created.
     pub(super) fn settings(&self) -> &config::Upstream {
         &self.shared.settings
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The source with this index, for a client of other sources.

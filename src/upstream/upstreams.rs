@@ -261,3 +261,6 @@ fn check_request(
         .map(drop)
         .map_err(|error| SetupError::Request { source: source.to_string(), detail: error.detail })
 }
+
+#[cfg(test)]
+mod tests;
