@@ -3,6 +3,8 @@
 Reads GATEWAY, the path of the gateway's binary.
 """
 
+import atexit
+import functools
 import hashlib
 import os
 import pathlib
@@ -305,8 +307,11 @@ def difference_faults(rendered):
                 yield f"{overlay}: differs from staging in {path}: {base.get(path)!r}, {other.get(path)!r}"
 
 
-def mounted_files(folder):
-    """What the Secrets of the gateway hold, as files that it can read: a certificate, users and tokens."""
+@functools.cache
+def mounted_files():
+    """A folder like the pod's /etc, with what the Secrets hold: a certificate, users and tokens."""
+    folder = pathlib.Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
     tls, files = folder / "incident-gateway-tls", folder / "incident-gateway-access"
     tls.mkdir()
     files.mkdir()
@@ -317,6 +322,7 @@ def mounted_files(folder):
     # the password is `example`; the token's digest is that of `example`
     (files / "users").write_text("alice:$2y$10$m/7pPv9Yw7eVCHRTiheEoOQyuKt1wn9e0Z7s3hqFcYAnk4nZ9Cgca\n")
     (files / "tokens").write_text(f"prometheus:{hashlib.sha256(b'example').hexdigest()}:metrics\n")
+    return folder
 
 
 def gateway_faults(docs):
@@ -329,14 +335,12 @@ def gateway_faults(docs):
     if text is None:
         yield "no ConfigMap has a config.yaml"
         return
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        (folder / "config.yaml").write_text(text)
-        mounted_files(folder)
-        settings = {key: re.sub("^/etc/", f"{folder}/", value) for key, value in data.items()}
+    settings = {key: re.sub("^/etc/", f"{mounted_files()}/", value) for key, value in data.items()}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
         done = subprocess.run([os.environ["GATEWAY"], "check"], check=False, capture_output=True, text=True,
-                              env={**settings, "CONFIG_PATH": str(folder / "config.yaml"), "ELEVATE_USERNAME": "u",
-                                   "ELEVATE_PASSWORD": "p"})
+                              env={**settings, "CONFIG_PATH": file.name, "ELEVATE_USERNAME": "u", "ELEVATE_PASSWORD": "p"})
     if done.returncode != 0:
         yield f"the gateway refuses the configuration (exit {done.returncode}): {done.stderr.strip()}"
 
