@@ -2,23 +2,23 @@
 //! errors.
 
 mod agreement;
+mod aliases;
 mod lenient;
 mod upstreams;
 
 pub use lenient::{AdminEndpoint, admin_endpoint, load_without_access_files, load_without_secrets};
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::environment::Environment;
 use super::error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
 use super::reader::Reader;
-use super::settings::{self, ALIASES, Alias, Form, PREFIX, SETTINGS, Setting, Tree};
+use super::settings::{self, Form, PREFIX, SETTINGS, Setting, Tree};
 use super::suggest::{suggest_key, suggest_variable};
 use super::upstream::Draft;
 use super::yaml::{FILE_INPUT, Node, Position, Value};
-use super::{Config, access, files, source, value, yaml};
+use super::{Config, access, files, source, yaml};
 
 /// The flags of the command line that override settings. They are parsed like values in the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -352,28 +352,6 @@ impl Loader {
         }
     }
 
-    /// Reads the variables with names of their own (`ELEVATE_…`).
-    fn aliases(&mut self, environment: &Environment) {
-        for Alias { name, key, has_file_variable } in ALIASES {
-            let Some(setting) = settings::find(key) else { continue };
-            let (location, text) = match alias(environment, name, has_file_variable) {
-                Ok(Some(found)) => found,
-                Ok(None) => continue,
-                Err((location, kind)) => {
-                    self.report(location, Some(key), kind);
-                    continue;
-                }
-            };
-            let other = setting.variable();
-            if environment.get(&other).is_some_and(|other| other != OsStr::new(&text)) {
-                self.report(location, Some(key), ConfigErrorKind::Contradiction { other });
-                continue;
-            }
-            let text = if key == "upstream.timeout" { value::with_unit(&text) } else { text };
-            self.set_text(setting, location, &text);
-        }
-    }
-
     fn flags(&mut self, overrides: &Overrides) {
         let flags = [
             ("--listen", "listen", &overrides.listen),
@@ -382,33 +360,6 @@ impl Loader {
         for (flag, key, text) in flags {
             if let (Some(text), Some(setting)) = (text, settings::find(key)) {
                 self.set_text(setting, Location::Flag(flag), text);
-            }
-        }
-    }
-}
-
-/// The value of the variable `name`, or the content of the file that the variable `name` + `_FILE`
-/// names, with its location.
-fn alias(
-    environment: &Environment,
-    name: &str,
-    has_file_variable: bool,
-) -> Result<Option<(Location, String)>, (Location, ConfigErrorKind)> {
-    let file = format!("{name}_FILE");
-    let path = environment.get(&file).filter(|_| has_file_variable);
-    let location = Location::Variable(name.to_owned());
-    match (environment.get(name), path) {
-        (None, None) => Ok(None),
-        (Some(_), Some(_)) => Err((location, ConfigErrorKind::Contradiction { other: file })),
-        (Some(text), None) => match text.to_str() {
-            Some(text) => Ok(Some((location, text.to_owned()))),
-            None => Err((location, ConfigErrorKind::VariableNotUtf8)),
-        },
-        (None, Some(path)) => {
-            let location = Location::Variable(file);
-            match files::secret(Path::new(path)) {
-                Ok(text) => Ok(Some((location, text))),
-                Err(kind) => Err((location, kind)),
             }
         }
     }
