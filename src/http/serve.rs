@@ -145,8 +145,8 @@ async fn serve_connection<T: Transport>(
         None => http1::serve(stream, client, limits, end, service).await,
         // Boxed, so that connections without TLS need no memory for it.
         Some(tls) => {
-            let end = end.of_authority(settings, tls.authority());
-            Box::pin(serve_over_tls(stream, &tls, client, limits, end, service)).await;
+            let serving = serve_over_tls(stream, &tls, client, limits, end, settings, service);
+            Box::pin(serving).await;
         }
     }
     drop(permit);
@@ -154,20 +154,20 @@ async fn serve_connection<T: Transport>(
 
 async fn serve_over_tls<T: Transport>(
     stream: T,
-    tls: &Arc<ServerTls>,
-    mut client: Client,
+    tls: &ServerTls,
+    client: Client,
     limits: Limits,
     end: EndSignals,
+    settings: watch::Receiver<ListenerSettings>,
     service: impl HttpService<Incoming>,
 ) {
-    match handshake(stream, tls, &mut client, &limits, &end).await {
-        None => {}
-        Some(Secured { stream, is_http2: false }) => {
-            http1::serve(stream, client, limits, end, service).await;
-        }
-        Some(Secured { stream, is_http2: true }) => {
-            http2::serve(stream, client, limits, end, service).await;
-        }
+    let secured = handshake(stream, tls, client, &limits, &end).await;
+    let Some(Secured { stream, client, chain, is_http2 }) = secured else { return };
+    let end = end.of_authority(settings, tls.authority(), chain);
+    if is_http2 {
+        http2::serve(stream, client, limits, end, service).await;
+    } else {
+        http1::serve(stream, client, limits, end, service).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -24,7 +24,13 @@ const ALPN_HTTP_1_1: &[u8] = b"http/1.1";
 /// reload makes another one, with session storage of its own.
 pub struct ServerTls {
     acceptor: TlsAcceptor,
-    authority: Option<AuthorityId>,
+    client_ca: Option<ClientCa>,
+}
+
+/// The authorities of client certificates.
+struct ClientCa {
+    id: AuthorityId,
+    verifier: Arc<dyn ClientCertVerifier>,
 }
 
 /// Why TLS cannot be set up, although each file is valid by itself.
@@ -61,8 +67,8 @@ impl ServerTls {
         let chain: Vec<CertificateDer<'static>> = certificates("tls.cert_file", &tls.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&tls.key.pem)
             .map_err(|_| TlsError::new("tls.key_file", &tls.key, "it has no private key in PEM"))?;
-        let clients: Arc<dyn ClientCertVerifier> = match &tls.client_ca {
-            None => WebPkiClientVerifier::no_client_auth(),
+        let client_ca = match &tls.client_ca {
+            None => None,
             Some(file) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates("tls.client_ca_file", file)? {
@@ -71,11 +77,18 @@ impl ServerTls {
                         .map_err(|error| TlsError::new("tls.client_ca_file", file, error))?;
                 }
                 // Whoever has no certificate is refused per request, so that probes are open.
-                WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                    .allow_unauthenticated()
-                    .build()
-                    .map_err(|error| TlsError::new("tls.client_ca_file", file, error))?
+                let provider = Arc::clone(&provider);
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                        .allow_unauthenticated()
+                        .build()
+                        .map_err(|error| TlsError::new("tls.client_ca_file", file, error))?;
+                Some(ClientCa { id: authority_id(file), verifier })
             }
+        };
+        let clients = match &client_ca {
+            None => WebPkiClientVerifier::no_client_auth(),
+            Some(ClientCa { verifier, .. }) => Arc::clone(verifier),
         };
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
@@ -84,14 +97,13 @@ impl ServerTls {
             .with_single_cert(chain, key)
             .map_err(|error| TlsError::new("tls.key_file", &tls.key, error))?;
         config.alpn_protocols = vec![ALPN_HTTP_2.to_vec(), ALPN_HTTP_1_1.to_vec()];
-        if tls.client_ca.is_some() {
+        if client_ca.is_some() {
             // A resumed session keeps the certificate of its first handshake unchecked, whether it
             // has expired since or not.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        let authority = tls.client_ca.as_ref().map(authority_id);
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), authority })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), client_ca })
     }
 
     /// Performs the server's side of handshakes.
@@ -103,7 +115,16 @@ impl ServerTls {
     /// for.
     #[must_use]
     pub fn authority(&self) -> Option<AuthorityId> {
-        self.authority
+        self.client_ca.as_ref().map(|client_ca| client_ca.id)
+    }
+
+    /// The authorities of client certificates, if a certificate that others have verified, with
+    /// those that came with it, is valid under them too. Its owner has proved to have the key.
+    pub(super) fn verify_again(&self, chain: &[CertificateDer<'_>]) -> Option<AuthorityId> {
+        let ClientCa { id, verifier } = self.client_ca.as_ref()?;
+        let (certificate, intermediates) = chain.split_first()?;
+        verifier.verify_client_cert(certificate, intermediates, UnixTime::now()).ok()?;
+        Some(*id)
     }
 }
 

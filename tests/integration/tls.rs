@@ -414,6 +414,52 @@ async fn connections_of_a_replaced_authority_end_after_the_answer_under_way() {
 }
 
 #[tokio::test]
+async fn a_client_that_other_authorities_trust_too_loses_no_request() {
+    let (servers, old) = (Authority::new("servers"), Authority::new("old"));
+    let tls = |clients: String| {
+        let mut tls = servers.gateway(Some(&old));
+        tls.client_ca.as_mut().unwrap().pem = clients.into();
+        tls
+    };
+    let server = good_upstream().await;
+    let mut config = quick(&server.base_url());
+    config.tls = Some(tls(old.pem()));
+    let mut gateway = Gateway::start(&config);
+    let address = gateway.running.address;
+    let identity = old.named("alice");
+    let with_h1 = any_version(&servers, &[HTTP_1_1], Some(&identity));
+    let with_h2 = any_version(&servers, &[H2], Some(&identity));
+    H2Client::connect(address, &with_h2).await.wait_until_complete().await;
+    let mut answers = 0;
+    for round in 0..5 {
+        let mut over_h1 = http1(address, &with_h1).await.unwrap();
+        let over_h2 = H2Client::connect(address, &with_h2).await;
+        assert_eq!(over_h1.get("/incidents", &[]).await.unwrap().status, 200);
+        assert_eq!(over_h2.get("/incidents").await.unwrap().status, 200);
+        let both = old.pem() + &Authority::new(&format!("new {round}")).pem();
+        config.tls = Some(tls(both));
+        gateway.running.reconfigure(&config).unwrap();
+        // The next request is answered, and told that it is the last one.
+        let answer = over_h1.get("/incidents", &[]).await.unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (200, "close"));
+        assert!(is_ended(&mut over_h1).await);
+        while let Ok(answer) = over_h2.get("/incidents").await {
+            assert_eq!(answer.status, 200);
+            answers += 1;
+            assert!(answers < 10_000, "the connection goes on");
+        }
+    }
+    // A client whose certificate they do not trust is not answered any more.
+    let mut over_h1 = http1(address, &with_h1).await.unwrap();
+    assert_eq!(over_h1.get("/incidents", &[]).await.unwrap().status, 200);
+    config.tls = Some(tls(Authority::new("new").pem()));
+    gateway.running.reconfigure(&config).unwrap();
+    let answer = over_h1.get("/incidents", &[]).await;
+    assert!(answer.as_ref().is_ok_and(|answer| answer.status == 401) || answer.is_err());
+    assert!(is_ended(&mut over_h1).await);
+}
+
+#[tokio::test]
 async fn the_limit_of_connections_follows_the_settings() {
     let authority = Authority::new("one");
     let change = |limits: &mut incident_gateway::config::Limits| limits.max_connections = 1;

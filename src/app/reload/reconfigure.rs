@@ -45,11 +45,13 @@ impl Running {
             Arc::clone(&upstreams),
             Arc::clone(&access),
         ));
-        self.gateways.send_replace(Arc::clone(&gateway));
-        gateway.end_revoked_streams();
+        // Listeners come first: they verify the certificates of open connections again, before
+        // access control asks for the new authorities.
         let (public, admin) = listener_settings(&config, tls);
         self.public_settings.send_replace(public);
         self.admin_settings.send_replace(admin);
+        self.gateways.send_replace(Arc::clone(&gateway));
+        gateway.end_revoked_streams();
         if has_other_data(&config, &self.config) {
             let fetcher =
                 SourceFetcher::new(Arc::clone(&upstreams), &config, &self.upstream_metrics);

@@ -12,15 +12,15 @@ pub(super) mod testing;
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use futures::future::{AbortHandle, AbortRegistration};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::SetOnce;
 
-use crate::access::ClientCertificate;
+use crate::access::{AuthorityId, ClientCertificate};
 use crate::cache::Connection;
 
 use self::http2::Http2Connection;
@@ -33,14 +33,37 @@ pub(super) struct Client {
     pub(super) address: SocketAddr,
     /// Whether the connection exceeds `limits.max_connections`.
     pub(super) is_beyond_limit: bool,
-    /// The certificate that the client has proved to own.
-    pub(super) certificate: Option<ClientCertificate>,
+    /// The certificate that the client has proved to own in the handshake.
+    certificate: Option<ClientCertificate>,
+    /// The same certificate after it was verified again, against other authorities.
+    renewed: OnceLock<ClientCertificate>,
 }
 
 impl Client {
     /// A client without a certificate.
     pub(super) fn new(address: SocketAddr, is_beyond_limit: bool) -> Self {
-        Self { address, is_beyond_limit, certificate: None }
+        Self { address, is_beyond_limit, certificate: None, renewed: OnceLock::new() }
+    }
+
+    pub(super) fn with_certificate(self, certificate: Option<ClientCertificate>) -> Self {
+        Self { certificate, ..self }
+    }
+
+    /// Call when the certificate was verified against `authority`, which has replaced the one of
+    /// the handshake. Has no effect the second time.
+    pub(super) fn renew_certificate(&self, authority: AuthorityId) {
+        if let Some(certificate) = self.certificate.clone() {
+            let _ = self.renewed.set(ClientCertificate { authority, ..certificate });
+        }
+    }
+
+    /// Whether the certificate was verified again. The connection is then about to end.
+    pub(super) fn has_renewed_certificate(&self) -> bool {
+        self.renewed.get().is_some()
+    }
+
+    fn certificate(&self) -> Option<&ClientCertificate> {
+        self.renewed.get().or(self.certificate.as_ref())
     }
 }
 
@@ -119,6 +142,13 @@ impl ConnectionHandle {
     /// The certificate that the client has proved to own.
     #[must_use]
     pub fn certificate(&self) -> Option<&ClientCertificate> {
+        self.0.client.certificate()
+    }
+
+    /// The same as it was verified in the handshake: against authorities that may have been
+    /// replaced. An answer without an end must end then, and with it the connection.
+    #[must_use]
+    pub fn certificate_of_handshake(&self) -> Option<&ClientCertificate> {
         self.0.client.certificate.as_ref()
     }
 

@@ -34,7 +34,8 @@ impl StreamGrant {
     /// Whether the grant holds now.
     pub(super) fn holds(&self) -> bool {
         let has_expired = self.grant.expires_at.is_some_and(|at| at <= SystemTime::now());
-        let certificate = self.connection.as_ref().and_then(ConnectionHandle::certificate);
+        let certificate =
+            self.connection.as_ref().and_then(ConnectionHandle::certificate_of_handshake);
         !has_expired && self.accesses.borrow().still_grants(&self.grant, certificate)
     }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{ListenerSettings, Phase};
 use crate::access::AuthorityId;
+use crate::http::connection::Client;
 
 /// How long kept-alive connections stay open after the listener has closed. Closing them at once
 /// could lose a request that is already on its way. Over HTTP/1 its response says `Connection:
@@ -16,9 +18,26 @@ pub(super) const CLOSE_DELAY: Duration = Duration::from_millis(500);
 /// What a connection watches.
 pub(super) struct EndSignals {
     phase: watch::Receiver<Phase>,
-    /// The settings, and the client authority of the connection's handshake; `None` for a
-    /// connection without TLS, for which neither can change.
-    authority: Option<(watch::Receiver<ListenerSettings>, Option<AuthorityId>)>,
+    /// `None` for a connection without TLS.
+    authority: Option<ClientAuthority>,
+}
+
+/// The authorities of client certificates, which a reload may replace.
+struct ClientAuthority {
+    settings: watch::Receiver<ListenerSettings>,
+    /// Those of the connection's handshake.
+    id: Option<AuthorityId>,
+    /// The client's certificate and those with it.
+    chain: Vec<CertificateDer<'static>>,
+}
+
+/// Whether a client may go on until its connection has ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Right {
+    /// Its certificate is valid under the new authorities too.
+    Kept,
+    /// It has no certificate, or none that is valid.
+    Lost,
 }
 
 impl EndSignals {
@@ -26,13 +45,15 @@ impl EndSignals {
         Self { phase, authority: None }
     }
 
-    /// The same for a connection whose handshake asked for certificates of this authority.
+    /// The same for a connection whose handshake asked for certificates of these authorities, and
+    /// got this one.
     pub(super) fn of_authority(
         self,
         settings: watch::Receiver<ListenerSettings>,
-        authority: Option<AuthorityId>,
+        id: Option<AuthorityId>,
+        chain: Vec<CertificateDer<'static>>,
     ) -> Self {
-        Self { authority: Some((settings, authority)), ..self }
+        Self { authority: Some(ClientAuthority { settings, id, chain }), ..self }
     }
 
     pub(super) fn phase(&self) -> &watch::Receiver<Phase> {
@@ -51,17 +72,30 @@ impl EndSignals {
         sleep(CLOSE_DELAY).await;
     }
 
-    /// Completes once the client authority is another one than in the connection's handshake.
-    pub(super) async fn authority_replaced(&self) {
-        if let Some((settings, authority)) = &self.authority {
-            let is_replaced = |settings: &ListenerSettings| {
-                settings.tls.as_ref().is_some_and(|tls| tls.authority() != *authority)
-            };
-            if settings.clone().wait_for(is_replaced).await.is_ok() {
-                return;
+    /// Completes once the authorities are other ones than in the connection's handshake. A client
+    /// whose certificate is valid under them too is still answered: only its connection must end.
+    ///
+    /// Poll this before the connection, so that no request is judged by the old authorities.
+    pub(super) async fn authority_replaced(&self, client: &Client) -> Right {
+        let Some(ClientAuthority { settings, id, chain }) = &self.authority else {
+            return std::future::pending().await;
+        };
+        let mut settings = settings.clone();
+        let is_replaced = |settings: &ListenerSettings| {
+            settings.tls.as_ref().is_some_and(|tls| tls.authority() != *id)
+        };
+        let Ok(tls) = settings.wait_for(is_replaced).await.map(|settings| settings.tls.clone())
+        else {
+            // Nothing changes the settings any more.
+            return std::future::pending().await;
+        };
+        match tls.as_ref().and_then(|tls| tls.verify_again(chain)) {
+            Some(authority) => {
+                client.renew_certificate(authority);
+                Right::Kept
             }
+            None => Right::Lost,
         }
-        std::future::pending::<()>().await;
     }
 }
 

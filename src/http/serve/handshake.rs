@@ -1,7 +1,6 @@
 //! The TLS handshake of a connection.
 
-use std::sync::Arc;
-
+use rustls::pki_types::CertificateDer;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
@@ -15,6 +14,9 @@ use crate::http::tls::{ALPN_HTTP_2, ServerTls};
 /// A connection after its handshake.
 pub(super) struct Secured<T> {
     pub(super) stream: TlsStream<T>,
+    pub(super) client: Client,
+    /// The client's certificate and those with it.
+    pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) is_http2: bool,
 }
 
@@ -23,8 +25,8 @@ pub(super) struct Secured<T> {
 /// must not fill the log.
 pub(super) async fn handshake<T: Transport>(
     stream: T,
-    tls: &Arc<ServerTls>,
-    client: &mut Client,
+    tls: &ServerTls,
+    client: Client,
     limits: &Limits,
     end: &EndSignals,
 ) -> Option<Secured<T>> {
@@ -51,11 +53,12 @@ pub(super) async fn handshake<T: Transport>(
         }
     };
     let (_, session) = stream.get_ref();
-    if let (Some(authority), Some([certificate, ..])) =
-        (tls.authority(), session.peer_certificates())
-    {
-        client.certificate = Some(ClientCertificate::from_der(certificate, authority));
-    }
     let is_http2 = session.alpn_protocol() == Some(ALPN_HTTP_2);
-    Some(Secured { stream, is_http2 })
+    let certificates = session.peer_certificates().unwrap_or_default();
+    let chain: Vec<_> = certificates.iter().map(|its| its.clone().into_owned()).collect();
+    let certificate = match (tls.authority(), chain.first()) {
+        (Some(authority), Some(first)) => Some(ClientCertificate::from_der(first, authority)),
+        _ => None,
+    };
+    Some(Secured { stream, client: client.with_certificate(certificate), chain, is_http2 })
 }

@@ -12,8 +12,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::time::sleep;
 
-use super::end::EndSignals;
+use super::end::{CLOSE_DELAY, EndSignals, Right};
 use super::{MAX_HEADER_BYTES, Phase, idle_timeout, min_send_rate};
 use crate::config::Limits;
 use crate::http::connection::{Client, ConnectionHandle, ConnectionIo, Transport};
@@ -36,13 +37,14 @@ pub(super) async fn serve<T: Transport>(
     service: impl HttpService<Incoming>,
 ) {
     let idle_timeout = idle_timeout(&client, &limits);
-    let is_beyond_limit = client.is_beyond_limit;
-    let (handle, aborted) = ConnectionHandle::new(Arc::new(client));
+    let client = Arc::new(client);
+    let (handle, aborted) = ConnectionHandle::new(Arc::clone(&client));
     let io =
         ConnectionIo::new(stream, handle.clone(), limits.header_timeout, min_send_rate(&limits));
     // One receiver for the connection: cloning one for each request would make all connections
     // contend for the channel's reference count.
     let shared_phase = Arc::new(end.phase().clone());
+    let of_service = Arc::clone(&client);
     // hyper calls a service by `&self`, but never concurrently for one connection.
     let service = RefCell::new(service);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -52,10 +54,13 @@ pub(super) async fn serve<T: Transport>(
         // `poll_ready` is not needed: the service is always ready, and refuses excess requests with
         // a response.
         let response = service.borrow_mut().call(request);
-        let phase = Arc::clone(&shared_phase);
+        let (phase, client) = (Arc::clone(&shared_phase), Arc::clone(&of_service));
         async move {
             let Ok(mut response) = response.await;
-            if is_beyond_limit || *phase.borrow() != Phase::Serving {
+            let is_last = client.is_beyond_limit
+                || client.has_renewed_certificate()
+                || *phase.borrow() != Phase::Serving;
+            if is_last {
                 response.headers_mut().insert(header::CONNECTION, CLOSE);
             }
             Ok::<_, Infallible>(response.map(|body| handle.track_body(body)))
@@ -71,12 +76,18 @@ pub(super) async fn serve<T: Transport>(
         .serve_connection(TokioIo::new(io), service);
     let serving = async {
         let mut connection = pin!(connection);
+        let authority_replaced = async {
+            if end.authority_replaced(&client).await == Right::Kept {
+                // For a request that is already on its way.
+                sleep(CLOSE_DELAY).await;
+            }
+        };
         // Errors are ignored: resets, timeouts and malformed requests are the client's doing.
         tokio::select! {
             biased;
+            () = authority_replaced => {}
             _ = connection.as_mut() => return,
             () = end.closed() => {}
-            () = end.authority_replaced() => {}
         }
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;

@@ -51,11 +51,12 @@ pub(super) async fn serve<T: Transport>(
     let io = Http2Io::new(stream, Arc::clone(&state), limits.header_timeout, min_send_rate);
     let executor = StreamExecutor::default();
     let next_stream = executor.clone();
-    let of_service = Arc::clone(&state);
+    let (state_of_service, client_of_service) = (Arc::clone(&state), Arc::clone(&client));
     // hyper calls a service by `&self`, but never concurrently for one connection.
     let service = RefCell::new(service);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let stream = NewStream::new(Arc::clone(&of_service), Arc::clone(&client), min_send_rate);
+        let (state, client) = (Arc::clone(&state_of_service), Arc::clone(&client_of_service));
+        let stream = NewStream::new(state, client, min_send_rate);
         request.extensions_mut().insert(stream.handle().clone());
         let sending = Arc::clone(stream.sending());
         next_stream.set(stream);
@@ -87,10 +88,10 @@ pub(super) async fn serve<T: Transport>(
         // Errors are ignored: resets, timeouts and malformed frames are the client's doing.
         tokio::select! {
             biased;
+            _ = end.authority_replaced(&client) => {}
             _ = connection.as_mut() => return,
             () = must_go_away => {}
             () = end.closed() => {}
-            () = end.authority_replaced() => {}
             () = state.idle_for(idle_timeout) => {}
         }
         // `GOAWAY`: requests that are already on their way are still answered.

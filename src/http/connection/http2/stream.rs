@@ -5,11 +5,13 @@ use std::future::{Pending, pending};
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures::future::Abortable;
 use futures::task::AtomicWaker;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 
 use super::{Http2Connection, StreamBody};
 use crate::http::body::Body;
@@ -116,6 +118,14 @@ impl NewStream {
     pub(in crate::http) fn sending(&self) -> &Arc<Sending> {
         &self.sending
     }
+
+    /// Is ready once the exchange was aborted, or the client has read too slowly.
+    fn poll_must_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if Pin::new(&mut self.aborted).poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        self.sending.poll_too_slow(context)
+    }
 }
 
 impl Drop for NewStream {
@@ -124,20 +134,26 @@ impl Drop for NewStream {
     }
 }
 
+/// How long h2 may take to drop what it holds of a stream that was reset. It does so when the
+/// connection takes its next frame.
+const RESET_TIMEOUT: Duration = Duration::from_secs(5);
+
 pin_project! {
     /// Runs hyper's future of a stream until the whole response was sent, the client has read too
     /// slowly, or the exchange was aborted.
     pub(in crate::http) struct StreamTask<F> {
-        // `None` once hyper has handed the whole response to h2.
+        // `None` once hyper has handed the whole response to h2, or the stream was reset.
         #[pin]
         exchange: Option<F>,
         stream: NewStream,
+        // Once the stream was reset, when the connection is reset too.
+        reset_deadline: Option<Pin<Box<Sleep>>>,
     }
 }
 
 impl<F> StreamTask<F> {
     pub(in crate::http) fn new(exchange: F, stream: NewStream) -> Self {
-        Self { exchange: Some(exchange), stream }
+        Self { exchange: Some(exchange), stream, reset_deadline: None }
     }
 }
 
@@ -151,20 +167,23 @@ impl<F: Future<Output = ()>> Future for StreamTask<F> {
         {
             this.exchange.set(None);
         }
-        let sending = &this.stream.sending;
-        if this.exchange.is_none() && sending.poll_all_sent(context).is_ready() {
-            return Poll::Ready(());
-        }
-        let is_aborted = Pin::new(&mut this.stream.aborted).poll(context).is_ready();
-        if is_aborted || sending.poll_too_slow(context).is_ready() {
-            if this.exchange.is_none() {
-                // The rest is inside h2, which gives no other way to end the stream.
-                this.stream.connection.abort();
-            }
+        if this.exchange.is_some() && this.stream.poll_must_end(context).is_ready() {
             // Dropping hyper's future resets the stream.
             this.exchange.set(None);
+            *this.reset_deadline = Some(Box::pin(sleep(RESET_TIMEOUT)));
+        }
+        if this.exchange.is_some() {
+            return Poll::Pending;
+        }
+        if this.stream.sending.poll_all_sent(context).is_ready() {
             return Poll::Ready(());
         }
-        Poll::Pending
+        // The rest is inside h2, which gives no other way to end the stream.
+        match this.reset_deadline {
+            Some(deadline) => ready!(deadline.as_mut().poll(context)),
+            None => ready!(this.stream.poll_must_end(context)),
+        }
+        this.stream.connection.abort();
+        Poll::Ready(())
     }
 }

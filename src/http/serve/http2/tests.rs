@@ -55,9 +55,24 @@ impl Drop for Counted {
     }
 }
 
+/// Bytes that count as an exchange until all copies of them are dropped.
+struct CountedBytes {
+    bytes: Vec<u8>,
+    _counted: Counted,
+}
+
+impl AsRef<[u8]> for CountedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 async fn respond(request: Request<Incoming>, counted: Counted) -> Response<Body> {
     let body = match request.uri().path() {
-        "/large" => Body::full(Bytes::from_owner((vec![b'x'; LARGE_BYTES], counted).0)),
+        "/large" => {
+            let bytes = CountedBytes { bytes: vec![b'x'; LARGE_BYTES], _counted: counted };
+            Body::full(Bytes::from_owner(bytes))
+        }
         "/exempt" => {
             request.extensions().get::<ConnectionHandle>().unwrap().exempt_from_min_send_rate();
             Body::full(vec![b'x'; LARGE_BYTES])
@@ -338,6 +353,33 @@ async fn a_stream_that_waits_for_its_response_keeps_the_connection() {
     // The client has given the stream up.
     sleep(Duration::from_secs(1)).await;
     assert_eq!(connected.open.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_that_a_blocked_connection_holds_is_freed_in_spite_of_an_exempt_stream() {
+    for is_aborted in [false, true] {
+        let mut served = serve_with(1024, false);
+        // An exempt stream and a large one with huge windows; nobody reads from the connection.
+        let path = |path: &str| {
+            [&[0x82, 0x86, 0x04, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat()
+        };
+        let windows =
+            [frame(4, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]), frame(8, 0, 0, &[0x70, 0, 0, 0])];
+        let exempt = frame(1, 5, 1, &path("/exempt"));
+        let large = frame(1, 5, 3, &path("/large"));
+        let opening = [PREFACE, &windows.concat(), &exempt, &large].concat();
+        served.client.write_all(&opening).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert!(served.open.load(Ordering::SeqCst) > 0);
+        if is_aborted {
+            served.handles.lock().unwrap().iter().for_each(ConnectionHandle::abort);
+        }
+        let open = Arc::clone(&served.open);
+        let took = served.ends_after().await;
+        assert_eq!(open.load(Ordering::SeqCst), 0);
+        let most = if is_aborted { Duration::ZERO } else { MIN_SEND_RATE_GRACE };
+        assert!(took <= most + Duration::from_secs(6), "{took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
