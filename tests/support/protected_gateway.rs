@@ -2,13 +2,15 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use incident_gateway::config::{self, Config};
 use ring::digest::{SHA256, digest};
 use tempfile::TempDir;
+use tokio::time::sleep;
 
 use super::client::{Answer, Client};
 use super::gateway::{Gateway, good_upstream, quick};
@@ -28,6 +30,8 @@ pub const TOKENS: [(&str, &str, &str); 3] = [
 /// The cost of the users' hashes.
 const COST: u32 = 4;
 
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A gateway, with the folder of its files.
 pub struct ProtectedGateway {
     pub gateway: Gateway,
@@ -38,15 +42,17 @@ pub struct ProtectedGateway {
 impl ProtectedGateway {
     /// With [`USERS`] and [`TOKENS`], and what else the YAML says.
     pub async fn start(yaml: &str) -> Self {
-        Self::with_cost(yaml, COST).await
+        let started = Self::configured(yaml, |_| {}).await;
+        started.wait_until_complete().await;
+        started
     }
 
-    /// The same, with hashes of this cost.
-    pub async fn with_cost(yaml: &str, cost: u32) -> Self {
+    /// The same with another configuration, perhaps without data.
+    pub async fn configured(yaml: &str, change: impl FnOnce(&mut Config)) -> Self {
         let files = tempfile::tempdir().unwrap();
         let (users, tokens) = (files.path().join("users"), files.path().join("tokens"));
         let user = |(name, password): (&str, &str)| {
-            format!("{name}:{}\n", bcrypt::hash(password, cost).unwrap())
+            format!("{name}:{}\n", bcrypt::hash(password, COST).unwrap())
         };
         fs::write(&users, USERS.map(user).concat()).unwrap();
         let token = |(name, token, scope): (&str, &str, &str)| {
@@ -61,13 +67,12 @@ impl ProtectedGateway {
         let Config { sign_in, admin, allowed_hosts, .. } =
             config::from_yaml("gateway.yaml", &yaml).unwrap();
         let upstream = good_upstream().await;
-        let config = Config { sign_in, admin, allowed_hosts, ..quick(&upstream.base_url()) };
-        let started = Self { gateway: Gateway::start(&config), _files: files, _upstream: upstream };
-        started.wait_until_ready().await;
-        started
+        let mut config = Config { sign_in, admin, allowed_hosts, ..quick(&upstream.base_url()) };
+        change(&mut config);
+        Self { gateway: Gateway::start(&config), _files: files, _upstream: upstream }
     }
 
-    async fn wait_until_ready(&self) {
+    async fn wait_until_complete(&self) {
         let token = bearer(TOKENS[0].1);
         loop {
             let answer = self.get_as(&token, "/sources").await;
@@ -75,7 +80,7 @@ impl ProtectedGateway {
             if answer.json()["completeness"] == "complete" {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
@@ -113,5 +118,5 @@ pub fn bearer(token: &str) -> String {
 
 /// An address of the loopback network; each number has one of its own.
 pub fn loopback(number: u32) -> IpAddr {
-    IpAddr::V4(std::net::Ipv4Addr::from_bits(0x7f01_0000 + number))
+    IpAddr::V4(Ipv4Addr::from_bits(0x7f01_0000 + number))
 }
