@@ -2,7 +2,8 @@
 //!
 //! A request passes through `serve` (connections), `layers` (concerns shared by all routes) and
 //! `service` (routing) to the file of its resource. Resources made of incident data go through
-//! `snapshot_selection` and `rendered_response`.
+//! `snapshot_selection` and `rendered_response`. What a caller may see of the data is their
+//! `visibility`: a query cannot be parsed, nor a header, an event stream or a page made, without it.
 
 mod body;
 mod conditions;

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use ::ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ::ring::aead::{AES_256_GCM, Aad, LessSafeKey, MAX_TAG_LEN, NONCE_LEN, Nonce, UnboundKey};
 use ::ring::rand::{SecureRandom, SystemRandom};
 
 use super::event::Audience;
 use crate::hex;
 use crate::http::visibility::Visibility;
 
-/// The size of a sealed number: nonce, number and tag.
-const SEALED_BYTES: usize = NONCE_LEN + size_of::<u64>() + TAG_BYTES;
-const TAG_BYTES: usize = 16;
+/// A sealed number is a nonce, the encrypted number and a tag.
+const TAG_START: usize = NONCE_LEN + size_of::<u64>();
+const SEALED_BYTES: usize = TAG_START + MAX_TAG_LEN;
 
 /// The secrets that the ids of a feed's events are made with.
 pub(super) struct IdSecrets {
@@ -72,10 +72,11 @@ impl Reader {
                         &mut sealed,
                     )
                     .expect("eight bytes can be sealed");
-                let digits = |bytes: &[u8]| -> String {
-                    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-                };
-                digits(&nonce) + &digits(&sealed) + &digits(tag.as_ref())
+                let mut bytes = [0; SEALED_BYTES];
+                bytes[..NONCE_LEN].copy_from_slice(&nonce);
+                bytes[NONCE_LEN..TAG_START].copy_from_slice(&sealed);
+                bytes[TAG_START..].copy_from_slice(tag.as_ref());
+                hex::digits(bytes).as_flattened().iter().map(|digit| char::from(*digit)).collect()
             }
         }
     }
