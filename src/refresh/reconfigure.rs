@@ -4,6 +4,7 @@
 //! is first looked for by its definition.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
@@ -72,8 +73,8 @@ impl Refresh {
         let tables_before = self.table_slots();
         let previous = previous(&self.sources, &settings.sources);
         self.log_changes(&settings.sources, &previous);
-        self.replace_sources(&settings, &previous);
-        self.keep_calls(&previous);
+        let periods = self.replace_sources(&settings, &previous);
+        self.keep_calls(&previous, &periods);
         self.fetcher.activate();
         let names = settings.sources.incidents().iter().map(|source| Arc::clone(&source.name));
         let names: Arc<[Arc<str>]> = names.collect();
@@ -91,7 +92,12 @@ impl Refresh {
         self.adopt_cache(cache).await;
     }
 
-    fn replace_sources(&mut self, settings: &Settings, previous: &PerSource<Option<Previous>>) {
+    /// Returns the period of each unchanged source that has another interval.
+    fn replace_sources(
+        &mut self,
+        settings: &Settings,
+        previous: &PerSource<Option<Previous>>,
+    ) -> PerSource<Option<Duration>> {
         let now = Instant::now();
         let snapshot = Arc::clone(&self.snapshots.borrow());
         self.had_data |= snapshot.has_had_data();
@@ -105,6 +111,7 @@ impl Refresh {
         let round_period = self.round.period;
         let old_sources = std::mem::replace(&mut self.sources, PerSource::new([], []));
         let mut old = old_sources.map_into(Some);
+        let mut periods = settings.sources.map(|_, _| None);
         let mut states = settings.sources.map(|id, source| {
             let Some(Previous { source: before, is_unchanged }) = previous[id] else {
                 self.last_revision += 1;
@@ -122,6 +129,7 @@ impl Refresh {
                     Interval::Ttl => round_period,
                     interval @ Interval::Every(_) => self.schedule.period(interval),
                 };
+                periods[id] = Some(period);
                 state.reschedule(&mut self.schedule, source.interval, period, now);
             }
             state
@@ -134,10 +142,16 @@ impl Refresh {
             }
         }
         self.sources = states;
+        periods
     }
 
-    /// Cancels the calls of sources that are changed or gone.
-    fn keep_calls(&mut self, previous: &PerSource<Option<Previous>>) {
+    /// Cancels the calls of sources that are changed or gone. The next call after one that goes on
+    /// is due by the new period of its source, if it has one.
+    fn keep_calls(
+        &mut self,
+        previous: &PerSource<Option<Previous>>,
+        periods: &PerSource<Option<Duration>>,
+    ) {
         let kept = |mut in_flight: CallInFlight| {
             let was = in_flight.call.source;
             let is_of = |now: &Option<Previous>| {
@@ -145,6 +159,9 @@ impl Refresh {
             };
             let source = previous.ids().find(|id| is_of(&previous[*id]))?;
             in_flight.call.source = source;
+            if let Some(period) = periods[source] {
+                in_flight.call.period = period;
+            }
             Some(in_flight)
         };
         let calls = std::mem::take(&mut self.calls);

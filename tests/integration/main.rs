@@ -47,6 +47,7 @@ mod upstream_oauth2;
 mod upstream_pacing;
 mod upstream_proxy;
 mod upstream_rate_limits;
+mod upstream_reload;
 mod upstream_requests;
 mod upstream_stack;
 mod upstream_tls;

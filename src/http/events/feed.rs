@@ -271,3 +271,6 @@ fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Event>, Re
     events.sort_by_key(|(position, _)| *position);
     Ok(events.into_iter().map(|(_, event)| event).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -207,6 +207,30 @@ async fn policies_and_schedules_follow_without_a_fetch() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_in_flight_is_followed_by_the_next_at_the_new_interval() {
+    for (before, after) in [(10 * MINUTE, MINUTE), (MINUTE, 10 * MINUTE)] {
+        for has_every in [false, true] {
+            let world = world();
+            world.answer("b", incidents(8, &["8"]));
+            let with = |interval: Duration| {
+                let mut config = three();
+                config.cache.ttl = interval;
+                config.sources[1].every = has_every.then_some(interval);
+                config
+            };
+            let mut running = Running::start(&world, &with(before));
+            sleep(seconds(4)).await;
+            assert_eq!(world.in_flight.load(Ordering::Relaxed), 1);
+            running.apply(&with(after)).await;
+            sleep(after.mul_f64(0.94) - seconds(5)).await;
+            assert_eq!(world.calls_of("b"), 1, "{before:?} {has_every}");
+            sleep(after.mul_f64(0.07) + seconds(5)).await;
+            assert_eq!(world.calls_of("b"), 2, "{before:?} {has_every}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn data_beyond_a_shorter_stale_for_is_dropped() {
     let world = world();
     let mut running = Running::complete(&world, &three()).await;
