@@ -14,6 +14,7 @@ use super::body::Body;
 use super::service::HttpService;
 
 /// The service of the public listener, by the newest gateway that `gateways` holds.
+#[must_use]
 pub fn public_service<B: Send + 'static>(
     gateways: watch::Receiver<Arc<Gateway>>,
 ) -> impl HttpService<B> {
@@ -21,6 +22,7 @@ pub fn public_service<B: Send + 'static>(
 }
 
 /// The service of the admin listener, by the newest gateway that `gateways` holds.
+#[must_use]
 pub fn admin_service<B: Send + 'static>(
     gateways: watch::Receiver<Arc<Gateway>>,
 ) -> impl HttpService<B> {

@@ -60,7 +60,7 @@ async fn metric(gateway: &Reloadable, name: &str) -> f64 {
 }
 
 async fn is_successful(gateway: &Reloadable) -> bool {
-    metric(gateway, "config_last_reload_successful").await == 1.0
+    metric(gateway, "config_last_reload_successful").await > 0.5
 }
 
 #[tokio::test]
@@ -77,10 +77,10 @@ async fn a_signal_puts_a_changed_file_into_effect() {
     let after = metric(&gateway, "config_last_reload_success_timestamp_seconds").await;
     assert!((after - started_at).abs() < f64::EPSILON);
 
-    let changed = config(&upstream, "response_budget: 1s\nlimits: { max_events: 1 }");
+    let other = config(&upstream, "response_budget: 1s\nlimits: { max_events: 1 }");
     let mut open = Client::connect(gateway.process.address).await.unwrap();
     open.get("/incidents", &[]).await.unwrap();
-    let changes = gateway.change_validly(|files| files.write(CONFIG, changed)).await;
+    let changes = gateway.change_validly(|files| files.write(CONFIG, other)).await;
     assert_eq!(changes, "response_budget, limits.max_events");
     assert!(metric(&gateway, "config_last_reload_success_timestamp_seconds").await > after);
     assert_eq!(open.get("/incidents", &[]).await.unwrap().status, 200, "connections stay");
@@ -177,8 +177,8 @@ async fn settings_that_need_a_restart_are_named_and_stay() {
     let text = |settings: &str| format!("{}log_format: json\n{settings}\n", config(&upstream, ""));
     let gateway = Reloadable::start(Files::new(&text("")), &CREDENTIALS).await;
     let collector = "otlp: { endpoint: 'http://127.0.0.1:9/v1/traces' }";
-    let changed = text(&format!("{collector}\nresponse_budget: 1s")).replace("json", "text");
-    let events = gateway.change(|files| files.write(CONFIG, changed)).await;
+    let other = text(&format!("{collector}\nresponse_budget: 1s")).replace("json", "text");
+    let events = gateway.change(|files| files.write(CONFIG, other)).await;
     let [reloaded, warning] = &events[..] else { panic!("{events:#?}") };
     assert_eq!(reloaded.field("changed"), "response_budget");
     assert_eq!((warning.level.as_str(), warning.message.as_str()), ("WARN", NEEDS_RESTART));
@@ -267,8 +267,8 @@ async fn the_demo_goes_on_under_another_configuration() {
     let gateway = Reloadable::start_with(files, &flags, &[]).await;
     wait_until_complete(&gateway).await;
     let before = get(gateway.process.address, "/sources").await.json();
-    let changed = "cache: { ttl: 1h }\nresponse_budget: 1s";
-    let changes = gateway.change_validly(|files| files.write(CONFIG, changed)).await;
+    let other = "cache: { ttl: 1h }\nresponse_budget: 1s";
+    let changes = gateway.change_validly(|files| files.write(CONFIG, other)).await;
     assert_eq!(changes, "response_budget", "the sources of the demo are the same");
     let after = get(gateway.process.address, "/sources").await.json();
     assert_eq!(after["sources"][1]["last_success"], before["sources"][1]["last_success"]);

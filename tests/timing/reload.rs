@@ -12,6 +12,7 @@ use crate::support::identity_provider::{IdentityProvider, SigningKey};
 use crate::support::reloadable::{CONFIG, Files, Reloadable};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use crate::support::tls_client::{H2, H2Client, HTTP_1_1, any_version, http1};
+use crate::support::tokens;
 use http::Method;
 use incident_gateway::app::Running;
 use incident_gateway::config::{Config, Jwt, SignIn};
@@ -30,6 +31,9 @@ const MAX_GROWTH_BYTES: usize = 24 << 20;
 
 /// The cost of the hash of a password, which is compared again after each reload.
 const BCRYPT_COST: u32 = 8;
+
+/// The hash of `password`.
+static HASH: LazyLock<String> = LazyLock::new(|| bcrypt::hash("password", BCRYPT_COST).unwrap());
 
 /// `reader:password`
 const PASSWORD: &str = "Basic cmVhZGVyOnBhc3N3b3Jk";
@@ -87,11 +91,8 @@ fn write(files: &Files, upstream: &ScriptedUpstream, authority: &Authority, numb
     let tls = authority.gateway(None);
     files.write("tls.crt", &tls.certificate.pem);
     files.write("tls.key", &tls.key.pem);
-    let digest = ring::digest::digest(&ring::digest::SHA256, b"a-token-of-a-robot");
-    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    files.write("tokens", format!("robot:{digest}\nother-{number}:{number:064x}\n"));
-    static HASH: LazyLock<String> =
-        LazyLock::new(|| bcrypt::hash("password", BCRYPT_COST).unwrap());
+    let robot = tokens::lines(&[("a-token-of-a-robot", "all")]);
+    files.write("tokens", format!("{robot}other-{number}:{number:064x}\n"));
     files.write("users", format!("reader:{}\nuser-{number}:{}\n", *HASH, *HASH));
     let text = format!(
         "upstream: {{ base_url: '{}', retries: {} }}
@@ -205,7 +206,8 @@ fn numbered(upstream: &ScriptedUpstream, number: usize) -> Config {
         employee_claim: Jwt::DEFAULT_EMPLOYEE_CLAIM.to_owned(),
         scope_claim: Jwt::DEFAULT_SCOPE_CLAIM.to_owned(),
     };
-    config.sign_in = SignIn { jwt: (number % 3 != 0).then_some(jwt), ..SignIn::default() };
+    config.sign_in =
+        SignIn { jwt: (!number.is_multiple_of(3)).then_some(jwt), ..SignIn::default() };
     config
 }
 

@@ -1,6 +1,5 @@
 //! Who may read after a reload of users, tokens, scopes and hosts.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::{CREDENTIALS, config, start};
@@ -8,6 +7,7 @@ use crate::support::client::{Client, get, get_with};
 use crate::support::gateway::good_upstream;
 use crate::support::reloadable::{CONFIG, Files, Reloadable};
 use crate::support::scripted_upstream::ScriptedUpstream;
+use crate::support::tokens::lines;
 
 /// How long something that should not happen is waited for.
 pub(super) const NEVER: Duration = Duration::from_millis(300);
@@ -20,19 +20,6 @@ fn user(name: &str, password: &str) -> String {
     format!("{name}:{}\n", bcrypt::hash(password, 4).unwrap())
 }
 
-/// The line of a token.
-fn token(name: &str, token: &str, scope: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, token.as_bytes());
-    let mut line = format!("{name}:");
-    for byte in digest.as_ref() {
-        write!(line, "{byte:02x}").unwrap();
-    }
-    if !scope.is_empty() {
-        write!(line, ":{scope}").unwrap();
-    }
-    line + "\n"
-}
-
 // `alice:first`, `alice:second` and `bob:third`.
 const ALICE: &str = "Basic YWxpY2U6Zmlyc3Q=";
 const ALICE_CHANGED: &str = "Basic YWxpY2U6c2Vjb25k";
@@ -43,7 +30,7 @@ const ROBOT: &str = "Bearer robots-token-1";
 async fn with_sign_in(upstream: &ScriptedUpstream) -> Reloadable {
     let files = Files::new("");
     files.write("users", user("alice", "first") + &user("bob", "third"));
-    files.write("tokens", token("robot", "robots-token-1", ""));
+    files.write("tokens", lines(&[("robots-token-1", "all")]));
     files.write(CONFIG, signing_in(&files, upstream, ""));
     let gateway = Reloadable::start(files, &CREDENTIALS).await;
     assert_eq!(status(&gateway, "/incidents?complete=true", ALICE).await, 200);
@@ -123,7 +110,7 @@ async fn a_token_gets_another_scope_and_goes() {
     let gateway = with_sign_in(&upstream).await;
     assert_eq!(status(&gateway, "/unattributed", ROBOT).await, 200);
     let mut everything = stream(&gateway, Some(ROBOT)).await;
-    let narrow = token("robot", "robots-token-1", "self=100");
+    let narrow = lines(&[("robots-token-1", "self=100")]);
     let changes = gateway.change_validly(|files| files.write("tokens", narrow)).await;
     assert_eq!(changes, format!("auth.tokens_file ({})", gateway.files.name("tokens")));
     assert!(everything.is_ended_within(AT_ONCE).await, "a stream of another scope");
@@ -131,7 +118,7 @@ async fn a_token_gets_another_scope_and_goes() {
     assert_eq!(status(&gateway, "/incidents/200", ROBOT).await, 403);
     assert_eq!(status(&gateway, "/incidents/100", ROBOT).await, 200);
     let mut own = stream(&gateway, Some(ROBOT)).await;
-    let other = token("other", "another-token-22", "");
+    let other = lines(&[("another-token", "all")]);
     gateway.change_validly(|files| files.write("tokens", other)).await;
     assert_eq!(status(&gateway, "/incidents", ROBOT).await, 401);
     assert!(own.is_ended_within(AT_ONCE).await, "the stream of a removed token");
@@ -180,7 +167,7 @@ async fn sign_in_can_be_turned_on_and_off() {
     let gateway = start(&upstream, "cache: { ttl: 1h }").await;
     let mut anyones = stream(&gateway, None).await;
     gateway.files.write("users", user("alice", "first"));
-    gateway.files.write("tokens", token("robot", "robots-token-1", "metrics"));
+    gateway.files.write("tokens", lines(&[("robots-token-1", "metrics")]));
     let on = signing_in(&gateway.files, &upstream, "");
     let changes = gateway.change_validly(|files| files.write(CONFIG, on)).await;
     assert_eq!(changes, "auth.users_file, auth.tokens_file");

@@ -17,8 +17,8 @@ async fn sources_that_did_not_change_are_not_called_again() {
     let gateway = start(&upstream, "cache: { ttl: 1h }").await;
     let calls = || GOOD.iter().enumerate().map(|(source, _)| upstream.calls(&path(source)));
     let before: Vec<_> = calls().collect();
-    let changed = config(&upstream, "cache: { ttl: 1h }\nresponse_budget: 1s");
-    gateway.change_validly(|files| files.write(CONFIG, changed)).await;
+    let other = config(&upstream, "cache: { ttl: 1h }\nresponse_budget: 1s");
+    gateway.change_validly(|files| files.write(CONFIG, other)).await;
     sleep(Duration::from_millis(300)).await;
     assert_eq!(calls().collect::<Vec<_>>(), before);
 }
@@ -61,8 +61,8 @@ async fn sources_are_added_changed_and_removed_by_name() {
         (source("misuse", "employee_id", "/elsewhere/"), r#"{"results":[]}"#);
     let held = Script::from(Reply::json(body).after(Duration::from_millis(600)));
     upstream.script("/elsewhere/", held);
-    let changed = config(&upstream, &settings(&[&probing, &denial, &misuse_elsewhere]));
-    let changes = gateway.change_validly(|files| files.write(CONFIG, changed)).await;
+    let other = config(&upstream, &settings(&[&probing, &denial, &misuse_elsewhere]));
+    let changes = gateway.change_validly(|files| files.write(CONFIG, other)).await;
     assert_eq!(changes, "sources.misuse, sources.probing (added)");
     let document = get(gateway.process.address, "/incidents").await;
     assert!(document.text().contains("misuse"), "the old data stands in: {}", document.text());
