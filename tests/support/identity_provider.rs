@@ -163,8 +163,9 @@ impl SigningKey {
 
 /// An object with other members; null removes one.
 pub fn merged(mut object: Value, members: Value) -> Value {
+    let Value::Object(members) = members else { panic!("no object: {members}") };
     let all = object.as_object_mut().unwrap();
-    for (name, value) in members.as_object().unwrap().clone() {
+    for (name, value) in members {
         match value {
             Value::Null => all.remove(&name),
             _ => all.insert(name, value),

@@ -1,4 +1,8 @@
 //! The signature algorithms of jsonwebtoken, over ring.
+#![expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "jsonwebtoken passes algorithms by reference"
+)]
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
 use jsonwebtoken::errors::{ErrorKind, Result, new_error};

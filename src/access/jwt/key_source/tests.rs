@@ -64,7 +64,7 @@ async fn keys_are_fetched_at_once_and_every_ten_minutes() {
     source.fetched().await;
     assert!(has(&source, 'a'));
     issuer.set(Some('b'));
-    sleep(REFRESH_INTERVAL - TICK).await;
+    sleep(REFRESH_INTERVAL.saturating_sub(TICK)).await;
     assert_eq!((issuer.fetches(), has(&source, 'a')), (1, true));
     sleep(SECOND + TICK * 2).await;
     assert_eq!((issuer.fetches(), has(&source, 'b')), (2, true));
@@ -87,7 +87,7 @@ async fn requests_fetch_at_most_every_ten_seconds_however_many_there_are() {
     for _ in 0..1000 {
         assert!(!source.request());
     }
-    sleep(UNKNOWN_KEY_INTERVAL - SECOND - TICK).await;
+    sleep(UNKNOWN_KEY_INTERVAL.saturating_sub(SECOND + TICK)).await;
     assert!(!source.request());
     sleep(TICK).await;
     assert!(source.request());
@@ -95,7 +95,7 @@ async fn requests_fetch_at_most_every_ten_seconds_however_many_there_are() {
     source.fetched().await;
     assert_eq!(issuer.fetches(), 3);
     // The next one is due ten minutes after the last.
-    sleep(REFRESH_INTERVAL - TICK).await;
+    sleep(REFRESH_INTERVAL.saturating_sub(TICK)).await;
     assert_eq!(issuer.fetches(), 3);
     sleep(TICK * 2).await;
     assert_eq!(issuer.fetches(), 4);
@@ -121,7 +121,7 @@ async fn failed_fetches_are_repeated_with_growing_waits() {
     source.fetched().await;
     assert!(source.current().is_none());
     for (fetches, wait) in [(1, 1), (2, 2), (3, 4), (4, 8), (5, 10), (6, 10)] {
-        sleep(SECOND * wait - TICK).await;
+        sleep((SECOND * wait).saturating_sub(TICK)).await;
         assert_eq!(issuer.fetches(), fetches, "before a wait of {wait} s is over");
         sleep(TICK).await;
     }
@@ -129,7 +129,7 @@ async fn failed_fetches_are_repeated_with_growing_waits() {
     sleep(MAX_RETRY_DELAY + TICK).await;
     assert!(has(&source, 'a'));
     let fetches = issuer.fetches();
-    sleep(REFRESH_INTERVAL - SECOND * 20).await;
+    sleep(REFRESH_INTERVAL.saturating_sub(SECOND * 20)).await;
     assert_eq!(issuer.fetches(), fetches);
 }
 
