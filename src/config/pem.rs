@@ -66,7 +66,7 @@ impl PemFile {
         let sections = file.certificate_sections()?;
         for (section, certificate) in sections.iter().zip(&file.certificates(&sections)?) {
             let anchor = webpki::anchor_from_trusted_cert(certificate);
-            anchor.map_err(|error| file.unusable_certificate(section, error))?;
+            anchor.map_err(|error| file.unusable_certificate(section, &error))?;
         }
         Ok(file)
     }
@@ -82,7 +82,7 @@ impl PemFile {
                 // Certificates of version 1 are accepted of authorities alone.
                 _ => webpki::anchor_from_trusted_cert(certificate).map(|_| ()),
             };
-            parsed.map_err(|error| file.unusable_certificate(section, error))?;
+            parsed.map_err(|error| file.unusable_certificate(section, &error))?;
         }
         Ok(file)
     }
@@ -222,7 +222,11 @@ impl PemFile {
         self.invalid(detail)
     }
 
-    fn unusable_certificate(&self, section: &Section<'_>, error: webpki::Error) -> ConfigErrorKind {
+    fn unusable_certificate(
+        &self,
+        section: &Section<'_>,
+        error: &webpki::Error,
+    ) -> ConfigErrorKind {
         let detail = format!(
             "a certificate that cannot be used ({error:?}); it must be an X.509 certificate of \
              version 3"
