@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq as _;
 use super::Grant;
 use super::authorization::BearerToken;
 use super::grant::Credential;
-use crate::credentials::{TokenDigest, Tokens};
+use crate::credentials::{Token, TokenDigest, Tokens};
 
 /// The tokens of one configuration.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl std::fmt::Debug for DigestKey {
 
 impl KnownTokens {
     pub(super) fn new(tokens: &Tokens) -> Self {
-        let entry = |token: &crate::credentials::Token| {
+        let entry = |token: &Token| {
             let credential = Credential::Token(token.digest);
             let grant = Grant::new(Arc::clone(&token.name), token.scope.clone(), credential);
             (DigestKey(token.digest), Arc::new(grant))

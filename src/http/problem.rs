@@ -180,7 +180,10 @@ impl Problem {
                 "the host of this request is not among those that this server answers for; see \
                  `allowed_hosts`"
             }
-            Self::Unauthorized => "send valid credentials; `WWW-Authenticate` names the schemes",
+            Self::Unauthorized => {
+                "send valid credentials, of the schemes that `WWW-Authenticate` names, and a client \
+                 certificate where the server asks for one"
+            }
             Self::Forbidden => "these credentials do not permit this",
             Self::TooManyAttempts { .. } => {
                 "sign-ins from this address have failed too often; retry after a while"

@@ -1,5 +1,7 @@
-use super::*;
+use proptest::prelude::*;
 use secrecy::ExposeSecret as _;
+
+use super::*;
 
 /// `user:password` as it was read; else what the value is.
 fn read(value: &str) -> String {
@@ -133,5 +135,36 @@ fn debug_output_shows_no_credentials() {
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static(value));
         let debug = format!("{:?}", Authorization::of(&headers));
         assert!(!debug.contains("pas\"") && !debug.contains("t0ken"), "{debug}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_user_and_a_password_consist_of_they_are_read_as_sent(
+        user in "[^:\\p{Cc}]{0,40}",
+        password in "[^\\p{Cc}]{0,80}",
+    ) {
+        let credentials = format!("{user}:{password}");
+        prop_assert_eq!(basic(&credentials), credentials);
+    }
+
+    #[test]
+    fn no_value_is_read_as_credentials_that_it_does_not_have(
+        scheme in prop::sample::select(vec!["", "Basic", "basic ", "Bearer", "BEARER ", "x "]),
+        rest in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let value = [scheme.as_bytes(), &rest].concat();
+        let mut headers = HeaderMap::new();
+        let Ok(header) = HeaderValue::from_bytes(&value) else { return Ok(()) };
+        headers.insert(header::AUTHORIZATION, header);
+        match Authorization::of(&headers) {
+            Authorization::Basic(_) => prop_assert!(value[..6].eq_ignore_ascii_case(b"basic ")),
+            Authorization::Bearer(token) => {
+                prop_assert!(value[..7].eq_ignore_ascii_case(b"bearer "));
+                prop_assert!(value.ends_with(token.expose().as_bytes()));
+            }
+            Authorization::Malformed(_) => {}
+            Authorization::None | Authorization::Repeated => prop_assert!(false),
+        }
     }
 }

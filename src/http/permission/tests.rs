@@ -1,4 +1,8 @@
+use proptest::prelude::*;
+
 use super::*;
+use crate::http::problem::Problem;
+use crate::http::query::{AllowedKeys, Query};
 
 /// Whether the employee with the id `7` may ask for this.
 fn own(path_and_query: &str) -> bool {
@@ -113,5 +117,56 @@ fn each_scope_has_its_routes() {
     ] {
         assert_eq!(incidents.map(|path| is_permitted_to(scope, path)), expected, "{scope:?}");
         assert_eq!(is_permitted(scope, &Route::Metrics, None), has_metrics, "{scope:?}");
+    }
+}
+
+/// A query of pieces that come close to naming an employee.
+fn query() -> impl Strategy<Value = String> {
+    let piece = prop::sample::select(vec![
+        "employee_id",
+        "employee%5fid",
+        "%65mployee_id",
+        "Employee_id",
+        "=",
+        "=",
+        "&",
+        "&",
+        ",",
+        "%2C",
+        "7",
+        "%37",
+        "8",
+        "%38",
+        "+",
+        "%20",
+        "%00",
+        "%ff",
+        "%",
+        "%3D",
+        "%26",
+        ";",
+        "#",
+        "since=1",
+        "complete=true",
+        "",
+    ]);
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    /// The layer and the route decode a query alike: what passes the layer is never about others,
+    /// and what the layer refuses would not have been answered.
+    #[test]
+    fn a_query_is_understood_as_the_route_understands_it(query in query()) {
+        let scope = Scope::Employee("7".into());
+        let is_permitted = is_permitted(&scope, &Route::Incidents, Some(&query));
+        match Query::parse(Some(&query), AllowedKeys::All, &["denial".into()], &scope) {
+            Ok(parsed) => {
+                prop_assert!(is_permitted);
+                prop_assert_eq!(parsed.filter.employees, Some(vec!["7".to_owned()]));
+            }
+            Err(Problem::Forbidden) => prop_assert!(!is_permitted),
+            Err(problem) => prop_assert!(matches!(problem, Problem::InvalidQuery(_))),
+        }
     }
 }
