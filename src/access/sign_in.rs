@@ -11,7 +11,7 @@ use super::grant::Credential;
 use super::jwt::{Verification, Verifier};
 use super::known_tokens::KnownTokens;
 use super::password_checks::{PasswordChecks, Refused};
-use super::passwords::Passwords;
+use super::passwords::{Passwords, Work};
 use super::{AccessMetrics, Decision, Failure, Grant, Refusal, SetupError, TokenError};
 use crate::clock::WallClock;
 use crate::config;
@@ -117,7 +117,7 @@ impl SignIn {
         }
         let sign_in = Arc::clone(self);
         let check = move || {
-            let is_right = passwords.work(&credentials).is_some_and(|work| work.run());
+            let is_right = passwords.work(&credentials).is_some_and(Work::run);
             if is_right {
                 return passwords.remember(&credentials).cloned();
             }

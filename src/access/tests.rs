@@ -268,14 +268,14 @@ async fn parallel_guesses_do_not_pass_the_limit() {
 
 #[test]
 fn the_configured_schemes_are_challenged() {
+    const BASIC: &str = r#"Basic realm="incident-gateway", charset="UTF-8""#;
+    const BEARER: &str = r#"Bearer realm="incident-gateway""#;
     let challenges = |fixture: Fixture, error| -> Vec<String> {
         let challenges = fixture.access(None).challenges(error);
         challenges.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     };
     let users = || Fixture::new().users(&[("ann", "right")]);
     let tokens = |fixture: Fixture| fixture.tokens(&[("ops", "token", "all")]);
-    const BASIC: &str = r#"Basic realm="incident-gateway", charset="UTF-8""#;
-    const BEARER: &str = r#"Bearer realm="incident-gateway""#;
     assert_eq!(challenges(Fixture::new(), None), [""; 0]);
     assert_eq!(challenges(users(), None), [BASIC]);
     assert_eq!(challenges(users(), Some(TokenError::InvalidToken)), [BASIC]);

@@ -25,10 +25,9 @@ fn is_about_nobody_else(own: &str, route: &Route, query: Option<&str>) -> bool {
         // The route is of whatever is left.
         Route::Unknown => return true,
         Route::Unattributed => return false,
-        Route::Employee(id) => (true, id == own),
         // The query names the employee: one, which may contain commas.
         Route::EmployeePage(id) if id.is_empty() => (false, true),
-        Route::EmployeePage(id) => (true, id == own),
+        Route::Employee(id) | Route::EmployeePage(id) => (true, id == own),
         Route::Incidents
         | Route::Summary
         | Route::Sources

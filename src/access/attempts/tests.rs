@@ -81,7 +81,9 @@ async fn attempts_under_way_count_as_failed_until_they_are_decided() {
         })
         .collect();
     tokio::task::yield_now().await;
-    under_way.into_iter().for_each(|attempt| attempt.fail(Instant::now()));
+    for attempt in under_way {
+        attempt.fail(Instant::now());
+    }
     for waiting in waiting {
         assert_eq!(waiting.await.unwrap(), Limited { retry_after: WINDOW });
     }
@@ -118,19 +120,17 @@ async fn the_addresses_that_have_failed_longest_ago_are_forgotten_first() {
             assert!(attempts.lock().len() <= MAX_ADDRESSES);
         }
     }
-    let addresses = attempts.lock();
-    assert!(addresses.len() <= MAX_ADDRESSES);
-    assert!(addresses.contains_key(&number(0)), "an attempt of it is under way");
-    let newest = 3 * MAX_ADDRESSES - MAX_ADDRESSES / 4;
-    assert!((newest..3 * MAX_ADDRESSES).all(|address| addresses.contains_key(&number(address))));
-    drop(addresses);
+    assert!(attempts.lock().len() <= MAX_ADDRESSES);
+    let is_known = |address: usize| attempts.lock().contains_key(&number(address));
+    assert!(is_known(0), "an attempt of it is under way");
+    assert!((3 * MAX_ADDRESSES - MAX_ADDRESSES / 4..3 * MAX_ADDRESSES).all(is_known));
     drop(under_way);
     advance(WINDOW).await;
     // When the next addition needs room, those of long ago go.
     for address in 0..MAX_ADDRESSES {
         attempts.fail(number(usize::MAX - address)).unwrap();
     }
-    assert!(!attempts.lock().contains_key(&number(3 * MAX_ADDRESSES - 1)));
+    assert!(!is_known(3 * MAX_ADDRESSES - 1));
 }
 
 proptest! {

@@ -71,17 +71,19 @@ where
         let peer = connection.map(ConnectionHandle::peer_ip);
         let certificate = connection.and_then(ConnectionHandle::certificate);
         match self.access.authenticate(request.headers(), peer, certificate) {
-            Decision::Ready(decision) => match admit(&self.access, decision, &request, &context) {
-                Ok(()) => SignInFuture::Admitted { inner: self.inner.call(request), is_open },
-                Err(response) => SignInFuture::Refused { response: Some(response) },
-            },
+            Decision::Ready(decision) => {
+                match refusal(&self.access, decision, &request, &context) {
+                    None => SignInFuture::Admitted { inner: self.inner.call(request), is_open },
+                    response => SignInFuture::Refused { response },
+                }
+            }
             Decision::Pending(decision) => {
                 let access = Arc::clone(&self.access);
                 let mut inner = self.inner.clone();
                 let future = async move {
-                    match admit(&access, decision.await, &request, &context) {
-                        Ok(()) => inner.call(request).await,
-                        Err(response) => Ok(response),
+                    match refusal(&access, decision.await, &request, &context) {
+                        None => inner.call(request).await,
+                        Some(response) => Ok(response),
                     }
                 };
                 SignInFuture::Pending { future: future.boxed() }
@@ -90,23 +92,19 @@ where
     }
 }
 
-/// Gives the request its grant.
-///
-/// # Errors
-///
-/// The response to a request that is refused.
-fn admit<B>(
+/// Gives the request its grant, and returns the response if it is refused.
+fn refusal<B>(
     access: &Access,
     decision: Result<Arc<Grant>, Refusal>,
     request: &Request<B>,
     context: &Context,
-) -> Result<(), Response<Body>> {
+) -> Option<Response<Body>> {
     let (problem, challenges) = match decision {
         Ok(grant) => {
             let is_permitted = is_permitted(&grant.scope, &context.route, request.uri().query());
             context.set_grant(grant);
             if is_permitted {
-                return Ok(());
+                return None;
             }
             (Problem::Forbidden, access.challenges(Some(TokenError::InsufficientScope)))
         }
@@ -124,7 +122,7 @@ fn admit<B>(
     for challenge in challenges {
         response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
     }
-    Err(response)
+    Some(response)
 }
 
 /// Keeps shared caches from giving one caller's answer to another.
