@@ -1,15 +1,16 @@
 //! HTTP/2: the same answers as over HTTP/1.1, and clients that misbehave.
 
+mod misuse;
+
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::io;
 use std::time::{Duration, Instant};
 
 use crate::support::authority::Authority;
 use crate::support::gateway::{GOOD, Gateway, good_upstream, path, quick};
 use crate::support::scripted_upstream::Script;
 use crate::support::snapshot_gateway::SnapshotGateway;
-use crate::support::tls_client::{H2, H2Client, HTTP_1_1, any_version, connect, http1};
+use crate::support::tls_client::{H2, H2Client, HTTP_1_1, any_version, http1};
 use crate::support::tls_listener::TlsListener;
 use bytes::Bytes;
 use futures::future::join_all;
@@ -18,28 +19,10 @@ use h2::client::SendRequest;
 use http::{Method, Request};
 use incident_gateway::config::{Config, Limits};
 use incident_gateway::http::Phase;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::client::TlsStream;
 
 /// Long enough for anything that is not meant to wait.
 const AT_ONCE: Duration = Duration::from_secs(20);
-
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// `GET /` over https, as HPACK's static table has it.
-const GET: &[u8] = &[0x82, 0x84, 0x87];
 
 struct Fixture {
     listener: TlsListener,
@@ -61,72 +44,9 @@ impl Fixture {
     async fn connect(&self) -> H2Client {
         H2Client::connect(self.listener.address, &any_version(&self.authority, &[H2], None)).await
     }
-
-    /// A connection on which the test writes frames itself, after the preface and empty settings.
-    async fn raw(&self) -> Raw {
-        let mut raw = self.silent().await;
-        raw.send(PREFACE).await;
-        raw.send(&frame(SETTINGS, 0, 0, &[])).await;
-        raw
-    }
-
-    async fn silent(&self) -> Raw {
-        let config = any_version(&self.authority, &[H2], None);
-        Raw { stream: connect(self.listener.address, &config).await.unwrap() }
-    }
 }
 
-struct Raw {
-    stream: TlsStream<TcpStream>,
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A frame that the server sent.
-#[derive(Debug)]
-struct Received {
-    kind: u8,
-    stream: u32,
-    payload: Vec<u8>,
-}
-
-impl Raw {
-    async fn send(&mut self, bytes: &[u8]) {
-        self.stream.write_all(bytes).await.unwrap();
-        self.stream.flush().await.unwrap();
-    }
-
-    async fn receive(&mut self) -> io::Result<Received> {
-        let mut head = [0; 9];
-        self.stream.read_exact(&mut head).await?;
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length.try_into().unwrap()];
-        self.stream.read_exact(&mut payload).await?;
-        let stream = u32::from_be_bytes(head[5..].try_into().unwrap());
-        Ok(Received { kind: head[3], stream, payload })
-    }
-
-    /// Reads until a frame of this kind.
-    async fn receive_a(&mut self, kind: u8) -> io::Result<Received> {
-        loop {
-            let received = timeout(AT_ONCE, self.receive()).await.expect("a frame")?;
-            if received.kind == kind {
-                return Ok(received);
-            }
-        }
-    }
-
-    /// How long the server keeps the connection from now on.
-    async fn ends_after(mut self) -> Duration {
-        let began = Instant::now();
-        let drain = async { while self.receive().await.is_ok() {} };
-        timeout(AT_ONCE, drain).await.expect("the connection ends");
-        began.elapsed()
-    }
-}
+type Headers<'a> = &'a [(&'a str, &'a str)];
 
 #[tokio::test]
 async fn answers_are_those_of_http_1_1() {
@@ -135,7 +55,7 @@ async fn answers_are_those_of_http_1_1() {
     let config = any_version(&fixture.authority, &[HTTP_1_1], None);
     let mut over_h1 = http1(fixture.listener.address, &config).await.unwrap();
     let etag = over_h2.get("/incidents").await.unwrap().header("etag").to_owned();
-    let requests: [(Method, &str, &[(&str, &str)]); 12] = [
+    let requests: [(Method, &str, Headers<'_>); 12] = [
         (Method::GET, "/incidents", &[]),
         (Method::HEAD, "/incidents", &[]),
         (Method::GET, "/incidents", &[("accept-encoding", "zstd")]),
@@ -152,10 +72,11 @@ async fn answers_are_those_of_http_1_1() {
     for (method, path, headers) in requests {
         let headers = [headers, &[("x-request-id", "the-one")]].concat();
         let h2 = over_h2.send(method.clone(), path, &headers).await.unwrap();
-        let lines: String =
-            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let lines: Vec<_> =
+            headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        let lines = lines.join("\r\n");
         over_h1
-            .send(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{lines}\r\n"))
+            .send(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{lines}\r\n\r\n"))
             .await
             .unwrap();
         let h1 = if method == Method::HEAD {
@@ -255,178 +176,6 @@ async fn a_body_that_a_client_resets_ends_and_the_next_one_is_served() {
 
 fn request(path: &str) -> Request<()> {
     Request::get(format!("https://test{path}")).body(()).unwrap()
-}
-
-#[tokio::test]
-async fn a_client_that_owes_its_preface_or_settings_is_ended() {
-    let change = |limits: &mut Limits| limits.header_timeout = Duration::from_millis(400);
-    let fixture = Fixture::start(change).await;
-    for sent in [&b""[..], &PREFACE[..5], PREFACE, &[PREFACE, &[0, 0, 6, SETTINGS, 0]].concat()] {
-        let mut raw = fixture.silent().await;
-        raw.send(sent).await;
-        let took = raw.ends_after().await;
-        assert!(took >= Duration::from_millis(350) && took < AT_ONCE / 2, "{sent:?}: {took:?}");
-    }
-    for sent in [&b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"[..], &[0; 100], &[0xff; 100]] {
-        let mut raw = fixture.silent().await;
-        raw.send(sent).await;
-        raw.ends_after().await;
-    }
-    assert_eq!(fixture.connect().await.get("/healthz").await.unwrap().status, 200);
-}
-
-#[tokio::test]
-async fn an_incomplete_header_block_ends_the_connection() {
-    let change = |limits: &mut Limits| limits.header_timeout = Duration::from_millis(400);
-    let fixture = Fixture::start(change).await;
-    let headers = frame(HEADERS, END_STREAM, 1, GET);
-    for sent in [&headers[..], &headers[..7], &headers[..11]] {
-        let mut raw = fixture.raw().await;
-        // Longer than the timeout: it runs from the first byte of the block.
-        sleep(Duration::from_millis(600)).await;
-        raw.send(sent).await;
-        let took = raw.ends_after().await;
-        assert!(took >= Duration::from_millis(350) && took < AT_ONCE / 2, "{sent:?}: {took:?}");
-    }
-    // Continuations one after another are one block.
-    let mut raw = fixture.raw().await;
-    raw.send(&headers).await;
-    let (mut reader, mut writer) = tokio::io::split(raw.stream);
-    let dribble = tokio::spawn(async move {
-        let field = frame(CONTINUATION, 0, 1, b"\x00\x01a\x01b");
-        while writer.write_all(&field).await.is_ok() && writer.flush().await.is_ok() {
-            sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let drain = async { while reader.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {} };
-    timeout(AT_ONCE, drain).await.expect("the connection ends");
-    timeout(AT_ONCE, dribble).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn an_idle_connection_is_told_to_go_away() {
-    let change = |limits: &mut Limits| limits.idle_timeout = Duration::from_millis(500);
-    let fixture = Fixture::start(change).await;
-    let mut raw = fixture.raw().await;
-    raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, 1, GET)).await;
-    raw.receive_a(HEADERS).await.unwrap();
-    let began = Instant::now();
-    let goaway = raw.receive_a(GOAWAY).await.unwrap();
-    assert!(began.elapsed() >= Duration::from_millis(400));
-    assert_eq!(goaway.payload[4..8], [0; 4], "without an error");
-    // It does not answer the ping that goes with it.
-    assert!(raw.ends_after().await < AT_ONCE / 2);
-}
-
-#[tokio::test]
-async fn the_hundred_and_first_stream_is_refused() {
-    let upstream = good_upstream().await;
-    for source in 0..GOOD.len() {
-        upstream.script(&path(source), Script::HangBeforeHeaders);
-    }
-    let authority = Authority::new("one");
-    let gateway = Gateway::start(&Config {
-        tls: Some(authority.gateway(None)),
-        response_budget: Duration::from_mins(1),
-        ..quick(&upstream.base_url())
-    });
-    let config = any_version(&authority, &[H2], None);
-    let mut raw = Raw { stream: connect(gateway.running.address, &config).await.unwrap() };
-    raw.send(PREFACE).await;
-    raw.send(&frame(SETTINGS, 0, 0, &[])).await;
-    let settings = raw.receive_a(SETTINGS).await.unwrap().payload;
-    let setting = |id: u8| {
-        let found = settings.chunks(6).find(|setting| setting[1] == id);
-        found.map(|setting| u32::from_be_bytes(setting[2..].try_into().unwrap()))
-    };
-    assert_eq!(setting(3), Some(100), "MAX_CONCURRENT_STREAMS");
-    assert_eq!(setting(6), Some(64 << 10), "MAX_HEADER_LIST_SIZE");
-    // `/incidents`, which waits for the upstream.
-    let block = [&[0x82, 0x87, 0x04, 10], &b"/incidents"[..], &[0x01, 4], b"test"].concat();
-    for stream in 0..101 {
-        raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, 2 * stream + 1, &block)).await;
-    }
-    let reset = raw.receive_a(RST_STREAM).await.unwrap();
-    assert_eq!(reset.stream, 201);
-    assert_eq!(reset.payload, u32::from(Reason::REFUSED_STREAM).to_be_bytes());
-    // Closed ones make room.
-    raw.send(&frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes())).await;
-    raw.send(&frame(HEADERS, END_STREAM | END_HEADERS, 203, GET)).await;
-    let answer = raw.receive_a(HEADERS).await.unwrap();
-    assert_eq!(answer.stream, 203);
-}
-
-#[tokio::test]
-async fn rapid_resets_end_the_connection_and_nothing_else() {
-    let fixture = Fixture::start(|_| {}).await;
-    let mut raw = fixture.raw().await;
-    let mut burst = Vec::new();
-    for stream in 0..5000 {
-        let id = 2 * stream + 1;
-        burst.extend(frame(HEADERS, END_STREAM | END_HEADERS, id, GET));
-        burst.extend(frame(RST_STREAM, 0, id, &8_u32.to_be_bytes()));
-    }
-    let _ = raw.stream.write_all(&burst).await;
-    let goaway = raw.receive_a(GOAWAY).await;
-    if let Ok(goaway) = goaway {
-        assert_eq!(goaway.payload[4..8], u32::from(Reason::ENHANCE_YOUR_CALM).to_be_bytes());
-    }
-    assert_eq!(fixture.connect().await.get("/incidents").await.unwrap().status, 200);
-}
-
-#[tokio::test]
-async fn floods_without_reading_end_in_backpressure() {
-    let fixture = Fixture::start(|_| {}).await;
-    let mut raws = Vec::new();
-    for flood in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff])] {
-        let mut raw = fixture.raw().await;
-        let bytes = flood.repeat(1000);
-        let most = 64 << 20;
-        let mut sent = 0;
-        // The answers are not read, so that the server stops reading at some time.
-        while timeout(Duration::from_millis(500), raw.stream.write_all(&bytes))
-            .await
-            .is_ok_and(|written| written.is_ok())
-        {
-            sent += bytes.len();
-            assert!(sent < most, "it reads on and on");
-        }
-        raws.push(raw);
-    }
-    assert_eq!(fixture.connect().await.get("/incidents").await.unwrap().status, 200);
-}
-
-#[tokio::test]
-async fn headers_up_to_the_limit_are_taken_and_larger_ones_refused() {
-    let fixture = Fixture::start(|_| {}).await;
-    let client = fixture.connect().await;
-    // h2's client sends what the server's settings allow, and these only later.
-    assert_eq!(client.get("/healthz").await.unwrap().status, 200);
-    for (bytes, status) in [(40_000, 200), (60_000, 200), (70_000, 431)] {
-        let large = "x".repeat(bytes);
-        let answer = client.send(Method::GET, "/healthz", &[("cookie", &large)]).await;
-        match answer {
-            Ok(answer) => assert_eq!(answer.status, status, "{bytes}"),
-            Err(error) => assert!(status == 431 && error.is_reset(), "{bytes}: {error}"),
-        }
-    }
-    // Fields that HPACK's table makes small, again and again.
-    let mut raw = fixture.raw().await;
-    let name = [b'n'; 60];
-    let value = [b'v'; 2000];
-    let mut block = GET.to_vec();
-    block.extend([&[0x40, 60], &name[..], &[0x7f, 0xd1, 0x0e], &value].concat());
-    block.extend([0xbe; 16_000 - 2100]);
-    raw.send(&frame(HEADERS, END_STREAM, 1, &block)).await;
-    for _ in 0..20 {
-        let more = frame(CONTINUATION, 0, 1, &[0xbe; 16_000]);
-        if raw.stream.write_all(&more).await.is_err() {
-            break;
-        }
-    }
-    let took = raw.ends_after().await;
-    assert!(took < Duration::from_secs(15), "{took:?}");
-    assert_eq!(client.get("/incidents").await.unwrap().status, 200);
 }
 
 #[tokio::test]

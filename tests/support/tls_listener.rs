@@ -19,8 +19,8 @@ pub struct TlsListener {
     pub serving: JoinHandle<()>,
 }
 
-pub fn server_tls(tls: &Tls) -> Option<Arc<ServerTls>> {
-    Some(Arc::new(ServerTls::new(tls).unwrap()))
+fn server_tls(tls: &Tls) -> Arc<ServerTls> {
+    Arc::new(ServerTls::new(tls).unwrap())
 }
 
 impl TlsListener {
@@ -38,7 +38,7 @@ impl TlsListener {
         let address = listener.local_addr().unwrap();
         let mut limits = gateway.config.limits;
         change(&mut limits);
-        let settings = ListenerSettings { limits, tls: tls.and_then(server_tls) };
+        let settings = ListenerSettings { limits, tls: tls.map(server_tls) };
         let (settings, receiver) = watch::channel(settings);
         let server = Server::new(listener, receiver, gateway.phase.subscribe());
         let serving = tokio::spawn(server.run(gateway.inner.public_service()));
@@ -47,6 +47,6 @@ impl TlsListener {
 
     /// What a reload of `tls` does.
     pub fn set_tls(&self, tls: &Tls) {
-        self.settings.send_modify(|settings| settings.tls = server_tls(tls));
+        self.settings.send_modify(|settings| settings.tls = Some(server_tls(tls)));
     }
 }

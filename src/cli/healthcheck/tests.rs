@@ -130,6 +130,9 @@ fn a_listener_on_every_address_is_asked_on_loopback() {
             .map(String::from)
     };
     assert_eq!(at(":9005"), Ok("http://127.0.0.1:9005/readyz".to_owned()));
+    let tls = [("INCIDENT_GATEWAY__ADMIN__TLS", "true")].into_iter().collect();
+    let url = at_admin_listen(None, &tls).unwrap().map(String::from);
+    assert_eq!(url, Ok("https://127.0.0.1:9001/readyz".to_owned()));
     assert_eq!(at("[::]:9005"), Ok("http://[::1]:9005/readyz".to_owned()));
     assert_eq!(
         at(":0"),
