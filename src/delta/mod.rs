@@ -240,7 +240,7 @@ mod tests {
         let deltas = baseline.advance(&added);
         assert_eq!((deltas.len(), deltas[0].source, deltas[0].is_first), (1, 0, true));
 
-        let dropped = view_of(&["b"], &[other.clone()]);
+        let dropped = view_of(&["b"], std::slice::from_ref(&other));
         assert!(baseline.differs_from(&dropped));
         assert_eq!(baseline.advance(&dropped), []);
         assert!(!baseline.differs_from(&dropped));

@@ -18,6 +18,7 @@ struct Parts {
 }
 
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each source")]
 enum Settings {
     Table(Table),
     Incidents(Source),
@@ -25,6 +26,7 @@ enum Settings {
 
 /// The settings that are shared with other sources.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "there is one for each source")]
 enum Calls {
     Http(config::Upstream),
     /// Files are bounded by `max_body` of the default upstream.

@@ -30,7 +30,7 @@ struct Route {
 /// A client for each upstream that a source is fetched from. Share it behind an [`Arc`].
 #[derive(Debug)]
 pub struct Upstreams {
-    upstreams: Vec<Upstream>,
+    clients: Vec<Upstream>,
     /// `None` for a source of files.
     routes: PerSource<Option<Route>>,
     names: PerSource<Arc<str>>,
@@ -127,7 +127,7 @@ impl Upstreams {
         }
         // From here on nothing can fail.
         let mut routes = origins.map(|_, _| None);
-        let upstreams = plans.into_iter().enumerate().map(|(upstream, plan)| {
+        let clients = plans.into_iter().enumerate().map(|(upstream, plan)| {
             let Plan { name, settings, sources, connector, seed } = plan;
             for (source, id) in sources.iter().enumerate() {
                 routes[*id] = Some(Route { upstream, source });
@@ -145,12 +145,12 @@ impl Upstreams {
                 (None, None) => unreachable!("only a kept upstream has no connector"),
             }
         });
-        Ok(Self { upstreams: upstreams.collect(), routes, names, definitions })
+        Ok(Self { clients: clients.collect(), routes, names, definitions })
     }
 
     /// The upstream with this name and these settings.
     fn upstream(&self, name: &str, settings: &config::Upstream) -> Option<&Upstream> {
-        let mut upstreams = self.upstreams.iter();
+        let mut upstreams = self.clients.iter();
         upstreams.find(|upstream| **upstream.name() == *name && upstream.settings() == settings)
     }
 
@@ -159,7 +159,7 @@ impl Upstreams {
     fn kept(&self, name: &str, definition: &Definition) -> Option<Arc<Source>> {
         let id = self.source(name).filter(|id| self.definitions[*id] == *definition)?;
         let route = self.routes[id]?;
-        Some(self.upstreams[route.upstream].source(route.source))
+        Some(self.clients[route.upstream].source(route.source))
     }
 
     /// Makes the metrics those of this configuration: the series of other sources and upstreams are
@@ -172,9 +172,9 @@ impl Upstreams {
         metrics.retain(&Configured {
             called: named(true),
             files: named(false),
-            upstreams: self.upstreams.iter().map(|upstream| Arc::clone(upstream.name())).collect(),
+            upstreams: self.clients.iter().map(|upstream| Arc::clone(upstream.name())).collect(),
         });
-        self.upstreams.iter().for_each(Upstream::activate);
+        self.clients.iter().for_each(Upstream::activate);
     }
 
     /// The source with this name. Other configurations may give it another [`SourceId`].
@@ -185,7 +185,7 @@ impl Upstreams {
 
     fn route(&self, source: SourceId) -> (&Upstream, usize) {
         let route = self.routes[source].expect("the source is fetched from an upstream");
-        (&self.upstreams[route.upstream], route.source)
+        (&self.clients[route.upstream], route.source)
     }
 
     /// The base URL of a source's upstream.
@@ -229,13 +229,13 @@ impl Upstreams {
     /// for a source of files.
     #[must_use]
     pub fn waits_until(&self, source: SourceId) -> Option<Instant> {
-        self.upstreams[self.routes[source]?.upstream].waits_until()
+        self.clients[self.routes[source]?.upstream].waits_until()
     }
 
     /// The number of calls in flight to all upstreams, and the sum of their limits.
     #[must_use]
     pub fn load(&self) -> Load {
-        self.upstreams.iter().map(Upstream::load).fold(Load::default(), |sum, load| Load {
+        self.clients.iter().map(Upstream::load).fold(Load::default(), |sum, load| Load {
             in_flight: sum.in_flight + load.in_flight,
             limit: sum.limit + load.limit,
         })
@@ -245,7 +245,7 @@ impl Upstreams {
     #[must_use]
     pub fn breaker_state(&self, source: SourceId) -> Option<BreakerState> {
         let route = self.routes[source]?;
-        Some(self.upstreams[route.upstream].breaker_state(route.source))
+        Some(self.clients[route.upstream].breaker_state(route.source))
     }
 }
 

@@ -188,7 +188,7 @@ impl Running {
         self.reconfigure(config);
         let names: Vec<String> = config.sources.iter().map(|source| source.name.clone()).collect();
         let is_applied = |snapshot: &Snapshot| {
-            snapshot.view.names().iter().map(|name| name.to_string()).eq(names.iter().cloned())
+            snapshot.view.names().iter().map(|name| &**name).eq(names.iter().map(String::as_str))
         };
         sleep(Duration::from_millis(1)).await;
         assert!(self.bench.until("applied", is_applied).await < Duration::from_millis(10));

@@ -163,7 +163,7 @@ async fn a_call_under_the_old_definition_is_dropped() {
 async fn a_retry_of_a_dropped_call_is_no_failure_of_its_successor() {
     let world = world();
     let mut running = Running::complete(&world, &three()).await;
-    sleep(TTL - seconds(2)).await;
+    sleep(TTL.saturating_sub(seconds(2))).await;
     let Answer::Body(_, body) = incidents(0, &["8"]) else { unreachable!() };
     world.answer("b", Answer::Retried(seconds(9), body));
     running.bench.until("a retry", |snapshot| snapshot.sources[PROBING].last_error.is_some()).await;
@@ -222,7 +222,7 @@ async fn a_call_in_flight_is_followed_by_the_next_at_the_new_interval() {
             sleep(seconds(4)).await;
             assert_eq!(world.in_flight.load(Ordering::Relaxed), 1);
             running.apply(&with(after)).await;
-            sleep(after.mul_f64(0.94) - seconds(5)).await;
+            sleep(after.mul_f64(0.94).saturating_sub(seconds(5))).await;
             assert_eq!(world.calls_of("b"), 1, "{before:?} {has_every}");
             sleep(after.mul_f64(0.07) + seconds(5)).await;
             assert_eq!(world.calls_of("b"), 2, "{before:?} {has_every}");

@@ -121,8 +121,8 @@ async fn what_has_not_changed_keeps_what_it_has_learned() {
     assert!(after.waits_until(okta).is_some() && after.waits_until(denial).is_none());
     for name in [DEFAULT_UPSTREAM, "okta"] {
         let of = |upstreams: &Upstreams| {
-            let found = upstreams.upstreams.iter().position(|one| **one.name() == *name);
-            Arc::as_ptr(upstreams.upstreams[found.unwrap()].shared())
+            let found = upstreams.clients.iter().position(|one| **one.name() == *name);
+            Arc::as_ptr(upstreams.clients[found.unwrap()].shared())
         };
         assert_eq!(of(&after), of(&before), "{name}");
     }
@@ -241,7 +241,7 @@ async fn many_reloads_leave_no_series_and_no_clients() {
         let next = bench.build(&other, Some(&upstreams));
         next.activate(&bench.metrics);
         let replaced = std::mem::replace(&mut upstreams, next);
-        old.push(Arc::downgrade(replaced.upstreams[1].shared()));
+        old.push(Arc::downgrade(replaced.clients[1].shared()));
         assert_eq!(lines(&bench), before, "round {round}");
     }
     assert!(old.iter().all(|shared| shared.strong_count() == 0));
