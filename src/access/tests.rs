@@ -9,7 +9,7 @@ use ring::digest::{SHA256, digest};
 use tokio::time::advance;
 
 use super::*;
-use crate::config::{CredentialFile, PemFile, Tls};
+use crate::config::{CredentialFile, Jwt, PemFile, Tls};
 use crate::credentials::{Tokens, Users};
 use crate::hex;
 use crate::metrics::{self, Registry};
@@ -264,6 +264,35 @@ async fn parallel_guesses_do_not_pass_the_limit() {
     assert_eq!(checked, attempts::MAX_FAILURES);
     assert_eq!(access.checks.as_ref().unwrap().begun.load(Ordering::Relaxed), checked);
     assert_eq!(fixture.failures(Failure::Limited), 60 - checked);
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_verified_for_lack_of_keys_is_no_failed_attempt() {
+    let mut fixture = Fixture::new().users(&[("ann", "right")]);
+    fixture.config.sign_in.jwt = Some(Jwt {
+        // Nobody listens there.
+        issuer: "http://127.0.0.1:1".to_owned(),
+        audience: "incident-gateway".to_owned(),
+        jwks_url: None,
+        ca: None,
+        proxy: None,
+        employee_claim: "employee_id".to_owned(),
+        scope_claim: "scope".to_owned(),
+    });
+    let access = fixture.access(None);
+    // {"alg":"ES256","kid":"x"}, {}, sig
+    let token = "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
+    for _ in 0..2 * attempts::MAX_FAILURES {
+        assert_eq!(refusal(&access, token).await, INVALID_TOKEN);
+    }
+    assert_eq!(fixture.failures(Failure::Key), 2 * attempts::MAX_FAILURES);
+    grant(&access, &basic("ann", "right")).await;
+    // Other tokens are wrong with or without keys.
+    for _ in 0..attempts::MAX_FAILURES {
+        assert_eq!(refusal(&access, "Bearer opaque").await, INVALID_TOKEN);
+    }
+    assert!(matches!(refusal(&access, "Bearer opaque").await, Refusal::TooManyAttempts { .. }));
+    assert_eq!(refusal(&access, token).await, INVALID_TOKEN);
 }
 
 #[test]
