@@ -38,7 +38,8 @@ static SEED: LazyLock<Value> = LazyLock::new(|| {
 fuzz_target!(|json: &[u8]| {
     let Ok(keys) = KeySet::parse(json) else { return };
     assert_eq!(KeySet::parse(json).as_ref(), Ok(&keys));
-    let set: Value = serde_json::from_slice(json).expect("a key set is JSON");
+    // This reader has limits on what the key set does not read: depth, and the size of numbers.
+    let Ok(set) = serde_json::from_slice::<Value>(json) else { return };
     let given = set["keys"].as_array().expect("a key set has a list");
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW_SECONDS);
     // A token is only taken if the key that signed it is in the set.

@@ -48,8 +48,9 @@ impl KeySet {
     pub fn parse(json: &[u8]) -> Result<Self, &'static str> {
         // Here, because no token is verified without a key set.
         provider::install();
-        let document: Document<'_> = serde_json::from_slice(json)
-            .map_err(|_| "the answer is not a JSON object with a list of `keys`")?;
+        let document: Option<Document<'_>> =
+            str::from_utf8(json).ok().and_then(|json| serde_json::from_str(json).ok());
+        let document = document.ok_or("the answer is not a JSON object with a list of `keys`")?;
         let (mut keys, mut by_id) = (Vec::new(), HashMap::<_, Vec<_>>::new());
         for jwk in document.keys {
             let Ok(jwk) = serde_json::from_str::<Jwk>(jwk.get()) else { continue };

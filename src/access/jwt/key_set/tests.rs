@@ -177,6 +177,8 @@ fn only_an_object_with_a_list_of_keys_is_a_set() {
     ] {
         assert!(KeySet::parse(text.as_bytes()).is_err(), "{text}");
     }
+    let not_unicode = [format!(r#"{{"keys":[{key}],"a":""#).as_bytes(), b"\xff\"}"].concat();
+    assert!(KeySet::parse(&not_unicode).is_err());
     let nested = format!(r#"{{"keys":[{}7{},{key}]}}"#, "[".repeat(100_000), "]".repeat(100_000));
     assert!(KeySet::parse(nested.as_bytes()).is_ok());
     let twice = key.replace(r#""kid":"#, r#""kid":"a","kid":"#);
