@@ -98,7 +98,7 @@ impl Access {
                 none => none.insert(Arc::new(PasswordChecks::new()?)),
             };
             let previous = previous.and_then(|previous| previous.sign_in.as_deref());
-            Some(Arc::new(SignIn::new(&config.sign_in, previous, Arc::clone(checks), metrics)?))
+            Some(Arc::new(SignIn::new(config, previous, Arc::clone(checks), metrics)?))
         };
         Ok(Arc::new(Self { certificate, sign_in, open: Arc::new(Grant::open()), checks }))
     }

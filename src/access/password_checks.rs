@@ -18,9 +18,6 @@ use crate::background::CpuPool;
 /// The most checks that wait or run.
 const MAX_CHECKS: usize = 4096;
 
-/// The longest time until a check begins. Beyond it the caller is refused.
-const MAX_WAIT: Duration = Duration::from_secs(20);
-
 /// The threads that check passwords, and the failed attempts of each address. Both outlive a
 /// reload.
 #[derive(Debug)]
@@ -79,12 +76,13 @@ impl PasswordChecks {
         })
     }
 
-    /// Waits for the turn of a check from `address`. A caller that leaves gives up its place.
+    /// Waits at most `max_wait` for the turn of a check from `address`. A caller that leaves gives up
+    /// its place.
     ///
     /// # Errors
     ///
     /// When the address has made too many attempts, or when too many checks wait.
-    pub(super) async fn turn(&self, address: Address) -> Result<Turn, Refused> {
+    pub(super) async fn turn(&self, address: Address, max_wait: Duration) -> Result<Turn, Refused> {
         let place =
             Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refused::Overloaded)?;
         let turn = async {
@@ -93,7 +91,7 @@ impl PasswordChecks {
             let thread = thread.expect("the semaphore is never closed");
             Ok(Turn { attempt, _thread: thread, _place: place })
         };
-        timeout(MAX_WAIT, turn).await.unwrap_or(Err(Refused::Overloaded))
+        timeout(max_wait, turn).await.unwrap_or(Err(Refused::Overloaded))
     }
 
     /// Runs a check, to its end even if the caller leaves: a failed attempt counts in any case.
@@ -135,6 +133,8 @@ mod tests {
     use super::super::attempts::MAX_FAILURES;
     use super::*;
 
+    const MAX_WAIT: Duration = Duration::from_secs(2);
+
     fn address(number: u64) -> Address {
         Address::V6Network(number)
     }
@@ -144,7 +144,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel::<()>();
         let receiver = Arc::new(std::sync::Mutex::new(receiver));
         for number in 0..checks.threads.available_permits() {
-            let turn = checks.turn(address(number as u64)).await.unwrap();
+            let turn = checks.turn(address(number as u64), MAX_WAIT).await.unwrap();
             let receiver = Arc::clone(&receiver);
             let check = move || receiver.lock().unwrap().recv().ok();
             // The caller leaves.
@@ -173,14 +173,14 @@ mod tests {
         let checks = PasswordChecks::new().unwrap();
         let _release = occupy(&checks).await;
         let mut waiting: Vec<_> = (0..checks.places.available_permits() as u64)
-            .map(|number| checks.turn(address(100 + number)).boxed())
+            .map(|number| checks.turn(address(100 + number), MAX_WAIT).boxed())
             .collect();
         for waiting in &mut waiting {
             assert!(waiting.as_mut().now_or_never().is_none());
         }
-        assert_eq!(checks.turn(address(1)).await.unwrap_err(), Refused::Overloaded);
+        assert_eq!(checks.turn(address(1), MAX_WAIT).await.unwrap_err(), Refused::Overloaded);
         waiting.pop();
-        assert!(checks.turn(address(1)).now_or_never().is_none(), "it waits");
+        assert!(checks.turn(address(1), MAX_WAIT).now_or_never().is_none(), "it waits");
         assert_eq!(checks.attempts.limited_for(address(1)), None);
         drop(waiting);
         let running = MAX_CHECKS - checks.places.available_permits();
@@ -192,14 +192,14 @@ mod tests {
         let checks = PasswordChecks::new().unwrap();
         let _release = occupy(&checks).await;
         let began = Instant::now();
-        assert_eq!(checks.turn(address(100)).await.unwrap_err(), Refused::Overloaded);
+        assert_eq!(checks.turn(address(100), MAX_WAIT).await.unwrap_err(), Refused::Overloaded);
         assert_eq!(began.elapsed(), MAX_WAIT);
     }
 
     #[tokio::test]
     async fn a_panic_of_a_check_continues_in_the_caller_and_frees_its_place() {
         let checks = Arc::new(PasswordChecks::new().unwrap());
-        let turn = checks.turn(address(0)).await.unwrap();
+        let turn = checks.turn(address(0), MAX_WAIT).await.unwrap();
         let checking = Arc::clone(&checks);
         let check = || -> Option<()> { panic!("expected") };
         let caller = tokio::spawn(async move { checking.run(turn, check).await });

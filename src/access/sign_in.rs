@@ -1,6 +1,7 @@
 //! Checks the header `Authorization` by the users, the tokens and the issuer of one configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use http::HeaderValue;
@@ -14,7 +15,7 @@ use super::password_checks::{PasswordChecks, Refused};
 use super::passwords::{Passwords, Work};
 use super::{AccessMetrics, Decision, Failure, Grant, Refusal, SetupError, TokenError};
 use crate::clock::WallClock;
-use crate::config;
+use crate::config::{self, Config};
 
 /// The ways to sign in of one configuration, at least one.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct SignIn {
     tokens: Option<KnownTokens>,
     jwt: Option<Arc<Verifier>>,
     checks: Arc<PasswordChecks>,
+    /// How long a password may wait until it is checked: answers are due within this.
+    response_budget: Duration,
     metrics: AccessMetrics,
 }
 
@@ -30,17 +33,17 @@ impl SignIn {
     /// `previous` hands over the keys of an issuer that has not changed, `checks` the failed
     /// attempts.
     pub(super) fn new(
-        config: &config::SignIn,
+        config: &Config,
         previous: Option<&Self>,
         checks: Arc<PasswordChecks>,
         metrics: &AccessMetrics,
     ) -> Result<Self, SetupError> {
-        let passwords = config
-            .users
+        let config::SignIn { users, tokens, jwt } = &config.sign_in;
+        let passwords = users
             .as_ref()
             .map(|users| Arc::new(Passwords::new(&users.content, checks.pick_key.clone())));
-        let tokens = config.tokens.as_ref().map(|tokens| KnownTokens::new(&tokens.content));
-        let jwt = match &config.jwt {
+        let tokens = tokens.as_ref().map(|tokens| KnownTokens::new(&tokens.content));
+        let jwt = match jwt {
             None => None,
             Some(settings) => {
                 let unchanged = previous
@@ -52,7 +55,8 @@ impl SignIn {
                 })
             }
         };
-        Ok(Self { passwords, tokens, jwt, checks, metrics: metrics.clone() })
+        let (response_budget, metrics) = (config.response_budget, metrics.clone());
+        Ok(Self { passwords, tokens, jwt, checks, response_budget, metrics })
     }
 
     /// Who sends a request from `address`.
@@ -104,13 +108,16 @@ impl SignIn {
         credentials: UserPass,
         address: Address,
     ) -> Result<Arc<Grant>, Refusal> {
-        let turn = self.checks.turn(address).await.map_err(|refused| match refused {
-            Refused::Limited(Limited { retry_after }) => {
-                self.metrics.record(Failure::Limited);
-                Refusal::TooManyAttempts { retry_after }
-            }
-            Refused::Overloaded => Refusal::Overloaded,
-        })?;
+        let turn =
+            self.checks.turn(address, self.response_budget).await.map_err(
+                |refused| match refused {
+                    Refused::Limited(Limited { retry_after }) => {
+                        self.metrics.record(Failure::Limited);
+                        Refusal::TooManyAttempts { retry_after }
+                    }
+                    Refused::Overloaded => Refusal::Overloaded,
+                },
+            )?;
         // Another request with the same password may have been checked while this one waited.
         if let Some(grant) = passwords.remembered(&credentials) {
             return Ok(Arc::clone(grant));
