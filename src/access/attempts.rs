@@ -44,8 +44,10 @@ impl From<IpAddr> for Address {
 }
 
 /// The failed attempts of each address, and those under way. On tokio's clock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Attempts {
+    /// The most attempts of an address that are under way at once.
+    max_under_way: usize,
     addresses: Mutex<HashMap<Address, Record>>,
     /// Tells attempts that wait that another one has been decided.
     decided: Notify,
@@ -93,6 +95,10 @@ impl Record {
 }
 
 impl Attempts {
+    pub(super) fn new(max_under_way: usize) -> Self {
+        Self { max_under_way, addresses: Mutex::default(), decided: Notify::new() }
+    }
+
     /// For how long an address is still limited; `None` if it is not.
     pub(super) fn limited_for(&self, address: Address) -> Option<Duration> {
         self.lock().get(&address)?.limited_for(Instant::now())
@@ -118,7 +124,8 @@ impl Attempts {
     }
 
     /// Begins an attempt, which counts as a failed one until it is decided: it waits while the
-    /// failed attempts and those under way together reach the limit.
+    /// failed attempts and those under way together reach the limit, or while as many of the
+    /// address are under way as may be.
     pub(super) async fn begin(self: &Arc<Self>, address: Address) -> Result<Attempt, Limited> {
         let mut waiting: Option<Waiting<'_>> = None;
         loop {
@@ -132,7 +139,8 @@ impl Attempts {
                 if let Some(retry_after) = record.limited_for(now) {
                     return Err(Limited { retry_after });
                 }
-                if record.recent_failures(now) + record.under_way < MAX_FAILURES {
+                let limit = MAX_FAILURES.saturating_sub(record.recent_failures(now));
+                if record.under_way < limit.min(self.max_under_way) {
                     record.under_way += 1;
                     return Ok(Attempt { attempts: Arc::clone(self), address });
                 }

@@ -66,7 +66,9 @@ impl PasswordChecks {
             detail: format!("cannot start the threads that check passwords: {error}"),
         })?;
         Ok(Self {
-            attempts: Arc::default(),
+            // No more than can run, so that the checks of one address never fill the queue for
+            // threads: those of others wait for one of its checks, not for ten.
+            attempts: Arc::new(Attempts::new(threads)),
             pick_key: random_key(),
             pool,
             threads: Arc::new(Semaphore::new(threads)),
@@ -185,6 +187,24 @@ mod tests {
         drop(waiting);
         let running = MAX_CHECKS - checks.places.available_permits();
         assert!(running <= thread::available_parallelism().unwrap().get());
+    }
+
+    #[tokio::test]
+    async fn an_address_with_many_checks_lets_another_go_before_its_next_one() {
+        let checks = PasswordChecks::new().unwrap();
+        let threads = checks.threads.available_permits();
+        let mut own: Vec<_> = (0..threads + MAX_FAILURES)
+            .map(|_| checks.turn(address(1), MAX_WAIT).boxed())
+            .collect();
+        let mut running: Vec<Turn> =
+            own.iter_mut().filter_map(|turn| turn.now_or_never()?.ok()).collect();
+        for number in running.len()..threads {
+            running.push(checks.turn(address(100 + number as u64), MAX_WAIT).await.unwrap());
+        }
+        let mut other = checks.turn(address(2), MAX_WAIT).boxed();
+        assert!(other.as_mut().now_or_never().is_none(), "all threads are busy");
+        running.pop();
+        assert!(other.now_or_never().expect("it is next").is_ok());
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,7 +13,7 @@ fn address(text: &str) -> Address {
 }
 
 fn attempts() -> Arc<Attempts> {
-    Arc::default()
+    Arc::new(Attempts::new(MAX_FAILURES))
 }
 
 #[test]
@@ -87,6 +87,19 @@ async fn attempts_under_way_count_as_failed_until_they_are_decided() {
     for waiting in waiting {
         assert_eq!(waiting.await.unwrap(), Limited { retry_after: WINDOW });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_attempts_of_an_address_are_under_way_than_may_be() {
+    let attempts = Arc::new(Attempts::new(2));
+    let one = address("10.0.0.1");
+    let mut under_way: Vec<Attempt> =
+        (0..2).map(|_| attempts.begin(one).now_or_never().unwrap().unwrap()).collect();
+    let mut next = attempts.begin(one).boxed();
+    assert!(next.as_mut().now_or_never().is_none(), "a third attempt is made");
+    assert!(attempts.begin(address("10.0.0.2")).now_or_never().is_some());
+    under_way.remove(0).fail(Instant::now());
+    assert!(next.now_or_never().expect("after the failure").is_ok());
 }
 
 #[tokio::test(start_paused = true)]
