@@ -131,7 +131,7 @@ async fn answers_that_are_no_keys_are_not_taken() {
         ),
         (
             "two issuers",
-            Script::json(configuration.replace(r#"{"#, r#"{"issuer":"https://idp.test","#)),
+            Script::json(configuration.replace('{', r#"{"issuer":"https://idp.test","#)),
         ),
     ] {
         idp.server.script(DISCOVERY_PATH, script);
