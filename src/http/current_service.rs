@@ -11,6 +11,7 @@ use tower::Service;
 
 use super::Gateway;
 use super::body::Body;
+use super::routes::EVENTS_PATH;
 use super::service::HttpService;
 
 /// The service of the public listener, by the newest gateway that `gateways` holds.
@@ -31,17 +32,23 @@ pub fn admin_service<B: Send + 'static>(
 
 /// A service that is made anew when the gateway is replaced. Each connection has a clone, which
 /// looks for a newer gateway before each request.
+///
+/// A replaced gateway must not live on for long, because it keeps its upstreams' connections, its
+/// users and the task that fetches its issuer's keys. So nothing that may go without a request for
+/// long keeps a service: neither the listener, nor a connection with an event stream.
 #[derive(Clone)]
 struct CurrentService<F, S> {
     gateways: watch::Receiver<Arc<Gateway>>,
     make: F,
-    service: S,
+    /// The service of the last request's gateway.
+    service: Option<S>,
+    /// Whether an event stream was requested on this connection.
+    has_event_stream: bool,
 }
 
-impl<F: Fn(&Arc<Gateway>) -> S, S> CurrentService<F, S> {
-    fn new(mut gateways: watch::Receiver<Arc<Gateway>>, make: F) -> Self {
-        let gateway = Arc::clone(&gateways.borrow_and_update());
-        Self { service: make(&gateway), gateways, make }
+impl<F, S> CurrentService<F, S> {
+    fn new(gateways: watch::Receiver<Arc<Gateway>>, make: F) -> Self {
+        Self { gateways, make, service: None, has_event_stream: false }
     }
 }
 
@@ -54,16 +61,23 @@ where
     type Error = Infallible;
     type Future = S::Future;
 
-    fn poll_ready(&mut self, context: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.service.poll_ready(context)
+    /// A gateway's service is always ready, and refuses excess requests with a response.
+    fn poll_ready(&mut self, _: &mut task::Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         // An error means that the process is exiting.
         if self.gateways.has_changed().unwrap_or(false) {
-            let gateway = Arc::clone(&self.gateways.borrow_and_update());
-            self.service = (self.make)(&gateway);
+            self.service = None;
         }
-        self.service.call(request)
+        self.has_event_stream |= request.uri().path() == EVENTS_PATH;
+        let Self { gateways, make, service, has_event_stream } = self;
+        let current = service.get_or_insert_with(|| make(&gateways.borrow_and_update()));
+        let response = current.call(request);
+        if *has_event_stream {
+            *service = None;
+        }
+        response
     }
 }

@@ -2,6 +2,9 @@
 
 use percent_encoding::percent_decode_str;
 
+/// The path of the event streams.
+pub(super) const EVENTS_PATH: &str = "/events";
+
 /// A resource.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Route {
@@ -28,7 +31,7 @@ impl Route {
             "/unattributed" => Self::Unattributed,
             "/summary" => Self::Summary,
             "/sources" => Self::Sources,
-            "/events" => Self::Events,
+            EVENTS_PATH => Self::Events,
             "/openapi.json" => Self::OpenApi,
             "/" => Self::Page,
             // The id of the employee is in the query.
@@ -69,7 +72,7 @@ impl Route {
             Self::Unattributed => "/unattributed",
             Self::Summary => "/summary",
             Self::Sources => "/sources",
-            Self::Events => "/events",
+            Self::Events => EVENTS_PATH,
             Self::OpenApi => "/openapi.json",
             Self::Page => "/",
             Self::EmployeePage(_) => "/employees/{employee_id}",

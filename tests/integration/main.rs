@@ -10,6 +10,7 @@ mod cli;
 mod conditions;
 mod configuration;
 mod credential_files;
+mod current_service;
 mod demo_upstream;
 mod document;
 mod events;
