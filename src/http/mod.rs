@@ -76,7 +76,7 @@ pub struct Gateway {
     access: Arc<Access>,
     admin: Admin,
     allowed_hosts: Option<Arc<[String]>>,
-    /// The access control of the gateway that serves now, which open event streams watch.
+    /// The access control of the newest gateway, which open event streams watch.
     current_access: watch::Sender<Arc<Access>>,
 }
 
@@ -122,7 +122,7 @@ impl Gateway {
 
     /// The gateway of another configuration, with the same snapshots, metrics and event streams.
     /// `cache` and `upstreams` may be those of this gateway, or others. The other limit on event
-    /// streams holds from now on; once the other gateway serves, call [`Self::end_revoked_streams`].
+    /// streams holds from now on. Call [`Self::end_revoked_streams`] before the other gateway serves.
     #[must_use]
     pub fn reconfigured(
         &self,

@@ -45,14 +45,16 @@ impl Running {
             Arc::clone(&upstreams),
             Arc::clone(&access),
         ));
-        // Listeners come first: they verify the certificates of open connections again, before
-        // access control asks for the new authorities.
+        // Before the gateway serves: the access control before would end the streams of new
+        // principals.
+        gateway.end_revoked_streams();
+        // Listeners come before the gateway: they verify the certificates of open connections
+        // again, before access control asks for the new authorities.
         let (public, admin) = listener_settings(&config, tls);
         self.public_settings.send_replace(public);
         self.admin_settings.send_replace(admin);
-        self.gateways.send_replace(Arc::clone(&gateway));
-        gateway.end_revoked_streams();
-        if has_other_data(&config, &self.config) {
+        self.gateways.send_replace(gateway);
+        if concerns_refresh(&config, &self.config) {
             let fetcher =
                 SourceFetcher::new(Arc::clone(&upstreams), &config, &self.upstream_metrics);
             self.refresh.handle.reconfigure(Reconfiguration {
@@ -68,7 +70,7 @@ impl Running {
     }
 
     fn upstreams_of(&mut self, config: &Config) -> Result<Arc<Upstreams>, SetupError> {
-        if !has_other_data(config, &self.config) {
+        if !concerns_refresh(config, &self.config) {
             return Ok(Arc::clone(&self.upstreams));
         }
         let (metrics, seed) = (&self.upstream_metrics, self.seeds.u64(..));
@@ -76,8 +78,8 @@ impl Running {
     }
 }
 
-/// Whether the refresh has other data to fetch, or has to do so otherwise.
-fn has_other_data(new: &Config, old: &Config) -> bool {
+/// Whether the refresh has other sources, or other settings by which to fetch and keep them.
+fn concerns_refresh(new: &Config, old: &Config) -> bool {
     new.upstream != old.upstream
         || new.upstreams != old.upstreams
         || new.identities != old.identities
