@@ -42,7 +42,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
     keep_heaps_small();
     let overrides =
         Overrides { config: args.config, listen: args.listen, admin_listen: args.admin_listen };
-    let source = ConfigSource { overrides, environment: environment.clone(), demo: args.demo };
+    let source = ConfigSource::new(overrides, environment.clone(), args.demo);
     let config = source.load()?;
     let _log = match super::start_log(&config, environment) {
         Ok(log) => log,

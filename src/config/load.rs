@@ -44,25 +44,38 @@ pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, 
     Loader::run(overrides, environment, access::Files::Read).result()
 }
 
-/// Loads the configuration like [`load`], for a process that has loaded it before. A file that was
-/// replaced in place may be empty for a moment; it does not mean the defaults, which have no access
-/// control.
+/// A configuration of a process that loads it again and again.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Whether there is a file with nothing in it.
+    pub is_file_empty: bool,
+}
+
+/// Loads the configuration like [`load`], for a process that loads it again and again. A file that
+/// is replaced in place is empty for a moment, which does not mean the defaults: they have no access
+/// control. So the file `may_be_empty` only until it had settings.
 ///
 /// # Errors
 ///
-/// All errors, in one report; an empty file is one.
+/// All errors, in one report.
 pub fn load_again(
     overrides: &Overrides,
     environment: &Environment,
-) -> Result<Config, ConfigErrors> {
+    may_be_empty: bool,
+) -> Result<Loaded, ConfigErrors> {
     let mut loader = Loader::run(overrides, environment, access::Files::Read);
-    if loader.is_file_empty {
-        let Input::File(path) = &loader.inputs[FILE_INPUT] else { return loader.result() };
+    let is_file_empty = loader.is_file_empty;
+    if let Input::File(path) = &loader.inputs[FILE_INPUT]
+        && is_file_empty
+        && !may_be_empty
+    {
         let detail = "is empty; restart to return to the defaults, or write the settings into it";
         let kind = ConfigErrorKind::InvalidFile { path: path.clone(), detail: detail.to_owned() };
         loader.errors.push(ConfigError { location: None, setting: None, path: None, kind });
     }
-    loader.result()
+    loader.result().map(|config| Loaded { config, is_file_empty })
 }
 
 /// Loads the configuration from the defaults and the text of a file; `name` is the file's name in

@@ -25,7 +25,7 @@ pub use access::{Admin, CredentialFile, Jwt, SignIn, Tls, Warning};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
 pub use load::{
-    AdminEndpoint, Overrides, admin_endpoint, from_yaml, load, load_again,
+    AdminEndpoint, Loaded, Overrides, admin_endpoint, from_yaml, load, load_again,
     load_without_access_files, load_without_secrets,
 };
 pub(crate) use nearest::nearest;

@@ -138,6 +138,19 @@ async fn an_invalid_file_changes_nothing_and_is_logged_once() {
 }
 
 #[tokio::test]
+async fn an_empty_file_is_a_fault_unless_it_was_always_empty() {
+    let upstream = good_upstream().await;
+    let url = upstream.base_url();
+    let variables = [CREDENTIALS[0], CREDENTIALS[1], ("ELEVATE_BASE_URL", &url)];
+    let gateway = Reloadable::start(Files::new(""), &variables).await;
+    assert!(gateway.change(|_| ()).await.is_empty());
+    let settings = |files: &Files| files.write(CONFIG, "response_budget: 1s");
+    assert_eq!(gateway.change_validly(settings).await, "response_budget");
+    let error = gateway.change_invalidly(|files| files.write(CONFIG, "")).await;
+    assert!(error.field("faults").contains("gateway.yaml is empty"), "{}", error.line);
+}
+
+#[tokio::test]
 async fn a_changed_file_is_found_without_a_signal() {
     let upstream = good_upstream().await;
     let gateway = start(&upstream, "").await;

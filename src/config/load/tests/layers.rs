@@ -41,14 +41,15 @@ fn a_file_that_has_become_empty_does_not_mean_the_defaults() {
         let (_directory, path) = file(text);
         let shown = path.display().to_string();
         let overrides = Overrides { config: Some(path), ..Overrides::default() };
-        assert!(load(&overrides, &env(&[])).is_ok(), "{text:?}");
-        let again = load_again(&overrides, &env(&[]));
+        let first = load_again(&overrides, &env(&[]), true).unwrap();
+        assert_eq!(first.is_file_empty, is_empty, "{text:?}");
+        let again = load_again(&overrides, &env(&[]), false);
         let expected = format!(
             "{shown} is empty; restart to return to the defaults, or write the settings into it"
         );
         assert_eq!(again.err().map(|errors| errors.to_string()), is_empty.then_some(expected));
     }
-    assert!(load_again(&Overrides::default(), &env(&[])).is_ok(), "without a file");
+    assert!(load_again(&Overrides::default(), &env(&[]), false).is_ok(), "without a file");
 }
 
 #[test]
