@@ -224,7 +224,7 @@ pub(super) fn warn_of_unencrypted_credentials(names: &SettingNames, settings: &c
 }
 
 /// Whether what is sent to `url` does not cross a network unencrypted.
-pub(crate) fn is_encrypted_or_local(url: &Url) -> bool {
+fn is_encrypted_or_local(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let is_local = match host.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),

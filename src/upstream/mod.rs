@@ -50,9 +50,7 @@ pub use self::breaker::BreakerState;
 pub use self::call::{Attempt, CallContext, OnRetry};
 pub(crate) use self::classify::transport as transport_failure;
 pub use self::client::SetupError;
-pub(crate) use self::client::{
-    BuildError, ConnectionSettings, build_client, is_encrypted_or_local,
-};
+pub(crate) use self::client::{BuildError, ConnectionSettings, build_client};
 pub use self::error::UpstreamError;
 pub use self::limit::Load;
 pub use self::metrics::{FileMetrics, UpstreamMetrics};

@@ -13,9 +13,7 @@ use tokio::time::timeout;
 use super::key_set::KeySet;
 use crate::access::SetupError;
 use crate::config::Jwt;
-use crate::upstream::{
-    BuildError, ConnectionSettings, build_client, is_encrypted_or_local, transport_failure,
-};
+use crate::upstream::{BuildError, ConnectionSettings, build_client, transport_failure};
 
 /// The deadline of one call: connecting, headers and the whole body.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -58,8 +56,10 @@ impl KeyEndpoint {
         };
         let error = |detail: &str| SetupError { setting, detail: detail.to_owned() };
         let url: Url = url.map_err(|_| error("this is no URL; write it as https://idp.example"))?;
-        if !is_encrypted_or_local(&url) {
-            return Err(error("keys are fetched over https://, or from this machine"));
+        if !settings.has_safe_way_to(&url) {
+            return Err(error(
+                "keys are fetched over https://, or from this machine without a proxy elsewhere",
+            ));
         }
         let client = client(&settings, &url).map_err(|why| error(&why))?;
         Ok(Self { settings, url, client })
@@ -81,7 +81,7 @@ impl KeyEndpoint {
         }
         let url: Url =
             discovery.jwks_uri.parse().map_err(|_| "its `jwks_uri` is no URL".to_owned())?;
-        if !is_encrypted_or_local(&url) {
+        if !self.settings.has_safe_way_to(&url) {
             return Err("its `jwks_uri` is not https://".to_owned());
         }
         if url.scheme() == self.url.scheme() {

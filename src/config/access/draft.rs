@@ -81,6 +81,12 @@ impl Draft {
                 .unwrap_or_else(|| Jwt::DEFAULT_EMPLOYEE_CLAIM.to_owned()),
             scope_claim: self.scope_claim.unwrap_or_else(|| Jwt::DEFAULT_SCOPE_CLAIM.to_owned()),
         });
+        if jwt.as_ref().is_some_and(|jwt| jwt.proxy.is_some() && !jwt.has_safe_way()) {
+            let detail = "is on another machine, to which the keys would come over plain http, so \
+                that they could be replaced on their way; use https for the issuer or `jwks_url`, \
+                or set the proxy to null";
+            found.push(("auth.jwt.proxy", ConfigErrorKind::Detail(detail.to_owned())));
+        }
         config.sign_in = SignIn { users: self.users, tokens: self.tokens, jwt };
         found
     }

@@ -84,6 +84,22 @@ impl Jwt {
     pub const DEFAULT_EMPLOYEE_CLAIM: &str = "employee_id";
     /// `scope_claim` where it is not set.
     pub const DEFAULT_SCOPE_CLAIM: &str = "scope";
+
+    /// Whether nobody can replace the keys on their way from this URL: they come over `https`, or
+    /// do not leave this machine, not even to a proxy.
+    #[must_use]
+    pub fn has_safe_way_to(&self, url: &reqwest::Url) -> bool {
+        let is_local = || values::is_loopback(url) && self.proxy.iter().all(values::is_loopback);
+        url.scheme() == "https" || is_local()
+    }
+
+    /// Whether this holds for the URL where the keys, or the issuer's configuration, are fetched.
+    fn has_safe_way(&self) -> bool {
+        match &self.jwks_url {
+            Some(url) => self.has_safe_way_to(url),
+            None => self.issuer.parse().is_ok_and(|issuer| self.has_safe_way_to(&issuer)),
+        }
+    }
 }
 
 /// Whether `tls` and `auth` hold for the admin listener too (`admin`).

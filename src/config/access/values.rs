@@ -138,10 +138,7 @@ fn line<'n>(node: &'n Node, expected: &'static str) -> Result<&'n str, Errors> {
 
 /// Checks that keys cannot be replaced on their way: over `https`, or within this machine.
 fn check_transport(url: &Url) -> Result<(), Errors> {
-    let host = url.host_str().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    let is_loopback = address.is_ok_and(|ip| ip.to_canonical().is_loopback());
-    if url.scheme() == "https" || is_loopback || host == "localhost" {
+    if url.scheme() == "https" || is_loopback(url) {
         Ok(())
     } else {
         Err(detail(
@@ -149,6 +146,13 @@ fn check_transport(url: &Url) -> Result<(), Errors> {
                     https",
         ))
     }
+}
+
+/// Whether the host is this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// Reads a PEM file, unless files are skipped.

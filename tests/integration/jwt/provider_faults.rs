@@ -67,6 +67,7 @@ async fn keys_are_only_fetched_over_https_or_loopback() {
         "http://10.0.0.1/keys",
         "http://idp.test/keys",
         "http://127.0.0.1.idp.test/keys",
+        "http://idp.localhost/keys",
         "ftp://127.0.0.1/keys",
         "file:///etc/passwd",
         "data:application/json,{}",
@@ -85,6 +86,15 @@ async fn keys_are_only_fetched_over_https_or_loopback() {
     assert!(error(settings.clone()).contains("auth.jwt.issuer"));
     let keys_url = Some("http://idp.test/keys".parse().unwrap());
     assert!(error(Jwt { jwks_url: keys_url, ..settings }).contains("auth.jwt.jwks_url"));
+    let elsewhere = Some("http://proxy.test:3128".parse().unwrap());
+    let settings = Jwt { proxy: elsewhere, ..idp.settings() };
+    assert!(error(settings).contains("without a proxy elsewhere"));
+    // A proxy of this machine does no harm.
+    let proxy = ForwardProxy::start(idp.server.address()).await;
+    idp.set_discovery(json!({}));
+    let settings = Jwt { proxy: Some(proxy.url()), ..idp.settings() };
+    assert!(is_taken(&idp, &settings, &key).await);
+    assert!(!proxy.heads().is_empty());
 }
 
 #[tokio::test]

@@ -45,6 +45,10 @@ fn the_remedies_in_messages_work() {
         "auth: { jwt: { issuer: 'http://localhost:8080', audience: a, jwks_url: 'http://[::1]/k' } }",
         "auth: { jwt: { issuer: 'https://idp.example', audience: a, jwks_url: ~, proxy: ~ } }",
         "{ admin: { auth: true }, auth: { jwt: { issuer: 'http://127.0.0.2', audience: a } } }",
+        "auth: { jwt: { issuer: 'https://i', audience: a, proxy: 'http://proxy.example:3128' } }",
+        "auth: { jwt: { issuer: 'http://localhost', audience: a, proxy: 'http://[::1]:3128' } }",
+        "auth: { jwt: { issuer: 'http://localhost', audience: a, jwks_url: 'https://i/keys', \
+         proxy: 'http://proxy.example:3128' } }",
         "allowed_hosts: [gateway.example, \"gateway.example:9000\", \"[::1]:9000\", '127.0.0.1', a_b.]",
         "allowed_hosts: Gateway.example",
     ] {

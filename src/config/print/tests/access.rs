@@ -46,7 +46,7 @@ fn files_and_nested_sections_are_printed_as_they_are_written() {
         "tls:\n  cert_file: {folder}/tls.crt\n  key_file: {folder}/tls.key\n  \
          client_ca_file: {folder}/ca.crt\nauth:\n  users_file: {folder}/users\n  \
          tokens_file: {folder}/tokens\n  jwt:\n    issuer: https://idp.example/\n    \
-         audience: incident-gateway\n    jwks_url: http://localhost:8080/keys\n    \
+         audience: incident-gateway\n    jwks_url: https://idp.example/keys\n    \
          ca_file: {folder}/ca.crt\n    proxy: http://proxy:3128\n    employee_claim: sub\n    \
          scope_claim: scp\nadmin:\n  tls: true\n  auth: true\nallowed_hosts: \
          [gateway.example, \"[::1]:9000\"]\n"
