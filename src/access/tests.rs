@@ -14,6 +14,9 @@ use crate::credentials::{Tokens, Users};
 use crate::hex;
 use crate::metrics::{self, Registry};
 
+mod grants;
+mod guessing;
+
 const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const OTHER_PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 const CLIENT_CA: &[u8] = b"the authorities";
@@ -199,102 +202,6 @@ async fn requests_with_the_same_password_share_its_check() {
     assert!(hashes <= std::thread::available_parallelism().unwrap().get(), "{hashes} hashes");
 }
 
-#[tokio::test]
-async fn no_credentials_are_no_failed_attempt() {
-    let fixture = Fixture::new().users(&[("ann", "right")]).tokens(&[("ops", "token", "all")]);
-    let access = fixture.access(None);
-    for _ in 0..50 {
-        assert_eq!(decide(&access, &[], PEER).await.unwrap_err(), UNAUTHORIZED);
-        let repeated = decide(&access, &["Bearer x", "Bearer token"], PEER).await.unwrap_err();
-        assert_eq!(repeated, Refusal::RepeatedAuthorization);
-        grant(&access, "Bearer token").await;
-    }
-    assert_eq!(fixture.failures(Failure::Missing), 50);
-    grant(&access, &basic("ann", "right")).await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn after_ten_failures_passwords_are_not_checked_for_a_minute() {
-    let fixture = Fixture::new()
-        .users(&[("ann", "right"), ("bob", "right")])
-        .tokens(&[("ops", "token", "all")]);
-    let access = fixture.access(None);
-    let (ann, bob) = (basic("ann", "right"), basic("bob", "right"));
-    grant(&access, &ann).await;
-    // Of all kinds.
-    for number in 0..5 {
-        assert_eq!(refusal(&access, &basic("ann", &number.to_string())).await, UNAUTHORIZED);
-        assert_eq!(refusal(&access, "Bearer wrong").await, INVALID_TOKEN);
-    }
-    let hashes = || access.checks.as_ref().unwrap().begun.load(Ordering::Relaxed);
-    let hashes_before = hashes();
-    let limited = Refusal::TooManyAttempts { retry_after: Duration::from_mins(1) };
-    for authorization in [&bob, &basic("ann", "wrong"), "Basic !", "Bearer wrong", "Digest x"] {
-        assert_eq!(refusal(&access, authorization).await, limited);
-    }
-    assert_eq!(hashes(), hashes_before, "unchecked");
-    assert_eq!(fixture.failures(Failure::Limited), 5);
-    // What is known is served, and so are other addresses.
-    grant(&access, &ann).await;
-    grant(&access, "Bearer token").await;
-    decide(&access, &[&bob], OTHER_PEER).await.unwrap();
-    assert_eq!(decide(&access, &[], PEER).await.unwrap_err(), UNAUTHORIZED);
-
-    // A reload forgets passwords, but not the failures.
-    let reloaded = fixture.access(Some(&access));
-    assert_eq!(refusal(&reloaded, &ann).await, limited);
-    let open = Fixture::new().access(Some(&reloaded));
-    let reloaded = fixture.access(Some(&open));
-    assert_eq!(refusal(&reloaded, &ann).await, limited);
-    advance(Duration::from_secs(59)).await;
-    let limited = Refusal::TooManyAttempts { retry_after: Duration::from_secs(1) };
-    assert_eq!(refusal(&reloaded, &ann).await, limited);
-    advance(Duration::from_secs(1)).await;
-    grant(&reloaded, &ann).await;
-}
-
-#[tokio::test]
-async fn parallel_guesses_do_not_pass_the_limit() {
-    let fixture = Fixture::new().users(&[("ann", "right")]);
-    let access = fixture.access(None);
-    let guesses: Vec<String> = (0..60).map(|number| basic("ann", &format!("{number}"))).collect();
-    let refusals =
-        futures::future::join_all(guesses.iter().map(|guess| refusal(&access, guess))).await;
-    let checked = refusals.iter().filter(|refusal| **refusal == UNAUTHORIZED).count();
-    assert_eq!(checked, attempts::MAX_FAILURES);
-    assert_eq!(access.checks.as_ref().unwrap().begun.load(Ordering::Relaxed), checked);
-    assert_eq!(fixture.failures(Failure::Limited), 60 - checked);
-}
-
-#[tokio::test]
-async fn a_token_that_cannot_be_verified_for_lack_of_keys_is_no_failed_attempt() {
-    let mut fixture = Fixture::new().users(&[("ann", "right")]);
-    fixture.config.sign_in.jwt = Some(Jwt {
-        // Nobody listens there.
-        issuer: "http://127.0.0.1:1".to_owned(),
-        audience: "incident-gateway".to_owned(),
-        jwks_url: None,
-        ca: None,
-        proxy: None,
-        employee_claim: "employee_id".to_owned(),
-        scope_claim: "scope".to_owned(),
-    });
-    let access = fixture.access(None);
-    // {"alg":"ES256","kid":"x"}, {}, sig
-    let token = "Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
-    for _ in 0..2 * attempts::MAX_FAILURES {
-        assert_eq!(refusal(&access, token).await, INVALID_TOKEN);
-    }
-    assert_eq!(fixture.failures(Failure::Key), 2 * attempts::MAX_FAILURES);
-    grant(&access, &basic("ann", "right")).await;
-    // Other tokens are wrong with or without keys.
-    for _ in 0..attempts::MAX_FAILURES {
-        assert_eq!(refusal(&access, "Bearer opaque").await, INVALID_TOKEN);
-    }
-    assert!(matches!(refusal(&access, "Bearer opaque").await, Refusal::TooManyAttempts { .. }));
-    assert_eq!(refusal(&access, token).await, INVALID_TOKEN);
-}
-
 #[test]
 fn the_configured_schemes_are_challenged() {
     const BASIC: &str = r#"Basic realm="incident-gateway", charset="UTF-8""#;
@@ -400,83 +307,4 @@ async fn the_admin_listener_has_what_the_configuration_says() {
             assert_eq!(result.is_ok(), expected, "{tls} {auth} {has_certificate} {has_token}");
         }
     }
-}
-
-#[tokio::test]
-async fn a_grant_holds_while_its_credential_gives_the_same() {
-    let fixture = || {
-        Fixture::new()
-            .users(&[("ann", "right"), ("bob", "right")])
-            .tokens(&[("ops", "token", "all"), ("own", "token-2", "self=7")])
-    };
-    let before = fixture();
-    let access = before.access(None);
-    let password = grant(&access, &basic("ann", "right")).await;
-    let token = grant(&access, "Bearer token").await;
-    let own = grant(&access, "Bearer token-2").await;
-    let open = Arc::new(Grant::open());
-    let holds = |access: &Access| {
-        [&password, &token, &own, &open].map(|grant| access.still_grants(grant, None))
-    };
-    assert_eq!(holds(&access), [true, true, true, false]);
-    // What does not concern them.
-    let Fixture { config, .. } = fixture();
-    let mut other = Fixture::new();
-    other.config = config.clone();
-    other.config.sign_in.users = before.config.sign_in.users.clone();
-    other.config.cache.ttl = Duration::from_secs(7);
-    assert_eq!(holds(&other.access(Some(&access))), [true, true, true, false]);
-    // The hash is another one of the same password.
-    assert_eq!(holds(&fixture().access(None)), [false, true, true, false]);
-    let users =
-        |fixture: &mut Fixture| fixture.config.sign_in.users = before.config.sign_in.users.clone();
-    for (tokens, expected) in [
-        // A name, a token, a scope, an employee.
-        ([("other", "token", "all"), ("own", "token-2", "self=7")], [true, false, true, false]),
-        ([("ops", "new", "all"), ("own", "token-2", "self=7")], [true, false, true, false]),
-        ([("ops", "token", "metrics"), ("own", "token-2", "self=7")], [true, false, true, false]),
-        ([("ops", "token", "all"), ("own", "token-2", "self=8")], [true, true, false, false]),
-        // The name is another's now.
-        ([("own", "token", "all"), ("ops", "token-2", "self=7")], [true, false, false, false]),
-    ] {
-        let mut after = Fixture::new().tokens(&tokens);
-        users(&mut after);
-        assert_eq!(holds(&after.access(None)), expected, "{tokens:?}");
-    }
-    let mut without_tokens = Fixture::new();
-    users(&mut without_tokens);
-    assert_eq!(holds(&without_tokens.access(None)), [true, false, false, false]);
-    let without_ann = Fixture::new().users(&[("bob", "right")]);
-    assert_eq!(holds(&without_ann.access(None)), [false; 4]);
-    // Off, or other.
-    assert_eq!(holds(&Access::open()), [false, false, false, true]);
-    assert_eq!(holds(&Fixture::new().client_ca(CLIENT_CA).access(None)), [false; 4]);
-}
-
-#[test]
-fn a_grant_holds_only_with_a_certificate_of_the_present_authorities() {
-    let fixture = Fixture::new().client_ca(CLIENT_CA);
-    let own = certificate(Some("ann"), CLIENT_CA);
-    let access = fixture.access(None);
-    let Decision::Ready(Ok(grant)) = access.authenticate(&headers(&[]), Some(PEER), Some(&own))
-    else {
-        panic!("a certificate is enough");
-    };
-    assert!(access.still_grants(&grant, Some(&own)));
-    assert!(!access.still_grants(&grant, None));
-    assert!(!Access::open().still_grants(&grant, Some(&own)));
-    let others = Fixture::new().client_ca(b"others");
-    assert!(!others.access(None).still_grants(&grant, Some(&own)));
-    // A credential is needed now.
-    let both = Fixture::new().client_ca(CLIENT_CA).tokens(&[("ann", "token", "all")]);
-    let both = both.access(None);
-    assert!(!both.still_grants(&grant, Some(&own)));
-    let Decision::Ready(Ok(grant)) =
-        both.authenticate(&headers(&["Bearer token"]), Some(PEER), Some(&own))
-    else {
-        panic!("both are there");
-    };
-    assert!(both.still_grants(&grant, Some(&own)));
-    assert!(!both.still_grants(&grant, None));
-    assert!(!others.access(None).still_grants(&grant, Some(&own)));
 }
