@@ -89,7 +89,7 @@ fn is_type(given: &str, expected: &str) -> bool {
 }
 
 /// Decodes base64url without padding; bits behind the last byte must be zero.
-fn decode(part: &str) -> Result<Vec<u8>, Failure> {
+pub(super) fn decode(part: &str) -> Result<Vec<u8>, Failure> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| Failure::Malformed)
 }
 

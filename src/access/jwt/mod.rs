@@ -3,9 +3,10 @@
 //! The key decides which algorithms are accepted, and the token only chooses among them. The
 //! signature is verified before any claim is read, so that an unsigned token learns nothing.
 //!
-//! jsonwebtoken verifies the signature (`provider`: over ring). What it is lax about is checked
-//! before and after: the header (`header`), because it ignores `crit`, and the claims (`claims`),
-//! because it takes a list of issuers, rounds times, and reads the system's clock.
+//! jsonwebtoken verifies the signature alone (`provider`: over ring). The header is read here
+//! (`header`), because it ignores `crit`, and refuses keys of other kinds in members that are to be
+//! ignored; so are the claims (`claims`), because it takes a list of issuers, rounds times, and
+//! reads the system's clock.
 
 mod claims;
 mod endpoint;

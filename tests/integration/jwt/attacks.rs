@@ -126,6 +126,8 @@ async fn keys_in_the_header_are_ignored() {
         json!({"jku": keys_url}),
         json!({"x5u": keys_url}),
         json!({"x5c": chain}),
+        // Of kinds that the parser of keys does not know.
+        json!({"jwk": {"kty": "EC", "crv": "secp256k1"}, "x5c": {}, "jku": 7, "x5u": [], "x5t": 1}),
         json!({"jku": keys_url, "x5u": keys_url, "jwk": attacker.jwk(), "x5c": chain}),
     ];
     for header in headers {
