@@ -25,6 +25,9 @@ pub const RELOADED: &str = "configuration reloaded";
 /// The message of a SIGHUP without a change.
 const UNCHANGED: &str = "SIGHUP: nothing has changed in the configuration";
 
+/// The same while the last change is refused.
+const STILL_REFUSED: &str = "SIGHUP: the configuration has not changed since it was refused";
+
 /// The message of a configuration that is in effect already, after an invalid one.
 pub const SAME_AGAIN: &str = "the configuration is the one in effect again";
 
@@ -168,14 +171,14 @@ impl Reloadable {
         loop {
             self.process.signal(Signal::HUP);
             let event = self.event_after(next, is_of_reload).await;
-            if event.message == UNCHANGED {
+            if is_of_no_change(&event) {
                 break;
             }
             next = self.mark();
         }
         let log = self.log.lock().unwrap();
         let events = log[mark..].iter().filter(|event| is_of_reload(event));
-        events.filter(|event| event.message != UNCHANGED).cloned().collect()
+        events.filter(|event| !is_of_no_change(event)).cloned().collect()
     }
 
     /// Makes a change that is valid, and returns what was logged as changed.
@@ -195,7 +198,12 @@ impl Reloadable {
     }
 }
 
+fn is_of_no_change(event: &Event) -> bool {
+    [UNCHANGED, STILL_REFUSED].contains(&event.message.as_str())
+}
+
 fn is_of_reload(event: &Event) -> bool {
-    [RELOADED, UNCHANGED, SAME_AGAIN, NEEDS_RESTART, INVALID, UNUSABLE]
-        .contains(&event.message.as_str())
+    is_of_no_change(event)
+        || [RELOADED, SAME_AGAIN, NEEDS_RESTART, INVALID, UNUSABLE]
+            .contains(&event.message.as_str())
 }

@@ -38,6 +38,10 @@ impl ReloadMetrics {
         self.successful.set(1);
     }
 
+    pub(super) fn is_successful(&self) -> bool {
+        self.successful.get() == 1
+    }
+
     pub(super) fn record_failure(&self) {
         self.successful.set(0);
     }

@@ -21,6 +21,9 @@ const SETTLE_TIME: Duration = Duration::from_millis(20);
 /// How many looks there are at files that change all the time, before the next interval.
 const MAX_LOOKS: usize = 5;
 
+/// The fault if loading has panicked. The panic itself is in the log.
+const PANICKED: &str = "loading it panicked; see the log";
+
 /// Loads the configuration as it was loaded at the start, from the same flags and variables.
 pub type Load = dyn Fn() -> Result<Config, ConfigErrors> + Send + Sync;
 
@@ -64,21 +67,19 @@ impl ConfigWatch {
                 _ = self.looks.tick() => false,
             };
             let (load, last) = (Arc::clone(&self.load), self.last.clone());
-            let change = spawn_blocking(move || look(&*load, &last)).await;
-            match change {
-                Ok(Some(loaded)) => self.last = loaded,
-                Ok(None) => {
-                    if is_asked {
-                        tracing::info!("SIGHUP: nothing has changed in the configuration");
-                    }
-                    continue;
+            let seen = spawn_blocking(move || look(&*load, &last)).await;
+            let seen = seen.unwrap_or_else(|_| Some(Loaded::Invalid(PANICKED.to_owned())));
+            let Some(loaded) = seen.filter(|seen| *seen != self.last) else {
+                if is_asked && metrics.is_successful() {
+                    tracing::info!("SIGHUP: nothing has changed in the configuration");
+                } else if is_asked {
+                    tracing::warn!(
+                        "SIGHUP: the configuration has not changed since it was refused"
+                    );
                 }
-                Err(error) => {
-                    metrics.record_failure();
-                    tracing::error!(%error, "loading the configuration panicked");
-                    continue;
-                }
-            }
+                continue;
+            };
+            self.last = loaded;
             match &self.last {
                 Loaded::Valid(config) => return (**config).clone(),
                 Loaded::Invalid(faults) => {

@@ -110,3 +110,23 @@ async fn the_configuration_is_looked_at_in_intervals() {
     let again = watch.changed(&metrics.1).await;
     assert_eq!(again, changed, "an invalid one in between does not hide the one before");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_load_that_panics_is_a_fault_until_one_succeeds() {
+    let script = Script::new(&[OLD]);
+    let load = Arc::clone(&script);
+    let loaded = script.load().unwrap();
+    let load = Arc::new(move || {
+        let loaded = load.load();
+        assert!(loaded.is_ok(), "the test's panic");
+        loaded
+    });
+    let mut watch = ConfigWatch::new(loaded.clone(), load, LOOK_INTERVAL).unwrap();
+    let metrics = Metrics::new();
+    script.set(&[INVALID]);
+    let minute = tokio::time::timeout(Duration::from_mins(1), watch.changed(&metrics.1));
+    assert!(minute.await.is_err());
+    assert!(!metrics.is_successful());
+    script.set(&[OLD]);
+    assert_eq!(watch.changed(&metrics.1).await, loaded, "it takes effect, though it did before");
+}
