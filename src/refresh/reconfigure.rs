@@ -34,8 +34,7 @@ pub struct Reconfiguration {
 pub struct RefreshHandle(Arc<watch::Sender<Option<Reconfiguration>>>);
 
 impl RefreshHandle {
-    /// Reconfigures the refresh soon. One that has not been applied when the next one comes is
-    /// never applied.
+    /// Requests a reconfiguration, in place of one that has not been applied yet.
     pub fn reconfigure(&self, reconfiguration: Reconfiguration) {
         self.0.send_replace(Some(reconfiguration));
     }
@@ -118,7 +117,7 @@ impl Refresh {
                 return SourceState::new(source, self.last_revision, now);
             };
             let mut state = old[before].take().expect("each source is matched at most once");
-            state.rename(source);
+            state.update_statuses(source);
             if !is_unchanged {
                 self.last_revision += 1;
                 state.redefine(source, self.last_revision, now);

@@ -86,8 +86,8 @@ impl SourceState {
         &self.definition
     }
 
-    /// Adopts new settings but for the definition and the interval: what statuses show.
-    pub(super) fn rename(&mut self, settings: &SourceSettings) {
+    /// Adopts the settings that its statuses show.
+    pub(super) fn update_statuses(&mut self, settings: &SourceSettings) {
         for status in [&mut self.newest, &mut self.published] {
             status.name = Arc::clone(&settings.name);
             status.upstream.clone_from(&settings.upstream);

@@ -51,14 +51,14 @@ pub struct UpstreamMetrics {
     shown: Arc<Mutex<Shown>>,
 }
 
-/// What has series.
+/// The sources and upstreams that have series.
 #[derive(Debug, Default)]
 struct Shown {
     sources: BTreeSet<Arc<str>>,
     upstreams: BTreeSet<Arc<str>>,
 }
 
-/// What has series, of those that a configuration has.
+/// The sources and upstreams of a configuration.
 #[derive(Debug, Default)]
 pub(super) struct Configured {
     /// Sources that are fetched from upstreams.

@@ -32,8 +32,8 @@ pub(super) fn keep_until_restart(running: &Config, loaded: &mut Config) -> Vec<&
     if keep("admin.tls", loaded.admin.tls != running.admin.tls) {
         loaded.admin.tls = running.admin.tls;
     }
-    // Client certificates that are to replace the sign-in are not asked for yet: without it
-    // everybody could read everything until the restart.
+    // If client certificates are to replace the sign-in, they are asked for only after the restart:
+    // without the sign-in, everybody could read everything until then.
     let is_open = was_protected && !is_protected(loaded);
     if keep("auth", is_open && loaded.sign_in != running.sign_in) {
         loaded.sign_in.clone_from(&running.sign_in);

@@ -18,7 +18,7 @@ pub const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// Between two looks that must agree before a change counts.
 const SETTLE_TIME: Duration = Duration::from_millis(20);
 
-/// How many looks there are at files that change all the time, before the next interval.
+/// The most looks in one interval, if each sees something else than the one before.
 const MAX_LOOKS: usize = 5;
 
 /// The fault if loading has panicked. The panic itself is in the log.

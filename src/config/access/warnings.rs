@@ -22,7 +22,7 @@ pub enum Warning {
         address: SocketAddr,
     },
     /// A file of credentials without any entry.
-    NobodyIn {
+    NoEntries {
         /// The setting of the file.
         setting: &'static str,
         /// The file.
@@ -55,7 +55,7 @@ impl Config {
         let users = users.map(|file| ("auth.users_file", file.path.clone()));
         let tokens = tokens.map(|file| ("auth.tokens_file", file.path.clone()));
         let empty = [users, tokens].into_iter().flatten();
-        warnings.extend(empty.map(|(setting, path)| Warning::NobodyIn { setting, path }));
+        warnings.extend(empty.map(|(setting, path)| Warning::NoEntries { setting, path }));
         warnings
     }
 }
@@ -74,7 +74,7 @@ impl fmt::Display for Warning {
                  {}, or set `{setting}` to a loopback address behind a proxy that speaks TLS",
                 if *setting == "listen" { "`tls`" } else { "`tls` and `admin.tls`" }
             ),
-            Self::NobodyIn { setting, path } => write!(
+            Self::NoEntries { setting, path } => write!(
                 f,
                 "`{setting}`: {} has no entry, so that nobody can sign in by it",
                 path.display()

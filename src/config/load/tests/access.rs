@@ -285,7 +285,7 @@ fn operators_are_warned_once_of_each_danger() {
     assert_eq!(
         warnings(&["auth: { users_file: @empty, tokens_file: @empty }", here]),
         ["auth.users_file", "auth.tokens_file"]
-            .map(|setting| Warning::NobodyIn { setting, path: path.clone() })
+            .map(|setting| Warning::NoEntries { setting, path: path.clone() })
     );
     assert!(plain("admin_listen", admin).to_string().contains("set `tls` and `admin.tls`, or set"));
 }
