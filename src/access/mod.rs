@@ -10,6 +10,7 @@ mod certificate;
 mod decision;
 mod grant;
 pub mod jwt;
+mod keyed_hash;
 mod known_tokens;
 mod metrics;
 mod password_checks;

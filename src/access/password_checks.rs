@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ring::hmac;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
 use super::SetupError;
 use super::attempts::{Address, Attempt, Attempts, Limited};
-use super::passwords::random_key;
+use super::keyed_hash::KeyedHash;
 use crate::background::CpuPool;
 
 /// The most checks that wait or run.
@@ -24,7 +23,7 @@ const MAX_CHECKS: usize = 4096;
 pub(super) struct PasswordChecks {
     pub(super) attempts: Arc<Attempts>,
     /// Decides which hash the password of somebody unknown is compared with.
-    pub(super) pick_key: hmac::Key,
+    pub(super) pick: KeyedHash,
     pool: CpuPool,
     /// Permits to run.
     threads: Arc<Semaphore>,
@@ -69,7 +68,7 @@ impl PasswordChecks {
             // No more than can run, so that the checks of one address never fill the queue for
             // threads: those of others wait for one of its checks, not for ten.
             attempts: Arc::new(Attempts::new(threads)),
-            pick_key: random_key(),
+            pick: KeyedHash::new(),
             pool,
             threads: Arc::new(Semaphore::new(threads)),
             places: Arc::new(Semaphore::new(MAX_CHECKS)),

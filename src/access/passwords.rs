@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 
-use ring::hmac;
-use ring::rand::SystemRandom;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 
 use super::authorization::UserPass;
 use super::grant::Credential;
+use super::keyed_hash::{HASH_BYTES, KeyedHash};
 use super::{Grant, Scope};
 use crate::credentials::{PasswordHash, Users};
 
@@ -22,23 +21,18 @@ pub(super) struct Passwords {
     users: HashMap<Arc<str>, User>,
     /// The hashes of all users, from which [`Self::work`] picks one for somebody unknown.
     hashes: Vec<PasswordHash>,
-    /// The key of the digests of verified passwords.
-    memory_key: hmac::Key,
-    pick_key: hmac::Key,
+    /// Hashes passwords, to recognise verified ones.
+    memory: KeyedHash,
+    /// Hashes unknown names.
+    pick: KeyedHash,
 }
 
 #[derive(Debug)]
 struct User {
     hash: PasswordHash,
     grant: Arc<Grant>,
-    /// The keyed digest of the password, once it was verified.
-    verified: OnceLock<[u8; 32]>,
-}
-
-/// A random key for HMAC-SHA256.
-pub(super) fn random_key() -> hmac::Key {
-    hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
-        .expect("the system has random numbers")
+    /// The keyed hash of the password, once it was verified.
+    verified: OnceLock<[u8; HASH_BYTES]>,
 }
 
 /// The hash that a password is compared with.
@@ -51,9 +45,9 @@ pub(super) struct Work {
 }
 
 impl Passwords {
-    /// `pick_key` decides which hash somebody unknown is compared with. It should outlive a reload,
+    /// `pick` decides which hash somebody unknown is compared with. It should outlive a reload,
     /// because a user whose comparison takes another time then would be an unknown one.
-    pub(super) fn new(users: &Users, pick_key: hmac::Key) -> Self {
+    pub(super) fn new(users: &Users, pick: KeyedHash) -> Self {
         let user = |(name, hash): (&Arc<str>, &PasswordHash)| {
             let credential = Credential::Password(hash.clone());
             let grant = Arc::new(Grant::new(Arc::clone(name), Scope::All, credential));
@@ -62,24 +56,24 @@ impl Passwords {
         Self {
             users: users.iter().map(user).collect(),
             hashes: users.iter().map(|(_, hash)| hash.clone()).collect(),
-            memory_key: random_key(),
-            pick_key,
+            memory: KeyedHash::new(),
+            pick,
         }
     }
 
     /// The grant of a user whose password is one that was verified before. Takes the same time for
     /// users who are unknown.
     pub(super) fn remembered(&self, credentials: &UserPass) -> Option<&Arc<Grant>> {
-        let digest = self.digest(&credentials.password);
+        let hash = self.hash(&credentials.password);
         let user = self.users.get(credentials.user.as_str())?;
         let verified = user.verified.get()?;
-        bool::from(verified.ct_eq(&digest)).then_some(&user.grant)
+        bool::from(verified.ct_eq(&hash)).then_some(&user.grant)
     }
 
     /// Remembers that the password of a user is right, and returns the grant.
     pub(super) fn remember(&self, credentials: &UserPass) -> Option<&Arc<Grant>> {
         let user = self.users.get(credentials.user.as_str())?;
-        user.verified.get_or_init(|| self.digest(&credentials.password));
+        user.verified.get_or_init(|| self.hash(&credentials.password));
         Some(&user.grant)
     }
 
@@ -111,16 +105,15 @@ impl Passwords {
     /// The hash that an unknown name is compared with: always the same for the same name, as if the
     /// name had one of its own.
     fn pick(&self, name: &str) -> Option<&PasswordHash> {
-        let digest = hmac::sign(&self.pick_key, name.as_bytes());
-        let number = digest.as_ref().first_chunk().map(|bytes| u64::from_le_bytes(*bytes))?;
+        let hash = self.pick.of(name.as_bytes());
+        let number = hash.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))?;
         let count = u64::try_from(self.hashes.len()).ok()?;
         let index = number.checked_rem(count)?;
         self.hashes.get(usize::try_from(index).ok()?)
     }
 
-    fn digest(&self, password: &SecretString) -> [u8; 32] {
-        let digest = hmac::sign(&self.memory_key, password.expose_secret().as_bytes());
-        digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
+    fn hash(&self, password: &SecretString) -> [u8; HASH_BYTES] {
+        self.memory.of(password.expose_secret().as_bytes())
     }
 }
 

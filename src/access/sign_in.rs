@@ -41,7 +41,7 @@ impl SignIn {
         let config::SignIn { users, tokens, jwt } = &config.sign_in;
         let passwords = users
             .as_ref()
-            .map(|users| Arc::new(Passwords::new(&users.content, checks.pick_key.clone())));
+            .map(|users| Arc::new(Passwords::new(&users.content, checks.pick.clone())));
         let tokens = tokens.as_ref().map(|tokens| KnownTokens::new(&tokens.content));
         let jwt = match jwt {
             None => None,

@@ -28,13 +28,4 @@ impl Scope {
             Self::All | Self::Incidents | Self::Metrics | Self::Nothing => None,
         }
     }
-
-    /// Whether `/metrics` may be seen.
-    #[must_use]
-    pub fn has_metrics(&self) -> bool {
-        match self {
-            Self::All | Self::EmployeeAndMetrics(_) | Self::Metrics => true,
-            Self::Incidents | Self::Employee(_) | Self::Nothing => false,
-        }
-    }
 }
