@@ -145,6 +145,13 @@ async fn checks_come_in_their_order() {
         ("GET /incidents HTTP/1.1\r\nHost: evil.example".to_owned(), "421 misdirected"),
         (format!("POST /nowhere HTTP/1.1\r\nHost: a\r\nAuthorization: {ops}"), "421 misdirected"),
         ("GET http://evil.example/ HTTP/1.1\r\nHost: test".to_owned(), "421 misdirected"),
+        ("GET http://test@evil.example/ HTTP/1.1\r\nHost: test".to_owned(), "421 misdirected"),
+        ("GET http://ops@test/ HTTP/1.1\r\nHost: test".to_owned(), "421 misdirected"),
+        ("CONNECT evil.example:443 HTTP/1.1\r\nHost: test".to_owned(), "421 misdirected"),
+        ("GET /incidents HTTP/1.0".to_owned(), "421 misdirected"),
+        ("OPTIONS * HTTP/1.1\r\nHost: test".to_owned(), "401 unauthorized"),
+        ("GET //healthz HTTP/1.1\r\nHost: test".to_owned(), "401 unauthorized"),
+        ("GET /readyz/../incidents HTTP/1.1\r\nHost: test".to_owned(), "401 unauthorized"),
         ("POST /unattributed HTTP/1.1\r\nHost: test".to_owned(), "401 unauthorized"),
         ("GET /nowhere HTTP/1.1\r\nHost: GATEWAY.example".to_owned(), "401 unauthorized"),
         (
@@ -164,6 +171,7 @@ async fn checks_come_in_their_order() {
             "405 method-not-allowed",
         ),
         (format!("GET http://Test/summary HTTP/1.1\r\nHost: test\r\nAuthorization: {ops}"), "200 "),
+        (format!("OPTIONS * HTTP/1.1\r\nHost: test\r\nAuthorization: {ops}"), "404 not-found"),
         ("GET /healthz HTTP/1.1\r\nHost: evil.example".to_owned(), "200 "),
         ("GET /readyz HTTP/1.1\r\nHost: a b".to_owned(), "200 "),
     ] {
