@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{AT_ONCE, VERSIONS, is_ended};
 use crate::support::authority::{Authority, Identity};
+use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
 use crate::support::client::Answer;
 use crate::support::gateway::{Gateway, good_upstream, quick};
 use crate::support::tls_client::{H2, H2Client, HTTP_1_1, any_version, client, http1};
@@ -14,6 +15,7 @@ use incident_gateway::config::Config;
 use rcgen::{CertificateParams, DnType, DnValue, ExtendedKeyUsagePurpose, date_time_ymd};
 use rustls::{ClientConfig, HandshakeKind};
 use tokio::time::timeout;
+use tracing::Level;
 
 /// A gateway that has data, with this `tls`.
 async fn gateway(change: impl FnOnce(&mut Config)) -> Gateway {
@@ -255,4 +257,25 @@ async fn a_client_that_other_authorities_trust_too_loses_no_request() {
     let answer = over_h1.get("/incidents", &[]).await;
     assert!(answer.as_ref().is_ok_and(|answer| answer.status == 401) || answer.is_err());
     assert!(is_ended(&mut over_h1).await);
+}
+
+#[tokio::test]
+async fn the_log_names_whom_the_certificate_names() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let log = CapturedLog::new();
+    let _guard = log.capture(Level::INFO);
+    let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
+    let tls = servers.gateway(Some(&clients));
+    let gateway = gateway(|config| config.tls = Some(tls)).await;
+    for identity in [Some(&clients.named("alice")), None] {
+        let config = any_version(&servers, &[HTTP_1_1], identity);
+        ask(&gateway, &config, "/summary").await.unwrap();
+    }
+    let text = log.text();
+    let lines: Vec<_> =
+        text.lines().filter(|line| line.contains("\"route\":\"/summary\"")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    let alice = "\"principal\":\"alice\",\"auth\":\"certificate\"";
+    assert!(lines[0].contains(alice) && lines[0].contains("\"status\":200"), "{text}");
+    assert!(!lines[1].contains("\"principal\"") && lines[1].contains("\"status\":401"), "{text}");
 }
