@@ -128,6 +128,13 @@ impl Access {
         self.sign_in.as_ref().map(|sign_in| sign_in.challenges(error)).unwrap_or_default()
     }
 
+    /// Whether a certificate was verified against the authorities that this configuration has.
+    #[must_use]
+    pub fn trusts(&self, certificate: &ClientCertificate) -> bool {
+        let required = self.certificate.as_ref();
+        required.is_some_and(|required| required.authority == certificate.authority)
+    }
+
     /// Decides who the sender of a request is. `peer` is the connection's address, `certificate`
     /// the one that its client has proved to own.
     #[must_use]

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
-use crate::access::{Access, Decision, Grant, Refusal, TokenError};
+use crate::access::{Access, ClientCertificate, Decision, Grant, Refusal, TokenError};
 use crate::http::body::Body;
 use crate::http::connection::ConnectionHandle;
 use crate::http::context::Context;
@@ -69,7 +69,8 @@ where
         }
         let connection = request.extensions().get::<ConnectionHandle>();
         let peer = connection.map(ConnectionHandle::peer_ip);
-        let certificate = connection.and_then(ConnectionHandle::certificate);
+        let certificate =
+            connection.and_then(|connection| trusted_certificate(&self.access, connection));
         match self.access.authenticate(request.headers(), peer, certificate) {
             Decision::Ready(decision) => {
                 match refusal(&self.access, decision, &request, &context) {
@@ -90,6 +91,16 @@ where
             }
         }
     }
+}
+
+/// The client's certificate, if this access control trusts it. A reload verifies it again, against
+/// the new authorities, a moment before the new access control serves.
+fn trusted_certificate<'c>(
+    access: &Access,
+    connection: &'c ConnectionHandle,
+) -> Option<&'c ClientCertificate> {
+    let both = [connection.certificate(), connection.certificate_of_handshake()];
+    both.into_iter().flatten().find(|certificate| access.trusts(certificate))
 }
 
 /// Gives the request its grant, and returns the response if it is refused.

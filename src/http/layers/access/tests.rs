@@ -8,9 +8,10 @@ use tower::{ServiceExt as _, service_fn};
 
 use super::super::testing::get;
 use super::*;
-use crate::access::{AccessMetrics, Scope};
-use crate::config::{Admin, Config, CredentialFile};
+use crate::access::{AccessMetrics, Scope, authority_id};
+use crate::config::{Admin, Config, CredentialFile, PemFile, Tls};
 use crate::credentials::{Tokens, Users};
+use crate::http::connection::Client;
 use crate::{hex, metrics};
 
 type TestService = BoxCloneSyncService<Request<()>, Response<Body>, Infallible>;
@@ -262,4 +263,33 @@ async fn a_request_is_not_given_to_what_follows_before_its_password_was_checked(
     assert_eq!(*context.scope(), Scope::Nothing);
     assert_eq!(response.await.unwrap().status(), StatusCode::OK);
     assert_eq!(*context.scope(), Scope::All);
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_verified_again_is_trusted_before_and_after_the_reload() {
+    let authorities = |pem: &'static str| PemFile { path: PathBuf::new(), pem: pem.into() };
+    let requiring = |pem: &'static str| {
+        let (certificate, key) = (authorities(""), authorities(""));
+        let client_ca = Some(authorities(pem));
+        let config = Config { tls: Some(Tls { certificate, key, client_ca }), ..Config::default() };
+        let metrics = AccessMetrics::register(&mut metrics::registry());
+        service(Access::new(&config, None, &metrics).unwrap())
+    };
+    let authority = authority_id(&authorities("old"));
+    let certificate = ClientCertificate { common_name: Some("ann".into()), authority };
+    let client = Client::new(([127, 0, 0, 1], 1).into(), false).with_certificate(Some(certificate));
+    let client = Arc::new(client);
+    let (handle, _registration) = ConnectionHandle::new(Arc::clone(&client));
+    let request = || {
+        let mut request = get("/incidents");
+        request.extensions_mut().insert(handle.clone());
+        request
+    };
+    let status = async |pem| ask(&requiring(pem), request()).await.status();
+    assert_eq!(status("old").await, StatusCode::OK);
+    assert_eq!(status("new").await, StatusCode::UNAUTHORIZED);
+    client.renew_certificate(authority_id(&authorities("new")));
+    assert_eq!(status("old").await, StatusCode::OK, "the new access control serves in a moment");
+    assert_eq!(status("new").await, StatusCode::OK);
+    assert_eq!(status("other").await, StatusCode::UNAUTHORIZED);
 }
