@@ -57,6 +57,28 @@ async fn after_ten_failures_passwords_are_not_checked_for_a_minute() {
 }
 
 #[tokio::test]
+async fn the_address_is_the_connections_whatever_headers_say() {
+    let fixture = Fixture::new().tokens(&[("ops", "token", "all")]);
+    let access = fixture.access(None);
+    let mut refusals = Vec::new();
+    for number in 0..=attempts::MAX_FAILURES {
+        let mut headers = headers(&["Bearer wrong"]);
+        let address = format!("198.51.100.{number}");
+        for name in ["x-forwarded-for", "x-real-ip"] {
+            headers.insert(name, address.parse().unwrap());
+        }
+        headers.insert("forwarded", format!("for={address}").parse().unwrap());
+        let Decision::Ready(result) = access.authenticate(&headers, Some(PEER), None) else {
+            panic!("nothing takes time");
+        };
+        refusals.push(result.unwrap_err());
+    }
+    let last = refusals.pop().unwrap();
+    assert!(refusals.iter().all(|refusal| *refusal == INVALID_TOKEN));
+    assert!(matches!(last, Refusal::TooManyAttempts { .. }));
+}
+
+#[tokio::test]
 async fn parallel_guesses_do_not_pass_the_limit() {
     let fixture = Fixture::new().users(&[("ann", "right")]);
     let access = fixture.access(None);
