@@ -1,6 +1,7 @@
 //! `serve`: runs the gateway until a signal stops it.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -162,7 +163,14 @@ async fn serve(mut config: Config, source: ConfigSource) -> ExitCode {
     let shutdown = running.config().shutdown;
     let stop = async {
         running.drain();
-        sleep(shutdown.drain_delay).await;
+        let mut drained = pin!(sleep(shutdown.drain_delay));
+        // Whoever loses access loses it now, however long the delay is.
+        loop {
+            tokio::select! {
+                () = &mut drained => break,
+                changed = watch.changed(&reload_metrics) => running.reload(&changed),
+            }
+        }
         if timeout(shutdown.timeout, running.close()).await.is_err() {
             tracing::warn!("requests were still in flight at `shutdown.timeout`; ending them");
         }

@@ -49,13 +49,13 @@ pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, 
 pub struct Loaded {
     /// The configuration.
     pub config: Config,
-    /// Whether there is a file with nothing in it.
+    /// Whether there is a file without any setting in it.
     pub is_file_empty: bool,
 }
 
 /// Loads the configuration like [`load`], for a process that loads it again and again. A file that
-/// is replaced in place is empty for a moment, which does not mean the defaults: they have no access
-/// control. So the file `may_be_empty` only until it had settings.
+/// is replaced in place is empty for a moment, or has only its first comment, which does not mean
+/// the defaults: they have no access control. So the file `may_be_empty` only until it had settings.
 ///
 /// # Errors
 ///
@@ -71,7 +71,8 @@ pub fn load_again(
         && is_file_empty
         && !may_be_empty
     {
-        let detail = "is empty; restart to return to the defaults, or write the settings into it";
+        let detail =
+            "has no settings; restart to return to the defaults, or write the settings into it";
         let kind = ConfigErrorKind::InvalidFile { path: path.clone(), detail: detail.to_owned() };
         loader.errors.push(ConfigError { location: None, setting: None, path: None, kind });
     }
@@ -104,7 +105,7 @@ struct Loader {
     positions: BTreeMap<&'static str, Position>,
     /// What positions refer to; the first is the file.
     inputs: Vec<Input>,
-    /// Whether there is a file, with nothing in it.
+    /// Whether there is a file, without any setting in it.
     is_file_empty: bool,
     errors: Vec<ConfigError>,
 }
@@ -200,7 +201,6 @@ impl Loader {
         let name = path.display().to_string();
         match files::text(path) {
             Ok(text) => {
-                self.is_file_empty = text.trim().is_empty();
                 self.text(&name, &text);
             }
             Err(kind) => self.report(location, None, kind),
@@ -211,7 +211,11 @@ impl Loader {
     fn text(&mut self, name: &str, text: &str) {
         let before = self.errors.len();
         self.inputs[FILE_INPUT] = Input::File(name.to_owned());
-        self.yaml(text, "", FILE_INPUT);
+        let root = self.parse(text, FILE_INPUT);
+        self.is_file_empty = root.as_ref().is_none_or(Node::is_empty);
+        if let Some(root) = root {
+            self.section(&root, "");
+        }
         self.errors[before..].sort_by_key(|error| match error.location {
             Some(Location::File { line, column, .. }) => (line, column),
             _ => (0, 0),

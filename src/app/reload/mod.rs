@@ -19,7 +19,7 @@ impl Running {
     /// Puts a configuration that was loaded again into effect, or keeps the present one if the new
     /// one cannot be set up. The log and the metrics tell.
     pub fn reload(&mut self, config: &Config) {
-        let before = self.config.clone();
+        let (before, was_open) = (self.config.clone(), self.access.is_open());
         match self.reconfigure(config) {
             Ok(kept) => {
                 self.reload_metrics.record_success();
@@ -33,6 +33,12 @@ impl Running {
                     tracing::warn!(
                         settings = kept.join(", "),
                         "these settings stay as they were until a restart"
+                    );
+                }
+                if self.access.is_open() && !was_open {
+                    tracing::warn!(
+                        "access control is gone: whoever can reach the public listener can now \
+                         read every incident"
                     );
                 }
                 let known = before.warnings();

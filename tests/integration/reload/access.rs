@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{CREDENTIALS, config, start};
 use crate::support::client::{Client, get, get_with};
 use crate::support::gateway::good_upstream;
-use crate::support::reloadable::{CONFIG, Files, Reloadable};
+use crate::support::reloadable::{CONFIG, Event, Files, Reloadable};
 use crate::support::scripted_upstream::ScriptedUpstream;
 use crate::support::tokens::lines;
 
@@ -188,7 +188,10 @@ async fn sign_in_can_be_turned_on_and_off() {
     assert_eq!(metrics.status, 200);
 
     let off = config(&upstream, "cache: { ttl: 1h }");
+    let is_warning = |event: &Event| event.message.starts_with("access control is gone");
+    assert!(!gateway.events().iter().any(is_warning));
     gateway.change_validly(|files| files.write(CONFIG, off)).await;
+    assert_eq!(gateway.events().iter().filter(|event| is_warning(event)).count(), 1);
     assert_eq!(get(gateway.process.address, "/incidents").await.status, 200);
     assert_eq!(get(gateway.process.admin_address, "/metrics").await.status, 200);
 }

@@ -35,9 +35,14 @@ fn an_empty_configuration_means_the_defaults() {
 
 #[test]
 fn a_file_that_has_become_empty_does_not_mean_the_defaults() {
-    for (text, is_empty) in
-        [("", true), (" \r\n\n", true), ("# none\n", false), ("{}", false), ("cache:\n", false)]
-    {
+    for (text, is_empty) in [
+        ("", true),
+        (" \r\n\n", true),
+        ("# later\n---\n", true),
+        ("{}", true),
+        ("null", true),
+        ("cache:\n", false),
+    ] {
         let (_directory, path) = file(text);
         let shown = path.display().to_string();
         let overrides = Overrides { config: Some(path), ..Overrides::default() };
@@ -45,7 +50,7 @@ fn a_file_that_has_become_empty_does_not_mean_the_defaults() {
         assert_eq!(first.is_file_empty, is_empty, "{text:?}");
         let again = load_again(&overrides, &env(&[]), false);
         let expected = format!(
-            "{shown} is empty; restart to return to the defaults, or write the settings into it"
+            "{shown} has no settings; restart to return to the defaults, or write the settings into it"
         );
         assert_eq!(again.err().map(|errors| errors.to_string()), is_empty.then_some(expected));
     }
