@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::recipients::Recipients;
 use crate::decode::Priority;
 use crate::join::{IncidentRef, Unattributed};
 use crate::outcome::Outcome;
@@ -12,12 +13,14 @@ use crate::render;
 use crate::snapshot::{Completeness, Freshness, View};
 
 /// Whom an event concerns.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub(super) enum Audience {
     /// Whoever reads a stream: it tells of no record.
     Everybody,
     /// Those who may see this employee.
     Employee(Arc<str>),
+    /// Those who may see one of these employees.
+    AnyOf(Recipients),
     /// Those who may see everything.
     WholeData,
 }
@@ -27,6 +30,17 @@ pub(super) enum Audience {
 pub(super) struct Event {
     pub(super) audience: Audience,
     pub(super) content: Bytes,
+}
+
+impl Event {
+    /// What it counts in the ring's bound of bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let audience = match &self.audience {
+            Audience::AnyOf(recipients) => recipients.bytes(),
+            Audience::Everybody | Audience::Employee(_) | Audience::WholeData => 0,
+        };
+        self.content.len() + audience
+    }
 }
 
 /// Why a client must reload the documents: the reason of a `reset` event.
@@ -57,8 +71,13 @@ impl Reset {
 
     /// The event, which does not say whose events were lost.
     pub(super) fn event(self) -> Event {
+        self.event_for(Audience::Everybody)
+    }
+
+    /// The event for this audience alone.
+    pub(super) fn event_for(self, audience: Audience) -> Event {
         let data = format!("{{\"reason\":\"{}\"}}", self.as_str());
-        Event { audience: Audience::Everybody, content: named("reset", data.into_bytes()) }
+        Event { audience, content: named("reset", data.into_bytes()) }
     }
 }
 

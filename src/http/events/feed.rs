@@ -1,7 +1,7 @@
 //! The feed: a task that turns successive snapshots into events, and the state that it shares with
 //! its clients.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,23 +9,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::burst::incident_events;
 use super::event::{self, Event, Reset};
 use super::reader::{IdSecrets, Reader};
-use super::ring::{MAX_BURST_BYTES, MAX_BURST_EVENTS, Ring};
+use super::ring::Ring;
 use super::streams::{StreamPermit, StreamRefused, Streams};
 use crate::background::spawn_cpu_bound;
-use crate::delta::{Baseline, SourceDelta};
+use crate::delta::Baseline;
 use crate::http::visibility::Visibility;
-use crate::render::Filter;
-use crate::snapshot::{Freshness, Snapshot, View};
+use crate::snapshot::{Freshness, Snapshot};
 use crate::sources::SourceId;
 
 /// How often the states of the sources are compared in addition to each publication: data becomes
 /// stale without one.
 const STATES_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The largest event. A refresh with a larger one is sent as a single `reset`.
-const MAX_EVENT_BYTES: usize = 256 << 10;
 
 /// The recent events and the streams that read them. Events are made even if no stream is open, so
 /// that clients can resume as long as the ring still has their position.
@@ -150,10 +147,10 @@ impl Feed {
                 // makes no events and takes the batches of its view as the new baseline.
                 Err(_) => {
                     last_seen.records = Baseline::default();
-                    Err(Reset::Lost)
+                    vec![Reset::Lost.event()]
                 }
             };
-            self.publish(events.unwrap_or_else(|reset| vec![reset.event()]));
+            self.publish(events);
         }
     }
 
@@ -222,54 +219,6 @@ fn seen(snapshot: &Snapshot, now: Instant) -> BTreeMap<Arc<str>, SourceSeen> {
         (Arc::clone(&source.name), SourceSeen { state: source.freshness(now), revision })
     });
     seen.collect()
-}
-
-/// The events of all added records, ordered by source, then as in the source's batch. The first
-/// batch of a source, or of its present definition, produces none.
-fn incident_events(view: &View, deltas: &[SourceDelta]) -> Result<Vec<Event>, Reset> {
-    let deltas = deltas.iter().filter(|delta| !delta.is_first);
-    let added: HashSet<(usize, usize)> =
-        deltas.flat_map(|delta| delta.added.iter().map(|&record| (delta.source, record))).collect();
-    if added.len() > MAX_BURST_EVENTS {
-        return Err(Reset::TooMany);
-    }
-    // The joined view identifies an employee's records by their position in the body.
-    let mut by_start: HashMap<(usize, u32), usize> = HashMap::with_capacity(added.len());
-    for &(source, record) in &added {
-        if let Some(batch) = &view.batches()[source] {
-            by_start.insert((source, batch.records()[record].members_span().start), record);
-        }
-    }
-    let mut events = Vec::with_capacity(added.len());
-    let mut bytes = 0;
-    let mut push = |source: usize, record: usize, event: Event| {
-        let size = event.content.len();
-        bytes += size;
-        let is_too_large = size > MAX_EVENT_BYTES || bytes > MAX_BURST_BYTES;
-        events.push(((source, record), event));
-        if is_too_large { Err(Reset::TooMany) } else { Ok(()) }
-    };
-    if !added.is_empty() {
-        for employee in view.index().employees() {
-            // Shared by the employee's events.
-            let mut id: Option<Arc<str>> = None;
-            for (priority, incident) in Filter::default().incidents(&employee) {
-                let source = incident.source();
-                if let Some(record) = by_start.get(&(source, incident.members_span().start)) {
-                    let id = id.get_or_insert_with(|| Arc::from(employee.id));
-                    let event = event::incident(view, id, priority, incident);
-                    push(source, *record, event)?;
-                }
-            }
-        }
-        for item in view.index().unattributed() {
-            if added.contains(&(item.source(), item.record())) {
-                push(item.source(), item.record(), event::unattributed(view, *item))?;
-            }
-        }
-    }
-    events.sort_by_key(|(position, _)| *position);
-    Ok(events.into_iter().map(|(_, event)| event).collect())
 }
 
 #[cfg(test)]

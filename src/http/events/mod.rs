@@ -5,12 +5,15 @@
 //! the identities have changed. Records without an employee produce events too, with the reason.
 //!
 //! A caller who may see one employee alone gets the events of that employee, those of the sources,
-//! and `reset`. The ids of such streams are opaque, and valid for that employee alone.
+//! and `reset`, but none for a burst without records of that employee. The ids of such streams are
+//! opaque, and valid for that employee alone.
 
+mod burst;
 mod event;
 mod feed;
 mod grant_end;
 mod reader;
+mod recipients;
 mod ring;
 mod streams;
 

@@ -54,6 +54,7 @@ impl Reader {
         match (self, audience) {
             (Self::Everything { .. }, _) | (_, Audience::Everybody) => true,
             (Self::Employee { id, .. }, Audience::Employee(employee)) => id == employee,
+            (Self::Employee { id, .. }, Audience::AnyOf(recipients)) => recipients.contains(id),
             (Self::Employee { .. }, Audience::WholeData) => false,
         }
     }
@@ -109,6 +110,7 @@ fn random<const N: usize>() -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::recipients::Recipients;
     use super::*;
 
     fn employee(secrets: &IdSecrets, id: &str) -> Reader {
@@ -163,6 +165,9 @@ mod tests {
             (Audience::Everybody, true),
             (Audience::Employee("7".into()), true),
             (Audience::Employee("77".into()), false),
+            (Audience::AnyOf(Recipients::new(["8", "7", "9"]).unwrap()), true),
+            (Audience::AnyOf(Recipients::new(["8", "77", ""]).unwrap()), false),
+            (Audience::AnyOf(Recipients::new([]).unwrap()), false),
             (Audience::WholeData, false),
         ] {
             assert!(all.sees(&audience));

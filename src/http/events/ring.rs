@@ -50,10 +50,10 @@ impl Ring {
         let Event { audience, content } = event;
         let event = Event { audience, content: with_id(&id(self.next), &content) };
         self.next += 1;
-        self.bytes += event.content.len();
+        self.bytes += event.bytes();
         self.events.push_back(event);
         while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
-            self.bytes -= self.events.pop_front().map_or(0, |event| event.content.len());
+            self.bytes -= self.events.pop_front().map_or(0, |event| event.bytes());
         }
     }
 
@@ -94,6 +94,7 @@ impl Ring {
 mod tests {
     use super::super::event::Audience;
     use super::super::reader::IdSecrets;
+    use super::super::recipients::Recipients;
     use super::*;
     use crate::http::visibility::Visibility;
 
@@ -157,6 +158,11 @@ mod tests {
         }
         assert_eq!(ring.events.len(), MAX_EVENTS);
         assert!(ring.reaches_back_to(5) && !ring.reaches_back_to(4));
+        let ids: Vec<_> = (0..1000).map(|id| id.to_string()).collect();
+        let recipients = Recipients::new(ids.iter().map(String::as_str)).unwrap();
+        let before = ring.bytes;
+        event_for(&mut ring, 16, Audience::AnyOf(recipients));
+        assert_eq!(ring.bytes, before + 8 * ids.len(), "it replaces one of 16 bytes");
         event(&mut ring, MAX_BYTES - 10);
         assert!(ring.bytes <= MAX_BYTES && ring.events.len() < 5, "{}", ring.events.len());
         assert_eq!(ring.bytes, ring.events.iter().map(|event| event.content.len()).sum::<usize>());

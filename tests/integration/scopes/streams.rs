@@ -173,26 +173,41 @@ async fn ids_tell_nothing_of_the_events_of_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_request_and_too_many_records_tell_only_what_they_must() {
+async fn a_head_request_is_answered_without_a_stream() {
     let records = some_of_each();
     let gateway = gateway(&records, |_| false);
     let head = gateway.ask(Method::HEAD, "/events", &[SELF]).await;
     assert_eq!(head.status(), StatusCode::OK);
     assert!(head.into_body().collect().await.unwrap().to_bytes().is_empty());
-    let (mut stream, opening) = Stream::open(&gateway, SELF, None).await;
-    let second = EMPLOYEES[1].0;
-    let many: Vec<String> = (0..10_001)
-        .map(|at| format!(r#"{{"employee_id":"{second}","priority":"low","timestamp":{at}}}"#))
-        .collect();
-    let many = format!(r#"{{"results":[{}]}}"#, many.join(","));
-    let empty = Some(r#"{"results":[]}"#);
-    gateway.publish(Some(r#"{"results":[]}"#), vec![Some(&many), empty, empty]);
-    // Some of the events that were not made might have been theirs.
-    let events = stream.next().await;
-    assert_eq!((events.len(), &*events[0].0), (1, "reset"));
-    assert_eq!(events[0].1, serde_json::json!({"reason": "too_many"}));
-    let (_, resumed) = Stream::open(&gateway, SELF, Some(&opening[0].2)).await;
-    assert_eq!(resumed.len(), 2, "{resumed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_records_are_told_to_those_whom_they_concern() {
+    let empty = r#"{"results":[]}"#;
+    let record = |id: &str, at: usize| {
+        format!(r#"{{"employee_id":"{id}","priority":"low","timestamp":{at}}}"#)
+    };
+    for has_own in [false, true] {
+        let gateway = gateway(&some_of_each(), |_| false);
+        let mut streams = Vec::new();
+        for (caller, is_told) in [(ALL, true), (SELF, has_own), (SECOND, true)] {
+            streams.push((caller, is_told, Stream::open(&gateway, caller, None).await));
+        }
+        let others = (0..10_001).map(|at| record(EMPLOYEES[1].0, at));
+        let own = has_own.then(|| record(OWN, 0));
+        let many: Vec<String> = others.chain(own).collect();
+        let many = format!(r#"{{"results":[{}]}}"#, many.join(","));
+        gateway.publish(Some(empty), vec![Some(&many), Some(empty), Some(empty)]);
+        for (caller, is_told, (mut stream, opening)) in streams {
+            let events = stream.next().await;
+            let told: Vec<_> = events.iter().map(|(name, data, _)| (&**name, data)).collect();
+            let reset = serde_json::json!({"reason": "too_many"});
+            let expected = if is_told { vec![("reset", &reset)] } else { vec![] };
+            assert_eq!(told, expected, "{caller:?}");
+            let (_, resumed) = Stream::open(&gateway, caller, Some(&opening[0].2)).await;
+            assert_eq!(resumed.len(), 1 + usize::from(is_told), "{caller:?}: {resumed:?}");
+        }
+    }
 }
 
 async fn check(before: &[Record], after: &[Record]) {
