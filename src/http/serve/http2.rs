@@ -4,7 +4,8 @@
 //! accepted (20, "rapid reset"), resets that malformed frames cause (1024), frames of a header
 //! block and the size of what they decode to (by the size of the header list), empty `DATA` frames
 //! (100), and the tables of HPACK (4 KiB each). It reads on only once the answers to `SETTINGS` and
-//! `PING` fit into its write buffer.
+//! `PING` fit into its write buffer. It does not bound how many control frames a client sends;
+//! [`Http2Io`] does.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -48,7 +49,8 @@ pub(super) async fn serve<T: Transport>(
     let client = Arc::new(client);
     let min_send_rate = min_send_rate(&limits);
     let (state, aborted) = Http2Connection::new();
-    let io = Http2Io::new(stream, Arc::clone(&state), limits.header_timeout, min_send_rate);
+    let (peer, header_timeout) = (client.address, limits.header_timeout);
+    let io = Http2Io::new(stream, Arc::clone(&state), peer, header_timeout, min_send_rate);
     let executor = StreamExecutor::default();
     let next_stream = executor.clone();
     let (state_of_service, client_of_service) = (Arc::clone(&state), Arc::clone(&client));

@@ -19,10 +19,12 @@ use tokio_rustls::client::TlsStream;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 const HEADERS: u8 = 1;
+const PRIORITY: u8 = 2;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 const END_STREAM: u8 = 1;
@@ -215,25 +217,36 @@ async fn rapid_resets_end_the_connection_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn floods_without_reading_end_in_backpressure() {
+async fn floods_of_control_frames_end_the_connection_whether_answers_are_read_or_not() {
     let fixture = Fixture::start(|_| {}).await;
-    let mut raws = Vec::new();
-    for flood in [frame(PING, 0, 0, &[7; 8]), frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff])] {
-        let mut raw = Raw::open(&fixture).await;
-        let bytes = flood.repeat(1000);
-        let most = 64 << 20;
-        let mut sent = 0;
-        // The answers are not read, so that the server stops reading at some time.
-        while timeout(Duration::from_millis(500), raw.stream.write_all(&bytes))
-            .await
-            .is_ok_and(|written| written.is_ok())
-        {
-            sent += bytes.len();
-            assert!(sent < most, "it reads on and on");
-        }
-        raws.push(raw);
+    let floods = [
+        frame(PING, 0, 0, &[7; 8]),
+        frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]),
+        frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 9]),
+        frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()),
+        frame(0x42, 0, 0, &[]),
+    ];
+    for (flood, is_read) in floods.iter().flat_map(|flood| [(flood, true), (flood, false)]) {
+        let raw = Raw::open(&fixture).await;
+        let (mut reader, mut writer) = tokio::io::split(raw.stream);
+        let drain = tokio::spawn(async move {
+            while is_read && reader.read(&mut [0; 1024]).await.is_ok_and(|read| read > 0) {}
+            reader
+        });
+        let bytes = flood.repeat(100);
+        let send = async {
+            // What the sockets' buffers take comes on top of the allowance.
+            for _ in 0..(32 << 20) / bytes.len() {
+                if writer.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+            panic!("the server reads on and on");
+        };
+        timeout(AT_ONCE, send).await.expect("the connection ends");
+        timeout(AT_ONCE, drain).await.unwrap().unwrap();
+        assert_eq!(fixture.connect().await.get("/incidents").await.unwrap().status, 200);
     }
-    assert_eq!(fixture.connect().await.get("/incidents").await.unwrap().status, 200);
 }
 
 #[tokio::test]

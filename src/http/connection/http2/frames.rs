@@ -1,4 +1,5 @@
-//! Follows the frames that a client sends, as far as their deadlines need it. h2 judges them.
+//! Follows the frames that a client sends, as far as their deadlines and the bound on control frames
+//! need it. h2 judges them.
 
 /// The bytes with which a client opens a connection (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;
@@ -6,6 +7,7 @@ const PREFACE_BYTES: usize = 24;
 /// The header of a frame: length, type, flags and stream (RFC 9113, section 4.1).
 const FRAME_HEADER_BYTES: usize = 9;
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
 const END_HEADERS: u8 = 4;
@@ -21,6 +23,8 @@ pub(super) struct InboundFrames {
     /// Whether the header block of a request goes on in the next frame.
     is_header_block_open: bool,
     completed_units: u64,
+    /// The bytes of all completed frames but `HEADERS`, `CONTINUATION` and `DATA`.
+    control_bytes: u64,
 }
 
 impl InboundFrames {
@@ -32,6 +36,7 @@ impl InboundFrames {
             payload_bytes_left: 0,
             is_header_block_open: false,
             completed_units: 0,
+            control_bytes: 0,
         }
     }
 
@@ -49,6 +54,11 @@ impl InboundFrames {
         self.completed_units
     }
 
+    /// The size of the control frames that the client has completed, headers included.
+    pub(super) fn control_bytes(&self) -> u64 {
+        self.control_bytes
+    }
+
     /// Call with the bytes that were read.
     pub(super) fn received(&mut self, mut bytes: &[u8]) {
         take(&mut bytes, &mut self.preface_bytes_left);
@@ -62,8 +72,7 @@ impl InboundFrames {
                 if self.header_bytes < FRAME_HEADER_BYTES {
                     return;
                 }
-                let [high, middle, low, ..] = self.header;
-                self.payload_bytes_left = u32::from_be_bytes([0, high, middle, low]) as usize;
+                self.payload_bytes_left = self.payload_bytes() as usize;
             }
             take(&mut bytes, &mut self.payload_bytes_left);
             if self.payload_bytes_left == 0 {
@@ -72,11 +81,18 @@ impl InboundFrames {
         }
     }
 
+    fn payload_bytes(&self) -> u32 {
+        let [high, middle, low, ..] = self.header;
+        u32::from_be_bytes([0, high, middle, low])
+    }
+
     fn frame_complete(&mut self) {
         self.header_bytes = 0;
         let [_, _, _, kind, flags, ..] = self.header;
-        if kind == HEADERS || kind == CONTINUATION {
-            self.is_header_block_open = flags & END_HEADERS == 0;
+        match kind {
+            HEADERS | CONTINUATION => self.is_header_block_open = flags & END_HEADERS == 0,
+            DATA => {}
+            _ => self.control_bytes += FRAME_HEADER_BYTES as u64 + u64::from(self.payload_bytes()),
         }
         if !self.is_header_block_open {
             self.completed_units += 1;
@@ -137,6 +153,20 @@ mod tests {
         assert_eq!(frames.completed_units(), 3);
     }
 
+    #[test]
+    fn control_frames_are_counted_with_their_headers() {
+        let mut frames = opened();
+        assert_eq!(frames.control_bytes(), 9);
+        for kind in [DATA, HEADERS, CONTINUATION] {
+            frames.received(&frame(kind, END_HEADERS, b"abc"));
+        }
+        assert_eq!(frames.control_bytes(), 9);
+        for kind in [2, 3, SETTINGS, 6, 8, 200] {
+            frames.received(&frame(kind, 0, b"abc"));
+        }
+        assert_eq!(frames.control_bytes(), 9 + 6 * 12);
+    }
+
     proptest! {
         #[test]
         fn it_does_not_matter_how_bytes_are_cut(
@@ -160,6 +190,7 @@ mod tests {
             }
             prop_assert_eq!(whole.completed_units(), cut.completed_units());
             prop_assert_eq!(whole.is_within_unit(), cut.is_within_unit());
+            prop_assert_eq!(whole.control_bytes(), cut.control_bytes());
         }
 
         #[test]

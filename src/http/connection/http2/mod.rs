@@ -3,11 +3,13 @@
 //! | file | purpose |
 //! |---|---|
 //! | [`io`] | the I/O wrapper between hyper and the socket |
-//! | [`frames`] | follows the frames that the client sends, for their deadlines |
+//! | [`frames`] | follows the frames that the client sends, for their deadlines and their bound |
+//! | [`control_frames`] | bounds the frames that are neither a request's nor a body's |
 //! | [`stream`] | the task of one stream, and what of its response is still to be sent |
 //! | [`body`] | hands a response's body to hyper in chunks that tell when they were sent |
 
 mod body;
+mod control_frames;
 mod frames;
 mod io;
 mod stream;
@@ -19,6 +21,7 @@ use futures::future::{AbortHandle, AbortRegistration};
 use tokio::sync::SetOnce;
 use tokio::time::{Instant, sleep_until};
 
+use self::control_frames::EarnedBytes;
 pub(in crate::http) use body::StreamBody;
 pub(in crate::http) use io::Http2Io;
 pub(in crate::http) use stream::{NewStream, StreamTask};
@@ -29,6 +32,8 @@ pub(in crate::http) struct Http2Connection {
     abort: AbortHandle,
     streams: Mutex<Streams>,
     first_request: SetOnce<()>,
+    /// For control frames.
+    earned_bytes: EarnedBytes,
 }
 
 #[derive(Debug)]
@@ -45,8 +50,13 @@ impl Http2Connection {
     pub(in crate::http) fn new() -> (Arc<Self>, AbortRegistration) {
         let (abort, registration) = AbortHandle::new_pair();
         let streams = Streams { open: 0, exempt: 0, idle_since: Instant::now() };
-        let first_request = SetOnce::new();
-        (Arc::new(Self { abort, streams: Mutex::new(streams), first_request }), registration)
+        let state = Self {
+            abort,
+            streams: Mutex::new(streams),
+            first_request: SetOnce::new(),
+            earned_bytes: EarnedBytes::default(),
+        };
+        (Arc::new(state), registration)
     }
 
     /// Resets the connection with all its streams.
@@ -81,6 +91,7 @@ impl Http2Connection {
 
     fn open_one(&self) {
         self.streams().open += 1;
+        self.earned_bytes.request();
         // Fails if it is set already.
         let _ = self.first_request.set(());
     }

@@ -41,6 +41,9 @@ impl Sending {
     }
 
     pub(super) fn hand_over(&self, bytes: usize) {
+        if let Some(connection) = &self.handle.0.http2 {
+            connection.earned_bytes.chunk(bytes);
+        }
         let mut state = self.state();
         state.unsent_bytes += bytes;
         state.send_rate.wait();

@@ -1,5 +1,6 @@
 //! One HTTP/2 connection as the server serves it, over an in-memory stream and under paused time.
 
+mod control_frames;
 mod sending;
 
 use std::future::poll_fn;
@@ -26,6 +27,8 @@ use crate::http::serve::{EXTRA_CONNECTION_IDLE_TIMEOUT, MIN_SEND_RATE_GRACE, Pha
 const LONG: Duration = Duration::from_hours(1);
 
 const LARGE_BYTES: usize = 2 << 20;
+
+const HUGE_BYTES: usize = 64 << 20;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const EMPTY_SETTINGS: &[u8] = &[0, 0, 0, 4, 0, 0, 0, 0, 0];
@@ -75,6 +78,7 @@ async fn respond(request: Request<Incoming>, counted: Counted) -> Response<Body>
             let bytes = CountedBytes { bytes: vec![b'x'; LARGE_BYTES], _counted: counted };
             Body::full(Bytes::from_owner(bytes))
         }
+        "/huge" => Body::full(vec![b'x'; HUGE_BYTES]),
         "/exempt" => {
             request.extensions().get::<ConnectionHandle>().unwrap().exempt_from_min_send_rate();
             Body::full(vec![b'x'; LARGE_BYTES])
