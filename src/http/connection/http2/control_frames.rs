@@ -1,4 +1,4 @@
-//! The bound on control frames: all but `HEADERS`, `CONTINUATION` and `DATA`, unknown ones included.
+//! The bound on control frames: all but `HEADERS`, `CONTINUATION` and `DATA`, with unknown ones.
 //!
 //! They cost the server time and give nothing to count: no request, no stream, no credentials. h2
 //! takes any number of them. So a connection has an allowance for their bytes, which its requests

@@ -1,5 +1,5 @@
-//! Follows the frames that a client sends, as far as their deadlines and the bound on control frames
-//! need it. h2 judges them.
+//! Follows the frames that a client sends, as far as their deadlines and the bound on control
+//! frames need it. h2 judges them.
 
 /// The bytes with which a client opens a connection (RFC 9113, section 3.4).
 const PREFACE_BYTES: usize = 24;

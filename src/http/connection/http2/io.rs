@@ -20,9 +20,9 @@ use crate::http::connection::send_rate::{MinSendRate, SendRate};
 /// can bring a thousand frames.
 const MAX_BYTES_PER_TURN: usize = 64 << 10;
 
-/// An HTTP/2 connection's stream with its deadlines and bounds: the client must complete what it has
-/// begun to send, must read, and may not send control frames without end. h2 has no such deadline or
-/// bound; hyper's keep-alive pings begin only after the preface.
+/// An HTTP/2 connection's stream with its deadlines and bounds: the client must complete what it
+/// has begun to send, must read, and may not send control frames without end. h2 has no such
+/// deadline or bound; hyper's keep-alive pings begin only after the preface.
 #[derive(Debug)]
 pub(in crate::http) struct Http2Io<T: Transport> {
     stream: T,
