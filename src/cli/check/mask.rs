@@ -5,15 +5,12 @@ use secrecy::ExposeSecret;
 
 use crate::config::Secret;
 
-use super::spelling::spelled_len;
+use super::spelling::{MIN_SECRET_CHARS, spelled_len};
 use crate::config::{Auth, Config, Upstream};
 use crate::request::form_encoded;
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
-
-/// Shorter secrets stand in texts by chance, and masking them would tell them.
-pub(super) const MIN_SECRET_CHARS: usize = 4;
 
 /// Replaces secrets in texts, however they are spelled there.
 pub(super) struct Mask {

@@ -1,6 +1,7 @@
 //! Recognises a text in the spellings that an answer and the report give it.
 
-use super::mask::MIN_SECRET_CHARS;
+/// Shorter secrets stand in texts by chance, and masking them would tell them.
+pub(super) const MIN_SECRET_CHARS: usize = 4;
 
 /// What the report puts in place of the rest of a text that is too long.
 const CUT: char = '…';

@@ -3,10 +3,11 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
-use super::ring::MAX_BURST_BYTES;
+/// The most memory that a set takes.
+pub(super) const MAX_RECIPIENTS_BYTES: usize = 2 << 20;
 
-/// The most employees in a set. It then takes half as much of the ring as the largest burst.
-const MAX_RECIPIENTS: usize = MAX_BURST_BYTES / 2 / size_of::<u64>();
+/// The most employees in a set.
+const MAX_RECIPIENTS: usize = MAX_RECIPIENTS_BYTES / size_of::<u64>();
 
 /// A set of employees by keyed hashes of their ids, so that one takes eight bytes whatever the
 /// length of its id. An upstream does not know the keys, so it cannot choose ids that collide.
@@ -51,7 +52,7 @@ mod tests {
         assert_eq!(is_in, [true, true, true, true, false, false, false]);
         assert_eq!(recipients.bytes(), 4 * 8);
         let most = Recipients::new(std::iter::repeat_n("7", MAX_RECIPIENTS)).unwrap();
-        assert_eq!(most.bytes(), MAX_BURST_BYTES / 2);
+        assert_eq!(most.bytes(), MAX_RECIPIENTS_BYTES);
         assert!(Recipients::new(std::iter::repeat_n("7", MAX_RECIPIENTS + 1)).is_none());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use super::event::{Event, with_id, without_id};
 use super::reader::Reader;
+use super::recipients::MAX_RECIPIENTS_BYTES;
 
 /// The capacity in events.
 const MAX_EVENTS: usize = 16_384;
@@ -18,6 +19,9 @@ pub(super) const MAX_BURST_EVENTS: usize = 10_000;
 /// The most bytes of events that one refresh may add. Two bursts fit into the ring, so a client
 /// that reads all events between two refreshes never falls behind.
 pub(super) const MAX_BURST_BYTES: usize = MAX_BYTES / 2;
+
+// A `reset` in place of a burst takes less of the ring than the burst would.
+const _: () = assert!(MAX_RECIPIENTS_BYTES < MAX_BURST_BYTES);
 
 /// Numbered events, of which the oldest are dropped first.
 #[derive(Debug, Default)]
