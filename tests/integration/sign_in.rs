@@ -7,7 +7,7 @@ mod http2;
 
 use tracing::Level;
 
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::client::{Answer, Client};
 use crate::support::protected_gateway::{ProtectedGateway, TOKENS, USERS, basic, bearer};
 
@@ -203,7 +203,6 @@ async fn the_admin_listener_asks_for_credentials_only_if_configured() {
 
 #[tokio::test]
 async fn the_log_names_who_has_signed_in_and_where_a_sign_in_failed() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _guard = log.capture(Level::INFO);
     let protected = ProtectedGateway::start("").await;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::{Ran, run};
 use crate::support::authority::Authority;
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::client::{Client, get};
 use crate::support::gateway::{Gateway, good_upstream, quick};
 use crate::support::tls_client::{H2, H2Client, HTTP_1_1, any_version, client, connect, http1};
@@ -137,7 +137,6 @@ async fn a_plain_listener_refuses_tls() {
 
 #[tokio::test]
 async fn a_failed_handshake_is_logged_for_debugging_only() {
-    let _guard = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _capturing = log.capture(Level::DEBUG);
     let authority = Authority::new("one");

@@ -6,7 +6,7 @@ use incident_gateway::config::{self, Auth, AuthHeader};
 use incident_gateway::metrics;
 use incident_gateway::outcome::Outcome;
 
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 
@@ -92,7 +92,6 @@ async fn refused_credentials_are_named_by_their_setting() {
 
 #[tokio::test]
 async fn credentials_show_in_no_log_no_metric_and_no_error() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(tracing::Level::TRACE);
     let server = ScriptedUpstream::start().await;
@@ -122,7 +121,6 @@ async fn credentials_show_in_no_log_no_metric_and_no_error() {
 
 #[tokio::test]
 async fn credentials_over_plain_http_are_warned_of_for_each_upstream() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(tracing::Level::WARN);
     let at = |auth| config::Upstream {

@@ -1,6 +1,6 @@
 //! What the log says of upstream calls, and what it never says.
 
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::one_source::{GOOD, OneSource, PATH, SECRET, SECRET_ENCODED, settings};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use incident_gateway::config;
@@ -12,7 +12,6 @@ use tracing::Level;
 
 #[tokio::test]
 async fn each_call_logs_one_event() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(Level::INFO);
     let server = ScriptedUpstream::start().await;
@@ -69,7 +68,6 @@ async fn each_call_logs_one_event() {
 
 #[tokio::test]
 async fn no_log_level_shows_secrets() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(Level::TRACE);
     let server = ScriptedUpstream::start().await;
@@ -93,7 +91,6 @@ async fn no_log_level_shows_secrets() {
 
 #[tokio::test]
 async fn credentials_over_plain_http_are_warned_of_once() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(Level::WARN);
     let _source = OneSource::new(&settings("http://upstream.example.test"));

@@ -10,7 +10,7 @@ use incident_gateway::metrics::{self, Registry};
 use incident_gateway::outcome::Outcome;
 use incident_gateway::upstream::{BreakerState, CallContext, Upstream, UpstreamMetrics};
 
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::metrics_page::calls;
 use crate::support::one_source::{GOOD, OneSource, PATH, get, settings};
 use crate::support::scripted_upstream::{AcceptMode, Reply, Script, ScriptedUpstream};
@@ -295,7 +295,6 @@ async fn an_abandoned_request_for_a_token_holds_up_no_later_call() {
 
 #[tokio::test]
 async fn secrets_and_tokens_show_in_no_log_no_metric_and_no_error() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _logging = log.capture(tracing::Level::TRACE);
     for client_auth in [ClientAuth::Body, ClientAuth::Basic] {

@@ -10,7 +10,7 @@ use tracing::Level;
 
 use super::{verifier, verify};
 use crate::support::authority::Authority;
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::forward_proxy::ForwardProxy;
 use crate::support::identity_provider::{
     DISCOVERY_PATH, IdentityProvider, KEYS_PATH, SigningKey, merged,
@@ -191,10 +191,6 @@ async fn requests_for_keys_ask_for_nothing_compressed_and_carry_no_credentials()
 
 #[tokio::test]
 async fn a_change_of_the_issuers_state_is_one_line_of_the_log() {
-    let _alone = ONE_AT_A_TIME.lock().await;
-    // Once before the capture, because whether an event is wanted is settled when it is first met,
-    // perhaps by another test.
-    fail_and_recover(&CapturedLog::new()).await;
     let log = CapturedLog::new();
     let _capture = log.capture(Level::INFO);
     let secrets = fail_and_recover(&log).await;

@@ -7,7 +7,7 @@ use tracing::Level;
 use super::{
     BASIC_CHALLENGE, BEARER_CHALLENGE, INVALID_TOKEN, ann, challenges, employee, failures, ops,
 };
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::client::Client;
 use crate::support::protected_gateway::{ProtectedGateway, TOKENS, USERS, basic, loopback, sha256};
 
@@ -128,7 +128,6 @@ fn hostile_values() -> Vec<Vec<u8>> {
 
 #[tokio::test]
 async fn hostile_headers_are_refused_and_leave_nothing_in_the_log() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _guard = log.capture(Level::TRACE);
     let protected = ProtectedGateway::start("").await;

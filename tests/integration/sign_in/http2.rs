@@ -8,7 +8,7 @@ use tracing::Level;
 
 use super::{ann, employee, ops};
 use crate::support::authority::Authority;
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::protected_gateway::{ProtectedGateway, TOKENS, USERS, basic, bearer};
 use crate::support::tls_client::{H2, H2Client, any_version};
 
@@ -29,7 +29,6 @@ async fn status(client: &H2Client, path: &str, authorization: &[&str]) -> u16 {
 
 #[tokio::test]
 async fn each_stream_signs_in_by_itself() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _guard = log.capture(Level::TRACE);
     let (_protected, _, client) = start("").await;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{AT_ONCE, VERSIONS, is_ended};
 use crate::support::authority::{Authority, Identity};
-use crate::support::captured_log::{CapturedLog, ONE_AT_A_TIME};
+use crate::support::captured_log::CapturedLog;
 use crate::support::client::Answer;
 use crate::support::gateway::{Gateway, good_upstream, quick};
 use crate::support::tls_client::{H2, H2Client, HTTP_1_1, any_version, client, http1};
@@ -261,7 +261,6 @@ async fn a_client_that_other_authorities_trust_too_loses_no_request() {
 
 #[tokio::test]
 async fn the_log_names_whom_the_certificate_names() {
-    let _alone = ONE_AT_A_TIME.lock().await;
     let log = CapturedLog::new();
     let _guard = log.capture(Level::INFO);
     let (servers, clients) = (Authority::new("servers"), Authority::new("clients"));
