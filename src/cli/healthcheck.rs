@@ -242,7 +242,7 @@ fn run_within<T: Send + 'static>(
 }
 
 fn is_ready(answer: &[u8]) -> bool {
-    status_line(answer).is_some_and(|line| line.starts_with("200"))
+    status_line(answer).is_some_and(|line| line.split(' ').next() == Some("200"))
 }
 
 /// The status and its phrase, once the first line is whole.

@@ -55,6 +55,7 @@ fn an_error_is_one_line() {
         "503 Service Unavailable: draining soon"
     );
     assert_eq!(error_from("HTTP/1.1 404 Not Found\r\n\r\n"), "404 Not Found");
+    assert_eq!(error_from("HTTP/1.1 2000 OK\r\n\r\n"), "2000 OK");
     assert_eq!(
         error_from("SSH-2.0-OpenSSH\r\n"),
         "the answer is not HTTP; is this the admin address?"
