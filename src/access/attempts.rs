@@ -1,4 +1,4 @@
-//! Bounds how many passwords and tokens an address can guess.
+//! Limits brute force: bounds how many passwords and tokens an address can guess.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

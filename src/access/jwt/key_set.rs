@@ -1,4 +1,4 @@
-//! The keys of an issuer (RFC 7517, section 5).
+//! The keys of an issuer: a JSON Web Key Set (JWKS; RFC 7517, section 5).
 
 use std::collections::HashMap;
 use std::sync::Arc;
