@@ -26,6 +26,7 @@
 //! | [`join`] | records and identities → incidents by employee, and the unattributed records |
 //! | [`snapshot`] | an immutable result, with the status and freshness of each source |
 //! | [`delta`] | two successive snapshots → the records that were added and dropped |
+//! | [`store`] | the history of records and last good data, in SQLite or PostgreSQL |
 //! | [`render`] | a snapshot and a filter → JSON, NDJSON or CSV, compressed |
 //! | [`cache`] | caches rendered bodies within a memory bound |
 //! | [`refresh`] | drives the fetching, decoding and joining of sources, and publishes snapshots |
@@ -61,6 +62,7 @@ pub mod render;
 pub mod request;
 pub mod snapshot;
 pub mod sources;
+pub mod store;
 pub mod trace_context;
 pub mod upstream;
 

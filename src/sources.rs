@@ -5,7 +5,7 @@ mod definition;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-pub use definition::{Definition, definitions, upstream_settings};
+pub use definition::{Definition, Fingerprint, definitions, upstream_settings};
 
 use crate::config::{Config, table_name};
 

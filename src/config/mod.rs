@@ -15,6 +15,7 @@ mod reader;
 mod secret;
 mod settings;
 mod source;
+mod store;
 mod suggest;
 mod upstream;
 mod value;
@@ -34,6 +35,7 @@ pub use secret::Secret;
 pub use source::{
     HttpOrigin, IDENTITIES, Incremental, Origin, Source, Table, TableRows, table_name,
 };
+pub use store::{Postgres, PostgresTls, Store, StoreUrl};
 pub use upstream::{
     Auth, AuthHeader, ClientAuth, ClientCertificate, Concurrency, DEFAULT_UPSTREAM, NamedUpstream,
     OAuth2, Rate, Upstream,
@@ -64,6 +66,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     /// How long data is fresh, how long stale data is served, and the size of the cache.
     pub cache: Cache,
+    /// Where history and last good data are kept.
+    pub store: Store,
     /// Limits on clients.
     pub limits: Limits,
     /// How the server stops.
@@ -201,6 +205,7 @@ impl Default for Config {
                 stale_for: Duration::from_hours(1),
                 max_bytes: 64 << 20,
             },
+            store: Store::default(),
             limits: Limits {
                 max_connections: 4096,
                 max_requests: 1024,

@@ -54,6 +54,11 @@ impl Refresh {
         };
         let batches: Box<[_]> = self.sources.incidents().iter().map(incidents).collect();
         let revisions = self.sources.incidents().iter().map(SourceState::batch_revision).collect();
+        let table = |state: &SourceState| match state.batch() {
+            Some(Batch::Identities(table)) => Some(Arc::clone(table)),
+            _ => None,
+        };
+        let table_data = self.sources.tables().iter().map(table).collect();
         let (names, fields) = (Arc::clone(&self.names), Arc::clone(&self.fields));
         let cache = Arc::clone(&self.cache);
         let view = tokio::spawn(async move {
@@ -62,6 +67,7 @@ impl Refresh {
                 View::new(id, names, batches, index)
                     .with_fields(fields)
                     .with_tables(&tables)
+                    .with_table_data(table_data)
                     .with_revisions(revisions)
             };
             let view = Arc::new(run_cpu_bound(make_view).await);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 pub use completeness::{Completeness, Freshness, Policy};
@@ -16,7 +17,7 @@ use crate::decode::{Incidents, Record};
 use crate::identity::{IdentityTable, TableSlot};
 use crate::join::{IncidentIndex, IncidentRef, Unattributed};
 use crate::outcome::Outcome;
-use crate::sources::PerSource;
+use crate::sources::{Fingerprint, PerSource};
 
 /// The joined records of all sources, with the bodies that contain them.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct View {
     index: IncidentIndex,
     /// The tables that have names of persons, in the order in which they are looked up.
     person_tables: Vec<Arc<IdentityTable>>,
+    /// The data of each configured identity table.
+    tables: Box<[Option<Arc<IdentityTable>>]>,
     /// For each source, the body of its batch; empty without a batch.
     bodies: Box<[Bytes]>,
 }
@@ -49,7 +52,8 @@ impl View {
         let bodies = batches.iter().map(body).collect();
         let (fields, person_tables) = (Arc::default(), Vec::new());
         let revisions = vec![0; batches.len()].into();
-        Self { id, names, fields, batches, revisions, index, person_tables, bodies }
+        let tables = Box::default();
+        Self { id, names, fields, batches, revisions, index, person_tables, tables, bodies }
     }
 
     /// Sets the fields that the records of its sources are known to have. CSV has a column for
@@ -65,6 +69,12 @@ impl View {
         let tables = tables.iter().filter_map(|slot| slot.table.as_ref());
         let person_tables = tables.filter(|table| table.has_names()).cloned().collect();
         Self { person_tables, ..self }
+    }
+
+    /// Sets the data of each configured identity table.
+    #[must_use]
+    pub fn with_table_data(self, tables: Box<[Option<Arc<IdentityTable>>]>) -> Self {
+        Self { tables, ..self }
     }
 
     /// Sets the revisions of the batches, each of which is 0 otherwise.
@@ -91,6 +101,12 @@ impl View {
     #[must_use]
     pub fn person_name(&self, employee_id: &str) -> Option<&str> {
         self.person_tables.iter().find_map(|table| table.name(employee_id))
+    }
+
+    /// The data of each configured identity table, with which the records were joined.
+    #[must_use]
+    pub fn tables(&self) -> &[Option<Arc<IdentityTable>>] {
+        &self.tables
     }
 
     /// The names of the incident sources, in the configured order.
@@ -162,6 +178,10 @@ pub struct SourceStatus {
     pub policy: Policy,
     /// When the data in the snapshot was fetched.
     pub fetched_at: Option<FetchTime>,
+    /// Where that data comes from.
+    pub origin: Option<DataOrigin>,
+    /// Of an incremental source with data: where its next fetch goes on.
+    pub resume: Option<ResumeTimes>,
     /// When an attempt last succeeded; kept when the data has grown too old.
     pub last_success: Option<SystemTime>,
     /// When the last attempt started, whether it succeeded or not.
@@ -195,6 +215,25 @@ pub struct SourceStatus {
     pub next_attempt: Option<Instant>,
 }
 
+/// Where the data of a source comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DataOrigin {
+    /// The fingerprint of the definition under which it was fetched.
+    pub fingerprint: Fingerprint,
+    /// The number of the lease under which this process fetched it. It is `None` for data that was
+    /// fetched without the lease, or comes from the store: neither is to be stored.
+    pub lease: Option<u64>,
+}
+
+/// From when on the next fetch of an incremental source asks; seconds since the epoch.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ResumeTimes {
+    /// The `{now}` of the last fetch.
+    pub now: i64,
+    /// The `{now}` of the last fetch of the whole window.
+    pub full_at: i64,
+}
+
 /// Why an attempt failed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SourceError {
@@ -213,6 +252,8 @@ impl SourceStatus {
             upstream: None,
             policy,
             fetched_at: None,
+            origin: None,
+            resume: None,
             last_success: None,
             last_attempt: None,
             last_duration: None,
@@ -236,6 +277,8 @@ impl SourceStatus {
     pub fn without_data(self) -> Self {
         Self {
             fetched_at: None,
+            origin: None,
+            resume: None,
             records: 0,
             bytes: 0,
             pages: 0,

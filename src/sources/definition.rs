@@ -1,5 +1,6 @@
 //! What a source is, apart from its name and its schedule.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::PerSource;
@@ -10,6 +11,18 @@ use crate::config::{self, Config, DEFAULT_UPSTREAM, Origin, Source, Table};
 /// ones mapped differently.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition(Arc<Parts>);
+
+/// A digest of what a source is asked and how its answer is read: its address, query and mapping,
+/// but not credentials, intervals and timeouts. Unlike a [`Definition`] it can be stored: data with
+/// the same fingerprint can be used by another process, or after a restart.
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Fingerprint(pub [u8; 32]);
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
 
 #[derive(Debug, PartialEq)]
 struct Parts {

@@ -22,6 +22,7 @@ pub(super) fn between(old: &Config, new: &Config) -> Vec<String> {
         identities,
         sources,
         cache: Cache { ttl, stale_for, max_bytes },
+        store,
         limits,
         shutdown: Shutdown { drain_delay, timeout },
         tls,
@@ -46,6 +47,7 @@ pub(super) fn between(old: &Config, new: &Config) -> Vec<String> {
     changes.compare("cache.ttl", ttl, &new.cache.ttl);
     changes.compare("cache.stale_for", stale_for, &new.cache.stale_for);
     changes.compare("cache.max_bytes", max_bytes, &new.cache.max_bytes);
+    changes.compare("store", store, &new.store);
     changes.limits(limits, &new.limits);
     changes.compare("shutdown.drain_delay", drain_delay, &new.shutdown.drain_delay);
     changes.compare("shutdown.timeout", timeout, &new.shutdown.timeout);

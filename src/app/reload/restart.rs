@@ -24,6 +24,9 @@ pub(super) fn keep_until_restart(running: &Config, loaded: &mut Config) -> Vec<&
     if keep("otlp", loaded.otlp != running.otlp) {
         loaded.otlp = running.otlp.clone();
     }
+    if keep("store", loaded.store != running.store) {
+        loaded.store.clone_from(&running.store);
+    }
     // Whether a listener speaks TLS is fixed; its certificates are not.
     let was_protected = is_protected(loaded);
     if keep("tls", loaded.tls.is_some() != running.tls.is_some()) {

@@ -212,6 +212,7 @@ fn config() -> impl Strategy<Value = Config> {
                 identities,
                 sources,
                 cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
+                store: crate::config::Store::default(),
                 limits: Limits {
                     max_connections: limits.0.0,
                     max_requests: limits.0.1,

@@ -1,0 +1,85 @@
+//! The store of this process, with what is known of it.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::state::Fault;
+use super::{Store, StoreError, StoreState};
+
+/// The store of this process, and the state of it that all parts share. Clones are handles of the
+/// same store.
+#[derive(Clone)]
+pub struct StoreHandle {
+    store: Arc<dyn Store>,
+    state: watch::Sender<StoreState>,
+}
+
+/// Which operation succeeded or failed. The store counts as up while the last of each succeeded:
+/// on a full disk, reading goes on while writing fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Operation {
+    /// Preparing it, the lease, or reading what is stored of the sources.
+    Session,
+    /// Writing what a refresh has brought.
+    Write,
+}
+
+impl StoreHandle {
+    /// A store of which nothing is known yet.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, state: watch::Sender::new(StoreState::default()) }
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What is known of the store, from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<StoreState> {
+        self.state.subscribe()
+    }
+
+    /// What is known of the store now.
+    #[must_use]
+    pub fn state(&self) -> StoreState {
+        self.state.borrow().clone()
+    }
+
+    /// Changes what is known of the store.
+    pub fn update(&self, change: impl FnOnce(&mut StoreState)) {
+        self.state.send_modify(change);
+    }
+
+    /// Notes the result of an operation, and logs when the store goes down or comes back. The loss
+    /// of the lease, and records that were forgotten, are no faults of the store.
+    pub fn note<T>(&self, operation: Operation, result: &Result<T, StoreError>) {
+        let fault: Option<Fault> = match result {
+            Ok(_) => None,
+            Err(StoreError::Unavailable(detail) | StoreError::Unusable(detail)) => {
+                Some(detail.as_str().into())
+            }
+            Err(StoreError::Overloaded | StoreError::LeaseLost | StoreError::Forgotten) => return,
+        };
+        let store = self.store.kind();
+        self.state.send_if_modified(|state| {
+            let was_up = state.is_up();
+            let before = state.replace_fault(operation, fault.clone());
+            match (&fault, was_up) {
+                (Some(detail), true) => {
+                    tracing::warn!(store, %detail, "the store is down; answers go on without it");
+                }
+                (Some(detail), false) if before != fault => {
+                    tracing::warn!(store, %detail, "the store is still down");
+                }
+                (None, false) if state.is_up() => tracing::info!(store, "the store is up"),
+                _ => {}
+            }
+            before != fault || was_up != state.is_up()
+        });
+    }
+}
