@@ -56,6 +56,7 @@ use crate::cache::Cache;
 use crate::config::{Admin, Config};
 use crate::metrics::Registry;
 use crate::snapshot::Snapshot;
+use crate::store::StoreHandle;
 use crate::upstream::Upstreams;
 
 /// What all requests share.
@@ -78,6 +79,8 @@ pub struct Gateway {
     allowed_hosts: Option<Arc<[String]>>,
     /// The access control of the newest gateway, which open event streams watch.
     current_access: watch::Sender<Arc<Access>>,
+    /// Where the history is kept, if it is.
+    store: Option<StoreHandle>,
 }
 
 impl Gateway {
@@ -110,6 +113,7 @@ impl Gateway {
             admin: config.admin,
             allowed_hosts: config.allowed_hosts.clone(),
             current_access: watch::Sender::new(Access::open()),
+            store: None,
         }
     }
 
@@ -120,7 +124,14 @@ impl Gateway {
         Self { access, ..self }
     }
 
-    /// The gateway of another configuration, with the same snapshots, metrics and event streams.
+    /// Sets where the history is kept. Without it there is none.
+    #[must_use]
+    pub fn with_store(self, store: StoreHandle) -> Self {
+        Self { store: Some(store), ..self }
+    }
+
+    /// The gateway of another configuration, with the same snapshots, metrics, event streams and
+    /// store.
     /// `cache` and `upstreams` may be those of this gateway, or others. The other limit on event
     /// streams holds from now on. Call [`Self::end_revoked_streams`] before the other gateway serves.
     #[must_use]
@@ -156,6 +167,7 @@ impl Gateway {
             admin: config.admin,
             allowed_hosts: config.allowed_hosts.clone(),
             current_access: self.current_access.clone(),
+            store: self.store.clone(),
         }
     }
 
