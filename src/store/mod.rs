@@ -9,6 +9,8 @@ mod handle;
 mod history;
 mod lease;
 mod record;
+#[allow(dead_code, reason = "until the implementations are here")]
+mod sequence;
 mod source;
 mod state;
 
