@@ -30,6 +30,7 @@ mod otlp;
 mod overload;
 mod page;
 mod pages;
+mod postgres_server;
 mod readiness;
 mod recipes;
 mod reload;

@@ -14,6 +14,7 @@ pub mod identity_provider;
 pub mod mapped_gateway;
 pub mod metrics_page;
 pub mod one_source;
+pub mod postgres;
 pub mod process;
 pub mod protected_gateway;
 pub mod reloadable;
