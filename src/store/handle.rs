@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::state::Fault;
 use super::{Store, StoreError, StoreState};
@@ -13,6 +13,7 @@ use super::{Store, StoreError, StoreState};
 pub struct StoreHandle {
     store: Arc<dyn Store>,
     state: watch::Sender<StoreState>,
+    written: Arc<Notify>,
 }
 
 /// Which operation succeeded or failed. The store counts as up while the last of each succeeded:
@@ -23,13 +24,16 @@ pub enum Operation {
     Session,
     /// Writing what a refresh has brought.
     Write,
+    /// Deleting what is too old, and other writes that no refresh has caused.
+    Upkeep,
 }
 
 impl StoreHandle {
     /// A store of which nothing is known yet.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, state: watch::Sender::new(StoreState::default()) }
+        let state = watch::Sender::new(StoreState::default());
+        Self { store, state, written: Arc::default() }
     }
 
     /// The store.
@@ -55,6 +59,11 @@ impl StoreHandle {
         self.state.send_modify(change);
     }
 
+    /// Waits until this process has written since this was last called. One task may wait.
+    pub async fn written(&self) {
+        self.written.notified().await;
+    }
+
     /// Notes the result of an operation, and logs when the store goes down or comes back. The loss
     /// of the lease, and records that were forgotten, are no faults of the store.
     pub fn note<T>(&self, operation: Operation, result: &Result<T, StoreError>) {
@@ -65,6 +74,9 @@ impl StoreHandle {
             }
             Err(StoreError::Overloaded | StoreError::LeaseLost | StoreError::Forgotten) => return,
         };
+        if operation == Operation::Write && fault.is_none() {
+            self.written.notify_one();
+        }
         let store = self.store.kind();
         self.state.send_if_modified(|state| {
             let was_up = state.is_up();

@@ -8,6 +8,7 @@ mod error;
 mod handle;
 mod history;
 mod lease;
+mod metrics;
 mod record;
 #[allow(dead_code, reason = "until the implementations are here")]
 mod sequence;
@@ -25,6 +26,7 @@ pub use history::{
     SummaryCell, SummaryEmployee,
 };
 pub use lease::{Epoch, Lease};
+pub use metrics::StoreMetrics;
 pub use record::{RecordChunk, StableId, StoredRecord, Upsert, Version};
 pub use source::{
     Content, Heads, RecordChanges, SequenceItem, SourceHead, SourceReport, SourceWrite, Written,

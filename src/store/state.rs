@@ -66,10 +66,14 @@ pub struct StoreState {
     pub heads: Option<Arc<Heads>>,
     /// How many records are stored, as last counted.
     pub records: Option<u64>,
+    /// Whether the process is about to give its lease back. The refresh then starts no more calls;
+    /// the recorder writes what those under way bring, and ends once everything is written.
+    pub is_leaving: bool,
     /// Whether it was reached since the start.
     has_been_reached: bool,
     session_fault: Option<Fault>,
     write_fault: Option<Fault>,
+    upkeep_fault: Option<Fault>,
 }
 
 impl StoreState {
@@ -82,7 +86,8 @@ impl StoreState {
     /// Why the store is down.
     #[must_use]
     pub fn last_error(&self) -> Option<&Arc<str>> {
-        self.session_fault.as_ref().or(self.write_fault.as_ref())
+        let faults = [&self.session_fault, &self.write_fault, &self.upkeep_fault];
+        faults.into_iter().find_map(Option::as_ref)
     }
 
     /// Sets or clears the fault of an operation; returns the one before.
@@ -95,6 +100,7 @@ impl StoreState {
         let present = match operation {
             Operation::Session => &mut self.session_fault,
             Operation::Write => &mut self.write_fault,
+            Operation::Upkeep => &mut self.upkeep_fault,
         };
         std::mem::replace(present, fault)
     }
@@ -106,9 +112,11 @@ impl Default for StoreState {
             role: Role::Waiting,
             heads: None,
             records: None,
+            is_leaving: false,
             has_been_reached: false,
             session_fault: None,
             write_fault: None,
+            upkeep_fault: None,
         }
     }
 }
