@@ -65,6 +65,17 @@ impl FetchTime {
         }
     }
 
+    /// Fetched this long ago, by another clock than this process has.
+    #[must_use]
+    pub fn with_age(age: Duration, clock: &WallClock) -> Self {
+        let now = clock.now();
+        Self {
+            wall: now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
+            observed_at: Instant::now(),
+            age_when_observed: age,
+        }
+    }
+
     /// The wall-clock time.
     #[must_use]
     pub const fn wall(&self) -> SystemTime {

@@ -8,6 +8,7 @@ mod reload;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,7 +18,7 @@ use crate::access::{self, Access, AccessMetrics};
 use crate::background::Background;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::http::{Gateway, ListenerSettings, Phase, TlsError};
+use crate::http::{Gateway, ListenerSettings, Phase, TlsError, event_generation};
 use crate::refresh::{Refresh, RefreshHandle, Repeat};
 use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 
@@ -108,6 +109,7 @@ impl Running {
             registry,
             Arc::clone(&upstreams),
             phases,
+            event_generation(SystemTime::now()),
         );
         let gateway = gateway.with_access(Arc::clone(&access));
         let (gateways, gateway) = watch::channel(Arc::new(gateway));

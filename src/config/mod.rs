@@ -34,6 +34,7 @@ pub use pem::PemFile;
 pub use secret::Secret;
 pub use source::{
     HttpOrigin, IDENTITIES, Incremental, Origin, Source, Table, TableRows, table_name,
+    written_source, written_table,
 };
 pub use store::{Postgres, PostgresTls, Store, StoreUrl};
 pub use upstream::{

@@ -41,6 +41,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use body::Body;
 pub use connection::ConnectionHandle;
+pub use events::event_generation;
 pub use prefer::Preferences;
 pub use problem::Problem;
 pub use query::{AllowedKeys, Query};
@@ -84,7 +85,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that serves `snapshots`, and the metrics of `registry` at `/metrics`.
+    /// A gateway that serves `snapshots`, and the metrics of `registry` at `/metrics`. The ids of
+    /// its events begin with `event_generation`; see [`event_generation`].
     #[must_use]
     pub fn new(
         config: &Config,
@@ -93,9 +95,11 @@ impl Gateway {
         mut registry: Registry,
         upstreams: Arc<Upstreams>,
         phase: watch::Receiver<Phase>,
+        event_generation: u64,
     ) -> Self {
         let request_permits = Arc::new(Semaphore::new(config.limits.max_requests));
-        let events = events::Feed::start(snapshots.clone(), config.limits.max_events);
+        let max_streams = config.limits.max_events;
+        let events = events::Feed::start(snapshots.clone(), max_streams, event_generation);
         Self {
             budget: config.response_budget,
             snapshots,

@@ -6,7 +6,7 @@ use xxhash_rust::xxh3::Xxh3;
 /// digest, so that no body is kept for a comparison.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct ContentDigest {
-    hash: u128,
+    pub(super) hash: u128,
     /// How many bytes were digested.
     pub(super) size_bytes: usize,
 }

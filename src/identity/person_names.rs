@@ -22,6 +22,12 @@ impl PersonNames {
         (length > 0).then(|| &self.text[start as usize..][..length.into()])
     }
 
+    /// The employees who have a name, and their names.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
+        let employees = 0..u32::try_from(self.spans.len()).unwrap_or(u32::MAX);
+        employees.filter_map(|employee| Some((employee, self.get(employee)?)))
+    }
+
     /// Sets the name of an employee who has none. A name that is empty or too long is ignored.
     pub(super) fn set(&mut self, employee: u32, name: &str) {
         let Some(length) = u16::try_from(name.len()).ok().filter(|length| {

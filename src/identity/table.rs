@@ -68,6 +68,15 @@ impl Addresses {
         self.v4.len() + self.v6.len()
     }
 
+    /// All addresses with their employees, in order.
+    pub(super) fn sorted(&self) -> (Vec<(Ipv4Addr, u32)>, Vec<(Ipv6Addr, u32)>) {
+        let mut v4: Vec<_> = self.v4.iter().map(|(address, of)| (*address, *of)).collect();
+        let mut v6: Vec<_> = self.v6.iter().map(|(address, of)| (*address, *of)).collect();
+        v4.sort_unstable();
+        v6.sort_unstable();
+        (v4, v6)
+    }
+
     /// Gives back memory that was reserved for more addresses.
     pub(super) fn shrink_to_fit(&mut self) {
         self.v4.shrink_to_fit();

@@ -48,6 +48,20 @@ impl TextKeys {
         Some(entry.employee)
     }
 
+    /// All keys with their employees, in order.
+    pub(super) fn sorted(&self) -> Vec<(IdentityKind, &str, u32)> {
+        let mut keys: Vec<_> = self
+            .entries
+            .iter()
+            .map(|entry| {
+                let (kind, key) = entry.key(&self.text);
+                (kind, key, entry.employee)
+            })
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// Gives a key to an employee unless another has it; returns who has it then. `None` if the key
     /// does not fit: a text has less than 4 GiB, and a key less than 64 KiB.
     pub(super) fn get_or_insert(

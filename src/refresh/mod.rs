@@ -12,6 +12,7 @@ mod reconfigure;
 mod schedule;
 mod settings;
 mod source_state;
+mod store_link;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub use metrics::RefreshMetrics;
 pub use reconfigure::{Reconfiguration, RefreshHandle};
 pub use schedule::{Interval, Schedule};
 pub use settings::{Repeat, RunOptions, Settings, SourceSettings};
+pub use store_link::StoreLink;
 
 use self::calls::{CallInFlight, Retry, Round};
 use self::debounce::Debounce;
@@ -74,6 +76,9 @@ pub struct Refresh {
     reconfigured_at: Option<Instant>,
     /// Whether there was incident data before the last reconfiguration.
     had_data: bool,
+    /// Where last good data is kept, if it is.
+    #[expect(dead_code, reason = "read by what follows in this series")]
+    store: Option<StoreLink>,
 }
 
 impl Refresh {
@@ -140,8 +145,15 @@ impl Refresh {
             handle: RefreshHandle::default(),
             reconfigured_at: None,
             had_data: false,
+            store: None,
         };
         (refresh, receiver)
+    }
+
+    /// Takes last good data from a store, and refreshes what its role there asks for.
+    #[must_use]
+    pub fn with_store(self, store: StoreLink) -> Self {
+        Self { store: Some(store), ..self }
     }
 
     /// A handle to reconfigure the refresh while it runs.

@@ -212,6 +212,22 @@ impl Limiter {
         Load { in_flight: state.in_flight, limit: state.limit }
     }
 
+    /// The limit that was found, unless it is fixed.
+    pub(super) fn found(&self) -> Option<usize> {
+        let state = lock(&self.state);
+        state.search.as_ref().map(|_| state.limit)
+    }
+
+    /// Searches on from a limit that was found earlier, unless the limit is fixed.
+    pub(super) fn adopt(&self, limit: usize) {
+        let mut state = lock(&self.state);
+        let known = state.limit;
+        let Some(search) = state.search.as_mut().filter(|_| limit != known) else { return };
+        search.adopt(limit);
+        self.apply_search(&mut state);
+        self.metrics.set(state.in_flight, state.limit);
+    }
+
     /// Waits for the permission to make a call of the source with this index.
     pub(super) async fn acquire(self: &Arc<Self>, source: usize) -> Permit {
         let semaphore_slot = if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {

@@ -178,6 +178,16 @@ impl Upstream {
         Self { sources: sources.collect(), shared }
     }
 
+    /// The concurrency limit that was found, unless it is fixed.
+    pub(super) fn found_limit(&self) -> Option<usize> {
+        self.shared.admission.limiter.found()
+    }
+
+    /// Searches on from a concurrency limit that was found earlier.
+    pub(super) fn adopt_limit(&self, limit: usize) {
+        self.shared.admission.limiter.adopt(limit);
+    }
+
     /// The name.
     pub(super) fn name(&self) -> &Arc<str> {
         &self.shared.name

@@ -241,6 +241,25 @@ impl Upstreams {
         })
     }
 
+    /// The concurrency limits that were found, by the name of the upstream. Fixed ones are left out.
+    #[must_use]
+    pub fn limits(&self) -> Vec<(String, usize)> {
+        let found =
+            |upstream: &Upstream| Some((upstream.name().to_string(), upstream.found_limit()?));
+        self.clients.iter().filter_map(found).collect()
+    }
+
+    /// Searches on from concurrency limits that were found earlier, by the name of the upstream.
+    /// Those of unknown upstreams, and of upstreams with a fixed limit, are ignored.
+    pub fn adopt_limits(&self, limits: &[(String, usize)]) {
+        for (name, limit) in limits {
+            let mut clients = self.clients.iter();
+            if let Some(upstream) = clients.find(|upstream| **upstream.name() == **name) {
+                upstream.adopt_limit(*limit);
+            }
+        }
+    }
+
     /// The state of a source's circuit breaker; `None` for a source of files.
     #[must_use]
     pub fn breaker_state(&self, source: SourceId) -> Option<BreakerState> {

@@ -81,7 +81,7 @@ impl SnapshotGateway {
         snapshot::metrics::register(&mut registry, receiver.clone());
         let access = Access::new(&config, None, &AccessMetrics::register(&mut registry)).unwrap();
         let gateway =
-            Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases)
+            Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases, 7)
                 .with_access(access);
         Self { config, inner: Arc::new(gateway), cache, phase, snapshots, views: AtomicU64::new(1) }
     }

@@ -25,6 +25,25 @@ pub(in crate::config) fn show_tables(tables: &[Table]) -> String {
     tables.iter().flat_map(|table| ["\n".to_owned(), table_fields(table).item(2)]).collect()
 }
 
+/// What is asked of a source, and how its answers are read, on one line: its settings but for its
+/// name, its upstream and `every`. Fingerprints in stores depend on each byte.
+#[must_use]
+pub fn written_source(source: &Source) -> String {
+    let mut fields = Fields::default();
+    what_is_asked(&mut fields, &source.origin);
+    how_records_are_read(&mut fields, source);
+    Written::from(fields).flow()
+}
+
+/// The same of an identity table.
+#[must_use]
+pub fn written_table(table: &Table) -> String {
+    let mut fields = Fields::default();
+    what_is_asked(&mut fields, &table.origin);
+    how_rows_are_read(&mut fields, table);
+    Written::from(fields).flow()
+}
+
 fn source_fields(source: &Source) -> Fields {
     let mut fields = Fields::default();
     fields.text("name", &source.name);
@@ -32,14 +51,19 @@ fn source_fields(source: &Source) -> Fields {
     if let Some(every) = source.every {
         fields.scalar("every", show_duration(every));
     }
+    how_records_are_read(&mut fields, source);
+    fields
+}
+
+fn how_records_are_read(fields: &mut Fields, source: &Source) {
     if let Some(incremental) = source.incremental {
         let mut value = Fields::default();
         value.scalar("overlap", show_duration(incremental.overlap));
         value.scalar("full_every", show_duration(incremental.full_every));
         fields.add("incremental", value.into());
     }
-    optional_path(&mut fields, "records", source.records.as_ref());
-    paths(&mut fields, "id", &source.id);
+    optional_path(fields, "records", source.records.as_ref());
+    paths(fields, "id", &source.id);
     if let Some(priority) = &source.priority {
         fields.add("priority", priority_value(priority));
     }
@@ -48,9 +72,8 @@ fn source_fields(source: &Source) -> Fields {
     }
     let identity = source.identity.iter().map(identity_value).collect();
     fields.add("identity", Written::one_or_more(identity));
-    paths(&mut fields, "title", &source.title);
-    paths(&mut fields, "url", &source.url);
-    fields
+    paths(fields, "title", &source.title);
+    paths(fields, "url", &source.url);
 }
 
 fn table_fields(table: &Table) -> Fields {
@@ -59,16 +82,20 @@ fn table_fields(table: &Table) -> Fields {
     if let Some(every) = table.every {
         fields.scalar("every", show_duration(every));
     }
-    let Some(rows) = &table.rows else { return fields };
-    optional_path(&mut fields, "records", rows.records.as_ref());
-    paths(&mut fields, "employee", &rows.employee);
+    how_rows_are_read(&mut fields, table);
+    fields
+}
+
+fn how_rows_are_read(fields: &mut Fields, table: &Table) {
+    let Some(rows) = &table.rows else { return };
+    optional_path(fields, "records", rows.records.as_ref());
+    paths(fields, "employee", &rows.employee);
     for kind in ROW_KEYS {
         if let Some((_, at)) = rows.keys.iter().find(|(key, _)| *key == kind) {
-            paths(&mut fields, kind.as_str(), at);
+            paths(fields, kind.as_str(), at);
         }
     }
-    paths(&mut fields, "name", &rows.name);
-    fields
+    paths(fields, "name", &rows.name);
 }
 
 fn origin(fields: &mut Fields, origin: &Origin) {
@@ -78,10 +105,21 @@ fn origin(fields: &mut Fields, origin: &Origin) {
     }
 }
 
+fn what_is_asked(fields: &mut Fields, origin: &Origin) {
+    match origin {
+        Origin::File(pattern) => fields.text("file", pattern),
+        Origin::Http(http) => endpoint(fields, http),
+    }
+}
+
 fn http_origin(fields: &mut Fields, http: &HttpOrigin) {
     if http.upstream != DEFAULT_UPSTREAM {
         fields.text("upstream", &http.upstream);
     }
+    endpoint(fields, http);
+}
+
+fn endpoint(fields: &mut Fields, http: &HttpOrigin) {
     fields.text("path", &http.request.path);
     if !http.request.query.is_empty() {
         fields.add("query", parameters(&http.request.query));

@@ -49,12 +49,14 @@ pub(super) struct Subscription {
 
 impl Feed {
     /// Starts the task that makes events from `snapshots`; it ends when their sender is dropped. At
-    /// most `max_streams` clients can subscribe at once.
+    /// most `max_streams` clients can subscribe at once. `generation` must be greater than those of
+    /// earlier processes; event ids begin with it.
     pub(in crate::http) fn start(
         mut snapshots: watch::Receiver<Arc<Snapshot>>,
         max_streams: usize,
+        generation: u64,
     ) -> Arc<Self> {
-        let secrets = IdSecrets::generate();
+        let secrets = IdSecrets::new(generation);
         let feed = Arc::new(Self {
             streams: Streams::new(max_streams),
             ring_reader: secrets.reader(&Visibility::Everything),

@@ -18,7 +18,7 @@ mod ring;
 mod streams;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -51,6 +51,14 @@ const HALF_CLOSED_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The target size of a chunk of events; the last event may exceed it.
 const CHUNK_BYTES: usize = 64 << 10;
+
+/// The generation of the events of a process that starts at this time: the microseconds since the
+/// epoch, so that it is greater than that of an earlier process unless the clock was set back.
+#[must_use]
+pub fn event_generation(started: SystemTime) -> u64 {
+    let since_epoch = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// A client's position in the feed. It reads at the pace of its connection, and nothing is queued
 /// for it.

@@ -15,7 +15,8 @@ const SEALED_BYTES: usize = TAG_START + MAX_TAG_LEN;
 
 /// The secrets that the ids of a feed's events are made with.
 pub(super) struct IdSecrets {
-    /// A random number that distinguishes the event ids of this process from those of others.
+    /// A number that distinguishes the event ids of this process from those of others. It is
+    /// greater than those of earlier processes, so that ids never go back.
     generation: u64,
     key: Arc<LessSafeKey>,
 }
@@ -34,9 +35,10 @@ pub(super) enum Reader {
 }
 
 impl IdSecrets {
-    pub(super) fn generate() -> Self {
+    /// Secrets with a random key.
+    pub(super) fn new(generation: u64) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, &random::<32>()).expect("the key has 256 bits");
-        Self { generation: fastrand::u64(..), key: Arc::new(LessSafeKey::new(key)) }
+        Self { generation, key: Arc::new(LessSafeKey::new(key)) }
     }
 
     /// The reader of a stream for this visibility.
@@ -119,10 +121,10 @@ mod tests {
 
     #[test]
     fn an_id_is_valid_for_its_own_reader_alone() {
-        let secrets = IdSecrets::generate();
+        let secrets = IdSecrets::new(7);
         let all = secrets.reader(&Visibility::Everything);
         let (seven, eight) = (employee(&secrets, "7"), employee(&secrets, "8"));
-        let other = employee(&IdSecrets::generate(), "7");
+        let other = employee(&IdSecrets::new(7), "7");
         for number in [0, 1, u64::MAX] {
             let id = seven.id(number);
             assert_eq!(seven.parse_id(&id), Some(number));
@@ -135,8 +137,16 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_another_generation_is_invalid() {
+        let reader = |generation| IdSecrets::new(generation).reader(&Visibility::Everything);
+        let (before, after) = (reader(9), reader(10));
+        assert_eq!(after.parse_id(&before.id(3)), None);
+        assert!(before.id(u64::MAX) < after.id(0), "ids go up");
+    }
+
+    #[test]
     fn ids_for_one_employee_do_not_show_their_order() {
-        let secrets = IdSecrets::generate();
+        let secrets = IdSecrets::new(7);
         let seven = employee(&secrets, "7");
         let ids: std::collections::HashSet<String> = (0..100).map(|_| seven.id(1)).collect();
         assert_eq!(ids.len(), 100, "ids of one event differ");
@@ -145,7 +155,7 @@ mod tests {
 
     #[test]
     fn ids_that_were_changed_are_invalid() {
-        let seven = employee(&IdSecrets::generate(), "7");
+        let seven = employee(&IdSecrets::new(7), "7");
         let id = seven.id(5);
         for position in 0..id.len() {
             let digit = if &id[position..=position] == "0" { "1" } else { "0" };
@@ -159,7 +169,7 @@ mod tests {
 
     #[test]
     fn one_employee_sees_their_own_events_and_those_of_everybody() {
-        let secrets = IdSecrets::generate();
+        let secrets = IdSecrets::new(7);
         let (all, seven) = (secrets.reader(&Visibility::Everything), employee(&secrets, "7"));
         for (audience, is_seen) in [
             (Audience::Everybody, true),

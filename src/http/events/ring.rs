@@ -143,7 +143,7 @@ mod tests {
         for _ in 0..5 {
             event_for(&mut ring, 20, Audience::Employee("8".into()));
         }
-        let seven = IdSecrets::generate().reader(&Visibility::Employee("7".into()));
+        let seven = IdSecrets::new(7).reader(&Visibility::Employee("7".into()));
         let (events, last) = ring.after(0, 10_000, &seven).unwrap();
         let events = String::from_utf8(events).unwrap();
         let ids = events.lines().filter_map(|line| line.strip_prefix("id: "));

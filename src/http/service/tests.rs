@@ -53,7 +53,7 @@ impl TestGateway {
         let upstreams = Arc::new(Upstreams::new(&config, &upstream_metrics, 1).unwrap());
         let (phase, phases) = watch::channel(Phase::Serving);
         let cache = Arc::new(Cache::new(config.cache.max_bytes, 2));
-        let gateway = Gateway::new(&config, receiver, cache, registry, upstreams, phases);
+        let gateway = Gateway::new(&config, receiver, cache, registry, upstreams, phases, 7);
         Self { gateway: Arc::new(gateway), _snapshots: snapshots, _phase: phase }
     }
 

@@ -162,6 +162,12 @@ impl Search {
         }
     }
 
+    /// Goes on from a limit that an earlier search found, within the bounds of this one.
+    pub(super) fn adopt(&mut self, limit: usize) {
+        let limit = limit.clamp(1, self.max_limit);
+        *self = Self { is_proven: true, ..Self::new(limit, self.max_limit) };
+    }
+
     pub(super) const fn limit(&self) -> usize {
         self.limit
     }

@@ -134,3 +134,27 @@ async fn a_limit_that_is_not_reached_does_not_change() {
         assert_eq!(limiter.load().limit, 3, "{signal:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_limit_holds_within_the_bounds_and_the_search_goes_on_from_there() {
+    let fixed = limiter(Concurrency::Fixed(2), 9);
+    fixed.adopt(5);
+    assert_eq!((fixed.found(), fixed.load().limit), (None, 2));
+    let auto = limiter(Concurrency::Auto, 6);
+    for (adopted, limit) in [(5, 5), (0, 1), (700, 6), (4, 4)] {
+        auto.adopt(adopted);
+        assert_eq!((auto.found(), auto.load().limit), (Some(limit), limit));
+    }
+    let permits = acquire(&auto, 0..4).await;
+    assert_eq!(auto.load().in_flight, 4);
+    auto.adopt(2);
+    advance(Duration::from_secs(1)).await;
+    release(permits, Signal::Answered);
+    // Calls of another limit are no measurement, so that nothing has changed.
+    assert_eq!(auto.load(), Load { in_flight: 0, limit: 2 });
+    // Overload lowers it, as any limit.
+    let permits = acquire(&auto, 0..2).await;
+    advance(Duration::from_secs(1)).await;
+    release(permits, Signal::PushedBack);
+    assert_eq!(auto.load().limit, 1);
+}

@@ -157,7 +157,7 @@ async fn play(seed: u64) {
     let (refresh, snapshots) =
         Refresh::new(Arc::new(origin), Arc::clone(&cache), refresh_metrics, settings, options);
     let (_phase, phases) = watch::channel(Phase::Serving);
-    let gateway = Arc::new(Gateway::new(&config, snapshots, cache, registry, upstream, phases));
+    let gateway = Arc::new(Gateway::new(&config, snapshots, cache, registry, upstream, phases, 7));
     let refresh = tokio::spawn(refresh.run());
     let start = Instant::now();
     let asks: Vec<Ask> = (0..60)

@@ -96,7 +96,7 @@ async fn the_first_batch_of_a_changed_definition_makes_no_events_of_records() {
 async fn sent_for(added: &Arc<Incidents>) -> [Vec<Value>; 3] {
     let first = snapshot(&[("a", 1, Some(&batch(&[1])))]);
     let snapshots = watch::Sender::new(Arc::new(first));
-    let feed = Feed::start(snapshots.subscribe(), 16);
+    let feed = Feed::start(snapshots.subscribe(), 16, 7);
     let employee = |id: &str| Visibility::Employee(id.into());
     let readers = [Visibility::Everything, employee("7"), employee("8")];
     let mut open = readers.each_ref().map(|reader| feed.subscribe(reader, None, None).unwrap());
@@ -158,7 +158,7 @@ async fn own_records_that_were_there_before_a_burst_are_not_in_it() {
     let mut last_seen = LastSeen::new(&snapshot(&[("a", 1, Some(&batch(&[1])))]), Instant::now());
     let deltas = last_seen.records.advance(&after.view);
     let events = incident_events(&after.view, &deltas);
-    let secrets = IdSecrets::generate();
+    let secrets = IdSecrets::new(7);
     let sees =
         |id: &str| secrets.reader(&Visibility::Employee(id.into())).sees(&events[0].audience);
     assert_eq!((events.len(), sees("1"), sees("8")), (1, false, true));
