@@ -18,6 +18,9 @@ RUN mkdir -p /rootfs/etc/ssl/certs \
  && cp /etc/ssl/certs/ca-certificates.crt /rootfs/etc/ssl/certs/ \
  && printf 'hosts: files dns\n' > /rootfs/etc/nsswitch.conf
 
+# Where a volume with the SQLite store is mounted; a new named volume gets its owner.
+RUN mkdir /history
+
 # The dependencies, in a layer that only Cargo.toml and Cargo.lock invalidate: built for an empty
 # program. Cargo wants the benches that Cargo.toml names to be there, though it does not build them.
 WORKDIR /build
@@ -43,6 +46,7 @@ LABEL org.opencontainers.image.title="incident-gateway" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION"
 COPY --from=build /rootfs /
+COPY --from=build --chown=65532:65532 /history /var/lib/incident-gateway
 # Numeric, because there is no /etc/passwd, and because Kubernetes can only prove a number to be
 # non-root.
 USER 65532:65532

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# deploy/compose.yaml: every service configured, gateway and demo upstream running, a scaled-down
-# copy beside them. Prometheus and Grafana run too where their images can be had. Takes the image
-# that image.sh has built.
+# deploy/compose.yaml: every service configured; gateway, PostgreSQL and demo upstream running, a
+# scaled-down copy beside them. Where PostgreSQL's image cannot be had, Debian's PostgreSQL in an image
+# with the same interface (postgres/) stands in for it. Prometheus and Grafana run too where their
+# images can be had. Takes the image that image.sh has built.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 
@@ -50,11 +51,15 @@ diff <(grep -o '\${[A-Z_]*:-[^}]*}' "$root/deploy/compose.yaml" | sed 's/^\${//;
      <(grep -v '^#' "$root/deploy/.env.example" | grep . | sort -u) || fail ".env.example and compose.yaml disagree"
 run "$root/deploy/.env.example" "$project" config -q || fail "compose.yaml is not valid"
 
-services=(gateway upstream)
-for service in prometheus grafana; do
+services=(gateway upstream postgres)
+for service in postgres prometheus grafana; do
   image=$(sed -n "s/^${service^^}_IMAGE=//p" "$root/deploy/.env.example")
   if docker image inspect "$image" >/dev/null 2>&1 || timeout 120 docker pull -q "$image" >/dev/null 2>&1; then
-    services+=("$service")
+    [ "$service" = postgres ] || services+=("$service")
+  elif [ "$service" = postgres ]; then
+    echo "note: Debian's PostgreSQL stands in for the image $image, which cannot be had here"
+    export POSTGRES_IMAGE=incident-gateway-test-postgres
+    docker build -q -t "$POSTGRES_IMAGE" "$root/tests/deploy/postgres" >/dev/null 2>&1 || fail "docker build tests/deploy/postgres"
   else
     echo "note: $service is not run: its image $image cannot be had here"
   fi
@@ -94,6 +99,23 @@ second=$(openssl rand -hex 8)
 mv "$SECRETS/gateway/users.new" "$SECRETS/gateway/users"
 run "$settings/first.env" "$project" kill -s HUP gateway >/dev/null 2>&1
 await "the second user" curl -fsS -o /dev/null -u "second:$second" http://127.0.0.1:28100/incidents
+
+# the store: the history fills, the gateway goes on without PostgreSQL and takes it back
+metric() { curl -fsS -H "$as_prometheus" http://127.0.0.1:28101/metrics | sed -n "s/^incident_gateway_$1 //p"; }
+is() { [ "$(metric "$1")" = "$2" ]; } # METRIC VALUE
+remembered() { curl -fsS -u "admin:$password" 'http://127.0.0.1:28100/history?limit=1' | grep -q '"count":1,'; }
+await "a record in the history" remembered
+is store_leader 1 || fail "the only gateway does not hold the lease"
+run "$settings/first.env" "$project" stop postgres >/dev/null 2>&1
+await "the store to be down" is store_up 0
+complete 28100 || fail "no complete answers without PostgreSQL"
+# a gateway that starts meanwhile serves, too
+run "$settings/first.env" "$project" restart gateway >/dev/null 2>&1
+await "complete answers of a gateway that started without PostgreSQL" complete 28100
+run "$settings/first.env" "$project" start postgres >/dev/null 2>&1
+await "the store to be back" is store_up 1
+await "the lease to be held again" is store_leader 1
+remembered || fail "the history is gone after a restart of PostgreSQL"
 
 id=$(docker ps -q -f label=com.docker.compose.project="$project" -f label=com.docker.compose.service=gateway)
 [ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$id")" = "true [ALL] 268435456" ] \

@@ -1,6 +1,6 @@
 """Runs the gateway (`serve --demo`) and Prometheus with deploy/prometheus, then evaluates every query of the dashboard:
 none may fail, be empty or be NaN. The metrics that rules and alerts name must be among those scraped. A second gateway, whose
-upstream is not there, must raise the alerts that this deserves, and the first one none.
+upstream and PostgreSQL are not there, must raise the alerts that this deserves, and the first one, which has SQLite, none.
 
 Reads GATEWAY, the path of the gateway's binary.
 """
@@ -27,7 +27,7 @@ DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "incident-gateway.json"
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 PATIENCE = 60  # seconds for each thing waited for; each is done within a few
 METRICS_TOKEN, READER_TOKEN = "token-for-metrics", "token-for-incidents"
-DESERVED = {"IncidentGatewaySourceMissing", "IncidentGatewayCircuitOpen"}
+DESERVED = {"IncidentGatewaySourceMissing", "IncidentGatewayCircuitOpen", "IncidentGatewayStoreDown"}
 
 
 def free_port():
@@ -155,11 +155,13 @@ def main():
         # takes (about 5s)
         environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn",
                        "INCIDENT_GATEWAY__AUTH__TOKENS_FILE": str(folder / "tokens"),
-                       "INCIDENT_GATEWAY__ADMIN__AUTH": "true"}
+                       "INCIDENT_GATEWAY__ADMIN__AUTH": "true",
+                       "INCIDENT_GATEWAY__STORE__URL": f"sqlite:{folder}/history.db"}
         sick = [os.environ["GATEWAY"], "serve", "--listen", f"127.0.0.1:{sick_public}",
                 "--admin-listen", f"127.0.0.1:{sick_admin}"]
         sick_environment = {"ELEVATE_BASE_URL": f"http://127.0.0.1:{nobody}", "ELEVATE_USERNAME": "u",
-                            "ELEVATE_PASSWORD": "p", "RUST_LOG": "error"}
+                            "ELEVATE_PASSWORD": "p", "RUST_LOG": "error",
+                            "INCIDENT_GATEWAY__STORE__URL": f"postgres://gateway@127.0.0.1:{nobody}/gateway"}
         server = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                   f"--web.listen-address=127.0.0.1:{web}", "--log.level=warn"]
         prometheus = f"http://127.0.0.1:{web}"
@@ -182,7 +184,8 @@ def main():
                         " and min(count_over_time(incident_gateway_source_age_seconds[1m])) > 5" \
                         " and count(job:incident_gateway_cache_answers:ratio_rate5m > 0)" \
                         " and min(increase(incident_gateway_refresh_duration_seconds_count[1m])) > 0" \
-                        " and count(job_source:incident_gateway_upstream_failures:ratio_rate5m >= 0) == 11"
+                        " and count(job_source:incident_gateway_upstream_failures:ratio_rate5m >= 0) == 11" \
+                        " and count(job:incident_gateway_store_write_duration_seconds:p90_10m > 0)"
                     return api(prometheus, "query", query=enough)["result"]
 
                 wait_for("all sources, scraped several times", asked_and_counted)

@@ -340,6 +340,38 @@ def tls_and_sign_in_by_mounted_files_and_reload_by_sighup():
             return f"reloads within {took:.1f}s"
 
 
+def history_in_a_volume_survives_the_container():
+    """A new named volume is writable; the next container serves what the one before has stored, though its upstream is not there."""
+    volume = f"gateway-test-{uuid.uuid4().hex[:8]}"
+    options = [*LOCKED_DOWN, "-v", f"{volume}:/var/lib/incident-gateway",
+               "-e", "INCIDENT_GATEWAY__STORE__URL=sqlite:/var/lib/incident-gateway/history.db"]
+    try:
+        with upstream() as reach:
+            demo = [*reach, "-e", "ELEVATE_USERNAME=demo", "-e", f"ELEVATE_PASSWORD={PASSWORD}"]
+            with container(options=[*options, *demo]) as name:
+                host = address(name)
+                wait_for("a complete answer", name, lambda: complete(host))
+                stored = re.compile(rb"^incident_gateway_store_records ([1-9]\d*)", re.MULTILINE)
+                wait_for("a history", name, lambda: json.loads(get(host, "/history?limit=1")[2])["count"] == 1)
+                document = get(host, "/incidents")[2]
+                wait_for("every source in the store", name, lambda: stored.search(get(host, "/metrics", port=9001)[2]))
+                code, _ = stop(name, 30)
+                assert code == 0, f"exit code {code}"
+                listing = subprocess.run(f"docker cp {name}:/var/lib/incident-gateway - | tar -tv --numeric-owner",
+                                         shell=True, capture_output=True, text=True, check=True).stdout
+                database = next(line for line in listing.splitlines() if line.endswith("/history.db"))
+                assert database.startswith("-rw------- 65532/65532"), listing
+            with container(options=[*options, *demo[:2], "-e", "ELEVATE_BASE_URL=http://nobody.invalid",
+                                    "-e", "ELEVATE_USERNAME=demo", "-e", "ELEVATE_PASSWORD=x"]) as name:
+                host = address(name)
+                wait_for("readiness", name, lambda: ready(host))
+                status, headers, body = get(host, "/incidents")
+                assert status == 200, (status, body[:200])
+                return f"{len(document)} bytes before, {len(body)} bytes after"
+    finally:
+        docker("volume", "rm", "-f", volume, check=False)
+
+
 def wrong_settings_exit_2_and_say_why():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
@@ -450,6 +482,7 @@ CASES = [
     https_is_verified_and_etc_hosts_is_read,
     refused_credentials_are_told_and_not_shown,
     tls_and_sign_in_by_mounted_files_and_reload_by_sighup,
+    history_in_a_volume_survives_the_container,
     wrong_settings_exit_2_and_say_why,
     stopping_under_load_loses_nothing,
     requests_in_flight_are_answered,

@@ -18,10 +18,11 @@ import kubernetes_validate
 import yaml
 
 import manifests_access as access
+import manifests_store as store
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TREE = ROOT / "deploy" / "kubernetes"
-OVERLAYS = ["development", "staging", "production", "oauth2-proxy"]
+OVERLAYS = ["development", "staging", "production", "sqlite", "oauth2-proxy"]
 # What needs neither TLS nor sign-in: the demo upstream's data is made up.
 OPEN_OVERLAYS = ["development"]
 # The oldest API with everything that the manifests use (matchLabelKeys), and the newest that the
@@ -108,6 +109,8 @@ def reference_faults(docs, secret_templates):
         content = {}  # volume -> path in it -> text
         volumes = {volume["name"]: volume for volume in pod.spec.get("volumes", [])}
         for name, volume in volumes.items():
+            if "persistentVolumeClaim" in volume:
+                yield from missing(user, "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"], [])
             for kind, source, field in [("ConfigMap", "configMap", "name"), ("Secret", "secret", "secretName")]:
                 if source in volume:
                     ref = volume[source]
@@ -136,6 +139,10 @@ def reference_faults(docs, secret_templates):
                         yield from missing(user, kind, ref["name"], [ref["key"]])
                 if variable["name"].endswith(("_FILE", "CONFIG_PATH")) and variable["value"] not in files:
                     yield f"{user}: {variable['name']} names {variable['value']}, where nothing is mounted"
+            if pod.name == "incident-gateway":
+                for path in store.files_of(access.gateway_settings(docs)):
+                    if path not in files:
+                        yield f"{user}: the store's URL names {path}, where nothing is mounted"
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 for action in ("httpGet", "tcpSocket"):
                     port = container.get(probe, {}).get(action, {}).get("port")
@@ -267,6 +274,17 @@ CLOSED_ALONE = re.compile(
     r"|Deployment/incident-gateway/.*Probe/httpGet/scheme"
     r"|Deployment/incident-gateway/.*/annotations/prometheus.io/scheme"
     r"|Service/incident-gateway/spec/ports/.*)$")
+# What the component `without-postgres` takes away.
+WITHOUT_POSTGRES_ALONE = re.compile(
+    r"^(Deployment/incident-gateway/.*/(volumes|volumeMounts)/store/.*"
+    r"|Deployment/incident-gateway/.*/env/INCIDENT_GATEWAY__STORE__PASSWORD_FILE/.*"
+    r"|NetworkPolicy/incident-gateway/spec/egress/2/.*)$")
+# What the component `sqlite` changes beyond that.
+SQLITE_ALONE = re.compile(
+    r"^(Deployment/incident-gateway/spec/(replicas|strategy/.*)"
+    r"|Deployment/incident-gateway/.*/fsGroupChangePolicy"
+    r"|Deployment/incident-gateway/.*/(volumes|volumeMounts)/history/.*"
+    r"|(HorizontalPodAutoscaler/incident-gateway|PersistentVolumeClaim/incident-gateway-history)/.*)$")
 # What the component `oauth2-proxy` changes of the gateway.
 BEHIND_PROXY_ALONE = re.compile(r"^NetworkPolicy/incident-gateway/spec/ingress/0/from/.*$")
 
@@ -301,9 +319,11 @@ def difference_faults(rendered):
     base = shape(rendered["staging"])
     for overlay, docs in rendered.items():
         other = shape(docs)
-        own = {"development": CLOSED_ALONE, "oauth2-proxy": BEHIND_PROXY_ALONE}.get(overlay)
+        own = {"development": [CLOSED_ALONE, WITHOUT_POSTGRES_ALONE],
+               "sqlite": [WITHOUT_POSTGRES_ALONE, SQLITE_ALONE],
+               "oauth2-proxy": [BEHIND_PROXY_ALONE]}.get(overlay, [])
         for path in sorted(base.keys() | other.keys()):
-            if base.get(path) != other.get(path) and not PARAMETERS.match(path) and not (own and own.match(path)):
+            if base.get(path) != other.get(path) and not PARAMETERS.match(path) and not any(known.match(path) for known in own):
                 yield f"{overlay}: differs from staging in {path}: {base.get(path)!r}, {other.get(path)!r}"
 
 
@@ -312,13 +332,15 @@ def mounted_files():
     """A folder like the pod's /etc, with what the Secrets hold: a certificate, users and tokens."""
     folder = pathlib.Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
-    tls, files = folder / "incident-gateway-tls", folder / "incident-gateway-access"
-    tls.mkdir()
-    files.mkdir()
+    tls, files, store_files = (folder / f"incident-gateway-{name}" for name in ("tls", "access", "store"))
+    for directory in (tls, files, store_files):
+        directory.mkdir()
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-days", "1", "-subj", "/CN=incident-gateway", "-addext", "subjectAltName=DNS:incident-gateway",
                     "-keyout", tls / "tls.key", "-out", tls / "tls.crt"], check=True, capture_output=True)
     shutil.copy(tls / "tls.crt", tls / "ca.crt")
+    shutil.copy(tls / "tls.crt", store_files / "ca.crt")
+    (store_files / "password").write_text("example\n")
     # the password is `example`; the token's digest is that of `example`
     (files / "users").write_text("alice:$2y$10$m/7pPv9Yw7eVCHRTiheEoOQyuKt1wn9e0Z7s3hqFcYAnk4nZ9Cgca\n")
     (files / "tokens").write_text(f"prometheus:{hashlib.sha256(b'example').hexdigest()}:metrics\n")
@@ -335,7 +357,11 @@ def gateway_faults(docs):
     if text is None:
         yield "no ConfigMap has a config.yaml"
         return
-    settings = {key: re.sub("^/etc/", f"{mounted_files()}/", value) for key, value in data.items()}
+    for pod in map(Pods, of_kind(docs, "Deployment")):
+        if pod.name == "incident-gateway":
+            data |= {variable["name"]: variable["value"] for variable in pod.containers[0]["env"]
+                     if variable["name"].startswith("INCIDENT_GATEWAY__")}
+    settings = {key: re.sub("(^|=)/etc/", rf"\1{mounted_files()}/", value) for key, value in data.items()}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
@@ -357,7 +383,7 @@ def faults(tree):
             continue
         rendered[overlay] = docs
         for check in (schema_faults, lambda docs: reference_faults(docs, templates), pod_security_faults,
-                      timing_faults, gateway_faults):
+                      timing_faults, store.faults, gateway_faults):
             found += [f"{overlay}: {fault}" for fault in check(docs)]
         if overlay not in OPEN_OVERLAYS:
             found += [f"{overlay}: {fault}" for fault in access.closed_faults(docs)]
@@ -398,7 +424,7 @@ MUTATIONS = [
     ("base/deployment.yaml", "minReadySeconds: 5", "minReadySeconds: five", "five"),
     ("base/deployment.yaml", "failureThreshold: 30", "failureTreshold: 30", "failureTreshold"),
     ("components/demo-upstream/service.yaml", "name: demo-upstream\n", "name: demo\n", "is no Service here"),
-    ("overlays/production/kustomization.yaml", "path: /spec/maxReplicas, value: 4",
+    ("overlays/production/kustomization.yaml", "path: /spec/maxReplicas, value: 6",
      "path: /spec/behavior/scaleDown/stabilizationWindowSeconds, value: 4", "differs from staging in"),
     ("overlays/staging/kustomization.yaml", ", ../../components/sign-in", "", "the gateway is open"),
     ("components/tls/kustomization.yaml", "      - INCIDENT_GATEWAY__ADMIN__TLS=true\n", "",
@@ -410,7 +436,7 @@ MUTATIONS = [
     ("components/sign-in/kustomization.yaml", "TOKENS_FILE=/etc/incident-gateway-access/tokens",
      "TOKENS_FILE=/etc/incident-gateway-access/token", "/etc/incident-gateway-access/token, where nothing is mounted"),
     ("components/sign-in/kustomization.yaml", "AUTH__TOKENS_FILE=", "AUTH__TOKEN_FILE=", "refuses the configuration"),
-    ("secret.template.yaml", "  ca.crt: REPLACE-ME\n", "", "Secret incident-gateway-tls has no key ca.crt"),
+    ("secret.template.yaml", "  tls.key: REPLACE-ME\n  ca.crt: REPLACE-ME\n", "  tls.key: REPLACE-ME\n", "Secret incident-gateway-tls has no key ca.crt"),
     ("components/cert-manager/certificates.yaml", "usages: [digital signature, server auth]",
      "usages: [digital signature, server auth, client auth]", "would do as a client's"),
     ("components/cert-manager/certificates.yaml", "renewBefore: 720h", "renewBefor: 720h", "renewBefor"),
@@ -428,6 +454,32 @@ MUTATIONS = [
      "https://incident-gateway:9000 is no Service here"),
     ("components/oauth2-proxy/oauth2-proxy.yaml", "issuerURL: https://idp.example.com", "issuerURL: https://idp.example",
      "different issuers"),
+    ("secret.template.yaml", "  password: REPLACE-ME\n  ca.crt", "  ca.crt", "Secret incident-gateway-store has no key password"),
+    ("overlays/production/kustomization.yaml", "sslmode=verify-full", "sslmode=disable", "PostgreSQL is not verified"),
+    ("overlays/production/kustomization.yaml", "sslrootcert=/etc/incident-gateway-store/ca.crt",
+     "sslrootcert=/etc/incident-gateway-store/ca.pem", "the store's URL names /etc/incident-gateway-store/ca.pem"),
+    ("overlays/production/kustomization.yaml", "STORE__URL=postgres://incident_gateway@",
+     "STORE__URL=postgres://incident_gateway:secret@", "refuses the configuration"),
+    ("overlays/production/kustomization.yaml", "STORE__URL=postgres:", "STORE__URL=sqlite:",
+     "two pods at once would open SQLite's file"),
+    ("overlays/production/kustomization.yaml", "path: /spec/minReplicas, value: 3", "path: /spec/minReplicas, value: 1",
+     "fewer than three replicas"),
+    ("base/networkpolicy.yaml", "port: 5432", "port: 5433", "nothing lets the gateway reach port 5432"),
+    ("base/deployment.yaml", "value: /etc/incident-gateway-store/password", "value: /etc/incident-gateway-store/pasword",
+     "/etc/incident-gateway-store/pasword, where nothing is mounted"),
+    ("components/sqlite/kustomization.yaml", "sqlite:/var/lib/incident-gateway/", "sqlite:/var/lib/gateway/",
+     "SQLite's file is on no volume that stays"),
+    ("components/sqlite/deployment.yaml", "mountPath: /var/lib/incident-gateway}",
+     "mountPath: /var/lib/incident-gateway, readOnly: true}", "SQLite's file is on no volume that stays"),
+    ("components/sqlite/deployment.yaml", "type: Recreate\n    rollingUpdate: null", "type: RollingUpdate",
+     "two pods at once would open SQLite's file"),
+    ("components/sqlite/deployment.yaml", "replicas: 1", "replicas: 2", "two pods at once would open SQLite's file"),
+    ("components/sqlite/volume.yaml", "[ReadWriteOncePod]", "[ReadWriteMany]", "shared by pods"),
+    ("components/sqlite/deployment.yaml", "fsGroupChangePolicy: OnRootMismatch", "fsGroupChangePolicy: Always",
+     "kubelet changes the mode of SQLite's file"),
+    ("base/deployment.yaml", "fsGroup: 65532", "fsGroup: 1000", "the gateway cannot write to its volume"),
+    ("components/sqlite/volume.yaml", "name: incident-gateway-history", "name: history",
+     "no PersistentVolumeClaim named incident-gateway-history"),
 ]
 
 
