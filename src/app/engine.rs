@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::cache::Cache;
 use crate::clock::WallClock;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::metrics::{self, Registry};
 use crate::refresh::{Refresh, RefreshMetrics, Repeat, RunOptions, Settings, SourceFetcher};
 use crate::snapshot::{self, Snapshot};
@@ -42,7 +42,9 @@ impl Engine {
         let upstream_metrics = UpstreamMetrics::register(&mut registry);
         let upstreams = Arc::new(Upstreams::new(config, &upstream_metrics, seed)?);
         let cache = Arc::new(new_cache(config));
-        let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &upstream_metrics);
+        let keeps_ids = repeat == Repeat::Always && config.store.url != StoreUrl::None;
+        let fetcher =
+            SourceFetcher::new(Arc::clone(&upstreams), config, &upstream_metrics, keeps_ids);
         let options = RunOptions { seed, repeat, clock: WallClock::system() };
         let refresh_metrics = RefreshMetrics::register(&mut registry);
         let (refresh, snapshots) = Refresh::new(

@@ -57,7 +57,7 @@ pub enum FormatArg {
 ///
 /// The errors of the configuration; without `--demo`, missing credentials are one.
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
-    let config = config::load_without_access_files(
+    let config = config::load_without_serving(
         &Overrides { config: args.config, ..Overrides::default() },
         environment,
     )?;

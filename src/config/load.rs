@@ -6,11 +6,14 @@ mod aliases;
 mod lenient;
 mod upstreams;
 
-pub use lenient::{AdminEndpoint, admin_endpoint, load_without_access_files, load_without_secrets};
+pub use lenient::{
+    AdminEndpoint, admin_endpoint, load_for_store, load_without_secrets, load_without_serving,
+};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::access::Files;
 use super::environment::Environment;
 use super::error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
 use super::reader::Reader;
@@ -18,7 +21,7 @@ use super::settings::{self, Form, PREFIX, SETTINGS, Setting, Tree};
 use super::suggest::{suggest_key, suggest_variable};
 use super::upstream::Draft;
 use super::yaml::{FILE_INPUT, Node, Position, Value};
-use super::{Config, access, files, source, yaml};
+use super::{Config, access, files, source, store, yaml};
 
 /// The flags of the command line that override settings. They are parsed like values in the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -41,7 +44,7 @@ pub struct Overrides {
 ///
 /// All errors, in one report.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
-    Loader::run(overrides, environment, access::Files::Read).result()
+    Loader::run(overrides, environment, [Files::Read; 2]).result()
 }
 
 /// A configuration of a process that loads it again and again.
@@ -65,7 +68,7 @@ pub fn load_again(
     environment: &Environment,
     may_be_empty: bool,
 ) -> Result<Loaded, ConfigErrors> {
-    let mut loader = Loader::run(overrides, environment, access::Files::Read);
+    let mut loader = Loader::run(overrides, environment, [Files::Read; 2]);
     let is_file_empty = loader.is_file_empty;
     if let Input::File(path) = &loader.inputs[FILE_INPUT]
         && is_file_empty
@@ -99,6 +102,8 @@ struct Loader {
     upstreams: Vec<Draft>,
     /// TLS and sign-in. [`Self::check_agreement`] moves them to `config`.
     access: access::Draft,
+    /// The store. [`Self::check_agreement`] moves it to `config`.
+    store: store::Draft,
     /// The values of `sources` and `identities`, where they are set.
     trees: BTreeMap<&'static str, Node>,
     /// Where each setting that is no upstream's was set; those with their defaults have no entry.
@@ -128,6 +133,7 @@ impl Default for Loader {
             upstreams: vec![Draft::default_upstream(config.upstream.clone())],
             config,
             access: access::Draft::default(),
+            store: store::Draft::default(),
             trees: BTreeMap::new(),
             positions: BTreeMap::new(),
             inputs: vec![Input::File(String::new())],
@@ -138,8 +144,11 @@ impl Default for Loader {
 }
 
 impl Loader {
-    fn run(overrides: &Overrides, environment: &Environment, files: access::Files) -> Self {
-        let mut loader = Self { access: access::Draft::new(files), ..Self::default() };
+    /// Reads all layers, with the files of access control and of the store as far as they are
+    /// needed.
+    fn run(overrides: &Overrides, environment: &Environment, [access, store]: [Files; 2]) -> Self {
+        let access = access::Draft::new(access);
+        let mut loader = Self { access, store: store::Draft::new(store), ..Self::default() };
         loader.file(overrides, environment);
         loader.variables(environment);
         loader.aliases(environment);
@@ -292,6 +301,12 @@ impl Loader {
             Form::Access(set, _) => {
                 self.positions.insert(setting.key, node.position);
                 for kind in set(&mut self.access, node).err().into_iter().flatten() {
+                    self.report_at(node.position, Some(setting.key), setting.key, kind);
+                }
+            }
+            Form::Store(set, _) => {
+                self.positions.insert(setting.key, node.position);
+                if let Err(kind) = set(&mut self.store, node) {
                     self.report_at(node.position, Some(setting.key), setting.key, kind);
                 }
             }

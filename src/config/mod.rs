@@ -26,8 +26,8 @@ pub use access::{Admin, CredentialFile, Jwt, SignIn, Tls, Warning};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
 pub use load::{
-    AdminEndpoint, Loaded, Overrides, admin_endpoint, from_yaml, load, load_again,
-    load_without_access_files, load_without_secrets,
+    AdminEndpoint, Loaded, Overrides, admin_endpoint, from_yaml, load, load_again, load_for_store,
+    load_without_secrets, load_without_serving,
 };
 pub(crate) use nearest::nearest;
 pub use pem::PemFile;

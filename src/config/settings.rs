@@ -12,7 +12,7 @@ pub(super) use table::SETTINGS;
 use super::error::ConfigErrorKind;
 use super::upstream::{self, Draft};
 use super::yaml::Node;
-use super::{Auth, Config, Upstream, access, source};
+use super::{Auth, Config, Upstream, access, source, store};
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const HOUR: Duration = Duration::from_hours(1);
@@ -40,6 +40,8 @@ pub(super) enum Form {
         fn(&mut access::Draft, &Node) -> Result<(), Vec<ConfigErrorKind>>,
         fn(&Config) -> Option<String>,
     ),
+    /// One value of the store.
+    Store(fn(&mut store::Draft, &Node) -> Result<(), ConfigErrorKind>, fn(&Config) -> String),
     /// A structure; a variable holds YAML.
     Tree(Tree),
 }
@@ -79,6 +81,14 @@ impl Setting {
         Self { key, form: Form::Access(set, show) }
     }
 
+    const fn store(
+        key: &'static str,
+        set: fn(&mut store::Draft, &Node) -> Result<(), ConfigErrorKind>,
+        show: fn(&Config) -> String,
+    ) -> Self {
+        Self { key, form: Form::Store(set, show) }
+    }
+
     /// Whether a variable holds the value itself, not YAML.
     pub(super) const fn is_value(&self) -> bool {
         !matches!(self.form, Form::Tree(_))
@@ -92,7 +102,7 @@ impl Setting {
     /// Its value as YAML.
     pub(super) fn show(&self, config: &Config) -> String {
         match self.form {
-            Form::Value(_, show) => show(config),
+            Form::Value(_, show) | Form::Store(_, show) => show(config),
             Form::Access(_, show) => show(config).unwrap_or_default(),
             Form::Tree(Tree::Upstreams) => upstream::show_all(&config.upstreams),
             Form::Tree(Tree::Identities) => source::show_tables(&config.identities),

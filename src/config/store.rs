@@ -1,7 +1,14 @@
 //! The section `store`.
 
+mod draft;
+mod postgres_url;
+
+use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+pub(super) use draft::{Draft, keep, password_file, url};
 
 use super::{PemFile, Secret};
 
@@ -14,7 +21,8 @@ pub struct Store {
     pub keep: Duration,
 }
 
-/// Where history and last good data are kept.
+/// Where history and last good data are kept. It is displayed as it was configured; there is no
+/// secret in it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StoreUrl {
     /// Nowhere.
@@ -28,6 +36,8 @@ pub enum StoreUrl {
 /// A PostgreSQL database.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Postgres {
+    /// The URL as it was configured, which has no password in it.
+    pub url: String,
     /// The host name, the IP address, or the directory of a Unix socket (which begins with `/`).
     pub host: String,
     /// The port.
@@ -36,6 +46,8 @@ pub struct Postgres {
     pub user: String,
     /// The password of `store.password_file`.
     pub password: Option<Secret>,
+    /// Where the password was read.
+    pub password_file: Option<PathBuf>,
     /// The name of the database.
     pub database: String,
     /// How the connection is encrypted.
@@ -47,7 +59,7 @@ pub struct Postgres {
 pub enum PostgresTls {
     /// Not at all: `sslmode=disable`, and the default for sockets and loopback addresses.
     Disabled,
-    /// TLS whose certificate is checked, its name included: `sslmode=verify-full`, and the default
+    /// TLS whose certificate is checked, its name included: every other `sslmode`, and the default
     /// elsewhere.
     Verified {
         /// The authorities of `sslrootcert`; those of the system without it.
@@ -55,8 +67,38 @@ pub enum PostgresTls {
     },
 }
 
+impl Postgres {
+    /// Whether the connection does not leave this machine: a Unix socket or a loopback address.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        is_socket(&self.host) || is_loopback(&self.host)
+    }
+}
+
+fn is_socket(host: &str) -> bool {
+    host.starts_with('/')
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+impl fmt::Display for StoreUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(postgres) => f.write_str(&postgres.url),
+        }
+    }
+}
+
 impl Default for Store {
     fn default() -> Self {
         Self { url: StoreUrl::None, keep: Duration::from_hours(24 * 90) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,17 +4,19 @@ use super::nearest::nearest;
 use super::settings::{self, ALIASES, SETTINGS, Setting};
 use super::upstream::Draft;
 
-/// The key that an unknown one in `section` probably means: a similar one there, or the same name
-/// in another section.
+/// The key that an unknown one in `section` probably means: a similar one there, the one that names
+/// a file with its value, or the same name in another section.
 pub(super) fn suggest_key(key: &str, section: &str) -> Option<String> {
-    let similar = nearest(key, settings::names_below(section));
+    let names = settings::names_below(section);
+    let file = names.iter().copied().find(|name| name.strip_suffix("_file") == Some(key));
+    let similar = file.or_else(|| nearest(key, names));
     let elsewhere =
         || SETTINGS.iter().map(|s| s.key).find(|path| path.rsplit('.').next() == Some(key));
     similar.or_else(elsewhere).map(ToOwned::to_owned)
 }
 
-/// The variable that an unknown one probably means: that of a secret file, one with a similar name,
-/// or that of a list if the unknown name continues with an index.
+/// The variable that an unknown one probably means: that of a file, one with a similar name, or that
+/// of a list if the unknown name continues with an index.
 pub(super) fn suggest_variable(name: &str, upstreams: &[Draft]) -> Option<String> {
     let file = || {
         let setting = name.strip_suffix("_FILE")?;
@@ -30,7 +32,9 @@ pub(super) fn suggest_variable(name: &str, upstreams: &[Draft]) -> Option<String
         let key = |name: &str| settings::variable(&format!("{}.{name}", upstream.path()));
         known.extend(settings::names_below("upstream").into_iter().map(key));
     }
+    let file = || known.iter().map(String::as_str).find(|k| k.strip_suffix("_FILE") == Some(name));
     let list =
         || known.iter().map(String::as_str).find(|known| name.starts_with(&format!("{known}__")));
-    nearest(name, known.iter().map(String::as_str)).or_else(list).map(ToOwned::to_owned)
+    let similar = || nearest(name, known.iter().map(String::as_str));
+    file().or_else(similar).or_else(list).map(ToOwned::to_owned)
 }

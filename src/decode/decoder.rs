@@ -51,6 +51,16 @@ impl SourceMapping {
         }
     }
 
+    /// The same mapping, which keeps the ids of all records that have one ([`Incidents::id_key`]).
+    /// Otherwise they are kept only where records are merged with later ones.
+    #[must_use]
+    pub fn keeping_ids(mut self) -> Self {
+        if let Kind::Mapped(mapped) = &mut self.0 {
+            mapped.records.keeps_ids = true;
+        }
+        self
+    }
+
     /// The mapping of a plain source with these fields.
     pub(super) fn plain(fields: SourceFields, origin: &Origin) -> Self {
         let document = Document::new(&Path::results(), origin, true);

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use super::employee_text;
 use super::identity_keys::{IdentityKey, KeyLists};
 use super::interned_values::InternedValue;
+use super::mapped::RECORD_MEMBER;
 use super::record::Record;
 use super::record_ids::RecordIds;
 use super::timestamp_range::TimestampRange;
 use super::unmapped::UnmappedValues;
+use crate::json::Scanner;
 
 /// The records of an incident source in upstream order, and the body of which they are parts.
 ///
@@ -24,11 +26,13 @@ pub struct Incidents {
     pub(super) other_values: Vec<InternedValue>,
     pub(super) keys: Vec<IdentityKey>,
     pub(super) key_lists: KeyLists,
+    /// Whether each record stands in an envelope.
+    pub(super) is_mapped: bool,
     pub(super) is_truncated: bool,
     pub(super) duplicates: usize,
     pub(super) unmapped_values: UnmappedValues,
     pub(super) unmapped: Vec<(String, usize)>,
-    /// The records' ids, if they may be merged with later ones.
+    /// The records' ids, if they are kept.
     pub(super) ids: Option<RecordIds>,
 }
 
@@ -57,6 +61,21 @@ impl Incidents {
     #[inline]
     pub fn bytes(&self, record: &Record) -> &[u8] {
         record.span().of(&self.body)
+    }
+
+    /// A record's bytes as its source sent them.
+    #[must_use]
+    pub fn raw(&self, record: &Record) -> &[u8] {
+        let bytes = self.bytes(record);
+        if self.is_mapped { enveloped(bytes).unwrap_or(bytes) } else { bytes }
+    }
+
+    /// The key of the id of the record with this index, if it has an id and ids are kept
+    /// ([`SourceMapping::keeping_ids`](super::SourceMapping::keeping_ids)). Keys of a source's
+    /// records are equal only if their ids are.
+    #[must_use]
+    pub fn id_key(&self, record: usize) -> Option<&[u8]> {
+        self.ids.as_ref()?.key(record)
     }
 
     /// The whole body; the records' spans are parts of it.
@@ -103,4 +122,15 @@ impl Incidents {
     pub fn unmapped(&self) -> &[(String, usize)] {
         &self.unmapped
     }
+}
+
+/// The record in an envelope, whose last member it is.
+fn enveloped(envelope: &[u8]) -> Option<&[u8]> {
+    let mut scanner = Scanner::new(envelope);
+    scanner.expect(b'{', "expected an envelope").ok()?;
+    while scanner.name().ok()? != RECORD_MEMBER {
+        scanner.value(1).ok()?;
+        scanner.expect(b',', "expected the record").ok()?;
+    }
+    envelope.get(scanner.position()..envelope.len() - 1)
 }

@@ -18,6 +18,9 @@ use crate::mapping::{
     IdentityKind, Priority, PriorityMapping, PriorityRule, TimestampMapping, TimestampRule,
 };
 
+/// The last member of an envelope: the record as the source sent it.
+pub(super) const RECORD_MEMBER: &str = "record";
+
 /// Microseconds in a second.
 const MICROS_PER_SECOND: i64 = 1_000_000;
 
@@ -33,7 +36,7 @@ pub(super) struct RecordMapping {
     identity: Vec<(Vec<usize>, IdentityKind)>,
     title: Vec<usize>,
     url: Vec<usize>,
-    /// Whether ids are kept for a merge with later records.
+    /// Whether ids are kept: for a merge with later records, or for the store.
     pub(super) keeps_ids: bool,
 }
 
@@ -141,7 +144,9 @@ impl MappedRecords {
                 self.ids.push(None);
             }
         }
-        self.body.extend_from_slice(b"\"record\":");
+        self.body.push(b'"');
+        self.body.extend_from_slice(RECORD_MEMBER.as_bytes());
+        self.body.extend_from_slice(b"\":");
         self.body.extend_from_slice(row.bytes());
         self.body.push(b'}');
         record.length = offset(self.body.len() - start);
@@ -275,6 +280,7 @@ impl MappedRecords {
             key_lists,
             duplicates,
             unmapped_values: unmapped,
+            is_mapped: true,
             ids: keeps_ids.then_some(ids),
             ..Incidents::default()
         }

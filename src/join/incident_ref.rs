@@ -11,17 +11,21 @@ pub struct IncidentRef {
     /// Seconds since the epoch, finite.
     pub timestamp: f64,
     members: Span,
+    record: u32,
     source: u16,
     has_type: bool,
     has_employee_id: bool,
 }
 
+const _: () = assert!(size_of::<IncidentRef>() == 24);
+
 impl IncidentRef {
     #[inline]
-    pub(super) fn new(record: &Record, source: u16) -> Self {
+    pub(super) fn new(record: &Record, index: u32, source: u16) -> Self {
         Self {
             timestamp: record.timestamp(),
             members: record.members_span(),
+            record: index,
             source,
             has_type: record.has_type(),
             has_employee_id: record.has_employee_id(),
@@ -49,6 +53,13 @@ impl IncidentRef {
     #[inline]
     pub fn source(&self) -> usize {
         self.source.into()
+    }
+
+    /// The index of the record among its source's records.
+    #[must_use]
+    #[inline]
+    pub fn record(&self) -> usize {
+        self.record as usize
     }
 
     /// Whether the record has a member `type` of its own.

@@ -191,7 +191,8 @@ fn group(
         let slot = slots[source][index];
         if slot != UNATTRIBUTED {
             let next = &mut next[slot as usize];
-            groups.incidents[*next as usize] = IncidentRef::new(record, narrow_source(source));
+            groups.incidents[*next as usize] =
+                IncidentRef::new(record, narrow(index), narrow_source(source));
             *next += 1;
         }
     });

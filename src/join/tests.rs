@@ -186,11 +186,13 @@ proptest! {
             })
             .collect();
         let index = join(&[], &sources);
-        let mut found: Vec<(usize, u32)> = index
-            .employees()
-            .flat_map(|employee| employee.groups.concat())
-            .map(|incident| (incident.source(), incident.members_span().start))
-            .collect();
+        let mut found = Vec::new();
+        for incident in index.incidents() {
+            let batch = sources[incident.source()].as_ref().unwrap();
+            let record = &batch.records()[incident.record()];
+            prop_assert_eq!(incident.members_span(), record.members_span());
+            found.push((incident.source(), incident.members_span().start));
+        }
         for item in index.unattributed() {
             let batch = sources[item.source()].as_ref().unwrap();
             found.push((item.source(), batch.records()[item.record()].members_span().start));

@@ -121,16 +121,22 @@ enum Kind {
 
 impl SourceFetcher {
     /// Fetches from `upstreams`, which must be built from the same configuration, and from files.
+    /// `keeps_ids` says whether the ids of all records are kept, as the store needs them.
     #[must_use]
-    pub fn new(upstreams: Arc<Upstreams>, config: &Config, metrics: &UpstreamMetrics) -> Self {
+    pub fn new(
+        upstreams: Arc<Upstreams>,
+        config: &Config,
+        metrics: &UpstreamMetrics,
+        keeps_ids: bool,
+    ) -> Self {
         let tables = config
             .identities
             .iter()
             .map(|table| (&table.origin, None, DecoderSettings::table(table)));
-        let incidents = config
-            .sources
-            .iter()
-            .map(|source| (&source.origin, source.incremental, DecoderSettings::incidents(source)));
+        let incidents = config.sources.iter().map(|source| {
+            let decoder = DecoderSettings::incidents(source, keeps_ids);
+            (&source.origin, source.incremental, decoder)
+        });
         let names = names(config);
         let sources = PerSource::new(tables, incidents);
         let sources = sources.map(|id, (origin, incremental, decoder)| match origin {

@@ -14,6 +14,9 @@ mod record;
 mod sequence;
 mod source;
 mod state;
+#[cfg(test)]
+#[allow(dead_code, reason = "until the recorder is here")]
+pub(crate) mod testing;
 
 use std::time::Duration;
 
@@ -89,7 +92,8 @@ pub trait Store: Send + Sync + 'static {
     /// Writes what a refresh of a source has brought, in one transaction.
     fn write(&self, epoch: Epoch, write: SourceWrite) -> StoreFuture<'_, Written>;
 
-    /// Makes the records of all sources but these no longer current.
+    /// Makes the records of all sources but these no longer current. Their sequences are empty
+    /// then, under another revision.
     fn retain_sources<'a>(&'a self, epoch: Epoch, names: &'a [String]) -> StoreFuture<'a, ()>;
 
     /// Keeps the concurrency limits that were found, by the name of the upstream.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ring::digest::{Context, SHA256};
 
-use crate::decode::Priority;
+use crate::decode::{Incidents, Priority};
 use crate::hex;
 use crate::join::Reason;
 
@@ -31,6 +31,15 @@ impl StableId {
     #[must_use]
     pub fn of_bytes(source: &str, bytes: &[u8]) -> Self {
         Self::digest(source, b"bytes", bytes)
+    }
+
+    /// The id of the record with this index. The ids of the records must have been kept.
+    #[must_use]
+    pub fn of(source: &str, incidents: &Incidents, record: usize) -> Self {
+        match incidents.id_key(record) {
+            Some(key) => Self::of_id(source, key),
+            None => Self::of_bytes(source, incidents.raw(&incidents.records()[record])),
+        }
     }
 
     fn digest(source: &str, kind: &[u8], value: &[u8]) -> Self {
@@ -62,7 +71,8 @@ impl fmt::Debug for StableId {
 /// A record that is new, has returned, or has another content than the stored one.
 ///
 /// If a record with this id is stored, it keeps its number and `first_seen`, unless it gets its
-/// first employee, or again one after it had none: then it takes a new number.
+/// first employee, or again one after it had none: then it takes a new number. With the reason
+/// [`Reason::IdentitiesUnavailable`], it also keeps its employee and its reason.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upsert {
     /// Its stable id.

@@ -7,7 +7,7 @@ use crate::access::Access;
 use crate::app::engine::new_cache;
 use crate::app::listener::{listener_settings, server_tls};
 use crate::app::{Running, StartError};
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::refresh::{Reconfiguration, Settings, SourceFetcher};
 use crate::upstream::{SetupError, Upstreams};
 
@@ -55,8 +55,9 @@ impl Running {
         self.admin_settings.send_replace(admin);
         self.gateways.send_replace(gateway);
         if concerns_refresh(&config, &self.config) {
-            let fetcher =
-                SourceFetcher::new(Arc::clone(&upstreams), &config, &self.upstream_metrics);
+            let keeps_ids = config.store.url != StoreUrl::None;
+            let (upstreams, metrics) = (Arc::clone(&upstreams), &self.upstream_metrics);
+            let fetcher = SourceFetcher::new(upstreams, &config, metrics, keeps_ids);
             self.refresh.handle.reconfigure(Reconfiguration {
                 fetcher: Arc::new(fetcher),
                 cache: Arc::clone(&self.cache),

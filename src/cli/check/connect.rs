@@ -56,7 +56,7 @@ impl Readings {
         let mut registry = metrics::registry();
         let metrics = UpstreamMetrics::register(&mut registry);
         let upstreams = Arc::new(Upstreams::new(config, &metrics, fastrand::u64(..))?);
-        let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &metrics);
+        let fetcher = SourceFetcher::new(Arc::clone(&upstreams), config, &metrics, false);
         let names = names(config);
         let used_tokens = Mutex::default();
         let read = |id: SourceId| {

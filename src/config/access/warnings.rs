@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, PostgresTls, StoreUrl};
 
 /// What an operator should know of a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -20,6 +20,11 @@ pub enum Warning {
         setting: &'static str,
         /// The listener's address.
         address: SocketAddr,
+    },
+    /// Records, and the password of the store, go to another machine unencrypted.
+    PlainStore {
+        /// The store's host.
+        host: String,
     },
     /// A file of credentials without any entry.
     NoEntries {
@@ -56,6 +61,12 @@ impl Config {
         let tokens = tokens.map(|file| ("auth.tokens_file", file.path.clone()));
         let empty = [users, tokens].into_iter().flatten();
         warnings.extend(empty.map(|(setting, path)| Warning::NoEntries { setting, path }));
+        if let StoreUrl::Postgres(postgres) = &self.store.url
+            && postgres.tls == PostgresTls::Disabled
+            && !postgres.is_local()
+        {
+            warnings.push(Warning::PlainStore { host: postgres.host.clone() });
+        }
         warnings
     }
 }
@@ -73,6 +84,11 @@ impl fmt::Display for Warning {
                 "credentials come to {address} over plain HTTP, where others can read them; set \
                  {}, or set `{setting}` to a loopback address behind a proxy that speaks TLS",
                 if *setting == "listen" { "`tls`" } else { "`tls` and `admin.tls`" }
+            ),
+            Self::PlainStore { host } => write!(
+                f,
+                "`store.url`: records go to {host} unencrypted, where others can read them; write \
+                 `sslmode=verify-full` in place of `sslmode=disable`"
             ),
             Self::NoEntries { setting, path } => write!(
                 f,

@@ -33,6 +33,10 @@ impl Loader {
             ));
         }
         let is_set = |key: &str| self.positions.contains_key(key);
+        let is_valid = |key: &str| !invalid.contains(key);
+        let (store, fault) = std::mem::take(&mut self.store).finish(is_valid);
+        self.config.store = store;
+        found.extend(fault.map(|(key, kind)| ([key, key], kind)));
         let access = std::mem::take(&mut self.access).finish(is_set, &mut self.config);
         found.extend(access.into_iter().map(|(key, kind)| ([key, key], kind)));
         for (keys, kind) in found {

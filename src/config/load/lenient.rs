@@ -8,7 +8,7 @@ use crate::config::{Config, ConfigError, ConfigErrorKind, ConfigErrors, Environm
 
 /// Loads the configuration like [`load`](super::load), for a command that calls no upstream: files
 /// of secrets, certificates and keys need not be readable. Without them upstreams have no
-/// credentials. The files of `tls` and `auth` are not read.
+/// credentials. The files of `tls`, `auth` and `store` are not read.
 ///
 /// # Errors
 ///
@@ -17,23 +17,38 @@ pub fn load_without_secrets(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<Config, ConfigErrors> {
-    let mut loader = Loader::run(overrides, environment, Files::Skip);
-    loader.errors.retain(|error| !is_of_upstream(error) || !is_of_file(&error.kind));
+    let mut loader = Loader::run(overrides, environment, [Files::Skip; 2]);
+    loader.forgive_upstream_files();
     loader.result()
 }
 
-/// Loads the configuration like [`load`](super::load), for a command that serves nobody: the files
-/// of `tls` and `auth` are not read. The configuration is then without TLS, users, tokens and
-/// issuer.
+/// Loads the configuration like [`load`](super::load), for a command that uses the store alone:
+/// like [`load_without_secrets`], but the files of `store` are read.
 ///
 /// # Errors
 ///
 /// All other errors, in one report.
-pub fn load_without_access_files(
+pub fn load_for_store(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<Config, ConfigErrors> {
-    Loader::run(overrides, environment, Files::Skip).result()
+    let mut loader = Loader::run(overrides, environment, [Files::Skip, Files::Read]);
+    loader.forgive_upstream_files();
+    loader.result()
+}
+
+/// Loads the configuration like [`load`](super::load), for a command that serves nobody: the files
+/// of `tls`, `auth` and `store` are not read. The configuration is then without TLS, users, tokens,
+/// issuer, and the password of the store.
+///
+/// # Errors
+///
+/// All other errors, in one report.
+pub fn load_without_serving(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    Loader::run(overrides, environment, [Files::Skip; 2]).result()
 }
 
 /// How the admin listener is reached.
@@ -56,7 +71,7 @@ pub fn admin_endpoint(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<AdminEndpoint, ConfigErrors> {
-    let Loader { config, mut errors, .. } = Loader::run(overrides, environment, Files::Skip);
+    let Loader { config, mut errors, .. } = Loader::run(overrides, environment, [Files::Skip; 2]);
     errors.retain(|error| match (error.setting, &error.kind) {
         // They do not agree with other settings.
         (_, ConfigErrorKind::SameListener { .. } | ConfigErrorKind::Needs { .. }) => false,
@@ -67,6 +82,13 @@ pub fn admin_endpoint(
         Ok(AdminEndpoint { address: config.admin_listen, tls: config.admin.tls })
     } else {
         Err(ConfigErrors { errors })
+    }
+}
+
+impl Loader {
+    /// Drops the errors of files of upstreams, which need not be called.
+    fn forgive_upstream_files(&mut self) {
+        self.errors.retain(|error| !is_of_upstream(error) || !is_of_file(&error.kind));
     }
 }
 

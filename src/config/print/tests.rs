@@ -1,5 +1,6 @@
 mod access;
 mod mapped;
+mod store;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -190,7 +191,14 @@ fn config() -> impl Strategy<Value = Config> {
             .map(|(name, source)| Source { name: format!("x{name}"), ..source })
             .collect()
     });
-    let rest = (cache, limits, shutdown, log_format, proptest::option::of(url()), access::access());
+    let rest = (
+        (cache, store::store()),
+        limits,
+        shutdown,
+        log_format,
+        proptest::option::of(url()),
+        access::access(),
+    );
     let identities =
         prop_oneof![path().prop_map(|path| vec![Table::addresses(&path)]), mapped::tables()];
     let upstreams = (mapped::extended_upstream(), mapped::named_upstreams());
@@ -201,8 +209,9 @@ fn config() -> impl Strategy<Value = Config> {
             (upstream, upstreams),
             identities,
             sources,
-            (cache, limits, shutdown, log_format, endpoint, (sign_in, admin, allowed_hosts)),
+            ((cache, store), limits, shutdown, log_format, endpoint, access),
         )| {
+            let (sign_in, admin, allowed_hosts) = access;
             Config {
                 listen: SocketAddr::new(addresses.0, addresses.2),
                 admin_listen: SocketAddr::new(addresses.1, addresses.3),
@@ -212,7 +221,7 @@ fn config() -> impl Strategy<Value = Config> {
                 identities,
                 sources,
                 cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
-                store: crate::config::Store::default(),
+                store,
                 limits: Limits {
                     max_connections: limits.0.0,
                     max_requests: limits.0.1,

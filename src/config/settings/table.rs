@@ -10,7 +10,7 @@ use crate::config::value::{
     show_url, size, text, url,
 };
 use crate::config::yaml::Node;
-use crate::config::{LogFormat, PemFile, Table, access, source, upstream};
+use crate::config::{LogFormat, PemFile, StoreUrl, Table, access, source, store, upstream};
 
 const NUMBER: &str = "a whole number";
 const AUTO_OR_NUMBER: &str = "`auto` or a whole number";
@@ -135,6 +135,14 @@ pub(in crate::config) static SETTINGS: &[Setting] = &[
         |c, v| assign(&mut c.cache.max_bytes, size(v, 0..=1 << 40)),
         |c| show_size(c.cache.max_bytes),
     ),
+    Setting::store("store.url", store::url, |c| show_text(&c.store.url.to_string())),
+    Setting::store("store.password_file", store::password_file, |c| match &c.store.url {
+        StoreUrl::Postgres(postgres) => {
+            postgres.password_file.as_deref().map_or_else(String::new, show_file)
+        }
+        StoreUrl::None | StoreUrl::Sqlite(_) => String::new(),
+    }),
+    Setting::store("store.keep", store::keep, |c| show_duration(c.store.keep)),
     Setting::value(
         "limits.max_connections",
         |c, v| assign(&mut c.limits.max_connections, count(v, 1..=1_000_000, NUMBER)),

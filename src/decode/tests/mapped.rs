@@ -310,3 +310,37 @@ fn what_a_dropped_copy_says_does_not_count() {
     assert_eq!(incidents.unmapped(), [("q".to_owned(), 1)]);
     assert!((incidents.timestamps().earliest - 1_772_452_800.0).abs() < f64::EPSILON);
 }
+
+#[test]
+fn records_are_found_in_their_envelopes_as_they_were_sent() {
+    let source = config::Source { title: paths(&["/title"]), url: paths(&["/url"]), ..source() };
+    let records = [
+        r#"{ "id" : "a\"b" , "title": "\"record\":{}", "url": "}", "priority": "high", "x": [{}] }"#,
+        r#"{"id":7,"timestamp":1,"record":{"record":2}}"#,
+        r#"{"id":{"x":1}}"#,
+        "[ ]",
+        "null",
+        "{}",
+    ];
+    let page = format!("{{\"data\":[{}]}}", records.join(" ,\n"));
+    let mut decoder = IncidentsDecoder::new(Arc::new(SourceMapping::new(&source).keeping_ids()));
+    decoder.add_page(Bytes::from(page.clone())).unwrap();
+    let incidents = decoder.finish();
+    let raw = |incidents: &Incidents| -> Vec<String> {
+        let raw = incidents.records().iter().map(|record| incidents.raw(record).to_vec());
+        raw.map(|raw| String::from_utf8(raw).unwrap()).collect()
+    };
+    assert_eq!(raw(&incidents), records);
+    let has_id = [true, true, false, false, false, false];
+    assert_eq!([0, 1, 2, 3, 4, 5].map(|record| incidents.id_key(record).is_some()), has_id);
+    assert_ne!(incidents.id_key(0), incidents.id_key(1));
+    assert!(incidents.id_key(6).is_none());
+    let merged = Incidents::merged(&decode(&source, &page), incidents, 0).unwrap();
+    assert!(raw(&merged).ends_with(&records.map(str::to_owned)));
+    assert!(decode(&source, &page).id_key(0).is_none(), "kept only when asked for");
+    let plain = Incidents::decode(
+        Bytes::from_static(br#"{"results":[{"record":1}]}"#),
+        &SourceFields::new(&[]),
+    );
+    assert_eq!(raw(&plain.unwrap()), [r#"{"record":1}"#]);
+}

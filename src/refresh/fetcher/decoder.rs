@@ -23,8 +23,9 @@ pub(super) enum Decoder {
 }
 
 impl DecoderSettings {
-    pub(super) fn incidents(source: &config::Source) -> Self {
-        Self::Incidents(Arc::new(SourceMapping::new(source)))
+    pub(super) fn incidents(source: &config::Source, keeps_ids: bool) -> Self {
+        let mapping = SourceMapping::new(source);
+        Self::Incidents(Arc::new(if keeps_ids { mapping.keeping_ids() } else { mapping }))
     }
 
     pub(super) fn table(table: &config::Table) -> Self {

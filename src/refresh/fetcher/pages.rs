@@ -322,7 +322,7 @@ sources:
       priority: { default: low }, timestamp: at, identity: who }
 "#;
         let config = config::from_yaml("test.yaml", text).unwrap();
-        let settings = DecoderSettings::incidents(&config.sources[0]);
+        let settings = DecoderSettings::incidents(&config.sources[0], false);
         let batch = |id: &str| {
             let mut decoder = settings.decoder();
             let record =

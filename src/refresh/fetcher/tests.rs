@@ -98,7 +98,7 @@ sources:
     let config = config::from_yaml("test.yaml", text).unwrap();
     let metrics = UpstreamMetrics::register(&mut crate::metrics::registry());
     let upstreams = Upstreams::with_transport(&config, api, &metrics, 1).unwrap();
-    SourceFetcher::new(Arc::new(upstreams), &config, &metrics)
+    SourceFetcher::new(Arc::new(upstreams), &config, &metrics, false)
 }
 
 /// The records of a batch, by id.

@@ -230,19 +230,21 @@ fn commands_that_serve_nobody_open_no_file() {
         "admin_listen: 127.0.0.1:7\nadmin: { tls: true, auth: true }\n\
          tls: { cert_file: /none, key_file: /none, client_ca_file: /none }\n\
          auth: { users_file: /none, tokens_file: /none, jwt: { issuer: 'https://i', audience: a, \
-         ca_file: /none } }\n",
+         ca_file: /none } }\nupstreams: { u: { base_url: 'http://h', ca_file: /none } }\n\
+         store: { url: 'postgres://u@h/d?sslrootcert=/none', password_file: /none }\n",
     );
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
     let environment = env(&[("ELEVATE_USERNAME", "a"), ("ELEVATE_PASSWORD", "b")]);
-    assert_eq!(load(&overrides, &environment).unwrap_err().errors.len(), 6);
-    assert!(load_without_access_files(&overrides, &environment).is_ok());
+    assert_eq!(load(&overrides, &environment).unwrap_err().errors.len(), 9);
+    assert_eq!(load_without_serving(&overrides, &environment).unwrap_err().errors.len(), 1);
+    assert_eq!(load_for_store(&overrides, &environment).unwrap_err().errors.len(), 2);
     assert!(load_without_secrets(&overrides, &environment).is_ok());
     let endpoint = admin_endpoint(&overrides, &environment).unwrap();
     assert_eq!(endpoint, AdminEndpoint { address: "127.0.0.1:7".parse().unwrap(), tls: true });
     // What can be told without the files is told.
     let (_directory, path) = file("tls: { key_file: /none }\nadmin: { auth: true, tls: maybe }\n");
     let overrides = Overrides { config: Some(path), ..Overrides::default() };
-    for result in [load_without_access_files, load_without_secrets] {
+    for result in [load_without_serving, load_without_secrets] {
         let errors = result(&overrides, &environment).unwrap_err();
         assert_eq!(errors.errors.len(), 3, "{errors}");
     }

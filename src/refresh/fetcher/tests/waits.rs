@@ -40,7 +40,7 @@ sources:
     });
     let metrics = UpstreamMetrics::register(&mut crate::metrics::registry());
     let upstreams = Upstreams::with_transport(&config, &api, &metrics, 1).unwrap();
-    let fetcher = SourceFetcher::new(Arc::new(upstreams), &config, &metrics);
+    let fetcher = SourceFetcher::new(Arc::new(upstreams), &config, &metrics, false);
     let started = Instant::now();
     let fetch = Fetch {
         source: SourceId::Incidents(0),
