@@ -27,7 +27,7 @@
 //! | [`snapshot`] | an immutable result, with the status and freshness of each source |
 //! | [`delta`] | two successive snapshots → the records that were added and dropped |
 //! | [`store`] | the history of records and last good data, in SQLite or PostgreSQL |
-//! | [`render`] | a snapshot and a filter → JSON, NDJSON or CSV, compressed |
+//! | [`render`] | a snapshot and a filter, or history → JSON, NDJSON or CSV, compressed |
 //! | [`cache`] | caches rendered bodies within a memory bound |
 //! | [`refresh`] | drives the fetching, decoding and joining of sources, and publishes snapshots |
 //! | [`access`] | a request's credentials → who it is and what they may see, or a refusal |

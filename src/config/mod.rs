@@ -32,6 +32,7 @@ pub use load::{
 pub(crate) use nearest::nearest;
 pub use pem::PemFile;
 pub use secret::Secret;
+pub(crate) use source::is_name;
 pub use source::{
     HttpOrigin, IDENTITIES, Incremental, Origin, Source, Table, TableRows, table_name,
     written_source, written_table,

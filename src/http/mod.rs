@@ -12,6 +12,7 @@ mod context;
 pub mod current_service;
 mod events;
 mod freshness;
+mod history;
 mod incidents;
 mod layers;
 mod metrics;
@@ -82,6 +83,8 @@ pub struct Gateway {
     current_access: watch::Sender<Arc<Access>>,
     /// Where the history is kept, if it is.
     store: Option<StoreHandle>,
+    /// Permits for queries of the history.
+    history_permits: Arc<Semaphore>,
 }
 
 impl Gateway {
@@ -118,6 +121,7 @@ impl Gateway {
             allowed_hosts: config.allowed_hosts.clone(),
             current_access: watch::Sender::new(Access::open()),
             store: None,
+            history_permits: Arc::new(Semaphore::new(history::MAX_QUERIES)),
         }
     }
 
@@ -172,6 +176,7 @@ impl Gateway {
             allowed_hosts: config.allowed_hosts.clone(),
             current_access: self.current_access.clone(),
             store: self.store.clone(),
+            history_permits: Arc::clone(&self.history_permits),
         }
     }
 

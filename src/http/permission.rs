@@ -30,6 +30,8 @@ fn is_about_nobody_else(own: &str, route: &Route, query: Option<&str>) -> bool {
         Route::Employee(id) | Route::EmployeePage(id) => (true, id == own),
         Route::Incidents
         | Route::Summary
+        | Route::History
+        | Route::HistorySummary
         | Route::Sources
         | Route::Events
         | Route::OpenApi

@@ -7,6 +7,10 @@ use serde::Serialize;
 
 use super::body::Body;
 use crate::cache::RenderError;
+use crate::store::StoreError;
+
+/// After how long to ask again for what needs the store. Its connection is tried every few seconds.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a request cannot be served.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +54,12 @@ pub enum Problem {
         /// After how long to retry.
         retry_after: Duration,
     },
-    /// There are more requests, connections or streams than the limits allow, or the body could not
-    /// be rendered within the budget.
+    /// No store is configured, so that there is no history.
+    NoStore,
+    /// The store cannot be reached, or has not answered within the budget.
+    StoreUnavailable,
+    /// There are more requests, connections, streams or queries of the history than the limits
+    /// allow, or the body could not be rendered within the budget.
     Overloaded,
     /// The process has had no data yet.
     NotReady,
@@ -93,6 +101,18 @@ impl From<RenderError> for Problem {
     }
 }
 
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Overloaded => Self::Overloaded,
+            StoreError::Unavailable(_)
+            | StoreError::Unusable(_)
+            | StoreError::LeaseLost
+            | StoreError::Forgotten => Self::StoreUnavailable,
+        }
+    }
+}
+
 impl Problem {
     /// The last part of the problem's type URN.
     #[must_use]
@@ -113,6 +133,8 @@ impl Problem {
             Self::UnknownEmployee => "unknown-employee",
             Self::NoData { .. } => "no-data",
             Self::Incomplete { .. } => "incomplete",
+            Self::NoStore => "no-store",
+            Self::StoreUnavailable => "store-unavailable",
             Self::Overloaded => "overloaded",
             Self::NotReady => "not-ready",
             Self::Draining => "draining",
@@ -122,7 +144,7 @@ impl Problem {
 
     const fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::UnknownEmployee => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownEmployee | Self::NoStore => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable => StatusCode::NOT_ACCEPTABLE,
             Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
@@ -135,6 +157,7 @@ impl Problem {
             }
             Self::NoData { .. }
             | Self::Incomplete { .. }
+            | Self::StoreUnavailable
             | Self::Overloaded
             | Self::NotReady
             | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
@@ -161,6 +184,8 @@ impl Problem {
             Self::UnknownEmployee => "Unknown employee",
             Self::NoData { .. } => "No data yet",
             Self::Incomplete { .. } => "Not every source is fresh",
+            Self::NoStore => "No history",
+            Self::StoreUnavailable => "History not available",
             Self::Overloaded => "Too many requests at once",
             Self::NotReady => "Not ready",
             Self::Draining => "Stopping",
@@ -205,6 +230,13 @@ impl Problem {
             Self::Incomplete { .. } => {
                 "a complete answer is required, but not every source is fresh; see `sources`"
             }
+            Self::NoStore => {
+                "no history is kept, because no store is configured; set `store.url` to a database"
+            }
+            Self::StoreUnavailable => {
+                "the store cannot be reached, or has not answered in time; `store` in /sources says \
+                 why, and everything but the history answers without it"
+            }
             Self::Overloaded => "the server is at one of its limits; retry shortly",
             Self::NotReady => "no source has answered yet",
             Self::Draining => "the process has been asked to stop",
@@ -220,6 +252,7 @@ impl Problem {
             Self::Overloaded | Self::TooManyStreams | Self::NotReady => {
                 Some(Duration::from_secs(1))
             }
+            Self::StoreUnavailable => Some(STORE_RETRY_AFTER),
             _ => None,
         }
     }

@@ -12,6 +12,8 @@ pub(super) enum Route {
     Employee(String),
     Unattributed,
     Summary,
+    History,
+    HistorySummary,
     Sources,
     Events,
     OpenApi,
@@ -30,6 +32,8 @@ impl Route {
             "/incidents" => Self::Incidents,
             "/unattributed" => Self::Unattributed,
             "/summary" => Self::Summary,
+            "/history" => Self::History,
+            "/history/summary" => Self::HistorySummary,
             "/sources" => Self::Sources,
             EVENTS_PATH => Self::Events,
             "/openapi.json" => Self::OpenApi,
@@ -71,6 +75,8 @@ impl Route {
             Self::Employee(_) => "/incidents/{employee_id}",
             Self::Unattributed => "/unattributed",
             Self::Summary => "/summary",
+            Self::History => "/history",
+            Self::HistorySummary => "/history/summary",
             Self::Sources => "/sources",
             Self::Events => EVENTS_PATH,
             Self::OpenApi => "/openapi.json",
@@ -93,6 +99,8 @@ impl Route {
             Self::Employee(name()),
             Self::Unattributed,
             Self::Summary,
+            Self::History,
+            Self::HistorySummary,
             Self::Sources,
             Self::Events,
             Self::OpenApi,
@@ -109,6 +117,8 @@ impl Route {
                 | Self::Employee(_)
                 | Self::Unattributed
                 | Self::Summary
+                | Self::History
+                | Self::HistorySummary
                 | Self::Sources
                 | Self::Events
                 | Self::OpenApi

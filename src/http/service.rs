@@ -102,6 +102,8 @@ impl Gateway {
             Route::Employee(id) => self.employee(id, request, context).await,
             Route::Unattributed => self.unattributed(request, context).await,
             Route::Summary => self.summary(request, context).await,
+            Route::History => self.history(request, context).await,
+            Route::HistorySummary => self.history_summary(request, context).await,
             Route::Sources => self.sources(context),
             Route::Events => self.events(request, context),
             Route::OpenApi => openapi(request, context),

@@ -15,6 +15,7 @@ use super::body::Body;
 use super::context::Context;
 use crate::snapshot::SourceStatus;
 use crate::sources::SourceId;
+use crate::store::StoreHandle;
 use crate::upstream::BreakerState;
 
 #[derive(Serialize)]
@@ -22,6 +23,9 @@ struct Document<'a> {
     completeness: &'static str,
     concurrency: Concurrency,
     sources: Vec<Source<'a>>,
+    /// `None` without a store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreStatus>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +53,36 @@ struct Source<'a> {
     consecutive_failures: u32,
     /// `None` for files, which have no circuit breaker.
     breaker: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct StoreStatus {
+    kind: &'static str,
+    up: bool,
+    #[serde(flatten)]
+    details: Option<StoreDetails>,
+}
+
+/// What only those may see who may see everything.
+#[derive(Serialize)]
+struct StoreDetails {
+    /// Whether this process refreshes and writes.
+    leader: bool,
+    /// `None` until they were counted.
+    records: Option<u64>,
+    last_error: Option<String>,
+}
+
+impl StoreStatus {
+    fn new(store: &StoreHandle, has_details: bool, now: Instant) -> Self {
+        let state = store.state();
+        let details = has_details.then(|| StoreDetails {
+            leader: state.role.epoch(now).is_some(),
+            records: state.records,
+            last_error: state.last_error().map(ToString::to_string),
+        });
+        Self { kind: store.store().kind(), up: state.is_up(), details }
+    }
 }
 
 /// How much data a source has.
@@ -138,6 +172,7 @@ impl Gateway {
             completeness: snapshot.completeness(now).as_str(),
             concurrency: Concurrency { limit: load.limit, in_flight: load.in_flight },
             sources: sources.collect(),
+            store: self.store.as_ref().map(|store| StoreStatus::new(store, has_counts, now)),
         };
         let body = serde_json::to_vec(&document).expect("the document has no keys that JSON lacks");
         let mut response = Response::new(Body::full(body));

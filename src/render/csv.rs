@@ -177,7 +177,7 @@ fn write_value(out: &mut Vec<u8>, value: &[u8], scratch: &mut Vec<u8>) {
 
 /// Writes text as a cell: prefixed with a single quote if it would be a formula, and in double
 /// quotes if it contains a separator, a quote or a line break.
-fn write_text(out: &mut Vec<u8>, text: &str) {
+pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     // Some spreadsheets also accept the full-width forms that East Asian input methods produce.
     let is_formula = matches!(
         text.trim_start_matches(' ').chars().next(),
@@ -205,7 +205,7 @@ fn is_number(text: &str) -> bool {
         && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
-fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn write_quoted(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     let mut rest = text;
     while let Some(quote) = memchr::memchr(b'"', rest) {

@@ -1,9 +1,12 @@
-//! Renders the incidents of a view that meet a filter, as JSON, NDJSON or CSV.
+//! Renders the incidents of a view that meet a filter, and records of the history, as JSON, NDJSON
+//! or CSV.
 
 pub mod compress;
 mod csv;
 mod document;
 mod filter;
+mod history;
+mod history_summary;
 mod json;
 mod member;
 mod ndjson;
@@ -13,6 +16,8 @@ mod summary;
 pub use csv::csv;
 pub use document::{Document, Format};
 pub use filter::{Filter, is_small};
+pub use history::{HISTORY_COLUMNS, history};
+pub use history_summary::history_summary;
 pub(crate) use json::record_line;
 pub use json::{employee, incidents, unattributed};
 pub(crate) use member::member_value;

@@ -45,34 +45,52 @@ pub fn summary(view: &View, filter: &Filter, counts_unattributed: bool) -> Vec<u
     for employee in &mut employees.top {
         employee.name = view.person_name(employee.employee_id);
     }
-    let sum = |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.merged(cell));
-    let by_type: Vec<Tally> = cells.iter().map(|cells| sum(cells)).collect();
-    let of_priority = |priority: usize| {
-        cells.iter().fold(Tally::default(), |sum, cells| sum.merged(&cells[priority]))
-    };
-    let names = || view.names().iter().map(|name| &**name);
-    let document = Document {
-        total: sum(&by_type),
-        unattributed: counts_unattributed.then(|| view.index().unattributed().len()),
-        by_type: OrderedObject(names().zip(by_type.iter().copied()).collect()),
-        by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
-        by_type_and_priority: OrderedObject(
-            names().zip(cells.iter().copied().map(by_priority)).collect(),
-        ),
-        employees,
-    };
-    serde_json::to_vec(&document).expect("the document has no keys that JSON lacks")
+    let names = view.names().iter().map(|name| &**name);
+    let unattributed = counts_unattributed.then(|| view.index().unattributed().len() as u64);
+    Document::new(names.zip(cells).collect(), unattributed, employees).to_json()
 }
 
+/// The document of `/summary`, and of `/history/summary`.
 #[derive(Serialize)]
-struct Document<'a> {
+pub(super) struct Document<'a> {
     total: Tally,
     #[serde(skip_serializing_if = "Option::is_none")]
-    unattributed: Option<usize>,
+    unattributed: Option<u64>,
     by_type: OrderedObject<'a, Tally>,
     by_priority: OrderedObject<'static, Tally>,
     by_type_and_priority: OrderedObject<'a, OrderedObject<'static, Tally>>,
     employees: EmployeeTotals<'a>,
+}
+
+impl<'a> Document<'a> {
+    /// `cells` are the tallies of each source by priority, with its name.
+    pub(super) fn new(
+        cells: Vec<(&'a str, [Tally; 4])>,
+        unattributed: Option<u64>,
+        employees: EmployeeTotals<'a>,
+    ) -> Self {
+        let sum =
+            |cells: &[Tally]| cells.iter().fold(Tally::default(), |sum, cell| sum.merged(cell));
+        let by_type: Vec<(&str, Tally)> =
+            cells.iter().map(|(name, cells)| (*name, sum(cells))).collect();
+        let of_priority = |priority: usize| {
+            cells.iter().fold(Tally::default(), |sum, (_, cells)| sum.merged(&cells[priority]))
+        };
+        Self {
+            total: by_type.iter().fold(Tally::default(), |total, (_, tally)| total.merged(tally)),
+            unattributed,
+            by_type: OrderedObject(by_type),
+            by_priority: by_priority([0, 1, 2, 3].map(of_priority)),
+            by_type_and_priority: OrderedObject(
+                cells.into_iter().map(|(name, cells)| (name, by_priority(cells))).collect(),
+            ),
+            employees,
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("the document has no keys that JSON lacks")
+    }
 }
 
 /// An object with these members, in this order.
@@ -90,10 +108,10 @@ fn by_priority<T>(values: [T; 4]) -> OrderedObject<'static, T> {
 
 /// A number of incidents and their period (seconds since the epoch).
 #[derive(Clone, Copy, Default, Serialize)]
-struct Tally {
-    count: usize,
-    earliest: Option<f64>,
-    latest: Option<f64>,
+pub(super) struct Tally {
+    pub(super) count: u64,
+    pub(super) earliest: Option<f64>,
+    pub(super) latest: Option<f64>,
 }
 
 impl Tally {
@@ -118,18 +136,19 @@ impl Tally {
 
 /// The number of employees, and those with most incidents.
 #[derive(Serialize)]
-struct EmployeeTotals<'a> {
-    count: usize,
-    top: Vec<EmployeeTotal<'a>>,
+pub(super) struct EmployeeTotals<'a> {
+    pub(super) count: u64,
+    pub(super) top: Vec<EmployeeTotal<'a>>,
 }
 
-struct EmployeeTotal<'a> {
-    employee_id: &'a str,
+pub(super) struct EmployeeTotal<'a> {
+    pub(super) employee_id: &'a str,
     /// The person's name, if a table has one.
-    name: Option<&'a str>,
-    count: usize,
-    priorities: [usize; 4],
-    latest: f64,
+    pub(super) name: Option<&'a str>,
+    pub(super) count: u64,
+    /// From low to critical.
+    pub(super) priorities: [u64; 4],
+    pub(super) latest: f64,
 }
 
 impl Serialize for EmployeeTotal<'_> {
@@ -162,7 +181,7 @@ impl<'a> EmployeeTotals<'a> {
 
     /// Keeps the employees with most incidents. The sort is stable, so equals stay in the order of
     /// the document.
-    fn keep_top(&mut self) {
+    pub(super) fn keep_top(&mut self) {
         self.top.sort_by_key(|total| {
             Reverse((total.count, total.priorities[Priority::Critical as usize]))
         });

@@ -91,7 +91,8 @@ pub struct HistorySummary {
     pub unattributed: u64,
     /// How many employees there are.
     pub employees: u64,
-    /// The employees with most records, most first.
+    /// The employees with most records, at least 20 if there are so many: most first, then by the
+    /// number of critical ones.
     pub top_employees: Vec<SummaryEmployee>,
 }
 

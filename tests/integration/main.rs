@@ -19,6 +19,7 @@ mod files;
 mod filters;
 mod fixtures;
 mod formats;
+mod history;
 mod http2;
 mod identities;
 mod incremental;

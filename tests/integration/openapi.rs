@@ -1,9 +1,12 @@
 //! Responses conform to `/openapi.json`: statuses, content types, headers.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use incident_gateway::config::Config;
 use serde_json::Value;
 
+use crate::support::history_store::{Answers, HistoryStore};
 use crate::support::snapshot_gateway::{Reply, SnapshotGateway};
 use crate::support::tokens;
 use crate::support::views::fixture;
@@ -36,11 +39,14 @@ fn conforms(document: &Value, path: &str, reply: &Reply) {
 
 #[tokio::test(start_paused = true)]
 async fn responses_are_as_documented() {
-    let gateway = SnapshotGateway::with_fixtures();
+    let (store, handle) = HistoryStore::with(Vec::new());
+    let gateway = SnapshotGateway::with_store(Config::default(), handle);
+    gateway.publish_fixtures();
     let reply = gateway.get("/openapi.json").await;
     assert_eq!((reply.status, reply.header("content-type")), (StatusCode::OK, "application/json"));
     let document = reply.json();
     let filtered = ["/incidents", "/incidents/{employee_id}", "/summary", "/unattributed"];
+    let history = ["/history", "/history/summary"];
     let pages = ["/", "/employees/{employee_id}"];
     let fixed = ["/openapi.json", "/assets/{name}"];
     let concrete = |path: &str| path.replace("{employee_id}", "1234").replace("{name}", "page.css");
@@ -48,13 +54,13 @@ async fn responses_are_as_documented() {
         let reply = gateway.get(&concrete(path)).await;
         assert_eq!(reply.status, StatusCode::OK, "{path}");
         conforms(&document, path, &reply);
-        if filtered.contains(&path.as_str()) || fixed.contains(&path.as_str()) {
+        if [&filtered[..], &history, &fixed].concat().contains(&path.as_str()) {
             let again =
                 gateway.get_with(&concrete(path), &[("if-none-match", reply.header("etag"))]).await;
             assert_eq!(again.status, StatusCode::NOT_MODIFIED, "{path}");
             conforms(&document, path, &again);
         }
-        if filtered.contains(&path.as_str()) || pages.contains(&path.as_str()) {
+        if [&filtered[..], &history, &pages].concat().contains(&path.as_str()) {
             for accept in ["*/*", "text/html"] {
                 let refused = gateway
                     .get_with(&format!("{}?x=1", concrete(path)), &[("accept", accept)])
@@ -70,15 +76,24 @@ async fn responses_are_as_documented() {
         conforms(&document, path, &unknown);
     }
     for accept in ["application/x-ndjson", "text/csv"] {
-        conforms(
-            &document,
-            "/incidents",
-            &gateway.get_with("/incidents", &[("accept", accept)]).await,
-        );
+        for path in ["/incidents", "/history"] {
+            conforms(&document, path, &gateway.get_with(path, &[("accept", accept)]).await);
+        }
+    }
+    store.answer(Answers::Never);
+    for path in history {
+        let unavailable = gateway.get(path).await;
+        assert_eq!(unavailable.status, StatusCode::SERVICE_UNAVAILABLE);
+        conforms(&document, path, &unavailable);
     }
     let none = SnapshotGateway::new();
+    for path in history {
+        let missing = none.get(path).await;
+        assert_eq!(missing.status, StatusCode::NOT_FOUND);
+        conforms(&document, path, &missing);
+    }
     none.publish_states(|source| source.was_attempted = true);
-    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    tokio::time::advance(Duration::from_mins(1)).await;
     for path in filtered.into_iter().chain(pages) {
         let accept = [("accept", "application/json")];
         let reply = none.get_with(&path.replace("{employee_id}", "1234"), &accept).await;
@@ -98,7 +113,7 @@ async fn responses_under_access_control_are_as_documented() {
     let config = Config { sign_in, ..Config::default() };
     let elsewhere =
         Config { allowed_hosts: Some(["elsewhere".to_owned()].into()), ..config.clone() };
-    let gateway = SnapshotGateway::configured(config);
+    let gateway = SnapshotGateway::with_store(config, HistoryStore::with(Vec::new()).1);
     let elsewhere = SnapshotGateway::configured(elsewhere);
     let bodies: Vec<String> =
         gateway.config.sources.iter().map(|source| fixture(&source.name)).collect();
@@ -119,6 +134,8 @@ async fn responses_under_access_control_are_as_documented() {
             conforms(&document, path, &gateway.get(&concrete).await);
             continue;
         }
+        // An address may fail ten times a minute.
+        tokio::time::advance(Duration::from_secs(10)).await;
         let repeated = [own, ("authorization", "Bearer x")];
         for (headers, status) in [
             (&[][..], 401),
@@ -142,9 +159,11 @@ async fn responses_under_access_control_are_as_documented() {
         assert_eq!(reply.status, if is_forbidden { 403 } else { 200 }, "{path}");
         conforms(&document, path, &reply);
         match path.as_str() {
-            "/summary" => has_required("Summary", &reply.json()),
+            "/summary" | "/history/summary" => has_required("Summary", &reply.json()),
+            "/history" => has_required("History", &reply.json()),
             "/sources" => {
                 has_required("Sources", &reply.json());
+                has_required("Store", &reply.json()["store"]);
                 for source in reply.json()["sources"].as_array().unwrap() {
                     has_required("Source", source);
                 }

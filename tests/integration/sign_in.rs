@@ -17,12 +17,14 @@ const INVALID_TOKEN: &str = r#"Bearer realm="incident-gateway", error="invalid_t
 const INSUFFICIENT_SCOPE: &str = r#"Bearer realm="incident-gateway", error="insufficient_scope""#;
 
 /// Paths of all routes but probes, and one of none.
-const PATHS: [&str; 11] = [
+const PATHS: [&str; 13] = [
     "/incidents",
     "/incidents?employee_id=100",
     "/incidents/100",
     "/unattributed",
     "/summary",
+    "/history",
+    "/history/summary",
     "/sources",
     "/openapi.json",
     "/",
@@ -79,7 +81,7 @@ async fn every_route_but_probes_needs_credentials() {
         }
         assert_eq!(protected.gateway.get(path).await.status, 200);
     }
-    assert_eq!(failures(&protected, "missing").await, 15);
+    assert_eq!(failures(&protected, "missing").await, 17);
 }
 
 #[tokio::test]
@@ -87,7 +89,9 @@ async fn users_and_tokens_see_what_their_scopes_permit() {
     let protected = ProtectedGateway::start("").await;
     for authorization in [ops(), ann(), basic(USERS[1].0, USERS[1].1)] {
         for path in PATHS {
-            let expected = if path == "/nowhere" { 404 } else { 200 };
+            // There is no store.
+            let is_missing = path == "/nowhere" || path.starts_with("/history");
+            let expected = if is_missing { 404 } else { 200 };
             let answer = protected.get_as(&authorization, path).await;
             assert_eq!(answer.status, expected, "{path}");
             let vary: Vec<_> = answer.header("vary").split(", ").collect();
@@ -98,7 +102,7 @@ async fn users_and_tokens_see_what_their_scopes_permit() {
     for path in PATHS {
         let expected = match path {
             "/unattributed" => 403,
-            "/nowhere" => 404,
+            "/nowhere" | "/history" | "/history/summary" => 404,
             _ => 200,
         };
         assert_eq!(protected.get_as(&employee(), path).await.status, expected, "{path}");
@@ -114,6 +118,8 @@ async fn users_and_tokens_see_what_their_scopes_permit() {
         "/incidents?employee_id=100&employee_id=%32%30%30",
         "/incidents?employee%5fid=200",
         "/summary?employee_id=200",
+        "/history?employee_id=200",
+        "/history/summary?employee_id=100,200",
         "/events?employee_id=200",
         "/?employee_id=200",
         "/employees/200",

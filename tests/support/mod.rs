@@ -10,6 +10,7 @@ pub mod forward_proxy;
 pub mod gateway;
 pub mod h2_frames_upstream;
 pub mod h2_upstream;
+pub mod history_store;
 pub mod identity_provider;
 pub mod mapped_gateway;
 pub mod metrics_page;

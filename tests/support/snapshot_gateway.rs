@@ -17,6 +17,7 @@ use incident_gateway::metrics;
 use incident_gateway::refresh::SourceSettings;
 use incident_gateway::snapshot::{self, Snapshot, SourceStatus, View};
 use incident_gateway::sources::{PerSource, SourceId};
+use incident_gateway::store::StoreHandle;
 use incident_gateway::upstream::{UpstreamMetrics, Upstreams};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -66,6 +67,15 @@ impl SnapshotGateway {
 
     /// A gateway with this configuration and no data.
     pub(crate) fn configured(config: Config) -> Self {
+        Self::assembled(config, None)
+    }
+
+    /// The same with this store.
+    pub(crate) fn with_store(config: Config, store: StoreHandle) -> Self {
+        Self::assembled(config, Some(store))
+    }
+
+    fn assembled(config: Config, store: Option<StoreHandle>) -> Self {
         let mut registry = metrics::registry();
         let metrics = UpstreamMetrics::register(&mut registry);
         let upstream = Arc::new(Upstreams::new(&config, &metrics, 1).unwrap());
@@ -83,6 +93,10 @@ impl SnapshotGateway {
         let gateway =
             Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases, 7)
                 .with_access(access);
+        let gateway = match store {
+            Some(store) => gateway.with_store(store),
+            None => gateway,
+        };
         Self { config, inner: Arc::new(gateway), cache, phase, snapshots, views: AtomicU64::new(1) }
     }
 
@@ -96,11 +110,16 @@ impl SnapshotGateway {
     /// A gateway with the data of `fixtures/`.
     pub(crate) fn with_fixtures() -> Self {
         let gateway = Self::new();
+        gateway.publish_fixtures();
+        gateway
+    }
+
+    /// Publishes the data of `fixtures/`.
+    pub(crate) fn publish_fixtures(&self) {
         let identities = fixture("identities");
         let bodies: Vec<String> =
-            gateway.config.sources.iter().map(|source| fixture(&source.name)).collect();
-        gateway.publish(Some(&identities), bodies.iter().map(|body| Some(body.as_str())).collect());
-        gateway
+            self.config.sources.iter().map(|source| fixture(&source.name)).collect();
+        self.publish(Some(&identities), bodies.iter().map(|body| Some(body.as_str())).collect());
     }
 
     /// Publishes the named bodies, and empty ones for other sources.

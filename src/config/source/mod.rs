@@ -10,6 +10,7 @@ mod tables;
 
 pub(super) use print::{show, show_tables};
 pub use print::{written_source, written_table};
+pub(crate) use read::is_name;
 pub(super) use read::{check_name, check_upstreams, read};
 pub(super) use tables::{addresses_path, read_tables};
 #[cfg(test)]

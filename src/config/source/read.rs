@@ -200,13 +200,17 @@ fn name(node: &Node) -> Result<String, ConfigErrorKind> {
 
 /// Checks the name of a source or an upstream; `what` it is stands in the message.
 pub(in crate::config) fn check_name(text: &str, what: &'static str) -> Result<(), ConfigErrorKind> {
-    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
-    if !text.starts_with(|c: char| c.is_ascii_lowercase())
-        || !text.chars().all(rest)
-        || text.len() > MAX_NAME_BYTES
-    {
+    if !is_name(text) {
         let found = Excerpt::new(text);
         return Err(ConfigErrorKind::Detail(format!("{found} is not {what} ({NAME_FORM})")));
     }
     Ok(())
+}
+
+/// Whether a source or an upstream can have this name.
+pub(crate) fn is_name(text: &str) -> bool {
+    let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-');
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(rest)
+        && text.len() <= MAX_NAME_BYTES
 }

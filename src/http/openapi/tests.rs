@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decode::Priority;
+use crate::http::history::{DEFAULT_LIMIT, HistoryKeys, MAX_LIMIT};
 use crate::http::problem::Problem;
 use crate::http::query::AllowedKeys;
 use crate::http::routes::Route;
@@ -129,6 +130,8 @@ fn parameters_are_the_keys_of_queries() {
     assert_eq!(keys("/incidents"), AllowedKeys::All.names());
     assert_eq!(keys("/summary"), AllowedKeys::All.names());
     assert_eq!(keys("/incidents/{employee_id}"), AllowedKeys::AllButEmployee("7").names());
+    assert_eq!(keys("/history"), HistoryKeys::Page.names());
+    assert_eq!(keys("/history/summary"), HistoryKeys::Summary.names());
     assert_eq!(keys("/unattributed"), AllowedKeys::CompleteOnly.names());
     assert_eq!(keys("/"), [AllowedKeys::All.names(), &["page"]].concat());
     assert_eq!(
@@ -160,9 +163,13 @@ fn words_are_those_of_the_code() {
         MAX_TOP_EMPLOYEES
     );
     let formats: BTreeSet<&str> = Format::ALL.into_iter().map(Format::content_type).collect();
-    let content =
-        document["paths"]["/incidents"]["get"]["responses"]["200"]["content"].as_object().unwrap();
-    assert_eq!(content.keys().map(String::as_str).collect::<BTreeSet<_>>(), formats);
+    for path in ["/incidents", "/history"] {
+        let content = &document["paths"][path]["get"]["responses"]["200"]["content"];
+        let content = content.as_object().unwrap();
+        assert_eq!(content.keys().map(String::as_str).collect::<BTreeSet<_>>(), formats, "{path}");
+    }
+    let limit = &document["components"]["parameters"]["limit"]["schema"];
+    assert_eq!((&limit["maximum"], &limit["default"]), (&json!(MAX_LIMIT), &json!(DEFAULT_LIMIT)));
 }
 
 #[test]
@@ -185,6 +192,8 @@ fn problems_are_those_of_the_code() {
         Problem::UnknownEmployee,
         Problem::NoData { retry_after },
         Problem::Incomplete { retry_after },
+        Problem::NoStore,
+        Problem::StoreUnavailable,
         Problem::Overloaded,
         Problem::NotReady,
         Problem::Draining,
@@ -208,6 +217,8 @@ fn problems_are_those_of_the_code() {
             | Problem::UnknownEmployee
             | Problem::NoData { .. }
             | Problem::Incomplete { .. }
+            | Problem::NoStore
+            | Problem::StoreUnavailable
             | Problem::Overloaded
             | Problem::NotReady
             | Problem::Draining
@@ -220,4 +231,15 @@ fn problems_are_those_of_the_code() {
         .collect();
     let schema = &document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
     assert_eq!(strings(schema), types);
+    for (response, problem) in
+        [("NoStore", Problem::NoStore), ("StoreUnavailable", Problem::StoreUnavailable)]
+    {
+        let content = &document["components"]["responses"][response]["content"];
+        let example = &content["application/problem+json"]["example"];
+        assert_eq!(
+            (&example["title"], &example["detail"]),
+            (&json!(problem.title()), &json!(problem.detail()))
+        );
+        assert_eq!(example["status"], problem.response("", &[]).status().as_u16());
+    }
 }

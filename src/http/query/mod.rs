@@ -79,13 +79,7 @@ impl Query {
         let mut parsed = Self::default();
         for pair in pairs(query) {
             let (key, value) = pair?;
-            if !keys.names().contains(&key.as_str()) {
-                return refuse(format!(
-                    "unknown key `{}`; there are {}",
-                    excerpt(&key),
-                    keys.names().join(", ")
-                ));
-            }
+            check_key(&key, keys.names())?;
             let filter = &mut parsed.filter;
             match key.as_str() {
                 "employee_id" => add_ids(&mut employees, &value)?,
@@ -98,17 +92,10 @@ impl Query {
                         ))
                     })
                 })?,
-                "priority" => add(&mut priorities, &value, |name| {
-                    Priority::from_name(name).ok_or_else(|| {
-                        invalid(format!(
-                            "unknown priority `{}`; there are low, medium, high, critical",
-                            excerpt(name)
-                        ))
-                    })
-                })?,
+                "priority" => add(&mut priorities, &value, priority)?,
                 "since" => once(&mut filter.since, "since", time("since", &value)?)?,
                 "until" => once(&mut filter.until, "until", time("until", &value)?)?,
-                _ => once(&mut parsed.complete, "complete", boolean(&value)?)?,
+                _ => once(&mut parsed.complete, "complete", boolean("complete", &value)?)?,
             }
         }
         parsed.filter.employees = visible_employees(employees, &visibility)?;
@@ -121,6 +108,12 @@ impl Query {
 }
 
 impl Query {
+    /// The names of the filter's sources.
+    #[must_use]
+    pub fn types(&self) -> Option<&[Arc<str>]> {
+        self.filter.sources.as_ref().map(|_| &*self.types)
+    }
+
     /// The filter for a view. The query may have been parsed before a reload that has changed the
     /// sources of the view.
     #[must_use]
@@ -136,8 +129,26 @@ impl Query {
     }
 }
 
+/// Refuses a key that is not among those that there are.
+pub(super) fn check_key(key: &str, names: &[&str]) -> Result<(), Problem> {
+    if names.contains(&key) {
+        return Ok(());
+    }
+    refuse(format!("unknown key `{}`; there are {}", excerpt(key), names.join(", ")))
+}
+
+/// The priority with this name.
+pub(super) fn priority(name: &str) -> Result<Priority, Problem> {
+    Priority::from_name(name).ok_or_else(|| {
+        invalid(format!(
+            "unknown priority `{}`; there are low, medium, high, critical",
+            excerpt(name)
+        ))
+    })
+}
+
 /// The employees of the filter: those of the query, as far as they may be seen.
-fn visible_employees(
+pub(super) fn visible_employees(
     queried: Option<BTreeSet<String>>,
     visibility: &Visibility,
 ) -> Result<Option<Vec<String>>, Problem> {
@@ -160,16 +171,16 @@ pub(super) fn pairs(
     })
 }
 
-fn invalid(detail: String) -> Problem {
+pub(super) fn invalid(detail: String) -> Problem {
     Problem::InvalidQuery(detail)
 }
 
-fn refuse<T>(detail: String) -> Result<T, Problem> {
+pub(super) fn refuse<T>(detail: String) -> Result<T, Problem> {
     Err(invalid(detail))
 }
 
 /// The beginning of a caller's text, for quoting in an error.
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     const MAX_CHARS: usize = 40;
     let mut excerpt: String = text.chars().take(MAX_CHARS).collect();
     if excerpt.len() < text.len() {
@@ -188,7 +199,7 @@ fn decode(text: &str) -> Result<String, Problem> {
 }
 
 /// Adds the values of a comma-separated list to a condition.
-fn add<T: Ord>(
+pub(super) fn add<T: Ord>(
     condition: &mut Option<BTreeSet<T>>,
     list: &str,
     value: impl Fn(&str) -> Result<T, Problem>,
@@ -201,7 +212,7 @@ fn add<T: Ord>(
 }
 
 /// Adds the employee ids of a comma-separated list to a condition.
-fn add_ids(condition: &mut Option<BTreeSet<String>>, list: &str) -> Result<(), Problem> {
+pub(super) fn add_ids(condition: &mut Option<BTreeSet<String>>, list: &str) -> Result<(), Problem> {
     let ids = condition.get_or_insert_default();
     for id in list.split(',') {
         if id.is_empty() {
@@ -214,22 +225,22 @@ fn add_ids(condition: &mut Option<BTreeSet<String>>, list: &str) -> Result<(), P
     Ok(())
 }
 
-fn once<T>(condition: &mut Option<T>, key: &str, value: T) -> Result<(), Problem> {
+pub(super) fn once<T>(condition: &mut Option<T>, key: &str, value: T) -> Result<(), Problem> {
     match condition.replace(value) {
         None => Ok(()),
         Some(_) => refuse(format!("`{key}` is given more than once")),
     }
 }
 
-fn boolean(value: &str) -> Result<bool, Problem> {
+pub(super) fn boolean(key: &str, value: &str) -> Result<bool, Problem> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        other => refuse(format!("`complete` is `{}`; it takes true or false", excerpt(other))),
+        other => refuse(format!("`{key}` is `{}`; it takes true or false", excerpt(other))),
     }
 }
 
-fn time(key: &str, value: &str) -> Result<f64, Problem> {
+pub(super) fn time(key: &str, value: &str) -> Result<f64, Problem> {
     time::parse(value).ok_or_else(|| {
         invalid(format!(
             "`{key}` is `{}`; it takes seconds since the epoch (1629939474.5) or an RFC 3339 time (2021-08-26T00:57:54Z)",

@@ -187,6 +187,8 @@ async fn a_scope_without_incidents_gets_none() {
         "/incidents/emp-own",
         "/unattributed",
         "/summary",
+        "/history",
+        "/history/summary",
         "/sources",
         "/events",
         "/",
