@@ -15,8 +15,8 @@ pub(super) fn suggest_key(key: &str, section: &str) -> Option<String> {
     similar.or_else(elsewhere).map(ToOwned::to_owned)
 }
 
-/// The variable that an unknown one probably means: that of a file, one with a similar name, or that
-/// of a list if the unknown name continues with an index.
+/// The variable that an unknown one probably means: that of a file, one with a similar name, or
+/// that of a list if the unknown name continues with an index.
 pub(super) fn suggest_variable(name: &str, upstreams: &[Draft]) -> Option<String> {
     let file = || {
         let setting = name.strip_suffix("_FILE")?;
