@@ -23,12 +23,13 @@ const MAX_SOCKET_BYTES: usize = 107;
 /// The most bytes of the name of a socket in its directory.
 const SOCKET_NAME_BYTES: usize = "/.s.PGSQL.65535".len();
 
-const KNOWN_PARAMETERS: &str = "`host`, `sslmode` and `sslrootcert`";
+const KNOWN_PARAMETERS: &str = "`host`, `port`, `sslmode` and `sslrootcert`";
 
 /// The parameters, as they are written.
 #[derive(Default)]
 struct Parameters {
     host: Option<String>,
+    port: Option<String>,
     sslmode: Option<String>,
     sslrootcert: Option<String>,
 }
@@ -57,7 +58,7 @@ pub(super) fn parse(url: &str, rest: &str, files: Files) -> Result<Postgres, Con
         return Err(detail("contains more than one `@`; percent-encode those in names (`%40`)"));
     }
     let parameters = parameters(query)?;
-    let (host, port) = host_and_port(address, parameters.host.as_deref())?;
+    let (host, port) = host_and_port(address, &parameters)?;
     let database = path.strip_prefix('/').unwrap_or(path);
     if database.contains('/') {
         return Err(detail("names more than one database; percent-encode `/` in a name (`%2F`)"));
@@ -80,6 +81,7 @@ fn parameters(query: &str) -> Result<Parameters, ConfigErrorKind> {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let slot = match name {
             "host" => &mut parameters.host,
+            "port" => &mut parameters.port,
             "sslmode" => &mut parameters.sslmode,
             "sslrootcert" => &mut parameters.sslrootcert,
             "password" => return Err(password_inside()),
@@ -101,9 +103,9 @@ fn parameters(query: &str) -> Result<Parameters, ConfigErrorKind> {
     Ok(parameters)
 }
 
-/// The host and the port of an address in the URL, and of the parameter `host`, which takes the
-/// host's place.
-fn host_and_port(address: &str, parameter: Option<&str>) -> Result<(String, u16), ConfigErrorKind> {
+/// The host and the port, each of which is in the address or in its parameter.
+fn host_and_port(address: &str, parameters: &Parameters) -> Result<(String, u16), ConfigErrorKind> {
+    let parameter = parameters.host.as_deref();
     if address.contains(',') || parameter.is_some_and(|host| host.contains(',')) {
         return Err(detail(
             "names several hosts; name one: an address that always leads to the primary",
@@ -120,7 +122,10 @@ fn host_and_port(address: &str, parameter: Option<&str>) -> Result<(String, u16)
         Some((host, port)) => (&address[..after_brackets + host.len()], Some(port)),
         None => (address, None),
     };
-    let port = port.map_or(Some(DEFAULT_PORT), |port| {
+    if port.is_some() && parameters.port.is_some() {
+        return Err(detail("names a port before `?` and another after; keep one"));
+    }
+    let port = port.or(parameters.port.as_deref()).map_or(Some(DEFAULT_PORT), |port| {
         let digits = port.bytes().all(|byte| byte.is_ascii_digit());
         port.parse().ok().filter(|port| digits && *port != 0)
     });

@@ -54,6 +54,7 @@ fn the_parts_of_a_postgres_url_are_decoded() {
         ("postgres://u@%2Frun%2Fpostgresql/d", ("/run/postgresql", 5432, "u", "d")),
         ("postgres://u@/d?host=/run/postgresql", ("/run/postgresql", 5432, "u", "d")),
         ("postgres://u@:65535/d?host=%2Frun", ("/run", 65535, "u", "d")),
+        ("postgres://u@/d?host=/run&port=65535", ("/run", 65535, "u", "d")),
         ("postgres://u@/d?sslmode=require&host=db", ("db", 5432, "u", "d")),
         ("postgres://%C3%A9@h/%c3%a9+", ("h", 5432, "é", "é+")),
     ] {
@@ -191,6 +192,8 @@ fn a_wrong_postgres_url_is_refused_with_its_remedy() {
             "u@/d?host=a,b",
             "names several hosts; name one: an address that always leads to the primary".to_owned(),
         ),
+        ("u@h:1/d?port=1", "names a port before `?` and another after; keep one".to_owned()),
+        ("u@h/d?port=x", "has a port that is not a number from 1 to 65535".to_owned()),
         ("u@h/d?host=i", "names a host before `?` and another after; keep one".to_owned()),
         (
             "u@h é/d",
@@ -238,7 +241,7 @@ fn a_wrong_postgres_url_is_refused_with_its_remedy() {
         (
             "u@h/d?application_name=x",
             "the parameter `application_name` is not supported; remove \
-            it; known are `host`, `sslmode` and `sslrootcert`"
+            it; known are `host`, `port`, `sslmode` and `sslrootcert`"
                 .to_owned(),
         ),
     ] {
