@@ -74,11 +74,14 @@ impl StoreHandle {
             }
             Err(StoreError::Overloaded | StoreError::LeaseLost | StoreError::Forgotten) => return,
         };
-        if operation == Operation::Write && fault.is_none() {
+        if operation != Operation::Session && fault.is_none() {
             self.written.notify_one();
         }
         let store = self.store.kind();
         self.state.send_if_modified(|state| {
+            if fault.is_some() && state.is_past(operation) {
+                return false;
+            }
             let was_up = state.is_up();
             let before = state.replace_fault(operation, fault.clone());
             match (&fault, was_up) {

@@ -67,3 +67,39 @@ impl Collector for StateCollector {
         gauge("store_records", "Records in the store, current or not, as last counted", records)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::metrics;
+    use crate::store::{Epoch, Operation, Role, StoreError};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_shows_the_present_state() {
+        let handle = StoreHandle::new(crate::store::testing::MemoryStore::new());
+        let mut registry = metrics::registry();
+        let metrics = StoreMetrics::register(&mut registry, &handle);
+        let shows = |series: &str| {
+            metrics::encode(&registry).contains(&format!("\nincident_gateway_store_{series}\n"))
+        };
+        assert!(shows("up 0") && shows("leader 0"));
+        assert!(!metrics::encode(&registry).contains("\nincident_gateway_store_records "));
+        let until = Instant::now() + Duration::from_secs(10);
+        handle.note(Operation::Session, &Ok(()));
+        handle.update(|state| {
+            state.role = Role::Leader { epoch: Epoch(3), until };
+            state.records = Some(700);
+        });
+        metrics.record_write(Duration::from_millis(3));
+        assert!(shows("up 1") && shows("leader 1") && shows("records 700"));
+        assert!(shows("write_duration_seconds_bucket{le=\"0.005\"} 1"));
+        assert!(shows("write_duration_seconds_bucket{le=\"0.0025\"} 0"));
+        handle.note(Operation::Write, &Err::<(), _>(StoreError::Unavailable("full".to_owned())));
+        assert!(shows("up 0"));
+        // The lease has run out, though nobody has said so yet.
+        advance(Duration::from_secs(10)).await;
+        assert!(shows("leader 0"));
+    }
+}

@@ -12,6 +12,7 @@ mod metrics;
 mod record;
 #[allow(dead_code, reason = "until the implementations are here")]
 mod sequence;
+mod session;
 mod source;
 mod state;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use history::{
 pub use lease::{Epoch, Lease};
 pub use metrics::StoreMetrics;
 pub use record::{RecordChunk, StableId, StoredRecord, Upsert, Version};
+pub use session::{Session, SessionHandle, SessionOptions, SessionSettings};
 pub use source::{
     Content, Heads, RecordChanges, SequenceItem, SourceHead, SourceReport, SourceWrite, Written,
 };

@@ -97,6 +97,20 @@ impl StoreState {
         faults.into_iter().find_map(Option::as_ref)
     }
 
+    /// Takes another role. Whoever follows writes nothing, so that its faults of writing are past.
+    pub(super) fn enter(&mut self, role: Role) {
+        if matches!(role, Role::Follower { .. }) {
+            self.write_fault = None;
+            self.upkeep_fault = None;
+        }
+        self.role = role;
+    }
+
+    /// Whether an operation was one of a leader that has become a follower meanwhile.
+    pub(super) fn is_past(&self, operation: Operation) -> bool {
+        operation != Operation::Session && matches!(self.role, Role::Follower { .. })
+    }
+
     /// Sets or clears the fault of an operation; returns the one before.
     pub(super) fn replace_fault(
         &mut self,
@@ -104,6 +118,8 @@ impl StoreState {
         fault: Option<Fault>,
     ) -> Option<Fault> {
         self.has_been_reached |= fault.is_none();
+        let is_past = operation != Operation::Session && matches!(self.role, Role::Follower { .. });
+        let fault = fault.filter(|_| !is_past);
         let present = match operation {
             Operation::Session => &mut self.session_fault,
             Operation::Write => &mut self.write_fault,

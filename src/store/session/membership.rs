@@ -1,0 +1,227 @@
+//! Which role the process has among those that share the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::backoff::Backoff;
+use super::{Departure, SessionSettings, bounded};
+use crate::store::{
+    Epoch, Heads, KeptUp, Lease, Operation, Role, SourceHead, StoreError, StoreHandle,
+};
+
+/// How often a leader renews its lease.
+const RENEW_INTERVAL: Duration = Duration::from_millis(2500);
+
+/// How often others look for a free lease, and for what the leader has stored.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From a notification to the look at what is stored, so that one look sees all sources that were
+/// written together.
+const GATHER_PAUSE: Duration = Duration::from_millis(100);
+
+/// The most time for the first preparation, which may migrate the schema.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The most time for each other operation. Three fit into the time of a lease.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The most time for giving the lease back.
+const RELEASE_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// How long after the last answer a process without the lease regards the store as unreachable. A
+/// connection that was cut is replaced within that time.
+const DETACH_AFTER: Duration = Duration::from_secs(3);
+
+/// Takes and renews the lease, and publishes the role and what is stored.
+pub(super) struct Membership {
+    handle: StoreHandle,
+    settings: watch::Receiver<SessionSettings>,
+    departure: watch::Sender<Departure>,
+    backoff: Backoff,
+    /// Whether the store was ready at some time, and whether it still was at the last attempt.
+    was_ready: bool,
+    is_ready: bool,
+    /// The newest lease that this process was given, whether or not its term has begun.
+    epoch: Option<Epoch>,
+    /// When an attempt last succeeded.
+    answered_at: Instant,
+}
+
+impl Membership {
+    pub(super) fn new(
+        handle: StoreHandle,
+        settings: watch::Receiver<SessionSettings>,
+        departure: watch::Sender<Departure>,
+        seed: u64,
+    ) -> Self {
+        Self {
+            handle,
+            settings,
+            departure,
+            backoff: Backoff::new(seed),
+            was_ready: false,
+            is_ready: false,
+            epoch: None,
+            answered_at: Instant::now(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        let mut departure = self.departure.subscribe();
+        loop {
+            let started = Instant::now();
+            let result = self.attempt().await;
+            self.handle.note(Operation::Session, &result);
+            let wake = match result {
+                Ok(()) => {
+                    self.answered_at = Instant::now();
+                    self.backoff.reset();
+                    started + if self.is_leader() { RENEW_INTERVAL } else { POLL_INTERVAL }
+                }
+                Err(_) => {
+                    self.is_ready = false;
+                    self.detach_if_unanswered();
+                    Instant::now() + self.backoff.pause()
+                }
+            };
+            let store = Arc::clone(self.handle.store());
+            let follows = self.is_follower();
+            tokio::select! {
+                () = sleep_until(wake) => {}
+                () = store.notified(), if follows => sleep(GATHER_PAUSE).await,
+                Ok(()) = self.settings.changed() => {}
+                () = is_asked_to_leave(&mut departure) => self.release().await,
+            }
+        }
+    }
+
+    /// Renews the lease, or looks whether it is free, and publishes the role that follows.
+    async fn attempt(&mut self) -> Result<(), StoreError> {
+        let store = Arc::clone(self.handle.store());
+        if !self.is_ready {
+            let bound = if self.was_ready { ANSWER_TIMEOUT } else { PREPARE_TIMEOUT };
+            bounded("preparing the store", bound, store.prepare()).await?;
+            self.was_ready = true;
+            self.is_ready = true;
+        }
+        let kept_up = self.settings.borrow_and_update().kept_up.clone();
+        let lease = if self.has_left() {
+            // It goes on serving what others store, and counts on another to refresh.
+            Lease::Other { kept_up }
+        } else {
+            bounded("the lease", ANSWER_TIMEOUT, store.acquire_or_renew(&kept_up)).await?
+        };
+        match lease {
+            Lease::Held { epoch, until } => {
+                self.epoch = Some(epoch);
+                if !self.renew(epoch, until) {
+                    // What is stored is read first, so that the refresh restores before it calls.
+                    let heads = bounded("the sources", ANSWER_TIMEOUT, store.heads()).await?;
+                    self.begin_term(epoch, until, heads);
+                }
+            }
+            Lease::Other { kept_up } => {
+                self.epoch = None;
+                let heads = bounded("the sources", ANSWER_TIMEOUT, store.heads()).await?;
+                self.follow(kept_up, heads);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prolongs the term of this lease, if it has begun.
+    fn renew(&self, epoch: Epoch, until: Instant) -> bool {
+        let is_term = matches!(self.handle.state().role,
+            Role::Leader { epoch: present, .. } if present == epoch);
+        if is_term {
+            self.handle.update(|state| state.enter(Role::Leader { epoch, until }));
+        }
+        is_term
+    }
+
+    fn begin_term(&self, epoch: Epoch, until: Instant, heads: Heads) {
+        tracing::info!(epoch = epoch.0, "this process has the lease: it refreshes the sources");
+        self.handle.update(|state| {
+            state.heads = Some(Arc::new(heads));
+            state.enter(Role::Leader { epoch, until });
+        });
+    }
+
+    fn follow(&self, kept_up: KeptUp, heads: Heads) {
+        let (was_follower, has_changed) = {
+            let state = self.handle.state();
+            let same_role = matches!(&state.role, Role::Follower { kept_up: of } if *of == kept_up);
+            let same_heads = state.heads.is_some_and(|known| are_same(&known, &heads));
+            (matches!(state.role, Role::Follower { .. }), !same_role || !same_heads)
+        };
+        if !was_follower {
+            tracing::info!("another process has the lease: it refreshes the sources");
+        }
+        if has_changed {
+            self.handle.update(|state| {
+                state.heads = Some(Arc::new(heads));
+                state.enter(Role::Follower { kept_up });
+            });
+        }
+    }
+
+    /// A lease ends at its own time, and the wait for the first answer too.
+    fn detach_if_unanswered(&self) {
+        if self.is_follower() && self.answered_at.elapsed() >= DETACH_AFTER {
+            self.handle.update(|state| state.enter(Role::Detached));
+        }
+    }
+
+    /// Gives the lease back. From now on the process only follows.
+    async fn release(&mut self) {
+        let kept_up = self.settings.borrow().kept_up.clone();
+        self.handle.update(|state| {
+            state.enter(Role::Follower { kept_up });
+            state.is_leaving = false;
+        });
+        if let Some(epoch) = self.epoch.take() {
+            let store = Arc::clone(self.handle.store());
+            match bounded("giving the lease back", RELEASE_TIMEOUT, store.release(epoch)).await {
+                Ok(()) => tracing::info!(epoch = epoch.0, "the lease was given back"),
+                Err(error) => tracing::warn!(
+                    epoch = epoch.0,
+                    %error,
+                    "the lease could not be given back; it runs out by itself"
+                ),
+            }
+        }
+        self.departure.send_replace(Departure::Done);
+    }
+
+    fn has_left(&self) -> bool {
+        *self.departure.borrow() == Departure::Done
+    }
+
+    fn is_leader(&self) -> bool {
+        matches!(self.handle.state().role, Role::Leader { .. })
+    }
+
+    fn is_follower(&self) -> bool {
+        matches!(self.handle.state().role, Role::Follower { .. })
+    }
+}
+
+async fn is_asked_to_leave(departure: &mut watch::Receiver<Departure>) {
+    // The membership has a sender.
+    let _ = departure.wait_for(|departure| *departure == Departure::Asked).await;
+}
+
+/// Whether the same is stored of the sources. Their ages differ each time that they are read.
+fn are_same(known: &Heads, read: &Heads) -> bool {
+    let is_same = |(known, read): (&SourceHead, &SourceHead)| {
+        let SourceHead { name, fingerprint, revision, age: _, fetched_at, report } = known;
+        (name, fingerprint, revision, fetched_at, report)
+            == (&read.name, &read.fingerprint, &read.revision, &read.fetched_at, &read.report)
+    };
+    known.limits == read.limits
+        && known.sources.len() == read.sources.len()
+        && known.sources.iter().zip(&read.sources).all(is_same)
+}
