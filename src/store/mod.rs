@@ -10,6 +10,7 @@ mod history;
 mod lease;
 mod metrics;
 mod record;
+mod recorder;
 #[allow(dead_code, reason = "until the implementations are here")]
 mod sequence;
 mod session;
@@ -32,6 +33,7 @@ pub use history::{
 pub use lease::{Epoch, Lease};
 pub use metrics::StoreMetrics;
 pub use record::{RecordChunk, StableId, StoredRecord, Upsert, Version};
+pub use recorder::Recorder;
 pub use session::{Session, SessionHandle, SessionOptions, SessionSettings};
 pub use source::{
     Content, Heads, RecordChanges, SequenceItem, SourceHead, SourceReport, SourceWrite, Written,
