@@ -33,7 +33,7 @@ pub struct Background {
     _cpu_pool: CpuPool,
 }
 
-/// Threads of low priority for CPU-bound work. They are started when there is work, and end when
+/// Threads for CPU-bound or blocking work, of low priority unless said otherwise. They are started when there is work, and end when
 /// there has been none for a while.
 #[derive(Debug)]
 pub struct CpuPool {
@@ -50,9 +50,28 @@ impl CpuPool {
     pub fn new(name: &'static str, max_threads: Option<usize>) -> io::Result<Self> {
         let niceness = niceness().map(|own| (own + NICENESS_INCREMENT).min(MAX_NICENESS));
         let mut builder = Builder::new_current_thread();
-        builder
-            .thread_name(name)
-            .on_thread_start(move || niceness.into_iter().for_each(lower_priority));
+        builder.on_thread_start(move || niceness.into_iter().for_each(lower_priority));
+        Self::build(builder, name, max_threads)
+    }
+
+    /// A pool as by [`Self::new`], but of ordinary priority, for work that callers wait for.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses it.
+    pub fn of_ordinary_priority(
+        name: &'static str,
+        max_threads: Option<usize>,
+    ) -> io::Result<Self> {
+        Self::build(Builder::new_current_thread(), name, max_threads)
+    }
+
+    fn build(
+        mut builder: Builder,
+        name: &'static str,
+        max_threads: Option<usize>,
+    ) -> io::Result<Self> {
+        builder.thread_name(name);
         if let Some(max_threads) = max_threads {
             builder.max_blocking_threads(max_threads);
         }

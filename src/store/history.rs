@@ -82,7 +82,10 @@ pub struct HistoryRow {
     pub bytes: Vec<u8>,
 }
 
-/// Counts of the records that have an employee.
+/// How many employees a [`HistorySummary`] names, if there are so many.
+pub const MAX_TOP_EMPLOYEES: usize = 20;
+
+/// Counts of the records that have an employee, a priority and a time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct HistorySummary {
     /// A cell for each source and priority with at least one record, in the order of the names.
@@ -91,8 +94,8 @@ pub struct HistorySummary {
     pub unattributed: u64,
     /// How many employees there are.
     pub employees: u64,
-    /// The employees with most records, at least 20 if there are so many: most first, then by the
-    /// number of critical ones.
+    /// The employees with most records, [`MAX_TOP_EMPLOYEES`] or more if there are so many: most
+    /// first, then by the number of critical ones.
     pub top_employees: Vec<SummaryEmployee>,
 }
 

@@ -11,10 +11,10 @@ mod lease;
 mod metrics;
 mod record;
 mod recorder;
-#[allow(dead_code, reason = "until the implementations are here")]
 mod sequence;
 mod session;
 mod source;
+pub mod sqlite;
 mod state;
 #[cfg(test)]
 #[allow(dead_code, reason = "until the recorder is here")]
@@ -28,7 +28,7 @@ pub use error::StoreError;
 pub use handle::{Operation, StoreHandle};
 pub use history::{
     HistoryFilter, HistoryPage, HistoryPosition, HistoryQuery, HistoryRow, HistorySummary,
-    SummaryCell, SummaryEmployee,
+    MAX_TOP_EMPLOYEES, SummaryCell, SummaryEmployee,
 };
 pub use lease::{Epoch, Lease};
 pub use metrics::StoreMetrics;
@@ -93,11 +93,12 @@ pub trait Store: Send + Sync + 'static {
 
     // What the holder of the lease writes.
 
-    /// Writes what a refresh of a source has brought, in one transaction.
+    /// Writes what a refresh of a source has brought, in one transaction. A failure of a source that
+    /// has no data under its fingerprint stores nothing.
     fn write(&self, epoch: Epoch, write: SourceWrite) -> StoreFuture<'_, Written>;
 
-    /// Makes the records of all sources but these no longer current. Their sequences are empty
-    /// then, under another revision.
+    /// Makes the records of all sources but these no longer current. Nothing else of them is served
+    /// any more: they have no head, an empty sequence and no table.
     fn retain_sources<'a>(&'a self, epoch: Epoch, names: &'a [String]) -> StoreFuture<'a, ()>;
 
     /// Keeps the concurrency limits that were found, by the name of the upstream.

@@ -1,0 +1,316 @@
+//! The store in a `SQLite` file, for one process.
+//!
+//! Operations run on threads of their own: writes on one of low priority, reads for the refresh on
+//! two of low priority, and questions to the history on two of ordinary priority. Readers have
+//! connections of their own, and see the last transaction that was committed (write-ahead log), so
+//! that no write holds them up.
+
+mod counters;
+mod fault;
+mod forgotten;
+mod history;
+mod indexes;
+mod keys;
+mod lane;
+mod open;
+mod read;
+mod schema;
+mod sequences;
+mod summary;
+mod upkeep;
+mod values;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::future::pending;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use rusqlite::Connection;
+use tokio::time::Instant;
+
+use self::fault::Fault;
+use self::forgotten::Forgotten;
+use self::lane::Lane;
+pub use self::open::Access;
+use self::open::FileIdentity;
+use super::{
+    Content, Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
+    RecordChunk, SourceWrite, Store, StoreError, StoreFuture, Version, Written,
+};
+use crate::background::CpuPool;
+use crate::clock::WallClock;
+
+/// How long an operation may take, its wait for others included. A first write of many records on a
+/// slow disk takes minutes.
+const WRITE_BOUND: Duration = Duration::from_mins(5);
+const READ_BOUND: Duration = Duration::from_secs(30);
+
+/// How many operations of a kind wait or run.
+const MAX_OPERATIONS: usize = 64;
+
+/// How many questions to the history wait or run; more are refused.
+const MAX_HISTORY_QUERIES: usize = 32;
+
+/// How many threads answer questions to the history.
+const HISTORY_THREADS: usize = 2;
+
+/// How many threads read for the refresh.
+const READ_THREADS: usize = 2;
+
+/// After a write of this many records, the write-ahead log is emptied.
+const LARGE_WRITE_RECORDS: usize = 10_000;
+
+/// The one process has the lease for ever.
+const EPOCH: Epoch = Epoch(1);
+const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
+
+/// A store in a `SQLite` file.
+pub struct SqliteStore {
+    path: PathBuf,
+    access: Access,
+    clock: WallClock,
+    writer: Lane,
+    readers: Lane,
+    history: Lane,
+    forgotten: Arc<Forgotten>,
+    prepared: Arc<Mutex<Option<Prepared>>>,
+}
+
+/// What is held since the database was opened.
+struct Prepared {
+    _lock: Option<File>,
+    file: FileIdentity,
+}
+
+impl SqliteStore {
+    /// The store in the file at `path`, which is absolute. The file is opened by
+    /// [`Store::prepare`].
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses threads.
+    pub fn open(path: &Path, access: Access, clock: WallClock) -> Result<Arc<Self>, StoreError> {
+        let lane = |pool: std::io::Result<CpuPool>, places| match pool {
+            Ok(pool) => Ok(Lane::new(pool, path.to_owned(), places)),
+            Err(error) => Err(StoreError::Unavailable(format!(
+                "cannot start threads for the history database: {error}"
+            ))),
+        };
+        let history = CpuPool::of_ordinary_priority("history", Some(HISTORY_THREADS));
+        Ok(Arc::new(Self {
+            path: path.to_owned(),
+            access,
+            clock,
+            writer: lane(CpuPool::new("store-write", Some(1)), MAX_OPERATIONS)?,
+            readers: lane(CpuPool::new("store-read", Some(READ_THREADS)), MAX_OPERATIONS)?,
+            history: lane(history, MAX_HISTORY_QUERIES)?,
+            forgotten: Arc::default(),
+            prepared: Arc::default(),
+        }))
+    }
+
+    fn now(&self) -> f64 {
+        values::seconds(self.clock.now())
+    }
+
+    /// Fails unless the database is open and its file is still in its place.
+    fn check(&self) -> Result<(), StoreError> {
+        let path = self.path.display();
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(prepared) = prepared.as_ref() else {
+            let detail = format!("the history database {path} is not open yet");
+            return Err(StoreError::Unavailable(detail));
+        };
+        if FileIdentity::of(&self.path).ok() == Some(prepared.file) {
+            return Ok(());
+        }
+        Err(StoreError::Unavailable(format!(
+            "the history database {path} was deleted, moved or replaced while it was open: put it \
+             back, or restart the gateway"
+        )))
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        async move {
+            self.check()?;
+            self.readers.run(READ_BOUND, work).await
+        }
+        .boxed()
+    }
+
+    fn modify<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        async move {
+            self.check()?;
+            self.writer.run(WRITE_BOUND, work).await
+        }
+        .boxed()
+    }
+
+    fn modify_as<T: Send + 'static>(
+        &self,
+        epoch: Epoch,
+        work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        if epoch != EPOCH {
+            return async { Err(StoreError::LeaseLost) }.boxed();
+        }
+        self.modify(work)
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        async move {
+            self.check()?;
+            self.history.try_run(READ_BOUND, work).await
+        }
+        .boxed()
+    }
+
+    /// Empties the write-ahead log behind a large write, unless a reader needs it.
+    fn empty_log(&self) {
+        self.writer.start(|connection| {
+            connection.busy_timeout(Duration::ZERO)?;
+            upkeep::truncate_log(connection)?;
+            open::wait_for_locks(connection)
+        });
+    }
+}
+
+impl Store for SqliteStore {
+    fn kind(&self) -> &'static str {
+        "sqlite"
+    }
+
+    fn prepare(&self) -> StoreFuture<'_, ()> {
+        async move {
+            let (path, access) = (self.path.clone(), self.access);
+            let prepared = Arc::clone(&self.prepared);
+            let connection = self.writer.run_unconnected(WRITE_BOUND, move || {
+                let mut prepared = prepared.lock().unwrap_or_else(PoisonError::into_inner);
+                if prepared.is_some() {
+                    return Ok(None);
+                }
+                let opened = open::open(&path, access)?;
+                *prepared = Some(Prepared { _lock: opened.lock, file: opened.file });
+                Ok(Some(opened.connection))
+            });
+            if let Some(connection) = connection.await? {
+                self.writer.put(connection);
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn take_generation(&self, at_least: u64) -> StoreFuture<'_, u64> {
+        self.modify(move |connection| upkeep::take_generation(connection, at_least))
+    }
+
+    fn acquire_or_renew<'a>(&'a self, _: &'a KeptUp) -> StoreFuture<'a, Lease> {
+        async move {
+            self.check()?;
+            Ok(Lease::Held { epoch: EPOCH, until: Instant::now() + FOREVER })
+        }
+        .boxed()
+    }
+
+    fn release(&self, _: Epoch) -> StoreFuture<'_, ()> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn notified(&self) -> BoxFuture<'_, ()> {
+        pending().boxed()
+    }
+
+    fn heads(&self) -> StoreFuture<'_, Heads> {
+        let now = self.now();
+        self.read(move |connection| read::heads(connection, now))
+    }
+
+    fn sequence<'a>(&'a self, source: &'a str) -> StoreFuture<'a, Vec<Version>> {
+        let (source, forgotten) = (source.to_owned(), Arc::clone(&self.forgotten));
+        self.read(move |connection| read::sequence(connection, &forgotten, &source))
+    }
+
+    fn records<'a>(&'a self, versions: &'a [Version]) -> StoreFuture<'a, RecordChunk> {
+        let mut versions = versions.to_owned();
+        self.read(move |connection| read::records(connection, &mut versions))
+    }
+
+    fn table<'a>(&'a self, source: &'a str) -> StoreFuture<'a, Option<Vec<u8>>> {
+        let source = source.to_owned();
+        self.read(move |connection| read::table(connection, &source))
+    }
+
+    fn write(&self, epoch: Epoch, write: SourceWrite) -> StoreFuture<'_, Written> {
+        async move {
+            let is_large = match &write.content {
+                Some(Content::Records(changes)) => {
+                    changes.upserts.len() + changes.left.len() >= LARGE_WRITE_RECORDS
+                }
+                _ => false,
+            };
+            let (forgotten, now) = (Arc::clone(&self.forgotten), self.now());
+            let written = self.modify_as(epoch, move |connection| {
+                write::write(connection, &forgotten, now, &write)
+            });
+            let written = written.await?;
+            if is_large {
+                self.empty_log();
+            }
+            Ok(written)
+        }
+        .boxed()
+    }
+
+    fn retain_sources<'a>(&'a self, epoch: Epoch, names: &'a [String]) -> StoreFuture<'a, ()> {
+        let names = names.to_owned();
+        self.modify_as(epoch, move |connection| upkeep::retain_sources(connection, &names))
+    }
+
+    fn save_limits<'a>(
+        &'a self,
+        epoch: Epoch,
+        limits: &'a [(String, usize)],
+    ) -> StoreFuture<'a, ()> {
+        let limits = limits.to_owned();
+        self.modify_as(epoch, move |connection| upkeep::save_limits(connection, &limits))
+    }
+
+    fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64> {
+        let before = self.now() - keep.as_secs_f64();
+        self.modify_as(epoch, move |connection| upkeep::delete_expired(connection, before))
+    }
+
+    fn history(&self, query: HistoryQuery) -> StoreFuture<'_, HistoryPage> {
+        self.ask(move |connection| history::page(connection, &query))
+    }
+
+    fn summary(&self, filter: HistoryFilter) -> StoreFuture<'_, HistorySummary> {
+        self.ask(move |connection| summary::summary(connection, &filter))
+    }
+
+    fn count(&self) -> StoreFuture<'_, u64> {
+        self.read(|connection| read::count(connection))
+    }
+
+    fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64> {
+        let employee_id = employee_id.to_owned();
+        self.modify(move |connection| upkeep::forget(connection, &employee_id))
+    }
+}

@@ -1,0 +1,175 @@
+//! Counts the records of the history.
+//!
+//! All that is counted stands in the index of the employees, in the order of the employees, so that
+//! one pass over it is enough and memory does not grow with the history.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
+
+use super::fault::Fault;
+use super::history::{Source, sources};
+use super::keys::{Part, Parts};
+use super::values;
+use crate::store::{
+    HistoryFilter, HistorySummary, MAX_TOP_EMPLOYEES, SummaryCell, SummaryEmployee,
+};
+
+/// How many employees are kept before they are reduced to [`MAX_TOP_EMPLOYEES`].
+const MAX_CANDIDATES: usize = 32 * MAX_TOP_EMPLOYEES;
+
+/// Counts of the records that meet the filter and have an employee.
+pub(super) fn summary(
+    connection: &mut Connection,
+    filter: &HistoryFilter,
+) -> Result<HistorySummary, Fault> {
+    let transaction = connection.transaction()?;
+    let sources = sources(&transaction, filter)?;
+    let ids: Vec<i64> = sources.iter().map(|source| source.id).collect();
+    let mut counts = Counts::default();
+    match &filter.employees {
+        Some(_) => {
+            let parts = Parts::new(filter, &ids);
+            for part in parts.parts() {
+                let Part::Employee(id) = part else { continue };
+                counts.add(
+                    &transaction,
+                    filter,
+                    "employee_id = ?",
+                    Some(id),
+                    parts.conditions(),
+                )?;
+            }
+        }
+        None => {
+            // Conditions as for a list of employees, which this one has not.
+            let no_employees = HistoryFilter { employees: Some(Vec::new()), ..filter.clone() };
+            let parts = Parts::new(&no_employees, &ids);
+            counts.add(
+                &transaction,
+                filter,
+                "employee_id IS NOT NULL",
+                None,
+                parts.conditions(),
+            )?;
+        }
+    }
+    let unattributed: i64 = transaction
+        .prepare_cached("SELECT count(*) FROM records WHERE employee_id IS NULL")?
+        .query_one([], |row| row.get(0))?;
+    Ok(counts.finish(&sources, u64::try_from(unattributed).unwrap_or_default()))
+}
+
+/// The counts of the rows that were read.
+#[derive(Default)]
+struct Counts {
+    /// By source and priority.
+    cells: BTreeMap<(i64, usize), Tally>,
+    employees: u64,
+    present: Option<SummaryEmployee>,
+    top: Vec<SummaryEmployee>,
+}
+
+struct Tally {
+    count: u64,
+    earliest: f64,
+    latest: f64,
+}
+
+impl Counts {
+    fn add(
+        &mut self,
+        connection: &Connection,
+        filter: &HistoryFilter,
+        employees: &str,
+        employee_id: Option<&str>,
+        conditions: &str,
+    ) -> Result<(), Fault> {
+        let sql = format!(
+            "SELECT employee_id, timestamp, source, priority FROM records \
+             INDEXED BY records_by_employee \
+             WHERE {employees} AND timestamp >= ? AND timestamp < ?{conditions} \
+             ORDER BY employee_id"
+        );
+        // Infinite times are no times of records.
+        let since = filter.since.unwrap_or(f64::NEG_INFINITY);
+        let until = filter.until.unwrap_or(f64::INFINITY);
+        let bounds = [Value::from(since), Value::from(until)];
+        let employee_id = employee_id.map(|id| Value::from(id.to_owned()));
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(employee_id.into_iter().chain(bounds)))?;
+        while let Some(row) = rows.next()? {
+            self.count(row)?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, row: &Row<'_>) -> Result<(), Fault> {
+        let (Some(employee_id), Some(priority)) =
+            (values::text(row, 0)?, values::priority(row, 3)?)
+        else {
+            return Ok(());
+        };
+        let timestamp: f64 = row.get(1)?;
+        let cell = self.cells.entry((row.get(2)?, priority as usize)).or_insert(Tally {
+            count: 0,
+            earliest: timestamp,
+            latest: timestamp,
+        });
+        cell.count += 1;
+        cell.earliest = cell.earliest.min(timestamp);
+        cell.latest = cell.latest.max(timestamp);
+
+        if self.present.as_ref().is_none_or(|present| present.employee_id != employee_id) {
+            self.end_employee();
+            self.present = Some(SummaryEmployee {
+                employee_id: employee_id.to_owned(),
+                priorities: [0; 4],
+                latest: timestamp,
+            });
+        }
+        if let Some(present) = &mut self.present {
+            present.priorities[priority as usize] += 1;
+            present.latest = present.latest.max(timestamp);
+        }
+        Ok(())
+    }
+
+    fn end_employee(&mut self) {
+        let Some(employee) = self.present.take() else { return };
+        self.employees += 1;
+        self.top.push(employee);
+        if self.top.len() == MAX_CANDIDATES {
+            self.keep_top();
+        }
+    }
+
+    /// Keeps the employees with most records. The sort is stable, so that equals stay in the order
+    /// of their ids.
+    fn keep_top(&mut self) {
+        let count = |employee: &SummaryEmployee| employee.priorities.iter().sum::<u64>();
+        self.top.sort_by_key(|employee| Reverse((count(employee), employee.priorities[3])));
+        self.top.truncate(MAX_TOP_EMPLOYEES);
+    }
+
+    fn finish(mut self, sources: &[Source], unattributed: u64) -> HistorySummary {
+        self.end_employee();
+        self.keep_top();
+        let mut cells = Vec::with_capacity(self.cells.len());
+        for source in sources {
+            for ((_, priority), tally) in self.cells.range((source.id, 0)..=(source.id, 3)) {
+                cells.push(SummaryCell {
+                    source: source.name.clone(),
+                    priority: crate::decode::Priority::ALL[*priority],
+                    count: tally.count,
+                    earliest: tally.earliest,
+                    latest: tally.latest,
+                });
+            }
+        }
+        let Self { employees, top: top_employees, .. } = self;
+        HistorySummary { cells, unattributed, employees, top_employees }
+    }
+}

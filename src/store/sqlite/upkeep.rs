@@ -1,0 +1,148 @@
+//! Writes that no refresh has caused.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, params};
+
+use super::counters::begin;
+use super::fault::Fault;
+use crate::store::StoreError;
+
+/// How many records one transaction deletes: few enough that other writes hardly wait.
+const BATCH_RECORDS: i64 = 1_000;
+
+/// How long `forget` waits for readers, so that the write-ahead log can be emptied.
+const CHECKPOINT_BOUND: Duration = Duration::from_secs(10);
+const CHECKPOINT_RETRY: Duration = Duration::from_millis(20);
+
+/// Takes a number above `at_least` and above all that were taken.
+pub(super) fn take_generation(connection: &mut Connection, at_least: u64) -> Result<u64, Fault> {
+    let (transaction, mut counters) = begin(connection)?;
+    let at_least = i64::try_from(at_least).unwrap_or(i64::MAX);
+    let generation = counters.generation.max(at_least).checked_add(1).ok_or_else(|| {
+        StoreError::Unavailable("the generations of events are used up".to_owned())
+    })?;
+    counters.generation = generation;
+    counters.write(&transaction)?;
+    transaction.commit()?;
+    Ok(generation.cast_unsigned())
+}
+
+/// Makes the records of all sources but these no longer current, and drops the rest of what is
+/// stored of them. Their names stay, for their records.
+pub(super) fn retain_sources(connection: &mut Connection, names: &[String]) -> Result<(), Fault> {
+    let (transaction, _) = begin(connection)?;
+    let stored: Vec<(i64, String, f64)> = transaction
+        .prepare_cached("SELECT id, name, fetched_at FROM sources WHERE fingerprint IS NOT NULL")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut has_changed = false;
+    for (source, name, last_success) in stored {
+        if names.contains(&name) {
+            continue;
+        }
+        has_changed = true;
+        transaction.execute(
+            "UPDATE records SET last_seen = max(first_seen, ?2) \
+             WHERE source = ?1 AND is_current = 1",
+            params![source, last_success],
+        )?;
+        transaction.execute("DELETE FROM sequences WHERE source = ?", [source])?;
+        transaction.execute("DELETE FROM identity_tables WHERE source = ?", [source])?;
+        transaction.execute(
+            "UPDATE sources SET fingerprint = NULL, revision = revision + 1 WHERE id = ?",
+            [source],
+        )?;
+    }
+    if has_changed {
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+/// Keeps the concurrency limits of upstreams.
+pub(super) fn save_limits(
+    connection: &mut Connection,
+    limits: &[(String, usize)],
+) -> Result<(), Fault> {
+    let (transaction, _) = begin(connection)?;
+    let sql = "INSERT INTO upstream_limits (upstream, concurrency) VALUES (?1, ?2) \
+               ON CONFLICT (upstream) DO UPDATE SET concurrency = excluded.concurrency";
+    for (upstream, limit) in limits {
+        let limit = i64::try_from(*limit).unwrap_or(i64::MAX);
+        transaction.prepare_cached(sql)?.execute(params![upstream, limit])?;
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// Deletes one batch of the records that left before `before`.
+pub(super) fn delete_expired(connection: &mut Connection, before: f64) -> Result<u64, Fault> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM records WHERE last_seen < ?)";
+    if !connection.prepare_cached(sql)?.query_one([before], |row| row.get::<_, bool>(0))? {
+        return Ok(0);
+    }
+    let (transaction, mut counters) = begin(connection)?;
+    let sql = "DELETE FROM records WHERE version IN \
+               (SELECT version FROM records WHERE last_seen < ? ORDER BY last_seen LIMIT ?)";
+    let deleted = transaction.prepare_cached(sql)?.execute(params![before, BATCH_RECORDS])?;
+    counters.records -= i64::try_from(deleted).unwrap_or(i64::MAX);
+    counters.write(&transaction)?;
+    transaction.commit()?;
+    Ok(deleted as u64)
+}
+
+/// Deletes the records of an employee that are stored now, batch by batch; and their bytes from the
+/// file and from the write-ahead log.
+pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u64, Fault> {
+    let end = {
+        let (transaction, counters) = begin(connection)?;
+        transaction.rollback()?;
+        counters.next_version
+    };
+    let sql = "DELETE FROM records WHERE version IN (SELECT version FROM records \
+               WHERE employee_id = ? AND version < ? LIMIT ?)";
+    let mut total = 0;
+    loop {
+        let (transaction, mut counters) = begin(connection)?;
+        let deleted =
+            transaction.prepare_cached(sql)?.execute(params![employee_id, end, BATCH_RECORDS])?;
+        if deleted == 0 {
+            break;
+        }
+        counters.records -= i64::try_from(deleted).unwrap_or(i64::MAX);
+        counters.forgotten += 1;
+        counters.write(&transaction)?;
+        transaction.commit()?;
+        total += deleted as u64;
+    }
+    if total > 0 && !empty_log(connection)? {
+        tracing::warn!(
+            "a long query keeps the write-ahead log of the history database; the bytes of the \
+             deleted records are overwritten once it has ended"
+        );
+    }
+    Ok(total)
+}
+
+/// Moves the write-ahead log into the database, and cuts it to nothing; tries again while readers
+/// need it.
+fn empty_log(connection: &Connection) -> Result<bool, Fault> {
+    let deadline = Instant::now() + CHECKPOINT_BOUND;
+    loop {
+        if truncate_log(connection)? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(CHECKPOINT_RETRY);
+    }
+}
+
+/// Moves the write-ahead log into the database, and cuts it to nothing unless it is in use.
+pub(super) fn truncate_log(connection: &Connection) -> Result<bool, Fault> {
+    let is_busy: bool =
+        connection.query_one("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(!is_busy)
+}

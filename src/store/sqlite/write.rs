@@ -1,0 +1,208 @@
+//! Writes what a refresh has brought.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::counters::{Counters, begin};
+use super::fault::Fault;
+use super::forgotten::Forgotten;
+use super::values::{priority_code, reason_code};
+use super::{indexes, sequences};
+use crate::join::Reason;
+use crate::store::{
+    Content, RecordChanges, SequenceItem, SourceReport, SourceWrite, StoreError, Upsert, Version,
+    Written,
+};
+
+/// What is stored of a source.
+struct Source {
+    id: i64,
+    revision: i64,
+    fetched_at: f64,
+}
+
+/// Writes what a refresh has brought, in one transaction. `now` is the store's clock.
+pub(super) fn write(
+    connection: &mut Connection,
+    forgotten: &Forgotten,
+    now: f64,
+    write: &SourceWrite,
+) -> Result<Written, Fault> {
+    let (transaction, mut counters) = begin(connection)?;
+    let before = source(&transaction, &write.name)?;
+    let mut written = Written {
+        first_version: Version(counters.next_version),
+        revision: before.as_ref().map_or(0, |before| before.revision),
+    };
+    let Some(age) = write.age else {
+        report_failure(&transaction, write)?;
+        transaction.commit()?;
+        return Ok(written);
+    };
+    forgotten.check(&write.name, counters.forgotten)?;
+    let fetched_at = now - age.as_secs_f64();
+    if write.content.is_some() || before.is_none() {
+        written.revision += 1;
+    }
+    let source = put_source(&transaction, write, written.revision, fetched_at)?;
+    match &write.content {
+        None => {}
+        Some(Content::Table(content)) => {
+            let sql = "INSERT INTO identity_tables (source, content) VALUES (?1, ?2) \
+                       ON CONFLICT (source) DO UPDATE SET content = excluded.content";
+            transaction.execute(sql, params![source, content])?;
+        }
+        Some(Content::Records(changes)) => {
+            let last_success = before.map_or(fetched_at, |before| before.fetched_at);
+            let sequence = sequence(changes, written.first_version)?;
+            leave(&transaction, &changes.left, last_success)?;
+            let rows = Rows { source, fetched_at, upserts: &changes.upserts };
+            rows.put(&transaction, &mut counters)?;
+            sequences::put(&transaction, source, &sequence)?;
+            if !changes.upserts.is_empty() {
+                counters.write(&transaction)?;
+            }
+        }
+    }
+    transaction.commit()?;
+    forgotten.wrote(&write.name, counters.forgotten);
+    Ok(written)
+}
+
+/// Stores the report of a failure beside the data that it concerns, if there is any.
+fn report_failure(connection: &Connection, write: &SourceWrite) -> Result<(), Fault> {
+    let sql = "UPDATE sources SET report = ?3 WHERE name = ?1 AND fingerprint = ?2";
+    let report = report(&write.report)?;
+    connection.execute(sql, params![write.name, write.fingerprint.0, report])?;
+    Ok(())
+}
+
+fn report(report: &SourceReport) -> Result<String, Fault> {
+    serde_json::to_string(report).map_err(|error| {
+        StoreError::Unavailable(format!("the report of a source cannot be stored: {error}")).into()
+    })
+}
+
+fn source(connection: &Connection, name: &str) -> Result<Option<Source>, Fault> {
+    let sql = "SELECT id, revision, fetched_at FROM sources WHERE name = ?";
+    let source = connection.prepare_cached(sql)?.query_row([name], |row| {
+        Ok(Source { id: row.get(0)?, revision: row.get(1)?, fetched_at: row.get(2)? })
+    });
+    Ok(source.optional()?)
+}
+
+/// Returns the id of the source.
+fn put_source(
+    connection: &Connection,
+    write: &SourceWrite,
+    revision: i64,
+    fetched_at: f64,
+) -> Result<i64, Fault> {
+    let sql = "INSERT INTO sources (name, fingerprint, revision, fetched_at, report) \
+               VALUES (?, ?, ?, ?, ?) ON CONFLICT (name) DO UPDATE SET \
+               fingerprint = excluded.fingerprint, revision = excluded.revision, \
+               fetched_at = excluded.fetched_at, report = excluded.report";
+    let report = report(&write.report)?;
+    connection.prepare_cached(sql)?.execute(params![
+        write.name,
+        write.fingerprint.0,
+        revision,
+        fetched_at,
+        report
+    ])?;
+    let source = source(connection, &write.name)?;
+    Ok(source.ok_or(rusqlite::Error::QueryReturnedNoRows)?.id)
+}
+
+/// The versions of a source's records in upstream order.
+fn sequence(changes: &RecordChanges, first: Version) -> Result<Vec<Version>, Fault> {
+    let count = changes.upserts.len();
+    let version = |item: &SequenceItem| match *item {
+        SequenceItem::Stored(version) => Ok(version),
+        SequenceItem::Upsert(index) if index < count => {
+            Ok(Version(first.0 + i64::try_from(index).expect("it is an index of a vector")))
+        }
+        SequenceItem::Upsert(_) => Err(Fault::Store(StoreError::Unavailable(
+            "the order of a source names a record that was not written".to_owned(),
+        ))),
+    };
+    changes.sequence.iter().map(version).collect()
+}
+
+/// Marks records as no longer current.
+fn leave(connection: &Connection, left: &[Version], last_success: f64) -> Result<(), Fault> {
+    let sql = "UPDATE records SET last_seen = max(first_seen, ?2) \
+               WHERE version = ?1 AND last_seen IS NULL";
+    let mut statement = connection.prepare_cached(sql)?;
+    for Version(version) in left {
+        statement.execute(params![version, last_success])?;
+    }
+    Ok(())
+}
+
+/// The new and changed records of a source.
+struct Rows<'a> {
+    source: i64,
+    fetched_at: f64,
+    upserts: &'a [Upsert],
+}
+
+impl Rows<'_> {
+    fn put(&self, connection: &Connection, counters: &mut Counters) -> Result<(), Fault> {
+        let rebuild = indexes::drop_for(connection, counters.records, self.upserts.len())?;
+        let insert = "INSERT INTO records (version, number, id, source, employee_id, priority, \
+                      timestamp, reason, first_seen, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let insert = match rebuild.checks_ids() {
+            true => format!("{insert} ON CONFLICT (id) DO NOTHING"),
+            false => insert.to_owned(),
+        };
+        let mut insert = connection.prepare(&insert)?;
+        // The new number is used only where a record gets an employee. Numbers are never used
+        // again, so that skipping some is harmless.
+        let mut update = connection.prepare_cached(
+            "UPDATE records SET version = ?1, source = ?4, \
+             number = CASE WHEN employee_id IS NULL AND ?5 IS NOT NULL THEN ?2 ELSE number END, \
+             employee_id = iif(?8 = ?10, employee_id, ?5), reason = iif(?8 = ?10, reason, ?8), \
+             priority = ?6, timestamp = ?7, last_seen = NULL, bytes = ?9 \
+             WHERE id = ?3",
+        )?;
+        for upsert in self.upserts {
+            let (version, number) = (counters.next_version, counters.next_number);
+            let id = upsert.id.0;
+            let employee_id = upsert.employee_id.as_deref();
+            let priority = upsert.priority.map(priority_code);
+            let reason = upsert.reason.map(reason_code);
+            let inserted = insert.execute(params![
+                version,
+                number,
+                id,
+                self.source,
+                employee_id,
+                priority,
+                upsert.timestamp,
+                reason,
+                self.fetched_at,
+                &upsert.bytes[..],
+            ])?;
+            if inserted == 0 {
+                update.execute(params![
+                    version,
+                    number,
+                    id,
+                    self.source,
+                    employee_id,
+                    priority,
+                    upsert.timestamp,
+                    reason,
+                    &upsert.bytes[..],
+                    reason_code(Reason::IdentitiesUnavailable),
+                ])?;
+            } else {
+                counters.records += 1;
+            }
+            counters.next_version += 1;
+            counters.next_number += 1;
+        }
+        drop(insert);
+        rebuild.create(connection)
+    }
+}
