@@ -38,8 +38,8 @@ impl fmt::Debug for WallClock {
 
 /// When data was fetched.
 ///
-/// While the process runs, the age follows the monotonic clock, so that setting the wall clock does
-/// not change it. For data that an earlier process fetched, only the wall-clock time is known.
+/// The age follows the monotonic clock, so that setting the wall clock does not change it. Of data
+/// that another process fetched, the store tells the age once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FetchTime {
     wall: SystemTime,
@@ -54,26 +54,10 @@ impl FetchTime {
         Self { wall: clock.now(), observed_at: Instant::now(), age_when_observed: Duration::ZERO }
     }
 
-    /// Fetched at `wall` by an earlier process. A time in the future counts as now, because the
-    /// clock must have been set back since.
+    /// Fetched at `wall` by another clock than this process has, and `age` old at `observed_at`.
     #[must_use]
-    pub fn restored(wall: SystemTime, clock: &WallClock) -> Self {
-        Self {
-            wall,
-            observed_at: Instant::now(),
-            age_when_observed: clock.now().duration_since(wall).unwrap_or_default(),
-        }
-    }
-
-    /// Fetched this long ago, by another clock than this process has.
-    #[must_use]
-    pub fn with_age(age: Duration, clock: &WallClock) -> Self {
-        let now = clock.now();
-        Self {
-            wall: now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH),
-            observed_at: Instant::now(),
-            age_when_observed: age,
-        }
+    pub const fn stored(wall: SystemTime, age: Duration, observed_at: Instant) -> Self {
+        Self { wall, observed_at, age_when_observed: age }
     }
 
     /// The wall-clock time.
@@ -125,23 +109,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn restored_data_is_as_old_as_the_wall_clock_says() {
+    async fn stored_data_has_the_age_that_the_store_tells() {
         let (clock, time) = settable();
-        let before_restart = FetchTime::now(&clock);
-        *time.lock().unwrap() += MINUTE * 2;
-        let fetched = FetchTime::restored(before_restart.wall(), &clock);
-        assert_eq!(fetched.age(Instant::now()), MINUTE * 2);
+        let observed = Instant::now();
+        let fetched = FetchTime::stored(clock.now() - MINUTE * 7, MINUTE * 2, observed);
+        assert_eq!(fetched.age(observed), MINUTE * 2, "by the clock of the store");
         advance(MINUTE).await;
+        *time.lock().unwrap() = SystemTime::UNIX_EPOCH;
         assert_eq!(fetched.age(Instant::now()), MINUTE * 3);
         assert_eq!(fetched.instant_of_age(MINUTE * 4), Some(Instant::now() + MINUTE));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn restored_data_from_the_future_is_new() {
-        let (clock, time) = settable();
-        let future = clock.now() + Duration::from_hours(24);
-        assert_eq!(FetchTime::restored(future, &clock).age(Instant::now()), Duration::ZERO);
-        *time.lock().unwrap() = SystemTime::UNIX_EPOCH;
-        assert_eq!(FetchTime::restored(future, &clock).age(Instant::now()), Duration::ZERO);
+        let long_ago = FetchTime::stored(SystemTime::UNIX_EPOCH, Duration::MAX, observed);
+        assert_eq!(long_ago.age(Instant::now()), Duration::MAX);
     }
 }

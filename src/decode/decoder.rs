@@ -14,7 +14,7 @@ use super::page_end::PageEnd;
 use super::plain::{PlainReader, PlainRecords};
 use super::walk::{walk, walk_lines};
 use crate::config::{self, HttpOrigin, Origin};
-use crate::json::Path;
+use crate::json::{JsonError, Path};
 
 /// How the answers of a source are read, compiled from its configuration.
 #[derive(Debug)]
@@ -59,6 +59,11 @@ impl SourceMapping {
             mapped.records.keeps_ids = true;
         }
         self
+    }
+
+    /// Whether records are answered as they are, not in envelopes.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.0, Kind::Plain(_))
     }
 
     /// The mapping of a plain source with these fields.
@@ -193,6 +198,22 @@ impl IncidentsDecoder {
                 Ok(end)
             }
         }
+    }
+
+    /// Decodes the records of a mapped source, each by itself, as the source sent them. Their
+    /// envelopes have about `size` bytes together.
+    pub(super) fn add_records<'a>(
+        &mut self,
+        raw: impl Iterator<Item = Result<&'a [u8], JsonError>>,
+        size: usize,
+    ) -> Result<(), DecodeError> {
+        let Kind::Mapped(mapped) = &self.mapping.0 else {
+            unreachable!("a plain source has pages")
+        };
+        let Mapped { reader, records } = mapped.as_ref();
+        self.mapped.reserve(size);
+        reader.read_records(raw, |row| self.mapped.add(records, &row))?;
+        self.mapped.check_size()
     }
 
     /// The records of all pages.

@@ -125,7 +125,7 @@ impl Incidents {
 }
 
 /// The record in an envelope, whose last member it is.
-fn enveloped(envelope: &[u8]) -> Option<&[u8]> {
+pub(super) fn enveloped(envelope: &[u8]) -> Option<&[u8]> {
     let mut scanner = Scanner::new(envelope);
     scanner.expect(b'{', "expected an envelope").ok()?;
     while scanner.name().ok()? != RECORD_MEMBER {

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::document::Document;
 use super::error::DecodeError;
 use super::page_end::PageEnd;
+use super::utf8;
 use super::walk::{RecordSink, walk, walk_lines};
 use crate::config::Origin;
 use crate::json::{Captures, Found, JsonError, Path, Scanner, Selection, Value};
@@ -103,6 +104,28 @@ impl ListReader {
     ) -> Result<PageEnd, DecodeError> {
         let records = walk_lines(lines, 0, &mut self.sink(row))?;
         Ok(PageEnd { records, ..PageEnd::default() })
+    }
+
+    /// Reads records that are each by themselves.
+    ///
+    /// # Errors
+    ///
+    /// When one is not UTF-8, or not one JSON value of at most [`MAX_DEPTH`](super::MAX_DEPTH)
+    /// levels, and when `records` has an error. Some records may have been read then.
+    pub(super) fn read_records<'a>(
+        &self,
+        records: impl Iterator<Item = Result<&'a [u8], JsonError>>,
+        row: impl FnMut(Row<'_>),
+    ) -> Result<(), JsonError> {
+        let mut sink = self.sink(row);
+        for record in records {
+            let record = record?;
+            utf8(record)?;
+            let mut scanner = Scanner::new(record);
+            sink.record(&mut scanner, 0)?;
+            scanner.end()?;
+        }
+        Ok(())
     }
 
     fn sink<F>(&self, row: F) -> RowSink<'_, F> {

@@ -19,6 +19,7 @@ mod page_end;
 mod plain;
 mod record;
 mod record_ids;
+mod restore;
 mod timestamp_range;
 mod unmapped;
 mod walk;

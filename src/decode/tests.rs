@@ -4,6 +4,7 @@ mod mapped;
 mod pages;
 mod properties;
 mod reference;
+mod restore;
 
 use bytes::Bytes;
 use proptest::prelude::*;

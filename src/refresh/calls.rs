@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use super::fetcher::{Fetch, FetchedBatch};
 use super::schedule::LastFetch;
-use super::source_state::SourceState;
 use super::{Interval, Refresh, Repeat, Schedule, missing_records};
 use crate::background::run_cpu_bound;
 use crate::clock::FetchTime;
 use crate::outcome::Outcome;
-use crate::snapshot::SourceError;
+use crate::snapshot::{DataOrigin, SourceError};
 use crate::sources::SourceId;
+use crate::store::Epoch;
 use crate::trace_context::TraceContext;
 use crate::upstream::{CallContext, OnRetry, UpstreamError};
 
@@ -64,6 +64,8 @@ pub(super) struct Call {
     pub(super) refresh_started: Instant,
     /// How long after `refresh_started` the next fetch is due.
     pub(super) period: Duration,
+    /// The lease of the store that this process held when it began.
+    pub(super) lease: Option<Epoch>,
 }
 
 /// A call in flight; dropping it cancels it.
@@ -86,16 +88,16 @@ impl Refresh {
     /// ends.
     pub(super) fn start_due_calls(&mut self) {
         let now = Instant::now();
-        let is_due = |source: &SourceState| {
+        let is_due = |id: &SourceId| {
+            let source = &self.sources[*id];
             // A source is not called again before its data is published, so that memory holds at
             // most two generations of its data.
             source.call.is_none()
                 && source.is_published()
-                && source.due <= now
+                && self.call_due(*id).is_some_and(|due| due <= now)
                 && (self.repeat == Repeat::Always || !source.newest().was_attempted)
         };
-        let mut due: Vec<SourceId> =
-            self.sources.ids().filter(|&source| is_due(&self.sources[source])).collect();
+        let mut due: Vec<SourceId> = self.sources.ids().filter(is_due).collect();
         if due.is_empty() {
             return;
         }
@@ -167,7 +169,9 @@ impl Refresh {
         let context = CallContext { trace: Some(trace), on_retry, ..CallContext::default() };
         let held = state.held();
         let fetch = self.fetcher.fetch(Fetch { source, started: started_wall, held, context });
-        let call = Call { source, started, started_wall, is_in_round, refresh_started, period };
+        let lease = self.epoch();
+        let call =
+            Call { source, started, started_wall, is_in_round, refresh_started, period, lease };
         self.calls.push(CallInFlight { call, fetch });
     }
 
@@ -204,10 +208,16 @@ impl Refresh {
         }
     }
 
+    /// The lease under which a call was made, if this process has held it all the while.
+    fn lease_of(&self, call: &Call) -> Option<Epoch> {
+        call.lease.filter(|lease| self.epoch() == Some(*lease))
+    }
+
     /// Replaces a source's data with newly fetched data.
     async fn apply_success(&mut self, call: Call, fetched: FetchedBatch) {
         let FetchedBatch { batch, is_held, pages, duration, memory } = fetched;
         let now = Instant::now();
+        let lease = self.lease_of(&call);
         let state = &mut self.sources[call.source];
         let is_unchanged = match state.batch() {
             // Equal bytes may be other records now.
@@ -224,7 +234,10 @@ impl Refresh {
             self.schedule.after_success(state.interval, call.refresh_started, call.period, now);
         state.last_fetch =
             Some(LastFetch::Succeeded { refresh_started: call.refresh_started, ended: now });
+        let resume = memory.resume();
         state.set_memory(memory);
+        state.is_unleased = lease.is_none();
+        let fingerprint = state.definition().fingerprint();
         let mut status = state.newest().clone();
         if status.last_error.is_some() {
             let failures = status.consecutive_failures;
@@ -237,6 +250,8 @@ impl Refresh {
         status.last_duration = Some(duration);
         status.last_success = Some(fetched_at.wall());
         status.fetched_at = Some(fetched_at);
+        status.origin = Some(DataOrigin { fingerprint, lease: lease.map(|epoch| epoch.0) });
+        status.resume = resume;
         status.last_error = None;
         status.consecutive_failures = 0;
         status.records = batch.records();
@@ -260,10 +275,19 @@ impl Refresh {
     /// Records that a call failed, retries included.
     fn apply_failure(&mut self, call: &Call, error: UpstreamError) {
         let now = Instant::now();
+        let lease = self.lease_of(call);
         let state = &mut self.sources[call.source];
         if error.kind == Outcome::TooLarge {
             // An incremental source may have gathered too much; its next fetch is a full one.
             state.set_memory(Arc::default());
+            state.newest_mut().resume = None;
+        }
+        if let Some(epoch) = lease
+            && state.is_stored()
+            && let Some(origin) = &mut state.newest_mut().origin
+        {
+            // The other replicas are to know of the failure too.
+            origin.lease = Some(epoch.0);
         }
         let interval = state.interval;
         let status = state.newest_mut();

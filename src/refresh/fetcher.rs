@@ -3,6 +3,7 @@
 mod decoder;
 mod files;
 mod pages;
+mod restore;
 mod window;
 
 use std::sync::Arc;
@@ -17,11 +18,14 @@ use tokio::time::Instant;
 use self::decoder::DecoderSettings;
 use self::files::FileSource;
 use self::pages::HttpSource;
+use self::restore::Restorer;
+pub use self::restore::StoredContent;
 use super::Batch;
 use crate::config::{Config, Origin};
 use crate::files::FileStamp;
 use crate::request::Request;
 use crate::sources::{PerSource, SourceId, names, upstream_settings};
+use crate::store::SourceReport;
 use crate::upstream::{CallContext, UpstreamError, UpstreamMetrics, Upstreams};
 
 /// Fetches the data of sources.
@@ -33,6 +37,26 @@ pub trait Fetcher: Send + Sync + 'static {
     /// may be called now.
     fn waits_until(&self, _: SourceId) -> Option<Instant> {
         None
+    }
+
+    /// Makes the last good data of a source from what a store has kept of it: the same that a
+    /// fetch has decoded under the same definition. It takes as long as decoding an answer.
+    ///
+    /// # Errors
+    ///
+    /// When the data cannot be used; the text says why.
+    fn restore(
+        &self,
+        source: SourceId,
+        _content: &StoredContent,
+        _report: &SourceReport,
+    ) -> Result<FetchedBatch, String> {
+        Err(format!("{source:?} cannot be restored by this fetcher"))
+    }
+
+    /// The most bytes that the records of a source may have together when they are restored.
+    fn max_restored_bytes(&self, _: SourceId) -> u64 {
+        u64::MAX
     }
 
     /// The refresh fetches from this fetcher from now on. Calls of the fetcher before that are not
@@ -90,9 +114,9 @@ impl FetchedBatch {
 pub struct FetchMemory {
     /// The request for a list of one page, and the validator of its answer.
     validator: Option<Validator>,
-    /// The `{now}` of this fetch.
+    /// Of an incremental source: the `{now}` of this fetch.
     now: Option<Timestamp>,
-    /// The `{now}` of the last fetch that asked for the whole window.
+    /// Of an incremental source: the `{now}` of the last fetch that asked for the whole window.
     full_at: Option<Timestamp>,
     /// The files that were read.
     files: Vec<FileStamp>,
@@ -110,6 +134,7 @@ struct Validator {
 pub struct SourceFetcher {
     upstreams: Arc<Upstreams>,
     sources: PerSource<Kind>,
+    restorers: PerSource<Restorer>,
     metrics: UpstreamMetrics,
 }
 
@@ -139,6 +164,13 @@ impl SourceFetcher {
         });
         let names = names(config);
         let sources = PerSource::new(tables, incidents);
+        let restorers = sources.map(|_, (origin, _, decoder)| {
+            let max_body = match origin {
+                Origin::Http(http) => upstream_settings(config, &http.upstream).max_body,
+                Origin::File(_) => config.upstream.max_body,
+            };
+            Restorer::new(decoder.clone(), origin, max_body)
+        });
         let sources = sources.map(|id, (origin, incremental, decoder)| match origin {
             Origin::Http(http) => Kind::Http(Arc::new(HttpSource::new(
                 id,
@@ -155,7 +187,7 @@ impl SourceFetcher {
                 metrics: metrics.file_source(&names[id]),
             })),
         });
-        Self { upstreams, sources, metrics: metrics.clone() }
+        Self { upstreams, sources, restorers, metrics: metrics.clone() }
     }
 }
 
@@ -173,6 +205,19 @@ impl Fetcher for SourceFetcher {
 
     fn waits_until(&self, source: SourceId) -> Option<Instant> {
         self.upstreams.waits_until(source)
+    }
+
+    fn restore(
+        &self,
+        source: SourceId,
+        content: &StoredContent,
+        report: &SourceReport,
+    ) -> Result<FetchedBatch, String> {
+        self.restorers[source].restore(content, report)
+    }
+
+    fn max_restored_bytes(&self, source: SourceId) -> u64 {
+        self.restorers[source].max_bytes()
     }
 
     fn activate(&self) {

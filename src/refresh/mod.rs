@@ -9,10 +9,13 @@ mod metrics;
 mod missing_records;
 mod publish;
 mod reconfigure;
+mod restore;
+mod restored;
 mod schedule;
 mod settings;
 mod source_state;
 mod store_link;
+mod stored_records;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,22 +26,27 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 pub use batch::Batch;
-pub use fetcher::{Fetch, FetchMemory, FetchedBatch, Fetcher, HeldBatch, SourceFetcher};
+pub use fetcher::{
+    Fetch, FetchMemory, FetchedBatch, Fetcher, HeldBatch, SourceFetcher, StoredContent,
+};
 pub use metrics::RefreshMetrics;
 pub use reconfigure::{Reconfiguration, RefreshHandle};
 pub use schedule::{Interval, Schedule};
 pub use settings::{Repeat, RunOptions, Settings, SourceSettings};
 pub use store_link::StoreLink;
+pub use stored_records::StoredRecords;
 
 use self::calls::{CallInFlight, Retry, Round};
 use self::debounce::Debounce;
 use self::publish::Publication;
+use self::restore::RestoreInFlight;
 use self::source_state::SourceState;
+use self::store_link::StoreSide;
 use crate::cache::Cache;
 use crate::clock::WallClock;
 use crate::join::join;
 use crate::snapshot::{Freshness, Snapshot, View};
-use crate::sources::PerSource;
+use crate::sources::{PerSource, SourceId};
 use crate::trace_context::TraceContext;
 
 /// The refresh; [`Refresh::run`] drives it.
@@ -77,8 +85,14 @@ pub struct Refresh {
     /// Whether there was incident data before the last reconfiguration.
     had_data: bool,
     /// Where last good data is kept, if it is.
-    #[expect(dead_code, reason = "read by what follows in this series")]
-    store: Option<StoreLink>,
+    store: Option<StoreSide>,
+    /// How long sources are not called because the store may have their data.
+    max_store_wait: Duration,
+    restores: FuturesUnordered<RestoreInFlight>,
+    /// The number of the newest restore.
+    last_restore: u64,
+    /// How long after a stored refresh the sources without an interval of their own are due.
+    restored_period: Duration,
 }
 
 impl Refresh {
@@ -92,7 +106,7 @@ impl Refresh {
         settings: Settings,
         options: RunOptions,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let Settings { sources, fields, ttl } = settings;
+        let Settings { sources, fields, ttl, max_store_wait } = settings;
         let RunOptions { seed, repeat, clock } = options;
         let now = Instant::now();
         let names = sources.incidents().iter().map(|source| Arc::clone(&source.name));
@@ -146,6 +160,10 @@ impl Refresh {
             reconfigured_at: None,
             had_data: false,
             store: None,
+            max_store_wait,
+            restores: FuturesUnordered::new(),
+            last_restore: 0,
+            restored_period: ttl,
         };
         (refresh, receiver)
     }
@@ -153,7 +171,8 @@ impl Refresh {
     /// Takes last good data from a store, and refreshes what its role there asks for.
     #[must_use]
     pub fn with_store(self, store: StoreLink) -> Self {
-        Self { store: Some(store), ..self }
+        let wait_until = Instant::now() + self.max_store_wait;
+        Self { store: Some(StoreSide::new(store, wait_until)), ..self }
     }
 
     /// A handle to reconfigure the refresh while it runs.
@@ -165,6 +184,7 @@ impl Refresh {
     /// Runs until it is dropped or, with [`Repeat::Never`], until each source was fetched once.
     pub async fn run(mut self) {
         self.fetcher.activate();
+        self.note_store_state();
         let mut reconfigurations = self.handle.subscribe();
         while !self.is_done() {
             // A publication under way is of the present sources, so it ends first.
@@ -174,17 +194,21 @@ impl Refresh {
                 self.reconfigure(newest).await;
             }
             self.start_due_calls();
+            self.end_waits();
             self.drop_expired_data();
             self.publish_when_due().await;
             let wake = self.next_wake();
             let is_publishing = self.publication.is_some();
             let publication = self.publication.as_mut().map(|publication| &mut publication.view);
+            let store_change = self.store.as_mut().map(StoreSide::changed);
             tokio::select! {
                 // In this order, so that a call's retries are handled before its end.
                 biased;
                 Some(retry) = self.retry_receiver.recv() => self.note_retry(retry),
                 Ok(()) = reconfigurations.changed(), if !is_publishing => {}
                 Some(end) = self.calls.next() => self.finish(end).await,
+                Some(()) = OptionFuture::from(store_change) => self.note_store_state(),
+                Some(end) = self.restores.next() => self.finish_restore(end),
                 Some(view) = OptionFuture::from(publication) => {
                     self.publish(view.expect("joining does not panic")).await;
                 }
@@ -221,10 +245,12 @@ impl Refresh {
 
     /// The next time at which there is something to do, unless a call ends earlier.
     fn next_wake(&self) -> Instant {
-        let may_be_called = |source: &&SourceState| source.call.is_none() && source.is_published();
-        let idle =
-            self.sources.iter().filter(may_be_called).filter(|_| self.repeat == Repeat::Always);
-        let due = idle.map(|source| source.due);
+        let is_idle = |source: &SourceId| {
+            let state = &self.sources[*source];
+            state.call.is_none() && state.is_published()
+        };
+        let idle = self.sources.ids().filter(is_idle).filter(|_| self.repeat == Repeat::Always);
+        let due = idle.filter_map(|source| self.call_due(source));
         let expiry = self.sources.iter().filter_map(|source| {
             let status = source.newest();
             // Data expires only when it is older than `stale_for`.
@@ -232,7 +258,13 @@ impl Refresh {
             status.fetched_at?.instant_of_age(expired_age)
         });
         let publish = self.publish_at().filter(|_| self.publication.is_none());
-        due.chain(expiry).chain(publish).min().unwrap_or_else(|| Instant::now() + self.ttl)
+        let waits = self.store.as_ref().map(|store| store.wait_until);
+        let waits = waits.filter(|until| *until > Instant::now());
+        due.chain(expiry)
+            .chain(publish)
+            .chain(waits)
+            .min()
+            .unwrap_or_else(|| Instant::now() + self.ttl)
     }
 }
 

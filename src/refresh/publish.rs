@@ -30,7 +30,8 @@ impl Refresh {
             return self.reconfigured_at;
         }
         let bytes = self.sources.iter().map(|source| source.newest().bytes).sum();
-        self.unpublished.due(!self.calls.is_empty(), bytes, self.publish_cost)
+        let is_more_expected = !self.calls.is_empty() || !self.restores.is_empty();
+        self.unpublished.due(is_more_expected, bytes, self.publish_cost)
     }
 
     /// Starts a publication on other threads, if it is due.

@@ -74,6 +74,7 @@ impl Refresh {
         self.log_changes(&settings.sources, &previous);
         let periods = self.replace_sources(&settings, &previous);
         self.keep_calls(&previous, &periods);
+        self.take_heads_of_outdated();
         self.fetcher.activate();
         let names = settings.sources.incidents().iter().map(|source| Arc::clone(&source.name));
         let names: Arc<[Arc<str>]> = names.collect();
@@ -103,6 +104,7 @@ impl Refresh {
         let has_new_ttl = self.ttl != settings.ttl;
         let old_schedule = self.schedule.clone();
         self.ttl = settings.ttl;
+        self.max_store_wait = settings.max_store_wait;
         self.schedule.set_ttl(settings.ttl);
         if has_new_ttl {
             self.round.period = self.schedule.period(Interval::Ttl);

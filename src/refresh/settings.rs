@@ -18,6 +18,9 @@ pub struct Settings {
     pub fields: Arc<[Arc<str>]>,
     /// How old data may be before it is refreshed, where a source says nothing else (`cache.ttl`).
     pub ttl: Duration,
+    /// How long sources are not called because the store may have their data
+    /// (`response_budget`).
+    pub max_store_wait: Duration,
 }
 
 /// How a refresh runs, from its start to its end.
@@ -64,6 +67,7 @@ impl Settings {
             sources: SourceSettings::all(config),
             fields: config.known_fields(),
             ttl: config.cache.ttl,
+            max_store_wait: config.response_budget,
         }
     }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::restore::RestoreUnderWay;
 use super::schedule::LastFetch;
+use super::stored_records::HeldRecords;
 use super::{Batch, FetchMemory, HeldBatch, Interval, Schedule, SourceSettings};
 use crate::identity::{KeyKinds, TableSlot};
 use crate::snapshot::SourceStatus;
 use crate::sources::Definition;
+use crate::store::Version;
 
 /// The last good data of a source, with its newest and its published status.
 ///
@@ -42,6 +45,23 @@ pub(super) struct SourceState {
     pub(super) last_fetch: Option<LastFetch>,
     /// When the next call may be made.
     pub(super) due: Instant,
+    /// What the store has of `batch`, if it has it.
+    stored: Option<StoredBatch>,
+    /// Whether this process fetched `batch` without the lease of the store.
+    pub(super) is_unleased: bool,
+    /// The data that is being read from the store.
+    pub(super) restore: Option<RestoreUnderWay>,
+    /// The revision of stored data that could not be restored.
+    pub(super) unusable_revision: Option<i64>,
+}
+
+/// What a store has of the data in hand.
+#[derive(Clone, Debug)]
+pub(super) struct StoredBatch {
+    /// The revision of its content.
+    pub(super) revision: i64,
+    /// The version of each record; `None` for a table.
+    pub(super) versions: Option<Arc<[Version]>>,
 }
 
 /// A version of a source's definition.
@@ -79,6 +99,10 @@ impl SourceState {
             call: None,
             last_fetch: None,
             due,
+            stored: None,
+            is_unleased: false,
+            restore: None,
+            unusable_revision: None,
         }
     }
 
@@ -112,6 +136,8 @@ impl SourceState {
         self.call = None;
         self.last_fetch = None;
         self.due = now;
+        self.restore = None;
+        self.unusable_revision = None;
     }
 
     /// Adopts another interval. The next call is due as if the interval had always been this long;
@@ -160,6 +186,32 @@ impl SourceState {
         Some(HeldBatch { batch, memory: Arc::clone(&self.memory) })
     }
 
+    /// Whether the data is what the store has in this revision.
+    pub(super) fn has_revision(&self, revision: i64) -> bool {
+        !self.is_outdated() && self.stored.as_ref().is_some_and(|of| of.revision == revision)
+    }
+
+    /// Whether the data came from the store.
+    pub(super) fn is_stored(&self) -> bool {
+        self.stored.is_some() && !self.is_unleased && !self.is_outdated()
+    }
+
+    /// Notes that the store has the data.
+    pub(super) fn set_stored(&mut self, stored: StoredBatch) {
+        self.stored = Some(stored);
+    }
+
+    /// The records, if it is known which of the stored ones they are.
+    pub(super) fn held_records(&self) -> Option<HeldRecords> {
+        let versions = self.stored.as_ref()?.versions.clone()?;
+        match &self.batch {
+            Some(Batch::Incidents(incidents)) if !self.is_outdated() => {
+                Some(HeldRecords { incidents: Arc::clone(incidents), versions })
+            }
+            _ => None,
+        }
+    }
+
     /// The data of a table, for looking identities up. Data of an earlier definition stands in, but
     /// for the kinds of keys that it lacks the table is missing.
     pub(super) fn table_slots(&self) -> impl Iterator<Item = TableSlot> + use<> {
@@ -191,6 +243,7 @@ impl SourceState {
             self.published = self.newest.clone();
         }
         self.version += 1;
+        self.stored = None;
         self.newest = status;
         self.batch_revision = self.revision;
         std::mem::replace(&mut self.batch, batch)

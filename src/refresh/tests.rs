@@ -4,7 +4,10 @@ mod intervals;
 mod named_script;
 mod random_reloads;
 mod reconfigure;
+mod replica;
+mod roles;
 mod script;
+mod stored;
 
 use std::sync::Mutex;
 use std::time::SystemTime;
@@ -178,6 +181,7 @@ async fn data_that_comes_during_a_publication_waits_for_the_next() {
             is_in_round: true,
             refresh_started: now,
             period: seconds(29),
+            lease: None,
         };
         CallEnd { call, result: Ok(fetched(source, body, now.elapsed())) }
     };

@@ -92,6 +92,14 @@ impl Policy {
         }
     }
 
+    /// When data is too old to be fresh; `None` if that is too far in the future.
+    #[must_use]
+    pub fn stale_at(&self, fetched_at: FetchTime) -> Option<Instant> {
+        // Data is stale only when it is older than this.
+        let fresh_age = self.ttl.saturating_add(self.grace);
+        fetched_at.instant_of_age(fresh_age.saturating_add(Duration::from_millis(1)))
+    }
+
     /// The state at `now` of data fetched at `fetched_at`, when the last `failures` attempts to
     /// refresh it failed.
     #[must_use]

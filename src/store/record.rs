@@ -146,10 +146,26 @@ impl RecordChunk {
         self.rows.len()
     }
 
+    /// How many bytes their bytes and employees have together.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Whether there is no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// The bytes of the record at this index, in the order in which they were appended.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such record.
+    #[must_use]
+    pub fn bytes(&self, index: usize) -> &[u8] {
+        &self.buffer[self.rows[index].bytes.clone()]
     }
 
     /// The records, in the order in which they were appended.

@@ -62,7 +62,7 @@ fn object(members: &[(String, String)]) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-fn record() -> impl Strategy<Value = String> {
+pub(super) fn record() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "id",
         "part",
@@ -80,7 +80,7 @@ fn record() -> impl Strategy<Value = String> {
     prop_oneof![12 => members.prop_map(|members| object(&members)), 1 => value()]
 }
 
-fn mapped_source() -> impl Strategy<Value = config::Source> {
+pub(super) fn mapped_source() -> impl Strategy<Value = config::Source> {
     let one_of = |texts: Vec<Vec<&'static str>>| prop::sample::select(texts);
     let ids = one_of(vec![vec![], vec!["/id"], vec!["/id", "$.part[*]"], vec!["/a/b"]]);
     let priority = (
@@ -145,12 +145,12 @@ fn priority_rule(rule: usize) -> PriorityRule {
     }
 }
 
-fn page(records: &[String]) -> String {
+pub(super) fn page(records: &[String]) -> String {
     format!("{{\"data\":[{}]}}", records.join(" , "))
 }
 
 /// Everything that two decoded batches can differ in, except for positions.
-fn content(incidents: &Incidents) -> Vec<String> {
+pub(super) fn content(incidents: &Incidents) -> Vec<String> {
     let record = |record: &Record| {
         format!(
             "{} {:?} {:?} {} {:?} {:?}",

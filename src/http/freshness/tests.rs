@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use crate::clock::{FetchTime, WallClock};
+use crate::clock::FetchTime;
 use crate::join::join;
 use crate::snapshot::{Policy, SourceStatus, View};
 use crate::sources::PerSource;
@@ -15,9 +15,12 @@ const POLICY: Policy =
 /// A snapshot whose sources were fetched this many seconds ago, or never (`None`).
 fn snapshot(identities: Option<f64>, incidents: &[Option<f64>]) -> Snapshot {
     let now = SystemTime::now();
-    let clock = WallClock::new(move || now);
+    let fetched = |age: f64| {
+        let age = Duration::from_secs_f64(age);
+        FetchTime::stored(now - age, age, Instant::now())
+    };
     let status = |age: Option<f64>| SourceStatus {
-        fetched_at: age.map(|age| FetchTime::restored(now - Duration::from_secs_f64(age), &clock)),
+        fetched_at: age.map(fetched),
         ..SourceStatus::new("source".into(), POLICY)
     };
     Snapshot {

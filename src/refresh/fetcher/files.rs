@@ -23,7 +23,7 @@ const CSV_CHUNK_BYTES: usize = 1 << 20;
 
 /// How many times `max_body` the rows of a CSV file may have as JSON objects, each of which repeats
 /// the names of all columns.
-const MAX_CSV_GROWTH: u64 = 8;
+pub(super) const MAX_CSV_GROWTH: u64 = 8;
 
 /// A source in files.
 #[derive(Debug)]

@@ -86,11 +86,8 @@ impl HttpSource {
             self.http.max_pages,
         )
         .map_err(|error| UpstreamError::new(Outcome::Pages, error.detail))?;
-        let mut memory = FetchMemory {
-            now: Some(window.times.now),
-            full_at: Some(window.times.now),
-            ..FetchMemory::default()
-        };
+        let now = self.incremental.map(|_| window.times.now);
+        let mut memory = FetchMemory { now, full_at: now, ..FetchMemory::default() };
         let known = held.as_ref().and_then(|held| held.memory.validator.as_ref());
         let list = match self.list(upstreams, pager, known, context).await? {
             ListEnd::Whole(list) => list,

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::metrics::Registry;
 use crate::outcome::Outcome;
 use crate::sources::{SourceId, definitions};
+use crate::store::SourceReport;
 use crate::trace_context::TraceContext;
 use crate::upstream::UpstreamError;
 use bytes::Bytes;
@@ -88,6 +89,29 @@ impl Fetcher for Script {
         .boxed()
     }
 
+    fn restore(
+        &self,
+        source: SourceId,
+        content: &StoredContent,
+        _: &SourceReport,
+    ) -> Result<FetchedBatch, String> {
+        match content {
+            StoredContent::Table(bytes) => {
+                let table = IdentityTable::from_bytes(bytes, 1 << 20);
+                let table = table.map_err(|error| error.to_string())?;
+                let batch = Batch::Identities(Arc::new(table));
+                Ok(FetchedBatch::new(batch, Duration::ZERO))
+            }
+            StoredContent::Records(records) => {
+                let records: Vec<_> = records.iter().map(String::from_utf8_lossy).collect();
+                let body = format!(r#"{{"results":[{}]}}"#, records.join(","));
+                serde_json::from_str::<serde::de::IgnoredAny>(&body)
+                    .map_err(|error| error.to_string())?;
+                Ok(fetched(source, body, Duration::ZERO))
+            }
+        }
+    }
+
     fn waits_until(&self, _: SourceId) -> Option<Instant> {
         self.wait.lock().unwrap().filter(|until| *until > Instant::now())
     }
@@ -151,6 +175,7 @@ pub(super) fn settings() -> Settings {
         }),
         fields: Arc::default(),
         ttl: TTL,
+        max_store_wait: seconds(3),
     }
 }
 
@@ -188,6 +213,17 @@ pub(super) fn start_with(answers: [Vec<Answer>; 3], settings: Settings) -> Bench
 
 /// The same by this clock.
 pub(super) fn start_at(answers: [Vec<Answer>; 3], settings: Settings, clock: WallClock) -> Bench {
+    let (bench, refresh) = prepare(answers, settings, clock);
+    tokio::spawn(refresh.run());
+    bench
+}
+
+/// A refresh that is not running yet, and its bench.
+pub(super) fn prepare(
+    answers: [Vec<Answer>; 3],
+    settings: Settings,
+    clock: WallClock,
+) -> (Bench, Refresh) {
     let answers = answers.map(|answers| Mutex::new(answers.into()));
     let script = Arc::new(Script {
         answers,
@@ -205,8 +241,7 @@ pub(super) fn start_at(answers: [Vec<Answer>; 3], settings: Settings, clock: Wal
         settings,
         RunOptions { clock, ..options() },
     );
-    tokio::spawn(refresh.run());
-    Bench { script, cache, registry, snapshots }
+    (Bench { script, cache, registry, snapshots }, refresh)
 }
 
 impl Bench {
