@@ -38,7 +38,7 @@ pub(crate) async fn serve_gateway(records: u64, tls: Option<Tls>) {
     config.cache.ttl = Duration::from_hours(1);
     config.cache.stale_for = Duration::from_hours(1);
     let _log = incident_gateway::logging::start(None, None, &Otlp::default()).unwrap();
-    let running = Running::start(&config, 7).unwrap();
+    let running = Running::start(&config, None, 7).unwrap();
     announce(running.address);
     std::future::pending::<()>().await;
 }

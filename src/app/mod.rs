@@ -4,26 +4,31 @@
 mod engine;
 mod listener;
 mod reload;
+mod store;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures::future::OptionFuture;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::listener::{AdminServer, BoundListener, PublicServer, listener_settings, server_tls};
+use self::store::{RunningStore, session_settings};
 use crate::access::{self, Access, AccessMetrics};
 use crate::background::Background;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::http::{Gateway, ListenerSettings, Phase, TlsError, event_generation};
-use crate::refresh::{Refresh, RefreshHandle, Repeat};
+use crate::refresh::{Refresh, RefreshHandle, Repeat, StoreLink};
+use crate::store::{StoreError, StoreMetrics};
 use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 
 pub use self::engine::Engine;
 pub use self::reload::{ConfigWatch, LOOK_INTERVAL, Load, ReloadMetrics};
+pub use self::store::OpenStore;
 
 /// Why the gateway could not start.
 #[derive(Debug)]
@@ -36,8 +41,18 @@ pub enum StartError {
     Tls(TlsError),
     /// Access control cannot be set up.
     Access(access::SetupError),
+    /// The store cannot be used before the operator does something.
+    Store(StoreError),
     /// No thread or runtime could be started.
     System(io::Error),
+}
+
+impl StartError {
+    /// Whether the configuration, or what it names, must be mended first.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Tls(_) | Self::Access(_) | Self::Store(StoreError::Unusable(_)))
+    }
 }
 
 impl std::fmt::Display for StartError {
@@ -49,6 +64,7 @@ impl std::fmt::Display for StartError {
             Self::Upstream(error) => error.fmt(f),
             Self::Tls(error) => error.fmt(f),
             Self::Access(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
             Self::System(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
@@ -65,6 +81,9 @@ pub struct Running {
     public: PublicServer,
     _admin: AdminServer,
     refresh: RunningRefresh,
+    store: Option<RunningStore>,
+    /// The threads of the refresh and of the store's tasks.
+    _background: Background,
     /// The configuration in effect.
     config: Config,
     cache: Arc<Cache>,
@@ -81,36 +100,54 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts everything on the current runtime, except for the refresh, which runs in the
-    /// background, and the admin listener, which has a thread of its own. `seed` determines all
-    /// jitter.
+    /// Starts everything on the current runtime, except for the refresh and the tasks of the store,
+    /// which run in the background, and the admin listener, which has a thread of its own. `store`
+    /// is the one of the configuration, and was opened; without it the gateway serves as if there
+    /// were none. `seed` determines all jitter.
     ///
     /// # Errors
     ///
     /// When an address cannot be bound, or TLS, access control or an upstream cannot be set up.
-    pub fn start(config: &Config, seed: u64) -> Result<Self, StartError> {
+    pub fn start(config: &Config, store: Option<OpenStore>, seed: u64) -> Result<Self, StartError> {
         let tls = server_tls(config).map_err(StartError::Tls)?;
         let (public_settings, admin_settings) = listener_settings(config, tls);
         let public = BoundListener::new("listen", config.listen)?;
         let admin = BoundListener::new("admin_listen", config.admin_listen)?;
         let (address, admin_address) = (public.address, admin.address);
-        let Engine { upstreams, cache, mut registry, upstream_metrics, snapshots, refresh } =
+        let Engine { upstreams, cache, mut registry, upstream_metrics, snapshots, mut refresh } =
             Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
         let reload_metrics = ReloadMetrics::register(&mut registry);
         let access_metrics = AccessMetrics::register(&mut registry);
         let access = Access::new(config, None, &access_metrics).map_err(StartError::Access)?;
+        let mut event_generation = event_generation(SystemTime::now());
+        let mut store_handle = None;
+        let (background, store) = match store {
+            Some(open) => {
+                event_generation = open.event_generation;
+                refresh = refresh.with_store(StoreLink::from(&open.handle));
+                store_handle = Some(open.handle.clone());
+                let metrics = StoreMetrics::register(&mut registry, &open.handle);
+                let settings = session_settings(config, &upstreams);
+                let (background, store) = open.start(settings, snapshots.clone(), metrics);
+                (background, Some(store))
+            }
+            None => (Background::start().map_err(StartError::System)?, None),
+        };
         // The refresh starts first, so that the sources are called while the rest is set up.
-        let refresh = RunningRefresh::start(refresh).map_err(StartError::System)?;
+        let refresh = RunningRefresh::start(refresh, &background);
         let (phase, phases) = watch::channel(Phase::Serving);
-        let gateway = Gateway::new(
+        let mut gateway = Gateway::new(
             config,
             snapshots,
             Arc::clone(&cache),
             registry,
             Arc::clone(&upstreams),
             phases,
-            event_generation(SystemTime::now()),
+            event_generation,
         );
+        if let Some(handle) = store_handle {
+            gateway = gateway.with_store(handle);
+        }
         let gateway = gateway.with_access(Arc::clone(&access));
         let (gateways, gateway) = watch::channel(Arc::new(gateway));
         let (public_settings, for_public) = watch::channel(public_settings);
@@ -125,6 +162,8 @@ impl Running {
             public,
             _admin: admin,
             refresh,
+            store,
+            _background: background,
             config: config.clone(),
             cache,
             upstreams,
@@ -157,15 +196,27 @@ impl Running {
         !self.access.is_open()
     }
 
-    /// Makes `/readyz` answer 503 from now on, and each response close its connection.
-    pub fn drain(&self) {
-        self.public.enter(Phase::Draining);
+    /// The kind of the store, if there is one.
+    #[must_use]
+    pub fn store_kind(&self) -> Option<&'static str> {
+        self.store.as_ref().map(RunningStore::kind)
     }
 
-    /// Stops accepting connections, and waits until every request in flight has its response.
+    /// Makes `/readyz` answer 503 from now on, and each response close its connection. A lease that
+    /// other processes wait for is given back.
+    pub fn drain(&self) {
+        self.public.enter(Phase::Draining);
+        if let Some(store) = &self.store {
+            store.drain();
+        }
+    }
+
+    /// Stops accepting connections, and waits until every request in flight has its response, and
+    /// until what was fetched is stored.
     pub async fn close(&mut self) {
         self.public.enter(Phase::Closing);
-        self.public.ended().await;
+        let store = OptionFuture::from(self.store.as_ref().map(RunningStore::close));
+        tokio::join!(self.public.ended(), store);
         self.refresh.task.abort();
     }
 
@@ -178,17 +229,15 @@ impl Running {
     }
 }
 
-/// The refresh, and the threads it runs on. Both end with this value.
+/// The refresh, which ends with this value.
 struct RunningRefresh {
     handle: RefreshHandle,
     task: JoinHandle<()>,
-    _background: Background,
 }
 
 impl RunningRefresh {
-    fn start(refresh: Refresh) -> io::Result<Self> {
-        let (handle, background) = (refresh.handle(), Background::start()?);
-        Ok(Self { handle, task: background.spawn(refresh.run()), _background: background })
+    fn start(refresh: Refresh, background: &Background) -> Self {
+        Self { handle: refresh.handle(), task: background.spawn(refresh.run()) }
     }
 }
 

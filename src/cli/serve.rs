@@ -13,7 +13,7 @@ use super::demo_upstream::EmbeddedDemo;
 use super::runtime::runtime;
 use super::signals::EndSignals;
 use crate::REVISION;
-use crate::app::{ConfigWatch, LOOK_INTERVAL, Running, StartError};
+use crate::app::{ConfigWatch, LOOK_INTERVAL, OpenStore, Running};
 use crate::config::{Config, ConfigErrors, DEFAULT_UPSTREAM, Environment, Overrides};
 use crate::memory::keep_heaps_small;
 
@@ -127,11 +127,17 @@ async fn serve(mut config: Config, source: ConfigSource) -> ExitCode {
         Ok(watch) => watch,
         Err(error) => return super::fail(&format!("cannot listen to signals: {error}")),
     };
-    let mut running = match Running::start(&config, fastrand::u64(..)) {
-        Ok(running) => running,
-        Err(error @ (StartError::Tls(_) | StartError::Access(_))) => {
-            return super::fail_usage(&error.to_string());
+    let opened = tokio::select! {
+        opened = OpenStore::open(&config, fastrand::u64(..)) => opened,
+        signal = signals.next() => {
+            tracing::info!(signal = signal.name, "stopped before serving");
+            return ExitCode::SUCCESS;
         }
+    };
+    let started = opened.and_then(|store| Running::start(&config, store, fastrand::u64(..)));
+    let mut running = match started {
+        Ok(running) => running,
+        Err(error) if error.is_usage() => return super::fail_usage(&error.to_string()),
         Err(error) => return super::fail(&error.to_string()),
     };
     tracing::info!(
@@ -144,6 +150,7 @@ async fn serve(mut config: Config, source: ConfigSource) -> ExitCode {
         tls = config.tls.is_some(),
         auth = running.asks_for_sign_in(),
         sources = config.sources.len(),
+        store = running.store_kind(),
         "listening"
     );
     let reload_metrics = running.reload_metrics().clone();

@@ -34,7 +34,9 @@ pub use lease::{Epoch, Lease};
 pub use metrics::StoreMetrics;
 pub use record::{RecordChunk, StableId, StoredRecord, Upsert, Version};
 pub use recorder::Recorder;
-pub use session::{Session, SessionHandle, SessionOptions, SessionSettings};
+pub use session::{
+    Departure, Session, SessionHandle, SessionOptions, SessionSettings, first_answer,
+};
 pub use source::{
     Content, Heads, RecordChanges, SequenceItem, SourceHead, SourceReport, SourceWrite, Written,
 };

@@ -90,7 +90,7 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(config: &Config) -> Self {
-        Self { running: Running::start(config, 7).unwrap() }
+        Self { running: Running::start(config, None, 7).unwrap() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

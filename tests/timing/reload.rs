@@ -215,7 +215,7 @@ fn numbered(upstream: &ScriptedUpstream, number: usize) -> Config {
 async fn reloads_leave_no_task_behind() {
     const MAX_MORE_TASKS: usize = 4;
     let upstream = good_upstream().await;
-    let mut running = Running::start(&numbered(&upstream, 1), 7).unwrap();
+    let mut running = Running::start(&numbered(&upstream, 1), None, 7).unwrap();
     let tasks = || Handle::current().metrics().num_alive_tasks();
     let mut before = 0;
     for number in 2..WARM_UP_RELOADS + RELOADS {
@@ -242,7 +242,7 @@ async fn a_stream_ends_when_the_key_of_its_token_is_withdrawn() {
     let provider = IdentityProvider::start(&[&old, &new]).await;
     let mut config = quick(&upstream.base_url());
     config.sign_in.jwt = Some(provider.settings());
-    let running = Running::start(&config, 7).unwrap();
+    let running = Running::start(&config, None, 7).unwrap();
     let token = |key: &SigningKey| format!("Bearer {}", key.token(&provider.claims(json!({}))));
     let mut streams = Vec::new();
     for key in [&old, &new] {
@@ -287,7 +287,7 @@ async fn a_request_in_flight_ends_under_the_configuration_with_which_it_began() 
     let (long, short) = (Duration::from_millis(2500), Duration::from_millis(400));
     let mut config = quick(&upstream.base_url());
     config.response_budget = long;
-    let mut running = Running::start(&config, 7).unwrap();
+    let mut running = Running::start(&config, None, 7).unwrap();
     let address = running.address;
     let waiting = tokio::spawn(async move { get(address, "/incidents").await });
     // It has to be in flight, and needs a fraction of this for it.

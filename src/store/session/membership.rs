@@ -39,7 +39,7 @@ const DETACH_AFTER: Duration = Duration::from_secs(3);
 pub(super) struct Membership {
     handle: StoreHandle,
     settings: watch::Receiver<SessionSettings>,
-    departure: watch::Sender<Departure>,
+    departure: Departure,
     backoff: Backoff,
     /// Whether the store was ready at some time, and whether it still was at the last attempt.
     was_ready: bool,
@@ -54,7 +54,7 @@ impl Membership {
     pub(super) fn new(
         handle: StoreHandle,
         settings: watch::Receiver<SessionSettings>,
-        departure: watch::Sender<Departure>,
+        departure: Departure,
         seed: u64,
     ) -> Self {
         Self {
@@ -70,7 +70,6 @@ impl Membership {
     }
 
     pub(super) async fn run(mut self) {
-        let mut departure = self.departure.subscribe();
         loop {
             let started = Instant::now();
             let result = self.attempt().await;
@@ -88,12 +87,13 @@ impl Membership {
                 }
             };
             let store = Arc::clone(self.handle.store());
-            let follows = self.is_follower();
+            let (follows, has_left) = (self.is_follower(), self.has_left());
+            let departure = self.departure.clone();
             tokio::select! {
                 () = sleep_until(wake) => {}
                 () = store.notified(), if follows => sleep(GATHER_PAUSE).await,
                 Ok(()) = self.settings.changed() => {}
-                () = is_asked_to_leave(&mut departure) => self.release().await,
+                () = departure.asked(), if !has_left => self.release().await,
             }
         }
     }
@@ -144,6 +144,7 @@ impl Membership {
 
     fn begin_term(&self, epoch: Epoch, until: Instant, heads: Heads) {
         tracing::info!(epoch = epoch.0, "this process has the lease: it refreshes the sources");
+        self.settings.borrow().upstreams.adopt_limits(&heads.limits);
         self.handle.update(|state| {
             state.heads = Some(Arc::new(heads));
             state.enter(Role::Leader { epoch, until });
@@ -153,6 +154,9 @@ impl Membership {
     fn follow(&self, kept_up: KeptUp, heads: Heads) {
         let (was_follower, has_changed) = {
             let state = self.handle.state();
+            if state.heads.is_none() {
+                self.settings.borrow().upstreams.adopt_limits(&heads.limits);
+            }
             let same_role = matches!(&state.role, Role::Follower { kept_up: of } if *of == kept_up);
             let same_heads = state.heads.is_some_and(|known| are_same(&known, &heads));
             (matches!(state.role, Role::Follower { .. }), !same_role || !same_heads)
@@ -193,11 +197,11 @@ impl Membership {
                 ),
             }
         }
-        self.departure.send_replace(Departure::Done);
+        self.departure.complete();
     }
 
     fn has_left(&self) -> bool {
-        *self.departure.borrow() == Departure::Done
+        self.departure.is_complete()
     }
 
     fn is_leader(&self) -> bool {
@@ -207,11 +211,6 @@ impl Membership {
     fn is_follower(&self) -> bool {
         matches!(self.handle.state().role, Role::Follower { .. })
     }
-}
-
-async fn is_asked_to_leave(departure: &mut watch::Receiver<Departure>) {
-    // The membership has a sender.
-    let _ = departure.wait_for(|departure| *departure == Departure::Asked).await;
 }
 
 /// Whether the same is stored of the sources. Their ages differ each time that they are read.

@@ -2,24 +2,32 @@
 //! takes and renews the lease, reads what other processes have stored, and deletes what is too old.
 
 mod backoff;
+mod departure;
 mod expiry;
+mod first_answer;
 mod membership;
 mod upkeep;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+pub use self::departure::Departure;
+pub use self::first_answer::first_answer;
 use self::membership::Membership;
 use self::upkeep::Upkeep;
 use super::{KeptUp, StoreError, StoreFuture, StoreHandle};
+use crate::upstream::Upstreams;
 
 /// What a session does its work for. A reload may change it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone)]
 pub struct SessionSettings {
     /// What this process refreshes as the leader.
     pub kept_up: KeptUp,
+    /// Their concurrency limits are kept.
+    pub upstreams: Arc<Upstreams>,
 }
 
 /// What stays the same as long as a session runs.
@@ -42,18 +50,9 @@ pub struct Session {
 }
 
 /// Directs a session that runs.
-#[derive(Debug)]
 pub struct SessionHandle {
     settings: watch::Sender<SessionSettings>,
-    departure: watch::Sender<Departure>,
-}
-
-/// Whether the lease is being given back.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Departure {
-    NotAsked,
-    Asked,
-    Done,
+    departure: Departure,
 }
 
 impl Session {
@@ -66,7 +65,7 @@ impl Session {
     ) -> (Self, SessionHandle) {
         let SessionOptions { keep, wait_until, seed } = options;
         let (settings, for_membership) = watch::channel(settings);
-        let departure = watch::Sender::new(Departure::NotAsked);
+        let departure = Departure::default();
         let upkeep = Upkeep::new(handle.clone(), for_membership.clone(), keep);
         let membership = Membership::new(handle.clone(), for_membership, departure.clone(), seed);
         (Self { membership, upkeep, handle, wait_until }, SessionHandle { settings, departure })
@@ -88,15 +87,8 @@ impl SessionHandle {
     /// Gives the lease back, and never takes it again. Returns once that has succeeded or failed;
     /// callers bound it.
     pub async fn leave(&self) {
-        self.departure.send_if_modified(|departure| {
-            let is_first = *departure == Departure::NotAsked;
-            if is_first {
-                *departure = Departure::Asked;
-            }
-            is_first
-        });
-        let mut departure = self.departure.subscribe();
-        let _ = departure.wait_for(|departure| *departure == Departure::Done).await;
+        self.departure.ask();
+        self.departure.completed().await;
     }
 }
 

@@ -1,4 +1,5 @@
 mod fake;
+mod first_answer;
 mod roles;
 mod upkeep;
 
@@ -11,8 +12,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::fake::{Database, Link};
 use super::{Session, SessionHandle, SessionOptions, SessionSettings};
+use crate::config::Config;
+use crate::metrics;
 use crate::sources::Fingerprint;
 use crate::store::{KeptUp, Role, StoreHandle, StoreState};
+use crate::upstream::{UpstreamMetrics, Upstreams};
 
 /// How long a process waits for the store at its start.
 const BUDGET: Duration = Duration::from_millis(1900);
@@ -21,6 +25,7 @@ const BUDGET: Duration = Duration::from_millis(1900);
 struct Process {
     handle: StoreHandle,
     session: SessionHandle,
+    upstreams: Arc<Upstreams>,
     link: Arc<Mutex<Link>>,
     task: JoinHandle<()>,
 }
@@ -34,12 +39,13 @@ impl Process {
         let (store, connection) = database.connect(id);
         *connection.lock().unwrap() = link;
         let handle = StoreHandle::new(store);
-        let settings = SessionSettings { kept_up: kept_up(&["denial"]) };
+        let settings = settings(&["denial"]);
         let options =
             SessionOptions { keep, wait_until: Instant::now() + BUDGET, seed: u64::from(id) };
+        let upstreams = Arc::clone(&settings.upstreams);
         let (session, directed) = Session::new(handle.clone(), settings, options);
         let task = tokio::spawn(session.run());
-        Self { handle, session: directed, link: connection, task }
+        Self { handle, session: directed, upstreams, link: connection, task }
     }
 
     fn set_link(&self, link: Link) {
@@ -78,6 +84,12 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn settings(names: &[&str]) -> SessionSettings {
+    let metrics = UpstreamMetrics::register(&mut metrics::registry());
+    let upstreams = Upstreams::new(&Config::default(), &metrics, 7).unwrap();
+    SessionSettings { kept_up: kept_up(names), upstreams: Arc::new(upstreams) }
 }
 
 fn kept_up(names: &[&str]) -> KeptUp {

@@ -24,6 +24,9 @@ const MAX_EXPIRY_INTERVAL: Duration = Duration::from_secs(30);
 /// Between two batches of expired records, so that other operations come in between.
 const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often the concurrency limits are looked at. They are saved if they have changed.
+const LIMITS_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How often records are counted if this process writes none.
 const COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -46,7 +49,12 @@ impl Upkeep {
     }
 
     pub(super) async fn run(self) {
-        tokio::join!(self.retain_sources(), self.delete_expired(), self.count());
+        tokio::join!(
+            self.retain_sources(),
+            self.delete_expired(),
+            self.save_limits(),
+            self.count()
+        );
     }
 
     /// Makes the records of sources that are no longer configured not current: when a term begins,
@@ -85,6 +93,23 @@ impl Upkeep {
                 Err(_) => RETRY_PAUSE,
             };
             sleep(pause).await;
+        }
+    }
+
+    async fn save_limits(&self) {
+        let mut saved = None;
+        loop {
+            let epoch = self.lease().await;
+            let known = self.handle.state().heads.map(|heads| heads.limits.clone());
+            let saved_limits = saved.take_if(|(of, _)| *of == epoch).map(|(_, limits)| limits);
+            let saved_limits: Vec<_> = saved_limits.or(known).unwrap_or_default();
+            let limits = self.settings.borrow().upstreams.limits();
+            let is_saved = limits == saved_limits || {
+                let operation = self.handle.store().save_limits(epoch, &limits);
+                self.attempt("the concurrency limits", operation).await.is_ok()
+            };
+            saved = Some((epoch, if is_saved { limits } else { saved_limits }));
+            sleep(LIMITS_INTERVAL).await;
         }
     }
 

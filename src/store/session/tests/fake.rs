@@ -33,6 +33,7 @@ pub(super) struct Database {
 #[derive(Default)]
 pub(super) struct Data {
     epoch: u64,
+    generation: u64,
     holder: Option<(u32, Instant, KeptUp)>,
     pub(super) heads: Heads,
     pub(super) expired: u64,
@@ -40,6 +41,7 @@ pub(super) struct Data {
     pub(super) retained: Vec<BTreeSet<String>>,
     pub(super) deletions: Vec<(Instant, u64)>,
     pub(super) counts: usize,
+    pub(super) limit_saves: usize,
 }
 
 /// How a process reaches the database.
@@ -51,6 +53,8 @@ pub(super) enum Link {
     Silent,
     /// The lease answers, but reading the sources does not.
     WithoutHeads,
+    /// The schema is newer.
+    Unusable,
 }
 
 pub(super) struct FakeStore {
@@ -108,6 +112,7 @@ impl FakeStore {
                 Link::Good => {}
                 Link::WithoutHeads if !needs_heads => {}
                 Link::Refused => return Err(StoreError::Unavailable("refused".to_owned())),
+                Link::Unusable => return Err(StoreError::Unusable("a newer schema".to_owned())),
                 Link::WithoutHeads | Link::Silent => return pending().await,
             }
             let result = self.database.with(operation);
@@ -142,8 +147,11 @@ impl Store for FakeStore {
         self.answer(false, |_| Ok(()))
     }
 
-    fn take_generation(&self, _: u64) -> StoreFuture<'_, u64> {
-        unused()
+    fn take_generation(&self, at_least: u64) -> StoreFuture<'_, u64> {
+        self.answer(false, move |data| {
+            data.generation = at_least.max(data.generation + 1);
+            Ok(data.generation)
+        })
     }
 
     fn acquire_or_renew<'a>(&'a self, kept_up: &'a KeptUp) -> StoreFuture<'a, Lease> {
@@ -210,7 +218,10 @@ impl Store for FakeStore {
         epoch: Epoch,
         limits: &'a [(String, usize)],
     ) -> StoreFuture<'a, ()> {
-        self.held(epoch, |data| data.heads.limits = limits.to_vec())
+        self.held(epoch, |data| {
+            data.heads.limits = limits.to_vec();
+            data.limit_saves += 1;
+        })
     }
 
     fn delete_expired(&self, epoch: Epoch, _: Duration) -> StoreFuture<'_, u64> {

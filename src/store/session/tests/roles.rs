@@ -165,10 +165,9 @@ async fn others_learn_of_a_reload_within_seconds() {
     leader.becomes(is_leader).await;
     let follower = Process::start(&database, 2, Link::Good);
     follower.becomes(is_follower).await;
-    let new = kept_up(&["denial", "okta"]);
-    leader.session.set(SessionSettings { kept_up: new.clone() });
-    let is_known =
-        |state: &StoreState| matches!(&state.role, Role::Follower { kept_up } if *kept_up == new);
+    let new = settings(&["denial", "okta"]);
+    leader.session.set(new.clone());
+    let is_known = |state: &StoreState| matches!(&state.role, Role::Follower { kept_up } if *kept_up == new.kept_up);
     assert!(follower.becomes(is_known).await < Duration::from_millis(1100));
 }
 

@@ -13,8 +13,8 @@ async fn removed_sources_are_dropped_at_the_begin_of_a_term_and_after_a_reload()
     assert_eq!(retained(), [BTreeSet::from(["denial".to_owned()])]);
     let (leader, follower) =
         if leader.holds_the_lease() { (leader, follower) } else { (follower, leader) };
-    leader.session.set(SessionSettings { kept_up: kept_up(&["okta"]) });
-    follower.session.set(SessionSettings { kept_up: kept_up(&["okta", "graph"]) });
+    leader.session.set(settings(&["okta"]));
+    follower.session.set(settings(&["okta", "graph"]));
     seconds(60.0).await;
     assert_eq!(retained(), [BTreeSet::from(["okta".to_owned()])]);
     leader.session.leave().await;
@@ -110,4 +110,22 @@ async fn a_failing_upkeep_shows_until_it_succeeds() {
     assert_eq!(state.last_error().map(|error| &**error), Some("disk full"));
     leader.handle.note(Operation::Write, &Ok(()));
     assert!(leader.handle.state().is_up());
+}
+
+#[tokio::test(start_paused = true)]
+async fn concurrency_limits_are_adopted_and_saved_when_they_change() {
+    let database: Arc<Database> = Arc::default();
+    database.with(|data| data.heads.limits = vec![("default".to_owned(), 5)]);
+    let leader = Process::start(&database, 1, Link::Good);
+    leader.becomes(is_leader).await;
+    assert_eq!(leader.upstreams.limits(), [("default".to_owned(), 5)]);
+    seconds(60.0).await;
+    assert_eq!(database.with(|data| data.limit_saves), 0);
+    leader.upstreams.adopt_limits(&[("default".to_owned(), 3)]);
+    seconds(60.0).await;
+    assert_eq!(database.with(|data| data.heads.limits.clone()), [("default".to_owned(), 3)]);
+    assert_eq!(database.with(|data| data.limit_saves), 1);
+    let follower = Process::start(&database, 2, Link::Good);
+    follower.becomes(is_follower).await;
+    assert_eq!(follower.upstreams.limits(), [("default".to_owned(), 3)]);
 }

@@ -1,0 +1,45 @@
+//! The first contact with the store, before a gateway serves.
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::backoff::Backoff;
+use crate::store::{Operation, StoreError, StoreHandle};
+
+/// Makes the store ready until `wait_until`, and takes the generation of this process's events, at
+/// least `at_least`. It is `at_least` if the store does not answer in time; then the session goes on
+/// trying. `seed` determines the jitter.
+///
+/// # Errors
+///
+/// [`StoreError::Unusable`] if the store cannot be right before the operator does something.
+pub async fn first_answer(
+    handle: &StoreHandle,
+    wait_until: Instant,
+    at_least: u64,
+    seed: u64,
+) -> Result<u64, StoreError> {
+    let mut backoff = Backoff::new(seed);
+    let store = handle.store();
+    let mut last = StoreError::Unavailable("no answer yet".to_owned());
+    let answer = async {
+        loop {
+            let result = match store.prepare().await {
+                Ok(()) => store.take_generation(at_least).await,
+                Err(error) => Err(error),
+            };
+            match result {
+                Ok(generation) => return Ok(generation),
+                Err(error @ StoreError::Unusable(_)) => return Err(error),
+                Err(error) => last = error,
+            }
+            sleep_until(Instant::now() + backoff.pause()).await;
+        }
+    };
+    match timeout_at(wait_until, answer).await {
+        Ok(result) => result,
+        Err(_) => {
+            handle.note::<()>(Operation::Session, &Err(last));
+            Ok(at_least)
+        }
+    }
+}
