@@ -9,6 +9,7 @@ mod handle;
 mod history;
 mod lease;
 mod metrics;
+pub mod postgres;
 mod record;
 mod recorder;
 mod sequence;

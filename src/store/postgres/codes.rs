@@ -1,0 +1,126 @@
+//! How values of records are stored in columns.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use bytes::{BufMut as _, BytesMut};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+
+use super::fault::Failure;
+use crate::decode::Priority;
+use crate::join::Reason;
+use crate::store::StableId;
+
+/// A stable id as the 16 bytes of a `uuid`, whose comparison is cheap.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Id(pub(super) StableId);
+
+impl ToSql for Id {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(&self.0.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::UUID
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Id {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(StableId(raw.try_into()?)))
+    }
+
+    fn accepts(ty: &Type) -> bool {
+        *ty == Type::UUID
+    }
+}
+
+pub(super) fn priority_code(priority: Priority) -> i16 {
+    priority as i16
+}
+
+pub(super) fn priority(code: Option<i16>) -> Result<Option<Priority>, Failure> {
+    code.map(|code| {
+        usize::try_from(code)
+            .ok()
+            .and_then(|index| Priority::ALL.get(index).copied())
+            .ok_or(Failure::Unexpected("a stored record has a priority that is not known"))
+    })
+    .transpose()
+}
+
+/// The code of a reason. Codes are stored: they must never change.
+pub(super) const fn reason_code(reason: Reason) -> i16 {
+    match reason {
+        Reason::UnknownIp => 0,
+        Reason::UnknownIdentity => 1,
+        Reason::IdentitiesUnavailable => 2,
+        Reason::MissingIdentity => 3,
+        Reason::InvalidPriority => 4,
+        Reason::InvalidTimestamp => 5,
+        Reason::NotAnObject => 6,
+    }
+}
+
+pub(super) fn reason(code: Option<i16>) -> Result<Option<Reason>, Failure> {
+    code.map(|code| {
+        Reason::ALL
+            .into_iter()
+            .find(|reason| reason_code(*reason) == code)
+            .ok_or(Failure::Unexpected("a stored record has a reason that is not known"))
+    })
+    .transpose()
+}
+
+/// Stands before the code of a character that a column cannot have, or of itself.
+const ESCAPE: char = '\u{E000}';
+
+/// An employee's id as PostgreSQL can store it: its text has no NUL.
+pub(super) fn employee_column(id: &str) -> Cow<'_, str> {
+    if !id.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(id);
+    }
+    let escaped = id.replace(ESCAPE, &format!("{ESCAPE}1")).replace('\0', &format!("{ESCAPE}0"));
+    Cow::Owned(escaped)
+}
+
+/// The id that [`employee_column`] has made this of.
+pub(super) fn employee_id(column: &str) -> Cow<'_, str> {
+    if !column.contains(ESCAPE) {
+        return Cow::Borrowed(column);
+    }
+    let id = column.replace(&format!("{ESCAPE}0"), "\0");
+    Cow::Owned(id.replace(&format!("{ESCAPE}1"), &ESCAPE.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn employees_are_read_as_they_were_written(id in "[a\0\u{E000}01]{0,8}") {
+            let column = employee_column(&id);
+            prop_assert!(!column.contains('\0'));
+            prop_assert_eq!(employee_id(&column), id.as_str());
+        }
+    }
+
+    #[test]
+    fn codes_are_read_as_they_were_written() {
+        for reason_ in Reason::ALL {
+            assert_eq!(reason(Some(reason_code(reason_))).unwrap(), Some(reason_));
+        }
+        for priority_ in Priority::ALL {
+            assert_eq!(priority(Some(priority_code(priority_))).unwrap(), Some(priority_));
+        }
+        assert!(reason(Some(7)).is_err());
+        assert!(priority(Some(4)).is_err());
+        assert!(priority(Some(-1)).is_err());
+    }
+}

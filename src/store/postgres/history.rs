@@ -1,0 +1,240 @@
+//! Pages of the history.
+//!
+//! Each index of `records` begins with columns that a filter fixes, followed by the order of the
+//! history. A filter with several values asks for the first records of each value, which an index
+//! has in order, and merges them; so a page reads about `limit` entries a value, wherever it is.
+
+use tokio::sync::SemaphorePermit;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::codes::{Id, employee_column, employee_id, priority, priority_code, reason};
+use super::fault::Failure;
+use super::lane::{Mode, Param};
+use super::{HISTORY, PostgresStore};
+use crate::store::{
+    HistoryFilter, HistoryPage, HistoryPosition, HistoryQuery, HistoryRow, StoreError,
+};
+
+/// A record's time, as the indexes have it: before all times if it has none.
+const TIME: &str = "coalesce(r.\"timestamp\", '-Infinity'::float8)";
+
+/// A record is current or not.
+const CURRENT_VALUES: [bool; 2] = [true, false];
+
+/// The parameters of a statement, which it names by their position.
+#[derive(Default)]
+pub(super) struct Params(Vec<(Box<dyn ToSql + Sync + Send>, Type)>);
+
+impl Params {
+    /// Adds a value; returns its name.
+    fn bind(&mut self, value: impl ToSql + Sync + Send + 'static, of_type: Type) -> String {
+        self.0.push((Box::new(value), of_type));
+        format!("${}", self.0.len())
+    }
+
+    pub(super) fn as_params(&self) -> Vec<Param<'_>> {
+        self.0
+            .iter()
+            .map(|(value, of_type)| {
+                let value: &(dyn ToSql + Sync) = value.as_ref();
+                (value, of_type.clone())
+            })
+            .collect()
+    }
+}
+
+/// A filter as SQL: lists of values, and conditions on a record `r` and these values.
+#[derive(Default)]
+pub(super) struct Conditions {
+    lists: Vec<String>,
+    conditions: Vec<String>,
+}
+
+impl Conditions {
+    /// For a page: each value that is listed fixes the first columns of an index.
+    fn of_ordered_rows(filter: &HistoryFilter, params: &mut Params) -> Self {
+        let mut sql = Self::default();
+        let HistoryFilter { employees, types, priorities, current, .. } = filter;
+        if let Some(employees) = employees {
+            let employees = params.bind(employee_columns(employees), Type::TEXT_ARRAY);
+            sql.lists.push(format!("unnest({employees}) AS e (employee_id)"));
+            sql.conditions.push("r.employee_id = e.employee_id".to_owned());
+            // An employee has few records, in which the rest is searched.
+            sql.add_types(types.as_ref(), params);
+            sql.add_priorities(priorities.as_ref(), params);
+            sql.add_current(*current, params);
+        } else {
+            let current = current.map_or(CURRENT_VALUES.to_vec(), |current| vec![current]);
+            let current = params.bind(current, Type::BOOL_ARRAY);
+            sql.lists.push(format!("unnest({current}) AS c (is_current)"));
+            // As the index of sources has it, and that of all records.
+            if let Some(types) = types {
+                let names = params.bind(distinct(types), Type::TEXT_ARRAY);
+                sql.lists.push(format!("(SELECT id FROM sources WHERE name = ANY({names})) AS s"));
+                sql.conditions.push("r.source = s.id".to_owned());
+                sql.conditions.push("(r.last_seen IS NULL) = c.is_current".to_owned());
+            } else {
+                sql.conditions.push("(r.last_seen IS NOT NULL) = (NOT c.is_current)".to_owned());
+            }
+            if let Some(priorities) = priorities {
+                let codes: Vec<i16> = distinct(priorities).into_iter().map(priority_code).collect();
+                let codes = params.bind(codes, Type::INT2_ARRAY);
+                sql.lists.push(format!("unnest({codes}) AS p (priority)"));
+                sql.conditions.push("r.priority = p.priority".to_owned());
+            }
+        }
+        sql.add_times(filter, params);
+        sql
+    }
+
+    /// For counts, which read all rows in any order.
+    pub(super) fn of_all_rows(filter: &HistoryFilter, params: &mut Params) -> Self {
+        let mut sql = Self::default();
+        if let Some(employees) = &filter.employees {
+            let employees = params.bind(employee_columns(employees), Type::TEXT_ARRAY);
+            sql.conditions.push(format!("r.employee_id = ANY({employees})"));
+        }
+        sql.add_types(filter.types.as_ref(), params);
+        sql.add_priorities(filter.priorities.as_ref(), params);
+        sql.add_current(filter.current, params);
+        sql.add_times(filter, params);
+        sql
+    }
+
+    fn add_types(&mut self, types: Option<&Vec<String>>, params: &mut Params) {
+        if let Some(types) = types {
+            let names = params.bind(distinct(types), Type::TEXT_ARRAY);
+            self.conditions.push(format!(
+                "r.source = ANY(ARRAY(SELECT id FROM sources WHERE name = ANY({names})))"
+            ));
+        }
+    }
+
+    fn add_priorities(
+        &mut self,
+        priorities: Option<&Vec<crate::decode::Priority>>,
+        params: &mut Params,
+    ) {
+        if let Some(priorities) = priorities {
+            let codes: Vec<i16> = priorities.iter().map(|of| priority_code(*of)).collect();
+            let codes = params.bind(codes, Type::INT2_ARRAY);
+            self.conditions.push(format!("r.priority = ANY({codes})"));
+        }
+    }
+
+    fn add_current(&mut self, current: Option<bool>, params: &mut Params) {
+        if let Some(current) = current {
+            let current = params.bind(current, Type::BOOL);
+            self.conditions.push(format!("(r.last_seen IS NULL) = {current}"));
+        }
+    }
+
+    fn add_times(&mut self, filter: &HistoryFilter, params: &mut Params) {
+        if let Some(since) = filter.since {
+            let since = params.bind(since, Type::FLOAT8);
+            self.conditions.push(format!("{TIME} >= {since}"));
+        }
+        if let Some(until) = filter.until {
+            let until = params.bind(until, Type::FLOAT8);
+            self.conditions.push(format!("{TIME} < {until}"));
+        }
+        if filter.since.is_some() || filter.until.is_some() {
+            // No time meets no condition.
+            self.conditions.push(format!("{TIME} > '-Infinity'"));
+        }
+    }
+
+    /// All conditions, with these.
+    pub(super) fn all(&self, others: &[&str]) -> String {
+        let conditions = self.conditions.iter().map(String::as_str).chain(others.iter().copied());
+        conditions.collect::<Vec<_>>().join(" AND ")
+    }
+}
+
+/// The statement for a page, which finds one record more than its limit if there is one.
+pub(super) fn page_statement(query: &HistoryQuery) -> (String, Params) {
+    let mut params = Params::default();
+    let mut sql = Conditions::of_ordered_rows(&query.filter, &mut params);
+    if let Some(after) = query.after {
+        let time = params.bind(after.timestamp.unwrap_or(f64::NEG_INFINITY), Type::FLOAT8);
+        let number = params.bind(after.number, Type::INT8);
+        sql.conditions.push(format!("({TIME}, r.number) < ({time}, {number})"));
+    }
+    let rows = i64::try_from(query.limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let rows = params.bind(rows, Type::INT8);
+    let bytes = i64::try_from(query.max_bytes.max(1)).unwrap_or(i64::MAX);
+    let bytes = params.bind(bytes, Type::INT8);
+    let (lists, conditions) = (sql.lists.join(", "), sql.all(&[]));
+    let statement = format!(
+        "WITH keys AS ( \
+             SELECT k.time, k.version FROM {lists}, LATERAL ( \
+                 SELECT {TIME} AS time, r.number, r.version FROM records r WHERE {conditions} \
+                 ORDER BY {TIME} DESC, r.number DESC LIMIT {rows}) AS k \
+             ORDER BY k.time DESC, k.number DESC LIMIT {rows}), \
+         page AS ( \
+             SELECT r.*, k.time, count(*) OVER () AS found, \
+                 sum(octet_length(r.bytes)) OVER ( \
+                     ORDER BY k.time DESC, r.number DESC ROWS UNBOUNDED PRECEDING) \
+                 - octet_length(r.bytes) AS bytes_before \
+             FROM keys k JOIN records r USING (version)) \
+         SELECT p.id, p.number, s.name, p.employee_id, p.priority, p.\"timestamp\", p.reason, \
+             p.first_seen, greatest(coalesce(p.last_seen, s.fetched_at), p.first_seen), \
+             p.last_seen IS NULL, p.bytes, p.found \
+         FROM page p JOIN sources s ON s.id = p.source \
+         WHERE p.bytes_before < {bytes} ORDER BY p.time DESC, p.number DESC"
+    );
+    (statement, params)
+}
+
+impl PostgresStore {
+    pub(super) async fn read_history(&self, query: &HistoryQuery) -> Result<HistoryPage, Failure> {
+        let _admitted = self.admit_history()?;
+        let (statement, params) = page_statement(query);
+        let connection = self.histories.connection().await?;
+        let params = params.as_params();
+        let rows = connection.run(Mode::Read, HISTORY.server, &statement, &params).await?;
+        let found = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(11))?;
+        let has_more = usize::try_from(found).is_ok_and(|found| found > rows.len())
+            || rows.len() > query.limit;
+        let rows: Vec<HistoryRow> =
+            rows.iter().take(query.limit).map(history_row).collect::<Result<_, _>>()?;
+        let last = rows.last().filter(|_| has_more);
+        let next = last.map(|row| HistoryPosition { timestamp: row.timestamp, number: row.number });
+        Ok(HistoryPage { rows, next })
+    }
+
+    /// Admits a question to the history, unless too many wait.
+    pub(super) fn admit_history(&self) -> Result<SemaphorePermit<'_>, StoreError> {
+        self.history_queries.try_acquire().map_err(|_| StoreError::Overloaded)
+    }
+}
+
+fn employee_columns(employees: &[String]) -> Vec<String> {
+    distinct(employees).iter().map(|id| employee_column(id).into_owned()).collect()
+}
+
+/// Each value once, because it would find its records as often.
+fn distinct<T: Clone + Ord>(values: &[T]) -> Vec<T> {
+    let mut values = values.to_vec();
+    values.sort();
+    values.dedup();
+    values
+}
+
+fn history_row(row: &Row) -> Result<HistoryRow, Failure> {
+    let employee = row.try_get::<_, Option<&str>>(3)?.map(employee_id);
+    Ok(HistoryRow {
+        id: row.try_get::<_, Id>(0)?.0,
+        number: row.try_get(1)?,
+        source: row.try_get(2)?,
+        employee_id: employee.map(std::borrow::Cow::into_owned),
+        priority: priority(row.try_get(4)?)?,
+        timestamp: row.try_get(5)?,
+        reason: reason(row.try_get(6)?)?,
+        first_seen: row.try_get(7)?,
+        last_seen: row.try_get(8)?,
+        is_current: row.try_get(9)?,
+        bytes: row.try_get(10)?,
+    })
+}

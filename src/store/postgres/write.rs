@@ -1,0 +1,355 @@
+//! What the holder of the lease writes, and the deletion of an employee's records.
+
+use std::time::Duration;
+
+use futures::try_join;
+use tokio_postgres::types::Type;
+
+use super::codes::employee_column;
+use super::fault::Failure;
+use super::lane::{Connection, Mode, Param};
+use super::lease::{LOCK_LEASE, epoch_column};
+use super::listen::NOTIFY;
+use super::read::{NOW, counter};
+use super::upsert::{Origin, end_current, write_records};
+use super::{PostgresStore, READ, WRITE};
+use crate::store::{
+    Content, Epoch, RecordChanges, SequenceItem, SourceWrite, StoreError, Version, Written,
+    sequence,
+};
+
+/// How many records are deleted at a time because they are older than `keep`.
+const EXPIRED_BATCH: i64 = 1_000;
+
+/// The row of a source, locked by a transaction.
+struct Source {
+    origin: Origin,
+    /// When its data was fetched the last time before.
+    last_success: Option<f64>,
+}
+
+impl PostgresStore {
+    pub(super) async fn write_source(
+        &self,
+        epoch: Epoch,
+        write: SourceWrite,
+    ) -> Result<Written, Failure> {
+        let connection = self.begin_write(epoch).await?;
+        let forgotten = match write.age {
+            Some(_) => Some(self.check_forgotten(&connection, write.content.is_some()).await?),
+            None => None,
+        };
+        let report = serde_json::to_string(&write.report)
+            .map_err(|_| Failure::Unexpected("a report cannot be stored"))?;
+        let (first_version, revision) = match (&write.content, write.age) {
+            (Some(content), age) => {
+                let age = age.unwrap_or_default();
+                let source = lock_source(&connection, &write.name, age).await?;
+                write_content(&connection, &write, &source, content, &report).await?
+            }
+            (None, Some(age)) => {
+                (Version(0), write_unchanged(&connection, &write, age, &report).await?)
+            }
+            (None, None) => (Version(0), write_failure(&connection, &write, &report).await?),
+        };
+        self.finish_write(connection, epoch).await?;
+        if let Some(forgotten) = forgotten {
+            self.forgotten.has_read(forgotten);
+        }
+        Ok(Written { first_version, revision })
+    }
+
+    /// Begins a transaction of the holder, unless it has lost the lease already.
+    async fn begin_write(&self, epoch: Epoch) -> Result<Connection, Failure> {
+        const CHECK: &str = "SELECT (SELECT max(version) FROM schema_version), EXISTS ( \
+             SELECT FROM lease WHERE epoch = $1 AND holder = $2 \
+             AND expires_at > clock_timestamp())";
+        let connection = self.writes.connection().await?;
+        let epoch = epoch_column(epoch)?;
+        let params: [Param<'_>; 2] = [(&epoch, Type::INT8), (&self.instance, Type::TEXT)];
+        let client = connection.client();
+        let ((), row) = try_join!(connection.begin(WRITE.server), async {
+            Ok(client.query_typed_one(CHECK, &params).await?)
+        })?;
+        let (version, is_held): (Option<i32>, bool) = (row.try_get(0)?, row.try_get(1)?);
+        let checked = self.check_schema(version.unwrap_or_default());
+        let checked = checked.and(if is_held { Ok(()) } else { Err(StoreError::LeaseLost) });
+        match checked {
+            Ok(()) => Ok(connection),
+            Err(error) => {
+                connection.roll_back().await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Fails if records were deleted that this process may take for stored. When records are
+    /// written, none can be deleted until they are.
+    async fn check_forgotten(
+        &self,
+        connection: &Connection,
+        writes_records: bool,
+    ) -> Result<i64, Failure> {
+        let lock = if writes_records { "FOR SHARE" } else { "" };
+        let read = format!("SELECT value FROM counters WHERE name = 'forgotten' {lock}");
+        let forgotten = counter(&connection.client().query_typed(&read, &[]).await?)?;
+        self.forgotten.check(forgotten)?;
+        Ok(forgotten)
+    }
+
+    /// Tells the others and commits, if the lease is still held. Its row stays locked until then,
+    /// so that whoever takes it waits.
+    async fn finish_write(&self, connection: Connection, epoch: Epoch) -> Result<(), Failure> {
+        let client = connection.client();
+        let epoch = epoch_column(epoch)?;
+        let notify: [Param<'_>; 1] = [(&self.instance, Type::TEXT)];
+        let lock: [Param<'_>; 2] = [(&epoch, Type::INT8), (&self.instance, Type::TEXT)];
+        let (_, held) =
+            try_join!(client.query_typed(NOTIFY, &notify), client.query_typed(LOCK_LEASE, &lock))?;
+        if held.is_empty() {
+            connection.roll_back().await?;
+            return Err(StoreError::LeaseLost.into());
+        }
+        connection.commit().await
+    }
+
+    pub(super) async fn retain_only(&self, epoch: Epoch, names: &[String]) -> Result<(), Failure> {
+        const OTHERS: &str = "SELECT id FROM sources \
+             WHERE fingerprint IS NOT NULL AND name <> ALL($1)";
+        const END_RECORDS: &str = "UPDATE records \
+             SET last_seen = greatest(first_seen, sources.fetched_at) FROM sources \
+             WHERE source = $1 AND last_seen IS NULL AND sources.id = source";
+        const END_SOURCE: &str = "UPDATE sources SET fingerprint = NULL, sequence = NULL, \
+             identity_table = NULL, revision = revision + 1 WHERE id = $1";
+        let connection = self.begin_write(epoch).await?;
+        let client = connection.client();
+        let others = client.query_typed(OTHERS, &[(&names, Type::TEXT_ARRAY)]).await?;
+        if others.is_empty() {
+            return connection.roll_back().await;
+        }
+        // No record is deleted until this is committed.
+        client.query_typed("SELECT FROM counters WHERE name = 'forgotten' FOR SHARE", &[]).await?;
+        for row in others {
+            let id: i32 = row.try_get(0)?;
+            let params: [Param<'_>; 1] = [(&id, Type::INT4)];
+            client.execute_typed(END_RECORDS, &params).await?;
+            client.execute_typed(END_SOURCE, &params).await?;
+        }
+        self.finish_write(connection, epoch).await
+    }
+
+    pub(super) async fn write_limits(
+        &self,
+        epoch: Epoch,
+        limits: &[(String, usize)],
+    ) -> Result<(), Failure> {
+        let write = format!(
+            "WITH held AS MATERIALIZED ({LOCK_LEASE}), written AS ( \
+                 INSERT INTO upstream_limits AS stored (name, value) \
+                 SELECT name, value FROM unnest($3, $4) AS given (name, value), held \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value \
+                 WHERE stored.value <> excluded.value) \
+             SELECT FROM held"
+        );
+        let names: Vec<&str> = limits.iter().map(|(name, _)| name.as_str()).collect();
+        let limits: Vec<i64> =
+            limits.iter().map(|(_, limit)| i64::try_from(*limit).unwrap_or(i64::MAX)).collect();
+        let epoch = epoch_column(epoch)?;
+        let params: [Param<'_>; 4] = [
+            (&epoch, Type::INT8),
+            (&self.instance, Type::TEXT),
+            (&names, Type::TEXT_ARRAY),
+            (&limits, Type::INT8_ARRAY),
+        ];
+        let connection = self.reads.connection().await?;
+        let held = connection.run(Mode::Write, READ.server, &write, &params).await?;
+        if held.is_empty() { Err(StoreError::LeaseLost.into()) } else { Ok(()) }
+    }
+
+    pub(super) async fn delete_one_batch(
+        &self,
+        epoch: Epoch,
+        keep: Duration,
+    ) -> Result<u64, Failure> {
+        let keep: [Param<'_>; 1] = [(&keep.as_secs_f64(), Type::FLOAT8)];
+        let any = format!("SELECT EXISTS (SELECT FROM records WHERE last_seen < {NOW} - $1)");
+        let connection = self.reads.connection().await?;
+        let rows = connection.run(Mode::Read, READ.server, &any, &keep).await?;
+        if !rows.first().map_or(Ok(false), |row| row.try_get(0))? {
+            return Ok(0);
+        }
+        // Records that a write or `forget` has locked are left to a later batch.
+        let delete = format!(
+            "WITH held AS MATERIALIZED ({LOCK_LEASE}), expired AS MATERIALIZED ( \
+                 SELECT version FROM records \
+                 WHERE last_seen < {NOW} - $3 AND EXISTS (SELECT FROM held) \
+                 ORDER BY last_seen LIMIT $4 FOR UPDATE SKIP LOCKED), \
+             deleted AS ( \
+                 DELETE FROM records USING expired WHERE records.version = expired.version \
+                 RETURNING records.version), \
+             counted AS ( \
+                 UPDATE counters SET value = value - (SELECT count(*) FROM deleted) \
+                 WHERE name = 'records' AND EXISTS (SELECT FROM deleted)) \
+             SELECT EXISTS (SELECT FROM held), (SELECT count(*) FROM deleted)"
+        );
+        let epoch = epoch_column(epoch)?;
+        let params: [Param<'_>; 4] = [
+            (&epoch, Type::INT8),
+            (&self.instance, Type::TEXT),
+            keep[0].clone(),
+            (&EXPIRED_BATCH, Type::INT8),
+        ];
+        let connection = self.reads.connection().await?;
+        let rows = connection.run(Mode::Write, READ.server, &delete, &params).await?;
+        let row = rows.first().ok_or(Failure::Unexpected("a statement has no result"))?;
+        if !row.try_get::<_, bool>(0)? {
+            return Err(StoreError::LeaseLost.into());
+        }
+        Ok(row.try_get::<_, i64>(1)?.unsigned_abs())
+    }
+
+    pub(super) async fn forget_employee(&self, employee_id: &str) -> Result<u64, Failure> {
+        // Waits for a write under way, whose records the next statement then sees.
+        const LOCK: &str = "SELECT FROM counters WHERE name = 'forgotten' FOR UPDATE";
+        const DELETE: &str = "WITH deleted AS ( \
+                 DELETE FROM records WHERE employee_id = $1 RETURNING version), \
+             total AS (SELECT count(*) AS records FROM deleted), \
+             counted AS ( \
+                 UPDATE counters SET value = CASE name \
+                     WHEN 'forgotten' THEN value + 1 ELSE value - total.records END \
+                 FROM total WHERE name IN ('forgotten', 'records') AND total.records > 0) \
+             SELECT records FROM total";
+        let employee_id = employee_column(employee_id);
+        let params: [Param<'_>; 1] = [(&employee_id, Type::TEXT)];
+        let connection = self.writes.connection().await?;
+        let statements = [(LOCK, [].as_slice()), (DELETE, params.as_slice())];
+        let [_, deleted] = connection.run_all(Mode::Write, WRITE.server, statements).await?;
+        Ok(counter(&deleted)?.unsigned_abs())
+    }
+}
+
+/// Locks the row of a source, which is inserted if there is none.
+async fn lock_source(
+    connection: &Connection,
+    name: &str,
+    age: Duration,
+) -> Result<Source, Failure> {
+    const INSERT: &str = "INSERT INTO sources (name) VALUES ($1) ON CONFLICT DO NOTHING";
+    let lock = format!("SELECT id, fetched_at, {NOW} - $2 FROM sources WHERE name = $1 FOR UPDATE");
+    let age = age.as_secs_f64();
+    let params: [Param<'_>; 2] = [(&name, Type::TEXT), (&age, Type::FLOAT8)];
+    let client = connection.client();
+    let (_, row) = try_join!(
+        client.execute_typed(INSERT, &params[..1]),
+        client.query_typed_one(&lock, &params)
+    )?;
+    let origin = Origin { source: row.try_get(0)?, fetched_at: row.try_get(2)? };
+    Ok(Source { origin, last_success: row.try_get(1)? })
+}
+
+/// Writes a source whose content has changed; returns the version of the first upsert, and the
+/// source's revision.
+async fn write_content(
+    connection: &Connection,
+    write: &SourceWrite,
+    source: &Source,
+    content: &Content,
+    report: &str,
+) -> Result<(Version, i64), Failure> {
+    const UPDATE: &str = "UPDATE sources SET fingerprint = $2, fetched_at = $3, report = $4, \
+         sequence = $5, identity_table = $6, revision = revision + 1 \
+         WHERE id = $1 RETURNING revision";
+    let (first, order, table) = match content {
+        Content::Records(changes) => {
+            let (first, order) = write_changes(connection, source, changes).await?;
+            (first, Some(order), None)
+        }
+        Content::Table(table) => (Version(0), None, Some(table)),
+    };
+    let fingerprint = write.fingerprint.0.as_slice();
+    let params: [Param<'_>; 6] = [
+        (&source.origin.source, Type::INT4),
+        (&fingerprint, Type::BYTEA),
+        (&source.origin.fetched_at, Type::FLOAT8),
+        (&report, Type::TEXT),
+        (&order, Type::BYTEA),
+        (&table, Type::BYTEA),
+    ];
+    let row = connection.client().query_typed_one(UPDATE, &params).await?;
+    Ok((first, row.try_get(0)?))
+}
+
+/// Writes the records of a source; returns the version of the first upsert, and their order.
+async fn write_changes(
+    connection: &Connection,
+    source: &Source,
+    changes: &RecordChanges,
+) -> Result<(Version, Vec<u8>), Failure> {
+    const TAKE_VERSIONS: &str = "UPDATE counters SET value = value + $1 WHERE name = 'version' \
+         RETURNING value - $1 + 1";
+    const COUNT: &str = "UPDATE counters SET value = value + $1 WHERE name = 'records'";
+    let client = connection.client();
+    let upserts = i64::try_from(changes.upserts.len()).expect("a Vec has no more than isize::MAX");
+    let first = if upserts == 0 {
+        Version(0)
+    } else {
+        // Its row stays locked: numbers are committed in the order in which they are taken.
+        let taken = client.query_typed(TAKE_VERSIONS, &[(&upserts, Type::INT8)]).await?;
+        Version(counter(&taken)?)
+    };
+    let last_success = source.last_success.unwrap_or(source.origin.fetched_at);
+    end_current(connection, source.origin, last_success, &changes.left).await?;
+    let new = write_records(connection, source.origin, first, &changes.upserts).await?;
+    if new > 0 {
+        // Late, because deletions of expired records wait for it.
+        client.execute_typed(COUNT, &[(&new, Type::INT8)]).await?;
+    }
+    let version = |item: &SequenceItem| match item {
+        SequenceItem::Stored(version) => *version,
+        SequenceItem::Upsert(index) => {
+            Version(first.0 + i64::try_from(*index).expect("a Vec has no more than isize::MAX"))
+        }
+    };
+    let order: Vec<Version> = changes.sequence.iter().map(version).collect();
+    let order = sequence::encode(&order)
+        .map_err(|_| Failure::Unexpected("the order of the records cannot be stored"))?;
+    Ok((first, order))
+}
+
+/// Writes that a source was fetched and has not changed; returns its revision.
+async fn write_unchanged(
+    connection: &Connection,
+    write: &SourceWrite,
+    age: Duration,
+    report: &str,
+) -> Result<i64, Failure> {
+    let update = format!(
+        "UPDATE sources SET fetched_at = {NOW} - $2, report = $3, fingerprint = $4 \
+         WHERE name = $1 RETURNING revision"
+    );
+    let fingerprint = write.fingerprint.0.as_slice();
+    let params: [Param<'_>; 4] = [
+        (&write.name, Type::TEXT),
+        (&age.as_secs_f64(), Type::FLOAT8),
+        (&report, Type::TEXT),
+        (&fingerprint, Type::BYTEA),
+    ];
+    let rows = connection.client().query_typed(&update, &params).await?;
+    let row = rows.first().ok_or(Failure::Unexpected("a source without content is unknown"))?;
+    Ok(row.try_get(0)?)
+}
+
+/// Writes what a refresh that failed reports. It says nothing of data of another definition.
+async fn write_failure(
+    connection: &Connection,
+    write: &SourceWrite,
+    report: &str,
+) -> Result<i64, Failure> {
+    const UPDATE: &str = "UPDATE sources SET report = $3 \
+         WHERE name = $1 AND fingerprint = $2 RETURNING revision";
+    let fingerprint = write.fingerprint.0.as_slice();
+    let params: [Param<'_>; 3] =
+        [(&write.name, Type::TEXT), (&fingerprint, Type::BYTEA), (&report, Type::TEXT)];
+    let rows = connection.client().query_typed(UPDATE, &params).await?;
+    Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
+}
