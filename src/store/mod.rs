@@ -4,6 +4,8 @@
 //! process) and for PostgreSQL (several). Nothing that callers wait for depends on it, but for the
 //! history: the refresh publishes first, and what it has published is stored behind it.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod error;
 mod handle;
 mod history;

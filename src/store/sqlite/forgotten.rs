@@ -22,13 +22,13 @@ impl Forgotten {
         }
     }
 
-    /// Fails once if records were deleted since.
+    /// Fails once if records were deleted since. Everything must be read again then.
     pub(super) fn check(&self, source: &str, counter: i64) -> Result<(), Fault> {
         let mut seen = self.seen();
         if seen.get(source).is_none_or(|seen| *seen == counter) {
             return Ok(());
         }
-        seen.remove(source);
+        seen.clear();
         Err(StoreError::Forgotten.into())
     }
 
