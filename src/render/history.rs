@@ -147,7 +147,7 @@ fn write_incident(out: &mut Vec<u8>, row: &HistoryRow) {
 }
 
 /// Whether the bytes are one JSON value.
-fn is_json(bytes: &[u8]) -> bool {
+pub(crate) fn is_json(bytes: &[u8]) -> bool {
     let mut scanner = Scanner::new(bytes);
     scanner.value(0).and_then(|_| scanner.end()).is_ok()
         && (scanner.is_ascii() || str::from_utf8(bytes).is_ok())

@@ -16,6 +16,7 @@ mod summary;
 pub use csv::csv;
 pub use document::{Document, Format};
 pub use filter::{Filter, is_small};
+pub(crate) use history::is_json;
 pub use history::{HISTORY_COLUMNS, history};
 pub use history_summary::history_summary;
 pub(crate) use json::record_line;

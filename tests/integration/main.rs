@@ -20,6 +20,7 @@ mod filters;
 mod fixtures;
 mod formats;
 mod history;
+mod history_page;
 mod http2;
 mod identities;
 mod incremental;

@@ -1,4 +1,5 @@
-//! `/employees/{employee_id}`: all of one employee's incidents, newest first.
+//! `/employees/{employee_id}`: all of one employee's incidents, newest first, and with a store what
+//! the history has beyond them.
 
 use std::time::SystemTime;
 
@@ -7,15 +8,20 @@ use askama::Template;
 use super::Layout;
 use super::display::{DisplayTime, count, employee_id, person_name, truncate, visible};
 use super::envelope::{Envelope, Title};
+use super::history::EmployeeHistory;
 use super::links::{self, Pager, Root};
+use super::timeline::{Chart, Timeline};
 use crate::decode::{Priority, members};
 use crate::http::visibility::Visibility;
 use crate::join::{Employee, IncidentRef};
-use crate::render::{Filter, member_value};
+use crate::render::{Filter, is_json, member_value};
 use crate::snapshot::Snapshot;
 
 /// The number of incidents on one page.
 const PAGE_SIZE: usize = 50;
+
+/// How many records of the history are listed.
+const MAX_HISTORY_RECORDS: usize = 100;
 
 /// How many characters of a record are shown, which bounds the size of a page. The JSON document
 /// has the whole record.
@@ -39,6 +45,8 @@ pub(super) struct Page {
     name: Option<String>,
     /// The link to the same data as JSON.
     document: Option<String>,
+    /// Whether no source lists an incident of theirs, so that there is only history.
+    is_only_in_history: bool,
     total: String,
     /// From critical to low: the name, the count, and the link to the page with only these.
     priorities: Vec<(&'static str, String, String)>,
@@ -46,25 +54,59 @@ pub(super) struct Page {
     all: String,
     incidents: Vec<Incident>,
     pager: Pager,
+    /// `None` without a store, like the history.
+    chart: Option<Chart>,
+    history: Option<History>,
+}
+
+/// What the page is to show.
+pub(super) struct Shown<'a> {
+    pub(super) employee: Employee<'a>,
+    pub(super) filter: &'a Filter,
+    /// From 0.
+    pub(super) page: usize,
+    /// `None` without a store.
+    pub(super) history: Option<EmployeeHistory>,
 }
 
 struct Incident {
     time: DisplayTime,
     priority: &'static str,
     source: String,
+    details: Details,
+}
+
+/// What people see of a record's members.
+struct Details {
     /// Of a mapped record.
     title: Option<Title>,
     fields: Vec<(String, String)>,
 }
 
+/// What the history has beyond the incidents.
+struct History {
+    is_available: bool,
+    records: Vec<HistoryRecord>,
+    /// Whether there are more records than the page shows.
+    has_more: bool,
+    /// How many records the timeline has, if that is not all of them.
+    charted: Option<String>,
+    /// The link to the employee's history as JSON.
+    document: Option<String>,
+}
+
+struct HistoryRecord {
+    time: Option<DisplayTime>,
+    priority: &'static str,
+    source: String,
+    details: Details,
+    first_seen: DisplayTime,
+    last_seen: DisplayTime,
+}
+
 impl Page {
-    pub(super) fn new(
-        snapshot: &Snapshot,
-        employee: Employee<'_>,
-        filter: &Filter,
-        page: usize,
-        visibility: &Visibility,
-    ) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, shown: Shown<'_>, visibility: &Visibility) -> Self {
+        let Shown { employee, filter, page, history } = shown;
         let (view, now) = (&snapshot.view, SystemTime::now());
         let names = view.names();
         let href =
@@ -75,19 +117,17 @@ impl Page {
         });
         let pager =
             Pager::new("incidents", incidents.len(), page, PAGE_SIZE, |page| href(filter, page));
-        let shown = incidents[pager.range()].iter().map(|&(priority, incident)| {
-            let record = view.members(incident);
-            let envelope = Envelope::read(record);
-            Incident {
-                time: DisplayTime::new(incident.timestamp, now),
-                priority: priority.as_str(),
-                source: names[incident.source()].to_string(),
-                title: envelope.as_ref().and_then(Envelope::title),
-                fields: match envelope {
-                    Some(envelope) => mapped_fields(&envelope),
-                    None => plain_fields(record),
-                },
-            }
+        let shown = incidents[pager.range()].iter().map(|&(priority, incident)| Incident {
+            time: DisplayTime::new(incident.timestamp, now),
+            priority: priority.as_str(),
+            source: names[incident.source()].to_string(),
+            details: Details::new(view.members(incident)),
+        });
+        let chart = history.as_ref().map(|history| {
+            let present =
+                incidents.iter().map(|(priority, incident)| (incident.timestamp, *priority));
+            let times: Vec<(f64, Priority)> = present.chain(history.times()).collect();
+            Timeline::new(&times, now).chart(filter, names, now, |filter| href(filter, 0))
         });
         let priorities = Priority::ALL.into_iter().rev().map(|priority| {
             let number = incidents.iter().filter(|(of, _)| *of == priority).count();
@@ -104,12 +144,67 @@ impl Page {
             id,
             name,
             document: links::document(Root::PARENT, employee.id),
+            is_only_in_history: employee.incident_count() == 0,
             total: count(incidents.len()),
             priorities: priorities.collect(),
             filtered: !visibility.chosen(filter).is_empty(),
             all: href(&Filter::default(), 0),
             incidents: shown.collect(),
             pager,
+            chart,
+            history: history.map(|history| History::new(&history, employee.id, now)),
+        }
+    }
+}
+
+impl Details {
+    /// Reads a record's members: everything after its opening brace.
+    fn new(record: &[u8]) -> Self {
+        let envelope = Envelope::read(record);
+        Self {
+            title: envelope.as_ref().and_then(Envelope::title),
+            fields: match envelope {
+                Some(envelope) => mapped_fields(&envelope),
+                None => plain_fields(record),
+            },
+        }
+    }
+
+    /// Reads a record of the history, which may have been changed in the database.
+    fn of_history(record: &[u8]) -> Self {
+        match record.split_first() {
+            Some((b'{', members)) if is_json(record) => Self::new(members),
+            _ => Self { title: None, fields: Vec::new() },
+        }
+    }
+}
+
+impl History {
+    fn new(history: &EmployeeHistory, id: &str, now: SystemTime) -> Self {
+        let document = links::history(Root::PARENT, id);
+        let EmployeeHistory::Read(history) = history else {
+            return Self {
+                is_available: false,
+                records: Vec::new(),
+                has_more: false,
+                charted: None,
+                document,
+            };
+        };
+        let records = history.rows.iter().take(MAX_HISTORY_RECORDS).map(|row| HistoryRecord {
+            time: row.timestamp.map(|timestamp| DisplayTime::new(timestamp, now)),
+            priority: row.priority.map_or("", Priority::as_str),
+            source: row.source.clone(),
+            details: Details::of_history(&row.bytes),
+            first_seen: DisplayTime::new(row.first_seen, now),
+            last_seen: DisplayTime::new(row.last_seen, now),
+        });
+        Self {
+            is_available: true,
+            records: records.collect(),
+            has_more: history.has_more || history.rows.len() > MAX_HISTORY_RECORDS,
+            charted: history.has_more.then(|| count(history.rows.len())),
+            document,
         }
     }
 }

@@ -109,6 +109,12 @@ pub(super) fn document(root: Root, id: &str) -> Option<String> {
     }
 }
 
+/// The link to an employee's history as JSON; `None` for an id that a query cannot contain.
+pub(super) fn history(root: Root, id: &str) -> Option<String> {
+    let is_expressible = !id.is_empty() && !id.contains(',');
+    is_expressible.then(|| format!("{root}history?{EMPLOYEE_KEY}={}", escape(id)))
+}
+
 /// Whether an id can be sent as a path segment. Browsers resolve dot segments even if they are
 /// escaped, and proxies treat escaped slashes as slashes and reject control characters.
 fn is_path_segment(id: &str) -> bool {
@@ -197,6 +203,8 @@ mod tests {
         assert_eq!(document(Root::SAME, "a b").as_deref(), Some("./incidents/a%20b"));
         assert_eq!(document(Root::SAME, "..").as_deref(), Some("./incidents?employee_id=.."));
         assert_eq!(document(Root::SAME, ""), None);
+        assert_eq!(history(Root::PARENT, "é").as_deref(), Some("../history?employee_id=%C3%A9"));
+        assert_eq!(history(Root::PARENT, "a,b"), None);
     }
 
     #[test]

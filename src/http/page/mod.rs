@@ -6,6 +6,7 @@ mod display;
 mod employee;
 mod envelope;
 mod freshness_summary;
+mod history;
 mod layout;
 mod links;
 mod overview;
@@ -19,6 +20,7 @@ use askama::Template;
 use http::Response;
 use http::request::Parts;
 
+use self::history::EmployeeHistory;
 use self::layout::Layout;
 use self::links::Root;
 use self::query::{PageQuery, split_employee};
@@ -27,6 +29,7 @@ use super::body::Body;
 use super::context::Context;
 use super::problem::Problem;
 use super::query::AllowedKeys;
+use crate::join::Employee;
 
 #[derive(Template)]
 #[template(path = "waiting.html")]
@@ -97,12 +100,20 @@ impl Gateway {
             let visibility = context.visibility()?;
             let snapshot = self.current_snapshot(&preferences)?.snapshot;
             let filter = query.filter_for(&snapshot.view).into_owned();
-            let rank = snapshot.view.index().rank(&id).ok_or(Problem::UnknownEmployee)?;
+            let history = self.employee_history(&id, &query, &snapshot.view, context).await;
+            let rank = snapshot.view.index().rank(&id);
+            if rank.is_none() && !history.as_ref().is_some_and(EmployeeHistory::has_employee) {
+                return Err(Problem::UnknownEmployee);
+            }
             let template = {
-                let snapshot = Arc::clone(&snapshot);
+                let (snapshot, id) = (Arc::clone(&snapshot), id.clone());
                 move || {
-                    let employee = snapshot.view.index().employee_at(rank);
-                    employee::Page::new(&snapshot, employee, &filter, page, &visibility)
+                    let employee = match rank {
+                        Some(rank) => snapshot.view.index().employee_at(rank),
+                        None => Employee { id: &id, groups: [&[]; 4] },
+                    };
+                    let shown = employee::Shown { employee, filter: &filter, page, history };
+                    employee::Page::new(&snapshot, shown, &visibility)
                 }
             };
             self.render_page(template, &snapshot, request, context).await

@@ -177,7 +177,7 @@ impl Page {
             example_until: example_time(now),
             quick: quick(overview.latest, filter, href),
             filtered: !filter.is_empty(),
-            chart: overview.timeline.chart(filter, names, now),
+            chart: overview.timeline.chart(filter, names, now, |filter| href(filter, 0)),
             pager,
             unattributed: visibility.is_everything().then(|| UnattributedCounts::new(view)),
             query: links::query(filter, names, 0),

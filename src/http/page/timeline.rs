@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::display::{DisplayTime, count, duration};
-use super::links::{self, Root};
+use super::links;
 use crate::decode::Priority;
 use crate::render::Filter;
 
@@ -94,8 +94,15 @@ impl Timeline {
         timeline
     }
 
-    /// The chart for the overview. A bar is one unit wide, and the chart is 100 units high.
-    pub(super) fn chart(&self, filter: &Filter, names: &[Arc<str>], now: SystemTime) -> Chart {
+    /// The chart for a page, whose bars lead to the page with the filter of their interval. A bar is
+    /// one unit wide, and the chart is 100 units high.
+    pub(super) fn chart(
+        &self,
+        filter: &Filter,
+        names: &[Arc<str>],
+        now: SystemTime,
+        href: impl Fn(&Filter) -> String,
+    ) -> Chart {
         let highest =
             self.bars.iter().map(|bar| bar.iter().sum::<usize>()).max().unwrap_or_default();
         let has_links = links::query(filter, names, 0).len() <= MAX_LINKED_QUERY_BYTES;
@@ -123,7 +130,7 @@ impl Timeline {
                 Bar {
                     x: index,
                     time: DisplayTime::new(since, now),
-                    href: has_links.then(|| links::overview(Root::SAME, &within, names, 0)),
+                    href: has_links.then(|| href(&within)),
                     parts: parts.collect(),
                     counts: [3, 2, 1, 0].map(|priority| count(counts[priority])),
                 }
@@ -175,7 +182,7 @@ pub(super) struct Chart {
 pub(super) struct Bar {
     pub(super) x: usize,
     pub(super) time: DisplayTime,
-    /// The overview of this interval.
+    /// The page of this interval.
     pub(super) href: Option<String>,
     pub(super) parts: Vec<Part>,
     /// Critical first.
