@@ -275,19 +275,11 @@ impl Refresh {
     /// Records that a call failed, retries included.
     fn apply_failure(&mut self, call: &Call, error: UpstreamError) {
         let now = Instant::now();
-        let lease = self.lease_of(call);
         let state = &mut self.sources[call.source];
         if error.kind == Outcome::TooLarge {
             // An incremental source may have gathered too much; its next fetch is a full one.
             state.set_memory(Arc::default());
             state.newest_mut().resume = None;
-        }
-        if let Some(epoch) = lease
-            && state.is_stored()
-            && let Some(origin) = &mut state.newest_mut().origin
-        {
-            // The other replicas are to know of the failure too.
-            origin.lease = Some(epoch.0);
         }
         let interval = state.interval;
         let status = state.newest_mut();

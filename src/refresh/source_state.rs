@@ -191,11 +191,6 @@ impl SourceState {
         !self.is_outdated() && self.stored.as_ref().is_some_and(|of| of.revision == revision)
     }
 
-    /// Whether the data came from the store.
-    pub(super) fn is_stored(&self) -> bool {
-        self.stored.is_some() && !self.is_unleased && !self.is_outdated()
-    }
-
     /// Notes that the store has the data.
     pub(super) fn set_stored(&mut self, stored: StoredBatch) {
         self.stored = Some(stored);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::decode::Incidents;
 use crate::store::{RecordChunk, Version};
+#[cfg(test)]
+use crate::store::{StableId, StoredRecord};
 
 /// The records of a source as a store has kept them, in the order of the source. Those that the
 /// data in hand has were not read again.
@@ -53,19 +55,21 @@ impl StoredRecords {
         (Self { held, chunks, places }, versions)
     }
 
-    /// Records of their bytes, for tests.
-    #[must_use]
-    pub fn of_bytes(records: &[&[u8]]) -> Self {
+    /// Records with these bytes.
+    #[cfg(test)]
+    pub(super) fn of_bytes<'a>(records: impl Iterator<Item = &'a [u8]>) -> Self {
         let mut chunk = RecordChunk::default();
-        for (bytes, number) in records.iter().zip(0..) {
-            chunk.push(crate::store::StoredRecord {
-                version: Version(number),
-                id: crate::store::StableId::of_bytes("", bytes),
+        for (bytes, number) in records.zip(0..) {
+            let (version, id) = (Version(number), StableId::of_bytes("", bytes));
+            let (employee_id, priority, timestamp, reason) = (None, None, None, None);
+            chunk.push(StoredRecord {
+                version,
+                id,
                 bytes,
-                employee_id: None,
-                priority: None,
-                timestamp: None,
-                reason: None,
+                employee_id,
+                priority,
+                timestamp,
+                reason,
             });
         }
         let sequence: Vec<Version> = chunk.iter().map(|record| record.version).collect();

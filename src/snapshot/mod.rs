@@ -220,9 +220,8 @@ pub struct SourceStatus {
 pub struct DataOrigin {
     /// The fingerprint of the definition under which it was fetched.
     pub fingerprint: Fingerprint,
-    /// The number of the lease under which this process fetched it, or took it from the store and
-    /// has tried to renew it since. It is `None` for data that was fetched without the lease, and
-    /// for data of which the store knows everything: neither is to be stored.
+    /// The number of the lease under which this process fetched it. It is `None` for data that was
+    /// fetched without the lease, or comes from the store: neither is to be stored.
     pub lease: Option<u64>,
 }
 

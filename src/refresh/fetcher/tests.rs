@@ -13,6 +13,7 @@ use tower::Service;
 use super::*;
 use crate::config;
 use crate::outcome::Outcome;
+use crate::refresh::StoredRecords;
 use crate::upstream::{Answer, Attempt};
 
 mod waits;
@@ -126,6 +127,8 @@ struct Step {
     change: Vec<(usize, i64)>,
     failing_page: Option<usize>,
     page_size: usize,
+    /// Whether the data is stored after the fetch, and restored by another process.
+    is_restored: bool,
 }
 
 fn any_step() -> impl Strategy<Value = Step> {
@@ -141,13 +144,15 @@ fn any_step() -> impl Strategy<Value = Step> {
         proptest::collection::vec((any::<usize>(), off()), 0..3),
         proptest::option::weighted(0.3, 0_usize..4),
         1_usize..6,
+        any::<bool>(),
     )
-        .prop_map(|(seconds, appear, change, failing_page, page_size)| Step {
+        .prop_map(|(seconds, appear, change, failing_page, page_size, is_restored)| Step {
             seconds,
             appear,
             change,
             failing_page,
             page_size,
+            is_restored,
         })
 }
 
@@ -220,16 +225,26 @@ async fn play(steps: Vec<Step>) -> Result<(), TestCaseError> {
         if since == earliest {
             last_full = Some(now);
         }
+        let fetched = if step.is_restored { restored(&sources, &fetched) } else { fetched };
         held = Some(HeldBatch { batch: fetched.batch, memory: fetched.memory });
     }
     Ok(())
+}
+
+/// The same data, as another process restores it.
+fn restored(sources: &SourceFetcher, fetched: &FetchedBatch) -> FetchedBatch {
+    let Batch::Incidents(incidents) = &fetched.batch else { unreachable!() };
+    let bytes = incidents.records().iter().map(|record| incidents.bytes(record));
+    let content = StoredContent::Records(StoredRecords::of_bytes(bytes));
+    let report = SourceReport { resume: fetched.memory.resume(), ..SourceReport::default() };
+    sources.restore(API, &content, &report).unwrap()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     /// Records appear and change, with times that are off by less than the overlap, and leave the
-    /// window; pages fail. After each fetch that succeeds, the data is that of a full fetch.
+    /// window; pages fail; the process is restarted. After each fetch that succeeds, the data is that of a full fetch.
     #[test]
     fn an_incremental_source_has_what_a_full_fetch_has(
         steps in proptest::collection::vec(any_step(), 1..25)

@@ -246,3 +246,21 @@ async fn many_reloads_leave_no_series_and_no_clients() {
     }
     assert!(old.iter().all(|shared| shared.strong_count() == 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn limits_that_were_found_are_adopted_by_the_name_of_the_upstream() {
+    let bench = Bench::new();
+    let mut config = config();
+    config.upstream.concurrency = config::Concurrency::Auto;
+    config.upstreams[0].settings.concurrency = config::Concurrency::Fixed(2);
+    let upstreams = bench.build(&config, None);
+    let found = |limit| [("default".to_owned(), limit)];
+    assert_eq!(upstreams.limits().len(), 1, "a fixed limit was not found");
+    let limits =
+        [("gone".to_owned(), 9), ("okta".to_owned(), 7), ("default".to_owned(), usize::MAX)];
+    upstreams.adopt_limits(&limits);
+    assert_eq!(upstreams.limits(), found(config.upstream.max_concurrency));
+    upstreams.adopt_limits(&found(5));
+    assert_eq!(upstreams.limits(), found(5));
+    assert_eq!(upstreams.load().limit, 5 + 2);
+}
