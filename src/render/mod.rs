@@ -23,4 +23,4 @@ pub(crate) use json::record_line;
 pub use json::{employee, incidents, unattributed};
 pub(crate) use member::member_value;
 pub use ndjson::ndjson;
-pub use summary::{MAX_TOP_EMPLOYEES, summary};
+pub use summary::summary;

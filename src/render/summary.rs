@@ -8,9 +8,7 @@ use serde::{Serialize, Serializer};
 use super::Filter;
 use crate::decode::Priority;
 use crate::snapshot::View;
-
-/// How many employees the summary lists, those with most incidents first.
-pub const MAX_TOP_EMPLOYEES: usize = 20;
+use crate::store::MAX_TOP_EMPLOYEES;
 
 /// How many candidates are kept before they are reduced to [`MAX_TOP_EMPLOYEES`]; bounds memory.
 const MAX_TOP_CANDIDATES: usize = 32 * MAX_TOP_EMPLOYEES;

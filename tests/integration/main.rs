@@ -21,6 +21,7 @@ mod fixtures;
 mod formats;
 mod history;
 mod history_page;
+mod history_refreshes;
 mod http2;
 mod identities;
 mod incremental;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use incident_gateway::app::Running;
+use incident_gateway::app::{OpenStore, Running};
 use incident_gateway::config::{self, Concurrency, Config};
 use incident_gateway::render::{self, Filter};
 use serde_json::Value;
@@ -91,6 +91,12 @@ pub struct Gateway {
 impl Gateway {
     pub fn start(config: &Config) -> Self {
         Self { running: Running::start(config, None, 7).unwrap() }
+    }
+
+    /// The same with the store of the configuration.
+    pub async fn start_with_store(config: &Config) -> Self {
+        let store = OpenStore::open(config, 7).await.unwrap();
+        Self { running: Running::start(config, store, 7).unwrap() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

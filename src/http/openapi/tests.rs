@@ -14,8 +14,8 @@ use crate::http::routes::Route;
 use crate::join::Reason;
 use crate::outcome::Outcome;
 use crate::render::Format;
-use crate::render::MAX_TOP_EMPLOYEES;
 use crate::snapshot::{Completeness, Freshness};
+use crate::store::MAX_TOP_EMPLOYEES;
 
 fn document() -> Value {
     serde_json::from_str(DOCUMENT).unwrap()
