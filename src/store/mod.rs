@@ -20,7 +20,6 @@ mod source;
 pub mod sqlite;
 mod state;
 #[cfg(test)]
-#[allow(dead_code, reason = "until the recorder is here")]
 pub(crate) mod testing;
 
 use std::time::Duration;

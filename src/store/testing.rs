@@ -58,8 +58,8 @@ pub(crate) struct Memory {
     last_revision: i64,
     generation: u64,
     forgotten: u64,
-    /// `forgotten` when this process last read what is stored.
-    read_forgotten: u64,
+    /// `forgotten` when this process first read or wrote, or first did so after it was told.
+    read_forgotten: Option<u64>,
     calls: BTreeMap<&'static str, usize>,
     fault: Option<StoreError>,
     loses_answers: bool,
@@ -144,7 +144,8 @@ impl Memory {
     }
 
     fn write(&mut self, write: SourceWrite, now: SystemTime) -> Result<Written, StoreError> {
-        if self.read_forgotten != self.forgotten {
+        if *self.read_forgotten.get_or_insert(self.forgotten) != self.forgotten {
+            self.read_forgotten = None;
             return Err(StoreError::Forgotten);
         }
         self.writes.push(write.clone());
@@ -309,7 +310,7 @@ impl Store for MemoryStore {
 
     fn sequence<'a>(&'a self, source: &'a str) -> StoreFuture<'a, Vec<Version>> {
         self.operation("sequence", move |memory, _| {
-            memory.read_forgotten = memory.forgotten;
+            memory.read_forgotten.get_or_insert(memory.forgotten);
             let source = memory.sources.get(source);
             Ok(source.map_or_else(Vec::new, |source| source.sequence.clone()))
         })
@@ -391,14 +392,12 @@ impl Store for MemoryStore {
         })
     }
 
-    fn history(&self, query: HistoryQuery) -> StoreFuture<'_, HistoryPage> {
-        let _ = query;
-        unimplemented!("no unit test asks for the history")
+    fn history(&self, _: HistoryQuery) -> StoreFuture<'_, HistoryPage> {
+        self.operation("history", |_, _| Err(no_queries()))
     }
 
-    fn summary(&self, filter: HistoryFilter) -> StoreFuture<'_, HistorySummary> {
-        let _ = filter;
-        unimplemented!("no unit test asks for the history")
+    fn summary(&self, _: HistoryFilter) -> StoreFuture<'_, HistorySummary> {
+        self.operation("summary", |_, _| Err(no_queries()))
     }
 
     fn count(&self) -> StoreFuture<'_, u64> {
@@ -411,6 +410,10 @@ impl Store for MemoryStore {
             Ok(memory.delete(|row| row.record.employee_id.as_deref() == Some(employee_id)))
         })
     }
+}
+
+fn no_queries() -> StoreError {
+    StoreError::Unavailable("a store in memory answers no questions to the history".to_owned())
 }
 
 /// The bytes of stored rows, as text.

@@ -17,6 +17,8 @@ mod image;
 mod report;
 mod retry;
 mod step;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::future::pending;
