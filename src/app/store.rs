@@ -15,6 +15,7 @@ use crate::config::{Config, StoreUrl};
 use crate::http::event_generation;
 use crate::snapshot::Snapshot;
 use crate::sources;
+use crate::store::postgres::PostgresStore;
 use crate::store::sqlite::{Access, SqliteStore};
 use crate::store::{
     Departure, KeptUp, Operation, Recorder, Role, Session, SessionHandle, SessionOptions,
@@ -114,9 +115,7 @@ fn store_of(url: &StoreUrl) -> Result<Option<Arc<dyn Store>>, StoreError> {
         StoreUrl::Sqlite(path) => {
             Some(SqliteStore::open(path, Access::Exclusive, WallClock::system())?)
         }
-        StoreUrl::Postgres(_) => {
-            return Err(StoreError::Unusable("PostgreSQL is not built in yet".to_owned()));
-        }
+        StoreUrl::Postgres(postgres) => Some(Arc::new(PostgresStore::new(postgres)?)),
     })
 }
 

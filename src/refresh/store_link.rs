@@ -68,7 +68,10 @@ impl StoreSide {
 
     /// What this process calls of a source.
     pub(super) fn duty(&self, name: &str, fingerprint: Fingerprint, now: Instant) -> Duty {
-        match &self.link.state.borrow().role {
+        let state = self.link.state.borrow();
+        match &state.role {
+            // The next holder of the lease would repeat the call.
+            _ if state.is_leaving => Duty::Never,
             Role::Waiting if now < self.wait_until => Duty::Never,
             role @ Role::Leader { .. } if role.epoch(now).is_some() => Duty::Always,
             Role::Follower { kept_up } if kept_up.has(name, fingerprint) => Duty::Never,

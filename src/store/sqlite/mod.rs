@@ -229,8 +229,14 @@ impl Store for SqliteStore {
         .boxed()
     }
 
-    fn release(&self, _: Epoch) -> StoreFuture<'_, ()> {
-        async { Ok(()) }.boxed()
+    /// The process is about to end: the database becomes one file.
+    fn release(&self, epoch: Epoch) -> StoreFuture<'_, ()> {
+        self.modify_as(epoch, |connection| {
+            connection.busy_timeout(Duration::ZERO)?;
+            // If a reader needs the log, the next process moves it into the database.
+            let _ = upkeep::truncate_log(connection)?;
+            open::wait_for_locks(connection)
+        })
     }
 
     fn notified(&self) -> BoxFuture<'_, ()> {
