@@ -9,6 +9,7 @@ mod config_source;
 pub mod demo_upstream;
 mod fan_out;
 pub mod fetch;
+pub mod forget;
 pub mod healthcheck;
 mod output;
 mod progress;
@@ -60,6 +61,8 @@ enum Command {
     /// Validate the configuration and print the effective one, secrets masked; or report on what
     /// the sources send and what their mappings make of it
     Check(check::Args),
+    /// Delete one employee's history from the store
+    Forget(forget::Args),
     /// Ask a running gateway whether it is ready; exit 0 or 1
     Healthcheck(healthcheck::Args),
     /// Run the demo upstream alone
@@ -81,6 +84,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         Command::Serve(args) => serve::run(args, environment),
         Command::Fetch(args) => fetch::run(args, environment),
         Command::Check(args) => check::run(args, environment),
+        Command::Forget(args) => forget::run(args, environment),
         Command::Healthcheck(args) => healthcheck::run(args, environment),
         Command::DemoUpstream(args) => Ok(demo_upstream::run(*args)),
     };
@@ -161,6 +165,8 @@ mod tests {
             "check --config c.yaml --connect",
             "check --connect --source okta",
             "check --source okta --body body.json",
+            "forget E1 --config c.yaml",
+            "forget --config c.yaml -- -1",
             "healthcheck --url http://127.0.0.1:9001",
             "healthcheck --config c.yaml",
             "demo-upstream --listen 127.0.0.1:0",
@@ -179,6 +185,8 @@ mod tests {
             "--demo check",
             "check --demo",
             "check --body body.json",
+            "forget",
+            "forget E1 E2",
             "check --connect --source okta --body body.json",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -70,3 +70,29 @@ sources: [{ name: okta, upstream: okta, path: /api/v1/logs, identity: who }]
     assert_eq!(again.stderr, format!("note: {masked}"));
     assert_eq!(refused(&["serve", "--config", printed], &[]), format!("error: {masked}"));
 }
+
+#[test]
+fn the_store_is_printed_without_its_password_and_a_password_in_its_url_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hunter2\n").unwrap();
+    let text = format!(
+        "store:\n  url: \"postgres://gateway@db.example/incidents\"\n  password_file: {}\n  keep: \
+         24h\n",
+        password.display()
+    );
+    let (_directory, path) = file(&text);
+    let Ran { code, stdout, stderr } = run(&["check", "--config", path.to_str().unwrap()], &[]);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains(&text) && !stdout.contains("hunter2"), "{stdout}");
+    let url = [("INCIDENT_GATEWAY__STORE__URL", "postgres://gateway:hunter2@db.example/incidents")];
+    for command in ["serve", "check", "fetch", "forget"] {
+        let employee = if command == "forget" { &["E1"][..] } else { &[] };
+        let stderr = refused(&[&[command], employee].concat(), &url);
+        assert!(stderr.contains("INCIDENT_GATEWAY__STORE__URL: contains a password"), "{stderr}");
+        assert!(
+            stderr.contains("`store.password_file`") && !stderr.contains("hunter2"),
+            "{stderr}"
+        );
+    }
+}

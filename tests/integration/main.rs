@@ -18,6 +18,7 @@ mod fetch_output;
 mod files;
 mod filters;
 mod fixtures;
+mod forget;
 mod formats;
 mod history;
 mod history_page;
