@@ -38,6 +38,7 @@ mod postgres_server;
 mod readiness;
 mod recipes;
 mod reload;
+mod restart;
 mod scopes;
 mod sign_in;
 mod signals;

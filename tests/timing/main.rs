@@ -13,5 +13,6 @@ mod half_close;
 mod overload;
 mod paged_faults;
 mod reload;
+mod restart;
 mod stopping;
 mod upstream_concurrency;
