@@ -1,6 +1,5 @@
 //! Threads on which operations run, each with a connection of its own.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use tokio::time::timeout;
 
 use super::fault::Fault;
 use super::open;
+use super::opened_file::OpenedFile;
 use crate::background::CpuPool;
 use crate::store::StoreError;
 
@@ -33,7 +33,7 @@ pub(super) struct Lane {
 
 /// The connections that no operation uses now; at most one a thread.
 struct Connections {
-    path: PathBuf,
+    file: OpenedFile,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -60,8 +60,14 @@ impl Drop for GiveUpOnDrop {
 
 impl Connections {
     fn take(&self) -> Result<Connection, Fault> {
+        self.file.check()?;
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.map_or_else(|| open::connect(&self.path), Ok)
+        let Some(connection) = idle else {
+            // Another file in its place would be taken for the one that the log belongs to.
+            self.file.check_file()?;
+            return open::connect(self.file.path());
+        };
+        Ok(connection)
     }
 
     fn put(&self, connection: Connection) {
@@ -98,9 +104,9 @@ impl Connections {
 }
 
 impl Lane {
-    /// A lane for the database at `path`, in whose pool at most `places` operations wait or run.
-    pub(super) fn new(pool: CpuPool, path: PathBuf, places: usize) -> Self {
-        let connections = Arc::new(Connections { path, idle: Mutex::default() });
+    /// A lane in whose pool at most `places` operations on the file wait or run.
+    pub(super) fn new(pool: CpuPool, file: OpenedFile, places: usize) -> Self {
+        let connections = Arc::new(Connections { file, idle: Mutex::default() });
         Self { pool, connections, places: Arc::new(Semaphore::new(places)) }
     }
 
@@ -154,7 +160,7 @@ impl Lane {
         let connections = Arc::clone(&self.connections);
         self.pool.spawn(move || {
             if let Err(fault) = connections.run(None, work) {
-                let error = fault.while_running(&connections.path);
+                let error = fault.while_running(connections.file.path());
                 tracing::warn!(%error, "cannot tidy the history database up");
             }
         });
@@ -171,7 +177,7 @@ impl Lane {
         let running = self.pool.spawn(move || {
             let _place = place;
             let result = connections.run(Some(&end), work);
-            result.map_err(|fault| fault.while_running(&connections.path))
+            result.map_err(|fault| fault.while_running(connections.file.path()))
         });
         running.await.unwrap_or_else(|error| Err(failed(&error)))
     }
@@ -182,7 +188,7 @@ impl Lane {
         run: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         timeout(bound + GRACE, run).await.unwrap_or_else(|_| {
-            let path = self.connections.path.display();
+            let path = self.connections.file.path().display();
             let detail = format!("the history database {path} did not answer within {bound:?}");
             Err(StoreError::Unavailable(detail))
         })

@@ -13,6 +13,7 @@ mod indexes;
 mod keys;
 mod lane;
 mod open;
+mod opened_file;
 mod read;
 mod schema;
 mod sequences;
@@ -24,10 +25,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::future::pending;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -39,7 +39,7 @@ use self::fault::Fault;
 use self::forgotten::Forgotten;
 use self::lane::Lane;
 pub use self::open::Access;
-use self::open::FileIdentity;
+use self::opened_file::OpenedFile;
 use super::{
     Content, Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
     RecordChunk, SourceWrite, Store, StoreError, StoreFuture, Version, Written,
@@ -73,20 +73,13 @@ const FOREVER: Duration = Duration::from_hours(24 * 365 * 30);
 
 /// A store in a `SQLite` file.
 pub struct SqliteStore {
-    path: PathBuf,
     access: Access,
     clock: WallClock,
     writer: Lane,
     readers: Lane,
     history: Lane,
     forgotten: Arc<Forgotten>,
-    prepared: Arc<Mutex<Option<Prepared>>>,
-}
-
-/// What is held since the database was opened.
-struct Prepared {
-    _lock: Option<File>,
-    file: FileIdentity,
+    opened: OpenedFile,
 }
 
 impl SqliteStore {
@@ -97,22 +90,22 @@ impl SqliteStore {
     ///
     /// When the system refuses threads.
     pub fn open(path: &Path, access: Access, clock: WallClock) -> Result<Arc<Self>, StoreError> {
+        let opened = OpenedFile::new(path);
         let lane = |pool: std::io::Result<CpuPool>, places| match pool {
-            Ok(pool) => Ok(Lane::new(pool, path.to_owned(), places)),
+            Ok(pool) => Ok(Lane::new(pool, opened.clone(), places)),
             Err(error) => Err(StoreError::Unavailable(format!(
                 "cannot start threads for the history database: {error}"
             ))),
         };
         let history = CpuPool::of_ordinary_priority("history", Some(HISTORY_THREADS));
         Ok(Arc::new(Self {
-            path: path.to_owned(),
             access,
             clock,
             writer: lane(CpuPool::new("store-write", Some(1)), MAX_OPERATIONS)?,
             readers: lane(CpuPool::new("store-read", Some(READ_THREADS)), MAX_OPERATIONS)?,
             history: lane(history, MAX_HISTORY_QUERIES)?,
             forgotten: Arc::default(),
-            prepared: Arc::default(),
+            opened,
         }))
     }
 
@@ -120,43 +113,24 @@ impl SqliteStore {
         values::seconds(self.clock.now())
     }
 
-    /// Fails unless the database is open and its file is still in its place.
-    fn check(&self) -> Result<(), StoreError> {
-        let path = self.path.display();
-        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(prepared) = prepared.as_ref() else {
-            let detail = format!("the history database {path} is not open yet");
-            return Err(StoreError::Unavailable(detail));
-        };
-        if FileIdentity::of(&self.path).ok() == Some(prepared.file) {
-            return Ok(());
-        }
-        Err(StoreError::Unavailable(format!(
-            "the history database {path} was deleted, moved or replaced while it was open: put it \
-             back, or restart the gateway"
-        )))
-    }
-
     fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        async move {
-            self.check()?;
-            self.readers.run(READ_BOUND, work).await
-        }
-        .boxed()
+        self.readers.run(READ_BOUND, work).boxed()
     }
 
     fn modify<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        async move {
-            self.check()?;
-            self.writer.run(WRITE_BOUND, work).await
-        }
-        .boxed()
+        let opened = self.opened.clone();
+        self.writer
+            .run(WRITE_BOUND, move |connection| {
+                opened.check_file()?;
+                work(connection)
+            })
+            .boxed()
     }
 
     fn modify_as<T: Send + 'static>(
@@ -174,11 +148,7 @@ impl SqliteStore {
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, Fault> + Send + 'static,
     ) -> StoreFuture<'_, T> {
-        async move {
-            self.check()?;
-            self.history.try_run(READ_BOUND, work).await
-        }
-        .boxed()
+        self.history.try_run(READ_BOUND, work).boxed()
     }
 
     /// Empties the write-ahead log behind a large write, unless a reader needs it.
@@ -197,19 +167,10 @@ impl Store for SqliteStore {
     }
 
     fn prepare(&self) -> StoreFuture<'_, ()> {
+        let (opened, access) = (self.opened.clone(), self.access);
         async move {
-            let (path, access) = (self.path.clone(), self.access);
-            let prepared = Arc::clone(&self.prepared);
-            let connection = self.writer.run_unconnected(WRITE_BOUND, move || {
-                let mut prepared = prepared.lock().unwrap_or_else(PoisonError::into_inner);
-                if prepared.is_some() {
-                    return Ok(None);
-                }
-                let opened = open::open(&path, access)?;
-                *prepared = Some(Prepared { _lock: opened.lock, file: opened.file });
-                Ok(Some(opened.connection))
-            });
-            if let Some(connection) = connection.await? {
+            let open = self.writer.run_unconnected(WRITE_BOUND, move || opened.open(access));
+            if let Some(connection) = open.await? {
                 self.writer.put(connection);
             }
             Ok(())
@@ -222,11 +183,8 @@ impl Store for SqliteStore {
     }
 
     fn acquire_or_renew<'a>(&'a self, _: &'a KeptUp) -> StoreFuture<'a, Lease> {
-        async move {
-            self.check()?;
-            Ok(Lease::Held { epoch: EPOCH, until: Instant::now() + FOREVER })
-        }
-        .boxed()
+        let until = Instant::now() + FOREVER;
+        self.read(move |_| Ok(Lease::Held { epoch: EPOCH, until }))
     }
 
     /// The process is about to end: the database becomes one file.

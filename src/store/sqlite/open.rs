@@ -29,9 +29,9 @@ const FILE_MODE: u32 = 0o600;
 const LOCK_WAIT: Duration = Duration::from_secs(5);
 const LOCK_WAIT_BESIDE: Duration = Duration::from_mins(1);
 
-/// How long the quick check at start may take. A damaged file is mostly found within it; a large
-/// one is not read to its end.
-const CHECK_BOUND: Duration = Duration::from_secs(1);
+/// How long the quick check at start may take, so that a restart does not wait for it. A small file
+/// is read to its end, a large one is not.
+const CHECK_BOUND: Duration = Duration::from_millis(200);
 
 /// The page cache of a connection. Writing many rows needs more than the default, because the
 /// indexes are changed all over.

@@ -66,7 +66,7 @@ pub(super) fn records(
                WHERE version BETWEEN ? AND ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut chunk = RecordChunk::default();
-    for range in versions.chunk_by(|left, right| right.0 - left.0 <= 1) {
+    for range in versions.chunk_by(|left, right| right.0.saturating_sub(left.0) <= 1) {
         let mut rows = statement.query([range[0].0, range[range.len() - 1].0])?;
         while let Some(row) = rows.next()? {
             chunk.push(StoredRecord {
