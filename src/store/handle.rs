@@ -82,16 +82,16 @@ impl StoreHandle {
             if fault.is_some() && state.is_past(operation) {
                 return false;
             }
-            let was_up = state.is_up();
+            let (was_up, had_fault) = (state.is_up(), state.last_error().is_some());
             let before = state.replace_fault(operation, fault.clone());
-            match (&fault, was_up) {
-                (Some(detail), true) => {
+            match &fault {
+                Some(detail) if !had_fault => {
                     tracing::warn!(store, %detail, "the store is down; answers go on without it");
                 }
-                (Some(detail), false) if before != fault => {
+                Some(detail) if before != fault => {
                     tracing::warn!(store, %detail, "the store is still down");
                 }
-                (None, false) if state.is_up() => tracing::info!(store, "the store is up"),
+                None if !was_up && state.is_up() => tracing::info!(store, "the store is up"),
                 _ => {}
             }
             before != fault || was_up != state.is_up()

@@ -43,6 +43,7 @@ mod scopes;
 mod sign_in;
 mod signals;
 mod sources;
+mod store_lifecycle;
 mod tls;
 mod upstream_answers;
 mod upstream_auth;

@@ -15,4 +15,5 @@ mod paged_faults;
 mod reload;
 mod restart;
 mod stopping;
+mod store_handover;
 mod upstream_concurrency;
