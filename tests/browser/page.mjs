@@ -5,9 +5,10 @@
 // usage: node page.mjs GATEWAY-BINARY TOOLS-FOLDER
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -38,6 +39,11 @@ for (const name of [
 ]) {
   bodies.set(name, readFileSync(new URL(`${name}.json`, fixtures), "utf8"));
 }
+const drop = (source, text) => {
+  const body = JSON.parse(bodies.get(source));
+  body.results = body.results.filter((record) => !JSON.stringify(record).includes(text));
+  bodies.set(source, JSON.stringify(body));
+};
 const add = (source, record) => {
   bodies.set(source, bodies.get(source).replace(/\]\s*\}\s*$/, `,${JSON.stringify(record)}]}`));
 };
@@ -78,6 +84,7 @@ const freePort = () =>
 const port = await freePort();
 // The seven sources, two mapped ones, and a table of people with names.
 const sources = fileURLToPath(new URL("../../src/demo/sources.yaml", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "incident-gateway-"));
 const log = [];
 const gateway = spawn(
   binary,
@@ -89,6 +96,7 @@ const gateway = spawn(
       ELEVATE_PASSWORD: "demo",
       ELEVATE_BASE_URL: `http://127.0.0.1:${upstream.address().port}`,
       INCIDENT_GATEWAY__CACHE__TTL: "2s",
+      INCIDENT_GATEWAY__STORE__URL: `sqlite:${join(folder, "history.db")}`,
       INCIDENT_GATEWAY__UPSTREAM__RETRIES: "0",
     },
     stdio: ["ignore", "ignore", "pipe"],
@@ -397,6 +405,38 @@ const tests = {
     await page.context().close();
   },
 
+  async "what a source drops goes on in the history"() {
+    const page = await tab();
+    await page.goto(`${base}/employees/just-now`);
+    assert.equal(await page.locator(".panel .chart").count(), 1);
+    assert.match(await page.textContent(".history"), /newest first: none/);
+    await page.evaluate(() => {
+      globalThis.sameDocument = true;
+    });
+    drop("misuse", "just-now");
+    await page.waitForSelector(".history table.incidents tbody tr", { timeout: 30000 });
+    assert.ok(await page.evaluate(() => globalThis.sameDocument), "the page was not loaded again");
+    for (const [name, options] of [
+      ["light", {}],
+      ["dark", { colorScheme: "dark" }],
+      ["narrow", { viewport: { width: 360, height: 800 } }],
+    ]) {
+      const each = await tab(options);
+      assert.equal((await each.goto(`${proxy}/employees/just-now`)).status(), 200);
+      assert.match(await each.textContent("main"), /No source lists an incident of this employee/);
+      assert.match(await each.textContent(".history .seen"), /first 20\d\d-.*last 20\d\d-/s);
+      await each.click("summary");
+      await check(each, `history-${name}`);
+      const wide = await each.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(wide <= 0, `${name} is ${wide} px too wide`);
+      await each.click("text=The whole history as JSON");
+      assert.match(each.url(), /\/gateway\/history\?employee_id=just-now/);
+      assert.match(await each.textContent("body"), /"current":false/);
+      await each.context().close();
+    }
+    await page.context().close();
+  },
+
   async "a source that fails is named at once"() {
     const page = await tab();
     await page.goto(base);
@@ -444,6 +484,7 @@ for (const [name, test] of Object.entries(tests)) {
 if (failed > 0) console.log(log.slice(-20).join(""));
 gateway.kill("SIGKILL");
 await browser.close();
+rmSync(folder, { recursive: true });
 upstream.closeAllConnections();
 upstream.close();
 proxyServer.closeAllConnections();

@@ -151,6 +151,19 @@ async fn a_row_has_the_members_that_it_is_known_by() {
     );
 }
 
+/// The records of a document, as they are spelled.
+#[derive(serde::Deserialize)]
+struct Document<'a> {
+    #[serde(borrow)]
+    incidents: Vec<Row<'a>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Row<'a> {
+    #[serde(borrow)]
+    incident: &'a RawValue,
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_record_has_the_bytes_that_incidents_has() {
     let config = Config::default();
@@ -172,16 +185,6 @@ async fn a_record_has_the_bytes_that_incidents_has() {
     let [attributed, others] = ["/incidents", "/unattributed"].map(|path| gateway.get(path));
     let (attributed, others) = (attributed.await, others.await);
     let history = gateway.get("/history?limit=10000").await;
-    #[derive(serde::Deserialize)]
-    struct Document<'a> {
-        #[serde(borrow)]
-        incidents: Vec<Row<'a>>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Row<'a> {
-        #[serde(borrow)]
-        incident: &'a RawValue,
-    }
     let document: Document<'_> = serde_json::from_str(history.text()).unwrap();
     assert!(count > 20 && document.incidents.len() == count);
     for row in document.incidents {

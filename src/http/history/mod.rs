@@ -29,7 +29,7 @@ use super::rendered_response::{SERVER_TIMING, connection, server_timing};
 use super::snapshot_selection::SEND_MARGIN;
 use crate::render::compress::{Coding, compress};
 use crate::render::{self, Format};
-use crate::store::{HistoryQuery, Store, StoreFuture};
+use crate::store::{HistoryQuery, Store, StoreFuture, StoreHandle};
 
 /// How many queries run at once, each until its answer is rendered. It bounds the memory of their
 /// records to this times [`MAX_PAGE_BYTES`]; a larger record stands alone.
@@ -38,8 +38,9 @@ pub(super) const MAX_QUERIES: usize = 8;
 /// A page ends early where its records reach this many bytes.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// The part of the budget that is left for rendering when the store has answered.
-const RENDER_MARGIN: Duration = SEND_MARGIN;
+/// The part of the budget that is left for rendering and sending when the store has answered; at most
+/// half of it.
+const MAX_RENDER_MARGIN: Duration = SEND_MARGIN.saturating_mul(2);
 
 /// An answer may change at any time, and is the caller's alone.
 const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("private, no-cache");
@@ -124,12 +125,12 @@ impl Gateway {
     }
 
     fn history_store(&self) -> Result<&Arc<dyn Store>, Problem> {
-        self.store.as_ref().map(|handle| handle.store()).ok_or(Problem::NoStore)
+        self.store.as_ref().map(StoreHandle::store).ok_or(Problem::NoStore)
     }
 
     /// Until when a request waits for the store.
     fn store_deadline(&self, context: &Context) -> Instant {
-        context.started + self.budget.saturating_sub(SEND_MARGIN + RENDER_MARGIN)
+        context.started + self.budget - MAX_RENDER_MARGIN.min(self.budget / 2)
     }
 
     /// The answer of the store to a query, and the permit to keep until it is rendered. Dropping the

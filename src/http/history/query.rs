@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_a_link_is_one() {
+        let document = include_str!("../openapi.json");
+        let document: serde_json::Value = serde_json::from_str(document).unwrap();
+        let position = HistoryPosition { timestamp: Some(1_629_939_474.134_612_8), number: 2001 };
+        let example = &document["components"]["headers"]["Link"]["example"];
+        assert_eq!(*example, next_link(Some("type=denial&limit=100"), position));
+    }
+
+    #[test]
     fn a_link_repeats_the_query_with_another_cursor() {
         let position = HistoryPosition { timestamp: Some(5.0), number: 3 };
         let new = cursor::encode(position);

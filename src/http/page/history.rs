@@ -130,8 +130,8 @@ impl Question {
         let left = page(HistoryFilter { current, ..chosen.clone() }, MAX_RECORDS).await?;
         let (mut rows, mut has_more) = (left.rows, left.next.is_some());
         if !is_only_in_history && !missing.is_empty() {
-            let (current, types) = (Some(true), Some(missing));
-            let hidden = page(HistoryFilter { current, types, ..chosen }, MAX_RECORDS).await?;
+            let (types, current) = (Some(missing), Some(true));
+            let hidden = page(HistoryFilter { types, current, ..chosen }, MAX_RECORDS).await?;
             has_more |= hidden.next.is_some();
             rows.extend(hidden.rows);
             let newest_first = |row: &HistoryRow| row.timestamp.unwrap_or(f64::NEG_INFINITY);
