@@ -21,5 +21,5 @@ if [ -z "${GATEWAY:-}" ] && container=$(docker create "${GATEWAY_IMAGE:-incident
   docker rm "$container" >/dev/null
   export GATEWAY=$folder/incident-gateway
 fi
-for test in compose dashboard manifests alerts; do try "$test"; done
+for test in compose dashboard manifests store alerts; do try "$test"; done
 [ ${#failed[@]} -eq 0 ] || { echo "FAILED in tests/deploy: ${failed[*]}" >&2; exit 1; }

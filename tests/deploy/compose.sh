@@ -47,7 +47,7 @@ fail() { echo "FAIL $*"; run "$settings/first.env" "$project" logs --tail 20 >&2
 
 # every variable that compose.yaml takes is listed in .env.example with the same default, and none
 # besides
-diff <(grep -o '\${[A-Z_]*:-[^}]*}' "$root/deploy/compose.yaml" | sed 's/^\${//; s/}$//; s/:-/=/' | sort -u) \
+diff <(grep -Eo '\$\{[A-Z_]*:?-[^}]*\}' "$root/deploy/compose.yaml" | sed 's/^\${//; s/}$//; s/:\?-/=/' | sort -u) \
      <(grep -v '^#' "$root/deploy/.env.example" | grep . | sort -u) || fail ".env.example and compose.yaml disagree"
 run "$root/deploy/.env.example" "$project" config -q || fail "compose.yaml is not valid"
 

@@ -346,28 +346,32 @@ def history_in_a_volume_survives_the_container():
     options = [*LOCKED_DOWN, "-v", f"{volume}:/var/lib/incident-gateway",
                "-e", "INCIDENT_GATEWAY__STORE__URL=sqlite:/var/lib/incident-gateway/history.db"]
     try:
-        with upstream() as reach:
-            demo = [*reach, "-e", "ELEVATE_USERNAME=demo", "-e", f"ELEVATE_PASSWORD={PASSWORD}"]
-            with container(options=[*options, *demo]) as name:
+        with network() as net:
+            reach = [*options, "--network", net, "-e", "ELEVATE_BASE_URL=http://upstream:9002",
+                     "-e", "ELEVATE_USERNAME=demo", "-e", f"ELEVATE_PASSWORD={PASSWORD}"]
+            with container("demo-upstream", "--listen", "0.0.0.0:9002", image_arguments=["--incidents", "700"],
+                           options=["--network", net, "--network-alias", "upstream", *LOCKED_DOWN]), \
+                    container(options=reach) as name:
                 host = address(name)
                 wait_for("a complete answer", name, lambda: complete(host))
-                stored = re.compile(rb"^incident_gateway_store_records ([1-9]\d*)", re.MULTILINE)
-                wait_for("a history", name, lambda: json.loads(get(host, "/history?limit=1")[2])["count"] == 1)
+                for source in json.loads(get(host, "/sources")[2])["sources"]:
+                    target = f"/history?limit=1&type={source['name']}"
+                    wait_for(f"{source['name']} in the store", name,
+                             lambda: source["name"] == "identities" or json.loads(get(host, target)[2])["count"] == 1)
                 document = get(host, "/incidents")[2]
-                wait_for("every source in the store", name, lambda: stored.search(get(host, "/metrics", port=9001)[2]))
                 code, _ = stop(name, 30)
                 assert code == 0, f"exit code {code}"
                 listing = subprocess.run(f"docker cp {name}:/var/lib/incident-gateway - | tar -tv --numeric-owner",
                                          shell=True, capture_output=True, text=True, check=True).stdout
                 database = next(line for line in listing.splitlines() if line.endswith("/history.db"))
                 assert database.startswith("-rw------- 65532/65532"), listing
-            with container(options=[*options, *demo[:2], "-e", "ELEVATE_BASE_URL=http://nobody.invalid",
-                                    "-e", "ELEVATE_USERNAME=demo", "-e", "ELEVATE_PASSWORD=x"]) as name:
+            # the upstream has gone
+            with container(options=reach) as name:
                 host = address(name)
                 wait_for("readiness", name, lambda: ready(host))
                 status, headers, body = get(host, "/incidents")
-                assert status == 200, (status, body[:200])
-                return f"{len(document)} bytes before, {len(body)} bytes after"
+                assert status == 200 and body == document, (status, len(body), len(document))
+                return f"{len(body)} bytes, {headers['Incident-Completeness']}, {headers['Age']}s old"
     finally:
         docker("volume", "rm", "-f", volume, check=False)
 

@@ -24,6 +24,7 @@ pub mod scripted_upstream;
 pub mod simulated_api;
 pub mod simulated_upstream;
 pub mod snapshot_gateway;
+pub mod tcp_proxy;
 pub mod tls_client;
 pub mod tls_listener;
 pub mod tokens;
