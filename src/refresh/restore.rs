@@ -1,6 +1,5 @@
 //! Reads the last good data of a source from the store.
 
-use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -8,6 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
+use hashbrown::HashSet;
 use tokio::time::{Instant, sleep};
 
 use super::fetcher::{FetchedBatch, Fetcher, StoredContent};

@@ -34,8 +34,13 @@ impl Refresh {
     }
 
     fn duty(&self, state: &SourceState) -> Duty {
+        self.duty_if(state, state.unusable_revision.is_none())
+    }
+
+    fn duty_if(&self, state: &SourceState, is_readable: bool) -> Duty {
         let Some(store) = &self.store else { return Duty::Always };
-        store.duty(&state.newest().name, state.definition().fingerprint(), Instant::now())
+        let (name, fingerprint) = (&state.newest().name, state.definition().fingerprint());
+        store.duty(name, fingerprint, is_readable, Instant::now())
     }
 
     /// Adopts what is known of the store now.
@@ -112,8 +117,9 @@ impl Refresh {
         };
         // Data that was fetched without the lease gives way, so that all replicas answer alike; not
         // to data that would show as stale, though, as after an outage of the store.
-        let gives_way =
-            state.is_unleased && self.duty(state) == Duty::Never && freshness == Freshness::Fresh;
+        let gives_way = state.is_unleased
+            && self.duty_if(state, true) == Duty::Never
+            && freshness == Freshness::Fresh;
         gives_way || head.fetched_at.age(now) < in_hand.age(now)
     }
 
@@ -136,7 +142,7 @@ impl Refresh {
                 tracing::warn!(
                     source = &*state.newest().name,
                     detail,
-                    "stored data cannot be used; the source has none until it is fetched"
+                    "stored data cannot be used; the source is fetched instead"
                 );
             }
         }
@@ -190,6 +196,7 @@ impl Refresh {
             interval @ Interval::Every(_) => self.schedule.period(interval),
         };
         state.is_unleased = false;
+        state.unusable_revision = None;
         let lease = None;
         let fingerprint = state.definition().fingerprint();
         let status = state.newest_mut();

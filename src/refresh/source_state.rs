@@ -51,7 +51,7 @@ pub(super) struct SourceState {
     pub(super) is_unleased: bool,
     /// The data that is being read from the store.
     pub(super) restore: Option<RestoreUnderWay>,
-    /// The revision of stored data that could not be restored.
+    /// The revision of stored data that could not be restored, until other data can be.
     pub(super) unusable_revision: Option<i64>,
 }
 

@@ -33,7 +33,7 @@ pub(super) enum Duty {
     Always,
     /// It calls the source when the data from the store would show as stale, or is missing.
     OnceStale,
-    /// It leaves the source to another process, or waits for the store.
+    /// It leaves the source to the leader or to the next one, or waits for the store.
     Never,
 }
 
@@ -66,15 +66,24 @@ impl StoreSide {
         self.link.state.borrow().role.epoch(now)
     }
 
-    /// What this process calls of a source.
-    pub(super) fn duty(&self, name: &str, fingerprint: Fingerprint, now: Instant) -> Duty {
+    /// What this process calls of a source. `is_readable` says whether it can use what is stored of
+    /// it.
+    pub(super) fn duty(
+        &self,
+        name: &str,
+        fingerprint: Fingerprint,
+        is_readable: bool,
+        now: Instant,
+    ) -> Duty {
         let state = self.link.state.borrow();
         match &state.role {
             // The next holder of the lease would repeat the call.
             _ if state.is_leaving => Duty::Never,
             Role::Waiting if now < self.wait_until => Duty::Never,
             role @ Role::Leader { .. } if role.epoch(now).is_some() => Duty::Always,
-            Role::Follower { kept_up } if kept_up.has(name, fingerprint) => Duty::Never,
+            Role::Follower { kept_up } if is_readable && kept_up.has(name, fingerprint) => {
+                Duty::Never
+            }
             Role::Waiting | Role::Leader { .. } | Role::Follower { .. } | Role::Detached => {
                 Duty::OnceStale
             }

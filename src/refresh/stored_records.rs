@@ -1,7 +1,8 @@
 //! The records of a source as a store has kept them, in the order of the source.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::decode::Incidents;
 use crate::store::{RecordChunk, Version};

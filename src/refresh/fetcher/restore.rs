@@ -16,7 +16,11 @@ use crate::refresh::stored_records::StoredRecords;
 use crate::snapshot::ResumeTimes;
 use crate::store::SourceReport;
 
-/// What the bytes of a table may have beyond those of its body, which may be small.
+/// How many times as large as its body a table may be: an IPv6 address has 16 bytes, and as few as
+/// two as text.
+const MAX_TABLE_GROWTH: u64 = 4;
+
+/// What a table may have beyond that, because its body may be small.
 const TABLE_OVERHEAD_BYTES: u64 = 64 << 10;
 
 /// What a store has kept of a source.
@@ -64,7 +68,8 @@ impl Restorer {
                 Batch::Incidents(Arc::new(incidents.map_err(|error| error.to_string())?))
             }
             (DecoderSettings::Table(_), StoredContent::Table(bytes)) => {
-                let max_bytes = self.max_bytes.saturating_add(TABLE_OVERHEAD_BYTES);
+                let max_bytes = self.max_bytes.saturating_mul(MAX_TABLE_GROWTH);
+                let max_bytes = max_bytes.saturating_add(TABLE_OVERHEAD_BYTES);
                 let table = IdentityTable::from_bytes(bytes, max_bytes);
                 Batch::Identities(Arc::new(table.map_err(|error| error.to_string())?))
             }

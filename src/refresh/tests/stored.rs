@@ -151,6 +151,24 @@ async fn data_that_cannot_be_used_is_fetched() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_follower_calls_what_it_cannot_read_until_it_can() {
+    let store = MemoryStore::new();
+    store_all(&store, seconds(10)).await;
+    store.memory().sources.get_mut("identities").unwrap().table = Some(vec![0, 1, 2]);
+    let mut replica = Replica::start(&store, answers());
+    replica.follow(kept_up()).await;
+    replica.bench.until("all", complete).await;
+    assert_eq!(replica.bench.script.calls_of(TABLE).len(), 1);
+    assert_eq!(replica.status(TABLE).origin.unwrap().lease, None);
+    let table = Stored::Table(r#"{"17.0.0.1":7}"#);
+    stored(&store, TABLE, Duration::ZERO, table, SourceReport::default()).await;
+    replica.follow(kept_up()).await;
+    sleep(TTL * 5).await;
+    assert_eq!(replica.status(TABLE).records, 1);
+    assert_eq!(replica.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_status_is_what_the_leader_reported() {
     let store = MemoryStore::new();
     store_all(&store, seconds(10)).await;
