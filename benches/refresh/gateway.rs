@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal};
 use tempfile::NamedTempFile;
 
 use super::Upstream;
@@ -23,9 +24,15 @@ pub(crate) struct Answer {
     pub(crate) body: Vec<u8>,
 }
 
+#[allow(dead_code, reason = "each bench uses its own part")]
 impl Gateway {
     /// Starts it and waits until it listens.
     pub(crate) fn start(upstream: &Upstream, ttl: &str) -> Self {
+        Self::start_with(upstream, ttl, &[])
+    }
+
+    /// The same with more variables.
+    pub(crate) fn start_with(upstream: &Upstream, ttl: &str, more: &[(&str, &str)]) -> Self {
         let base_url = format!("http://{}", upstream.address);
         let variables = [
             ("INCIDENT_GATEWAY__CACHE__TTL", ttl),
@@ -33,7 +40,7 @@ impl Gateway {
             ("ELEVATE_USERNAME", "bench"),
             ("ELEVATE_PASSWORD", "bench"),
         ];
-        Self::spawn(&variables, None)
+        Self::spawn(&[&variables, more].concat(), None)
     }
 
     /// Starts it with this configuration, and waits until it listens.
@@ -77,11 +84,32 @@ impl Gateway {
 
     /// The number of refreshes that have ended.
     pub(crate) fn refreshes(&self) -> u64 {
+        self.count("incident_gateway_refresh_duration_seconds_count")
+    }
+
+    /// The value of a counter without labels.
+    pub(crate) fn count(&self, name: &str) -> u64 {
         let page = String::from_utf8(get(self.admin, "/metrics", "").body).unwrap();
-        let count = page
-            .lines()
-            .find_map(|line| line.strip_prefix("incident_gateway_refresh_duration_seconds_count "));
-        count.map_or(0, |count| count.parse().unwrap())
+        let mut values = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        values.next().map_or(0, |count| count.parse().unwrap())
+    }
+
+    /// The processor time of all its threads.
+    pub(crate) fn cpu(&self) -> Duration {
+        /// Of the fields after the name, the user time; the system time follows.
+        const USER_TIME: usize = 11;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+        let ticks = fields.skip(USER_TIME).take(2).map(|field| field.parse::<u64>().unwrap());
+        let ticks_each_second = rustix::param::clock_ticks_per_second();
+        Duration::from_secs_f64(ticks.sum::<u64>() as f64 / ticks_each_second as f64)
+    }
+
+    /// Ends it by SIGTERM.
+    pub(crate) fn stop(mut self) {
+        let id = Pid::from_child(&self.child);
+        rustix::process::kill_process(id, Signal::TERM).unwrap();
+        self.child.wait().unwrap();
     }
 
     /// A value of `/proc/<pid>/status`, in bytes.

@@ -96,6 +96,15 @@ impl Load {
     }
 
     pub(crate) fn run(&self, address: SocketAddr, target: &str) -> Latencies {
+        self.run_for(LOAD_DURATION, address, target)
+    }
+
+    pub(crate) fn run_for(
+        &self,
+        duration: Duration,
+        address: SocketAddr,
+        target: &str,
+    ) -> Latencies {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let request = format!(
             "GET {target} HTTP/1.1\r\nhost: gateway\r\naccept-encoding: {}\r\n\r\n",
@@ -103,7 +112,7 @@ impl Load {
         );
         let callers = (0..self.connections).map(|caller| {
             let begin = self.interval.mul_f64(caller as f64 / self.connections as f64);
-            call(address, request.clone(), begin, self.interval)
+            call(address, request.clone(), begin, self.interval, duration)
         });
         let mut latencies = runtime.block_on(futures::future::join_all(callers)).concat();
         latencies.sort();
@@ -117,6 +126,7 @@ async fn call(
     request: String,
     begin: Duration,
     every: Duration,
+    duration: Duration,
 ) -> Vec<Duration> {
     sleep(begin).await;
     let started = Instant::now();
@@ -127,7 +137,7 @@ async fn call(
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     let mut latencies = Vec::new();
-    while started.elapsed() < LOAD_DURATION {
+    while started.elapsed() < duration {
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
         }

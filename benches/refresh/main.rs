@@ -29,7 +29,7 @@ fn main() {
         std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        ["serve-upstream", records] => upstream::serve(records.parse().unwrap()),
+        ["serve-upstream", records, second] => upstream::serve(records.parse().unwrap(), second),
         ["floor", how, address] => floor::run(how, address),
         ["keep-refreshing", address] => floor::keep_refreshing(address, REFRESH_INTERVAL),
         ["serve-pages"] => pages::serve(),

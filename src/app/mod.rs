@@ -29,6 +29,7 @@ use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 pub use self::engine::Engine;
 pub use self::reload::{ConfigWatch, LOOK_INTERVAL, Load, ReloadMetrics};
 pub use self::store::OpenStore;
+pub(crate) use self::store::store_of;
 
 /// Why the gateway could not start.
 #[derive(Debug)]

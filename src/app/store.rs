@@ -57,7 +57,9 @@ impl OpenStore {
     /// started. A database that cannot be reached is no error: the gateway serves without it.
     pub async fn open(config: &Config, seed: u64) -> Result<Option<Self>, StartError> {
         let wait_until = Instant::now() + config.response_budget;
-        let Some(store) = store_of(&config.store.url).map_err(StartError::Store)? else {
+        let Some(store) =
+            store_of(&config.store.url, Access::Exclusive).map_err(StartError::Store)?
+        else {
             return Ok(None);
         };
         let background = Background::start().map_err(StartError::System)?;
@@ -109,12 +111,18 @@ impl OpenStore {
     }
 }
 
-fn store_of(url: &StoreUrl) -> Result<Option<Arc<dyn Store>>, StoreError> {
+/// The store that is configured. It is opened when it is prepared.
+///
+/// # Errors
+///
+/// When it cannot be right, or the system refuses threads.
+pub(crate) fn store_of(
+    url: &StoreUrl,
+    access: Access,
+) -> Result<Option<Arc<dyn Store>>, StoreError> {
     Ok(match url {
         StoreUrl::None => None,
-        StoreUrl::Sqlite(path) => {
-            Some(SqliteStore::open(path, Access::Exclusive, WallClock::system())?)
-        }
+        StoreUrl::Sqlite(path) => Some(SqliteStore::open(path, access, WallClock::system())?),
         StoreUrl::Postgres(postgres) => Some(Arc::new(PostgresStore::new(postgres)?)),
     })
 }

@@ -5,13 +5,11 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use super::runtime::run_until_signal;
-use crate::clock::WallClock;
-use crate::config::{self, ConfigErrors, Environment, Overrides, StoreUrl};
-use crate::store::postgres::PostgresStore;
-use crate::store::sqlite::{Access, SqliteStore};
+use crate::app::store_of;
+use crate::config::{self, ConfigErrors, Environment, Overrides};
+use crate::store::sqlite::Access;
 use crate::store::{Store, StoreError};
 
 /// The longest id of an employee, in bytes. Records with a longer one are unattributed.
@@ -46,7 +44,8 @@ fn employee_id(text: &str) -> Result<String, String> {
 pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErrors> {
     let overrides = Overrides { config: args.config, ..Overrides::default() };
     let config = config::load_for_store(&overrides, environment)?;
-    let store = match open(&config.store.url) {
+    // A gateway may be using it.
+    let store = match store_of(&config.store.url, Access::Beside) {
         Ok(Some(store)) => store,
         Ok(None) => {
             return Ok(super::fail_usage(
@@ -67,17 +66,6 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
             Err(error) => super::fail(&error.to_string()),
         }
     }))
-}
-
-/// The store, beside a gateway that may be using it.
-fn open(url: &StoreUrl) -> Result<Option<Arc<dyn Store>>, StoreError> {
-    Ok(match url {
-        StoreUrl::None => None,
-        StoreUrl::Sqlite(path) => {
-            Some(SqliteStore::open(path, Access::Beside, WallClock::system())?)
-        }
-        StoreUrl::Postgres(postgres) => Some(Arc::new(PostgresStore::new(postgres)?)),
-    })
 }
 
 async fn delete(store: &dyn Store, employee_id: &str) -> Result<u64, StoreError> {

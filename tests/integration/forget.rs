@@ -29,7 +29,7 @@ async fn store_records(store: &dyn Store, employees: &[Option<&str>]) {
     else {
         panic!("nobody else is there")
     };
-    let upsert = |(index, employee): (usize, &Option<&str>)| {
+    let upsert = |(index, employee): (usize, Option<&str>)| {
         let bytes = format!("{{\"n\":{index}}}");
         Upsert {
             id: StableId::of_bytes("denial", bytes.as_bytes()),
@@ -40,7 +40,7 @@ async fn store_records(store: &dyn Store, employees: &[Option<&str>]) {
             reason: employee.is_none().then_some(Reason::UnknownIp),
         }
     };
-    let upserts: Vec<Upsert> = employees.iter().enumerate().map(upsert).collect();
+    let upserts: Vec<Upsert> = employees.iter().copied().enumerate().map(upsert).collect();
     let sequence = (0..upserts.len()).map(SequenceItem::Upsert).collect();
     let write = SourceWrite {
         name: "denial".to_owned(),
@@ -214,7 +214,7 @@ async fn employees_at(gateway: &Process, query: &str) -> Vec<String> {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(Duration::from_secs(60), found).await.expect("there are records in time")
+    timeout(Duration::from_mins(1), found).await.expect("there are records in time")
 }
 
 #[tokio::test(flavor = "multi_thread")]

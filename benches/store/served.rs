@@ -1,0 +1,257 @@
+//! A gateway with a store, beside one without: its refreshes, its restart, its answers while it
+//! writes, and its memory.
+
+use std::time::{Duration, Instant};
+
+use incident_gateway::store::Store as _;
+
+use super::first_write::open_sqlite;
+use super::history::fill_sqlite;
+use super::load::LOADS;
+use super::postgres::{PostgresServer, Settings};
+use super::{Gateway, Size, Upstream, floor, median, milliseconds, runtime};
+
+const STORE_URL: &str = "INCIDENT_GATEWAY__STORE__URL";
+const STORE_KEEP: &str = "INCIDENT_GATEWAY__STORE__KEEP";
+
+/// Longer than a bench.
+const ONCE: &str = "1h";
+
+const TTL: &str = "1500ms";
+
+/// What a first refresh writes: seven sources and the table of identities.
+const FIRST_WRITES: u64 = 8;
+
+fn writes(gateway: &Gateway) -> u64 {
+    gateway.count("incident_gateway_store_write_duration_seconds_count")
+}
+
+/// Waits until the first refresh is stored.
+fn wait_until_stored(gateway: &Gateway) {
+    let started = Instant::now();
+    while writes(gateway) < FIRST_WRITES {
+        assert!(started.elapsed() < Duration::from_mins(5), "the first refresh is not stored");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn sqlite_url(folder: &tempfile::TempDir) -> String {
+    format!("sqlite:{}", folder.path().join("history.db").display())
+}
+
+/// The processor time that a refresh takes more with a store, which compares and writes; and what
+/// a refresh that brings nothing new makes PostgreSQL read and write.
+pub(crate) fn refreshes(size: Size) {
+    const REFRESHES: u64 = 12;
+    let Size { records, .. } = size;
+    println!(
+        "processor time of a refresh of {records} records, the gateway's whole process, averages \
+         of {REFRESHES}"
+    );
+    let runtime = runtime();
+    let server = PostgresServer::start("refreshes", &Settings::default());
+    for (second, name) in [("same", "nothing new"), ("some", "1 % new")] {
+        let upstream = Upstream::start_with(records, second);
+        let measure = |gateway: &Gateway| {
+            let (before, cpu) = (gateway.refreshes(), gateway.cpu());
+            while gateway.refreshes() < before + REFRESHES {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            // What the last one brought may still be stored.
+            std::thread::sleep(Duration::from_millis(700));
+            milliseconds(gateway.cpu().saturating_sub(cpu)) / REFRESHES as f64
+        };
+        let without = {
+            let gateway = Gateway::start(&upstream, TTL);
+            gateway.get("/incidents?complete=true", "identity");
+            measure(&gateway)
+        };
+        println!("{name:>12} | without a store {without:>6.0} ms");
+        let with = |url: &str| {
+            let gateway = Gateway::start_with(&upstream, TTL, &[(STORE_URL, url)]);
+            gateway.get("/incidents?complete=true", "identity");
+            wait_until_stored(&gateway);
+            // The second set of records is stored for the first time, too.
+            let before = gateway.refreshes();
+            while gateway.refreshes() < before + 3 {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            gateway
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let sqlite = measure(&with(&sqlite_url(&folder)));
+        println!("{name:>12} | SQLite          {sqlite:>6.0} ms, {:+.0} ms", sqlite - without);
+        let Some(server) = &server else {
+            println!("{name:>12} | PostgreSQL: not installed");
+            continue;
+        };
+        let database = runtime.block_on(server.create_database());
+        let gateway = with(&server.url(&database));
+        let rows = || {
+            // Sessions report their counts a second later.
+            std::thread::sleep(Duration::from_secs(3));
+            let sql = "SELECT coalesce(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) \
+                FILTER (WHERE relname = 'records'), 0), \
+                coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del) \
+                FILTER (WHERE relname = 'records'), 0), \
+                coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del) \
+                FILTER (WHERE relname = 'sources'), 0) FROM pg_stat_user_tables";
+            let rows = runtime.block_on(server.query(&database, sql));
+            let counts = rows[0].iter().map(|count| count.as_deref().unwrap().parse::<f64>());
+            counts.map(Result::unwrap).collect::<Vec<_>>()
+        };
+        let (before, refreshes) = (rows(), gateway.refreshes());
+        let postgres = measure(&gateway);
+        let (after, refreshes) = (rows(), gateway.refreshes() - refreshes);
+        let each = |index: usize| (after[index] - before[index]) / refreshes as f64;
+        println!(
+            "{name:>12} | PostgreSQL      {postgres:>6.0} ms, {:+.0} ms | rows a refresh: {:.1} \
+             records read, {:.1} written; {:.1} sources written",
+            postgres - without,
+            each(0),
+            each(1),
+            each(2)
+        );
+    }
+}
+
+/// From exec to the first complete answer: from a store, beside a cold start.
+pub(crate) fn restart(size: Size) {
+    const ROUNDS: usize = 5;
+    let Size { records, .. } = size;
+    let upstream = Upstream::start_with(records, "same");
+    let folder = tempfile::tempdir().unwrap();
+    let url = sqlite_url(&folder);
+    let server = PostgresServer::start("restart", &Settings::default());
+    let mut places = vec![("SQLite", url)];
+    if let Some(server) = &server {
+        let database = runtime().block_on(server.create_database());
+        places.push(("PostgreSQL", server.url(&database)));
+    }
+    println!("first complete answer, {records} records, medians of {ROUNDS}");
+    for (name, url) in &places {
+        let gateway = Gateway::start_with(&upstream, ONCE, &[(STORE_URL, url)]);
+        gateway.get("/incidents?complete=true", "identity");
+        wait_until_stored(&gateway);
+        gateway.stop();
+        let mut times: [Vec<Duration>; 2] = Default::default();
+        for _ in 0..ROUNDS {
+            let variables: [&[(&str, &str)]; 2] = [&[], &[(STORE_URL, url)]];
+            for (variables, times) in variables.into_iter().zip(&mut times) {
+                let started = Instant::now();
+                let gateway = Gateway::start_with(&upstream, ONCE, variables);
+                let answer = gateway.get("/incidents?complete=true", "identity");
+                times.push(started.elapsed());
+                assert!(answer.is_complete, "the first answer is not complete");
+                gateway.stop();
+            }
+        }
+        let [cold, restart] = times.map(median).map(milliseconds);
+        println!(
+            "{name:>10} {restart:>6.0} ms | cold start {cold:.0} ms, {:.2} times",
+            restart / cold
+        );
+    }
+}
+
+/// The 99th percentile of warm answers while a first refresh is written, and at rest.
+pub(crate) fn latency(size: Size) {
+    const ROUNDS: usize = 5;
+    let Size { records, .. } = size;
+    let upstream = Upstream::start_with(records, "same");
+    let server = PostgresServer::start("latency", &Settings::default());
+    let start = |is_sqlite: bool| {
+        let folder = tempfile::tempdir().unwrap();
+        let url = match &server {
+            Some(server) if !is_sqlite => server.url(&runtime().block_on(server.create_database())),
+            _ => sqlite_url(&folder),
+        };
+        let gateway = Gateway::start_with(&upstream, ONCE, &[(STORE_URL, &url)]);
+        (gateway, folder)
+    };
+    println!(
+        "warm answers while {records} records are written, medians of {ROUNDS}: p50, p99 in ms"
+    );
+    for is_sqlite in [true, false] {
+        let name = if is_sqlite { "SQLite" } else { "PostgreSQL" };
+        if !is_sqlite && server.is_none() {
+            println!("PostgreSQL: not installed");
+            continue;
+        }
+        // How long it writes, so that the load ends before.
+        let (gateway, folder) = start(is_sqlite);
+        gateway.get("/incidents?complete=true", "identity");
+        let started = Instant::now();
+        wait_until_stored(&gateway);
+        let load_duration = started.elapsed().mul_f64(0.6).min(Duration::from_secs(5));
+        drop((gateway, folder));
+        for (load_name, load) in LOADS.iter().take(3) {
+            let mut percentiles: [[Vec<Duration>; 2]; 2] = Default::default();
+            let mut still_writing = 0;
+            for _ in 0..ROUNDS {
+                let (gateway, _folder) = start(is_sqlite);
+                let target = load.target(&gateway);
+                gateway.get(&target, load.coding);
+                for (index, percentiles) in percentiles.iter_mut().enumerate() {
+                    let latencies = load.run_for(load_duration, gateway.address(), &target);
+                    percentiles[0].push(latencies.percentile(50));
+                    percentiles[1].push(latencies.percentile(99));
+                    if index == 0 {
+                        still_writing += usize::from(writes(&gateway) < FIRST_WRITES);
+                        wait_until_stored(&gateway);
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                }
+            }
+            let [during, rest] = percentiles.map(|both| both.map(median).map(milliseconds));
+            println!(
+                "{name:>10}, {load_name:>20} | writing {:>6.2} {:>7.2} | at rest {:>6.2} {:>7.2} | \
+                 p99 {:.2} times; {still_writing} of {ROUNDS} wrote to the end of {:.1} s",
+                during[0],
+                during[1],
+                rest[0],
+                rest[1],
+                during[1] / rest[1],
+                load_duration.as_secs_f64()
+            );
+        }
+    }
+}
+
+/// Memory with an empty history and with a large one.
+pub(crate) fn memory(size: Size) {
+    const REFRESHES: u64 = 6;
+    let Size { records, rows } = size;
+    let upstream = Upstream::start_with(records, "some");
+    println!("memory with a store in SQLite, {records} records, 1 % new in each refresh");
+    for rows in [0, rows] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.db");
+        if rows > 0 {
+            runtime().block_on(open_sqlite(&path).prepare()).unwrap();
+            fill_sqlite(&mut floor::open(&path), i64::try_from(rows).unwrap());
+        }
+        let variables = [(STORE_URL, &*sqlite_url(&folder)), (STORE_KEEP, "876000h")];
+        let gateway = Gateway::start_with(&upstream, TTL, &variables);
+        gateway.get("/incidents?complete=true", "identity");
+        wait_until_stored(&gateway);
+        let until = gateway.refreshes() + REFRESHES;
+        while gateway.refreshes() < until {
+            for target in ["/history?limit=1000", "/history?employee_id=100007", "/history/summary"]
+            {
+                gateway.get(target, "identity");
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let samples = (0..40).map(|_| {
+            std::thread::sleep(Duration::from_millis(40));
+            gateway.memory("VmRSS")
+        });
+        let rest = samples.min().unwrap();
+        println!(
+            "{rows:>9} older rows | peak {:>6.0} MB | rest {:>6.0} MB",
+            gateway.memory("VmHWM") as f64 / 1e6,
+            rest as f64 / 1e6
+        );
+    }
+}
