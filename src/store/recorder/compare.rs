@@ -248,3 +248,6 @@ impl Upserts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
