@@ -61,10 +61,10 @@ impl Attributions {
     }
 
     /// The digest of an attribution.
-    pub(super) fn digest(&self, attribution: Attribution, digests: &Digests) -> u64 {
+    pub(super) fn digest(&self, attribution: Attribution) -> u64 {
         match attribution {
             Attribution::Employee(rank) => self.employees[rank],
-            Attribution::Nobody(reason) => digests.reason(Some(reason)),
+            Attribution::Nobody(reason) => Digests::reason(Some(reason)),
         }
     }
 }

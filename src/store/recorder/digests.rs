@@ -40,7 +40,7 @@ impl Digests {
     }
 
     /// Of a record without an employee. It is even, those of employees are odd.
-    pub(super) fn reason(&self, reason: Option<Reason>) -> u64 {
+    pub(super) fn reason(reason: Option<Reason>) -> u64 {
         reason.map_or(0, |reason| (reason as u64 + 1) << 1)
     }
 }
@@ -64,8 +64,8 @@ mod tests {
         }
         assert_eq!(contents.len(), 3 * priorities.len() * times.len());
         let mut attributions: HashSet<u64> =
-            Reason::ALL.map(|reason| digests.reason(Some(reason))).into();
-        attributions.insert(digests.reason(None));
+            Reason::ALL.map(|reason| Digests::reason(Some(reason))).into();
+        attributions.insert(Digests::reason(None));
         attributions.extend(["", "7", "unknown_ip"].map(|id| digests.employee(id)));
         assert_eq!(attributions.len(), Reason::ALL.len() + 4);
     }

@@ -96,7 +96,7 @@ fn digested(chunk: &RecordChunk, digests: &Digests) -> Vec<(Version, StoredEntry
         let StoredRecord { version, id, bytes, employee_id, priority, timestamp, reason } = record;
         let content = digests.content(bytes, priority, timestamp);
         let attribution =
-            employee_id.map_or_else(|| digests.reason(reason), |id| digests.employee(id));
+            employee_id.map_or_else(|| Digests::reason(reason), |id| digests.employee(id));
         (version, StoredEntry { id, content, attribution, version })
     };
     chunk.iter().map(entry).collect()

@@ -53,8 +53,8 @@ pub struct Recorder {
     digests: Arc<Digests>,
     /// The lease under which the fields below were read and written.
     epoch: Option<Epoch>,
-    /// A lease that the store says is not held any more.
-    lost: Option<Epoch>,
+    /// A lease that the store says is not held any more, and until when it was to be held.
+    lost: Option<(Epoch, Instant)>,
     /// What is stored of each source, without its content. `None` until it is read, and again after
     /// a write whose outcome is unknown.
     heads: Option<HashMap<String, Head>>,
@@ -181,8 +181,7 @@ impl Recorder {
                 Ok(()) => position += 1,
                 Err(error @ StoreError::LeaseLost) => {
                     tracing::warn!(%error, "stops writing to the store");
-                    self.lost = Some(epoch);
-                    self.forget_images();
+                    self.note_lost_lease();
                 }
                 Err(error @ StoreError::Forgotten) => {
                     tracing::info!(%error, "reads again what is stored");
@@ -210,15 +209,26 @@ impl Recorder {
     /// The lease under which this process may write now. With another lease than before, nothing is
     /// known any more of what is stored.
     fn held_epoch(&mut self) -> Option<Epoch> {
-        let (epoch, held) = match &self.state.borrow().role {
-            role @ Role::Leader { epoch, .. } => (Some(*epoch), role.epoch(Instant::now())),
-            _ => (None, None),
+        let lease = match self.state.borrow().role {
+            Role::Leader { epoch, until } => Some((epoch, until)),
+            _ => None,
         };
+        let epoch = lease.map(|(epoch, _)| epoch);
         if epoch != self.epoch {
             self.forget_images();
             self.epoch = epoch;
         }
-        held.filter(|held| self.lost != Some(*held))
+        let (epoch, until) = lease.filter(|lease| self.lost != Some(*lease))?;
+        (Instant::now() < until).then_some(epoch)
+    }
+
+    /// Notes that the store says that the lease is not held any more. It may have run out, so that
+    /// it is held again when it is renewed.
+    fn note_lost_lease(&mut self) {
+        if let Role::Leader { epoch, until } = self.state.borrow().role {
+            self.lost = Some((epoch, until));
+        }
+        self.forget_images();
     }
 
     fn forget_images(&mut self) {

@@ -100,7 +100,9 @@ impl World {
 
     /// Every source was refreshed successfully.
     pub(super) fn succeed_all(&mut self) {
-        [TABLE, PLAIN, MAPPED].into_iter().for_each(|source| self.succeed(source));
+        for source in [TABLE, PLAIN, MAPPED] {
+            self.succeed(source);
+        }
     }
 
     /// Publishes the data and the statuses.
@@ -141,14 +143,14 @@ impl World {
 }
 
 /// A batch of a source without ids.
-pub(super) fn plain(records: &[String]) -> Option<Arc<Incidents>> {
+pub(super) fn plain(records: &[String]) -> Arc<Incidents> {
     let body = Bytes::from(format!("{{\"results\":[{}]}}", records.join(",")));
     let fields = SourceFields::new(&["ip".to_owned()]);
-    Some(Arc::new(Incidents::decode(body, &fields).unwrap()))
+    Arc::new(Incidents::decode(body, &fields).unwrap())
 }
 
 /// A batch of a source whose records have ids.
-pub(super) fn mapped(records: &[String]) -> Option<Arc<Incidents>> {
+pub(super) fn mapped(records: &[String]) -> Arc<Incidents> {
     let path = |text| Path::parse(text).unwrap();
     let source = config::Source {
         records: Some(path("/data")),
@@ -158,7 +160,7 @@ pub(super) fn mapped(records: &[String]) -> Option<Arc<Incidents>> {
     };
     let mut decoder = IncidentsDecoder::new(Arc::new(SourceMapping::new(&source).keeping_ids()));
     decoder.add_page(Bytes::from(format!("{{\"data\":[{}]}}", records.join(",")))).unwrap();
-    Some(Arc::new(decoder.finish()))
+    Arc::new(decoder.finish())
 }
 
 /// A record of `id`, whose content depends on `version`, of the employee with this address.
@@ -169,10 +171,10 @@ pub(super) fn record(id: u8, version: u8, address: u8) -> String {
 }
 
 /// A table in which each address has the employee with the number at its position; 0 is none.
-pub(super) fn table(employees: &[u8]) -> Option<Arc<IdentityTable>> {
+pub(super) fn table(employees: &[u8]) -> Arc<IdentityTable> {
     let entries = employees.iter().enumerate().filter(|(_, employee)| **employee > 0);
     let entries =
         entries.map(|(address, employee)| format!("\"10.0.0.{address}\":\"e{employee}\""));
     let body = format!("{{{}}}", entries.collect::<Vec<_>>().join(","));
-    Some(Arc::new(IdentityTable::decode(Bytes::from(body)).unwrap()))
+    Arc::new(IdentityTable::decode(Bytes::from(body)).unwrap())
 }

@@ -48,7 +48,7 @@ impl Comparison {
             let attribution = attributions.get(source, index);
             RecordDigests {
                 content: digests.content(batch.bytes(record), record.priority(), time(record)),
-                attribution: attributions.digest(attribution, &digests),
+                attribution: attributions.digest(attribution),
                 keeps_attribution: attribution
                     == Attribution::Nobody(Reason::IdentitiesUnavailable),
             }

@@ -14,6 +14,9 @@ type Refresh = (u8, Vec<Record>);
 
 const NAMES: u8 = 8;
 
+/// A content and an attribution for each name.
+type Values = [(u8, Option<u8>); 8];
+
 /// Whether one name stands there with two contents. Decoding never yields such records.
 fn is_ambiguous(records: &[Record]) -> bool {
     let mut contents = BTreeMap::new();
@@ -120,7 +123,7 @@ proptest! {
             1..6,
         ),
     ) {
-        let refresh = |(definition, names, values): (u8, Vec<u8>, [(u8, Option<u8>); 8])| {
+        let refresh = |(definition, names, values): (u8, Vec<u8>, Values)| {
             let record = |name: u8| {
                 let (content, attribution) = values[usize::from(name)];
                 (name, content, attribution)

@@ -8,8 +8,9 @@ use crate::store::{Content, Store as _, StoreError};
 
 async fn world_with_records() -> World {
     let mut world = World::new();
-    world.table = table(&[1, 2]);
-    world.batches = [plain(&[record(1, 1, 0)]), mapped(&[record(1, 1, 0), record(2, 1, 1)])];
+    world.table = Some(table(&[1, 2]));
+    world.batches =
+        [Some(plain(&[record(1, 1, 0)])), Some(mapped(&[record(1, 1, 0), record(2, 1, 1)]))];
     world.refresh().await;
     world
 }
@@ -39,7 +40,7 @@ async fn a_refresh_that_brings_nothing_new_writes_one_row_and_reads_nothing() {
     let (reads, first) = (world.calls() - writes(&world), writes(&world));
     world.refresh().await;
     // Equal data of another body.
-    world.batches[1] = mapped(&[record(1, 1, 0), record(2, 1, 1)]);
+    world.batches[1] = Some(mapped(&[record(1, 1, 0), record(2, 1, 1)]));
     world.refresh().await;
     assert_eq!(writes(&world), first + 6);
     assert_eq!(world.calls() - writes(&world), reads);
@@ -56,7 +57,7 @@ async fn while_a_write_is_under_way_newer_snapshots_replace_each_other() {
     world.store.hang(true);
     let mut bodies: Vec<Weak<Incidents>> = Vec::new();
     for version in 2..6 {
-        world.batches[1] = mapped(&[record(1, version, 0)]);
+        world.batches[1] = Some(mapped(&[record(1, version, 0)]));
         bodies.extend(world.batches[1].as_ref().map(Arc::downgrade));
         world.refresh().await;
     }
@@ -78,7 +79,7 @@ async fn a_source_that_cannot_be_written_is_tried_again_with_the_newest_data() {
     let fault = StoreError::Unavailable("the disk is full".to_owned());
     world.store.fail(Some(fault));
     let before = world.store.calls("write");
-    world.batches[1] = mapped(&[record(1, 2, 0)]);
+    world.batches[1] = Some(mapped(&[record(1, 2, 0)]));
     world.refresh().await;
     assert_eq!(world.store.calls("write"), before + 1, "then the heads cannot be read");
     let state = world.handle.state();
@@ -88,7 +89,7 @@ async fn a_source_that_cannot_be_written_is_tried_again_with_the_newest_data() {
     sleep(MINUTE * 10).await;
     let tries = world.calls() - calls;
     assert!((20..30).contains(&tries), "{tries}: every 30 s, more often at first");
-    world.batches[1] = mapped(&[record(1, 3, 0)]);
+    world.batches[1] = Some(mapped(&[record(1, 3, 0)]));
     world.refresh().await;
     world.store.fail(None);
     sleep(Duration::from_secs(30)).await;
@@ -101,11 +102,11 @@ async fn a_source_that_cannot_be_written_is_tried_again_with_the_newest_data() {
 async fn a_write_whose_answer_was_lost_is_noticed_by_the_revision() {
     let mut world = world_with_records().await;
     world.store.lose_answers(true);
-    world.batches[1] = mapped(&[record(1, 2, 0)]);
+    world.batches[1] = Some(mapped(&[record(1, 2, 0)]));
     world.refresh().await;
     world.store.lose_answers(false);
     // The stored record is no longer the one that the recorder knew, though its content is.
-    world.batches[1] = mapped(&[record(1, 1, 0)]);
+    world.batches[1] = Some(mapped(&[record(1, 1, 0)]));
     sleep(MINUTE).await;
     world.refresh().await;
     let memory = world.store.memory();
@@ -119,7 +120,7 @@ async fn without_the_lease_nothing_is_written() {
     let first = writes(&world);
     // In the middle of a write another process takes the lease.
     world.store.hang(true);
-    world.batches[1] = mapped(&[record(1, 2, 0)]);
+    world.batches[1] = Some(mapped(&[record(1, 2, 0)]));
     world.refresh().await;
     world.store.memory().epoch = 2;
     world.store.hang(false);
@@ -138,6 +139,22 @@ async fn without_the_lease_nothing_is_written() {
     world.refresh().await;
     assert!(texts(&world.store.memory().current("mapped"))[0].contains("\"timestamp\":1700000002"));
     assert_eq!(world.store.calls("sequence"), 4, "read once in each term");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_has_run_out_is_used_again_when_it_is_renewed() {
+    let mut world = world_with_records().await;
+    let first = writes(&world);
+    world.store.fail(Some(StoreError::LeaseLost));
+    world.refresh().await;
+    let calls = world.calls();
+    world.refresh().await;
+    assert_eq!(world.calls(), calls);
+    world.store.fail(None);
+    sleep(Duration::from_secs(1)).await;
+    world.lead(1);
+    world.settle().await;
+    assert_eq!(writes(&world), first + 3);
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,7 +38,7 @@ impl World {
 #[tokio::test(start_paused = true)]
 async fn a_failure_changes_the_report_alone() {
     let mut world = World::new();
-    world.batches[0] = plain(&[record(1, 1, 1)]);
+    world.batches[0] = Some(plain(&[record(1, 1, 1)]));
     world.succeed(PLAIN);
     world.publish_and_settle().await;
     sleep(MINUTE).await;
@@ -72,7 +72,7 @@ async fn a_failure_changes_the_report_alone() {
 #[tokio::test(start_paused = true)]
 async fn after_a_takeover_a_failure_is_written_though_the_data_is_restored() {
     let mut world = World::new();
-    world.batches[0] = plain(&[record(1, 1, 1)]);
+    world.batches[0] = Some(plain(&[record(1, 1, 1)]));
     world.succeed(PLAIN);
     world.publish_and_settle().await;
     let first = world.store.memory().writes.len();
@@ -106,7 +106,7 @@ fn loading() -> World {
 #[tokio::test(start_paused = true)]
 async fn nothing_is_written_while_the_first_data_is_awaited_but_not_for_ever() {
     let mut world = loading();
-    world.batches[0] = plain(&[record(1, 1, 0)]);
+    world.batches[0] = Some(plain(&[record(1, 1, 0)]));
     world.succeed(PLAIN);
     world.fail(MAPPED);
     world.publish_and_settle().await;
@@ -117,11 +117,11 @@ async fn nothing_is_written_while_the_first_data_is_awaited_but_not_for_ever() {
     assert_eq!(world.store.memory().current("plain").len(), 1);
 
     let mut world = loading();
-    world.batches[0] = plain(&[record(1, 1, 0)]);
+    world.batches[0] = Some(plain(&[record(1, 1, 0)]));
     world.succeed(PLAIN);
     world.fail(MAPPED);
     world.publish_and_settle().await;
-    world.table = table(&[1]);
+    world.table = Some(table(&[1]));
     world.succeed(TABLE);
     world.publish_and_settle().await;
     let memory = world.store.memory();
@@ -132,14 +132,14 @@ async fn nothing_is_written_while_the_first_data_is_awaited_but_not_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn before_the_lease_is_given_back_everything_is_written() {
     let mut world = World::new();
-    world.batches[0] = plain(&[record(1, 1, 1)]);
+    world.batches[0] = Some(plain(&[record(1, 1, 1)]));
     world.succeed(PLAIN);
     world.begin(PLAIN, 7);
     world.publish_and_settle().await;
     world.handle.update(|state| state.is_leaving = true);
     world.settle().await;
     assert!(!world.task.is_finished(), "a call is under way");
-    world.batches[0] = plain(&[record(2, 1, 1)]);
+    world.batches[0] = Some(plain(&[record(2, 1, 1)]));
     world.succeed(PLAIN);
     world.publish();
     (&mut world.task).await.unwrap();
@@ -149,7 +149,7 @@ async fn before_the_lease_is_given_back_everything_is_written() {
 #[tokio::test(start_paused = true)]
 async fn it_ends_with_the_refresh() {
     let mut world = World::new();
-    world.batches[0] = plain(&[record(1, 1, 1)]);
+    world.batches[0] = Some(plain(&[record(1, 1, 1)]));
     for source in [PLAIN, MAPPED, TABLE] {
         world.succeed(source);
     }
