@@ -44,12 +44,12 @@ pub(super) fn page(
     let keys = parts.keys(&transaction, query.after, query.limit.saturating_add(1))?;
 
     let sql = "SELECT id, source, employee_id, priority, reason, first_seen, last_seen, bytes \
-               FROM records WHERE version = ?";
+               FROM records WHERE record = ?";
     let mut statement = transaction.prepare_cached(sql)?;
     let mut page = HistoryPage::default();
     let mut bytes = 0;
     for key in keys.iter().take(query.limit) {
-        let mut rows = statement.query([key.version])?;
+        let mut rows = statement.query([key.record])?;
         let row = rows.next()?.ok_or_else(|| Fault::unreadable("a record"))?;
         let row = history_row(row, key, &sources)?;
         bytes += row.bytes.len();

@@ -1,4 +1,4 @@
-//! Finds the records of a page: their positions in the order of the history, and their versions.
+//! Finds the records of a page: their positions in the order of the history, and their keys.
 //!
 //! A filter is split into parts, each of which reads one range of one index in the order of the
 //! history: an employee, or the current or the former records of a source. The ranges are merged,
@@ -22,7 +22,7 @@ const MAX_OPEN_RANGES: usize = 256;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     pub(super) position: HistoryPosition,
-    pub(super) version: i64,
+    pub(super) record: i64,
 }
 
 /// A part of the records, whose entries in an index are in the order of the history.
@@ -165,7 +165,7 @@ impl<'a> Parts<'a> {
         };
         let conditions = &self.conditions;
         format!(
-            "SELECT timestamp, number, version FROM records \
+            "SELECT timestamp, number, record FROM records \
              WHERE {part} AND {range}{conditions} ORDER BY {order}"
         )
     }
@@ -220,7 +220,7 @@ fn push_one_of(conditions: &mut String, column: &str, values: impl IntoIterator<
 fn next(rows: &mut Rows<'_>) -> Result<Option<Key>, Fault> {
     let key = |row: &Row<'_>| -> Result<Key, Fault> {
         let position = HistoryPosition { timestamp: row.get(0)?, number: row.get(1)? };
-        Ok(Key { position, version: row.get(2)? })
+        Ok(Key { position, record: row.get(2)? })
     };
     rows.next()?.map(key).transpose()
 }

@@ -7,7 +7,9 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"IGhi");
 
 /// The migrations. The first `n` lead to the version `n` of the schema (`PRAGMA user_version`).
 ///
-/// - A record's row is small and its key ascends, so that it is read fast in upstream order.
+/// - A record's key is a number of its own that never changes, so that most indexes have nothing to
+///   do with a new content. It is not [`HistoryPosition::number`](crate::store::HistoryPosition):
+///   `SQLite` uses no key in a comparison of rows.
 /// - Large values have tables of their own: `SQLite` writes the whole row when one column changes.
 /// - The indexes of `records` are few, because they cost most of the time of the first write.
 const MIGRATIONS: &[&str] = &["
@@ -32,7 +34,8 @@ CREATE TABLE sequences (source INTEGER PRIMARY KEY, versions BLOB NOT NULL) STRI
 CREATE TABLE identity_tables (source INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
 CREATE TABLE upstream_limits (upstream TEXT PRIMARY KEY, concurrency INTEGER NOT NULL) STRICT;
 CREATE TABLE records (
-    version INTEGER PRIMARY KEY,
+    record INTEGER PRIMARY KEY,
+    version INTEGER NOT NULL,
     number INTEGER NOT NULL,
     id BLOB NOT NULL,
     source INTEGER NOT NULL,
@@ -52,8 +55,12 @@ CREATE INDEX records_by_expiry ON records (last_seen) WHERE last_seen IS NOT NUL
 ///
 /// Those of the history have the columns of the order, and behind them what else is filtered by or
 /// counted, so that rows are read only once they are known to be in the answer.
-pub(super) const INDEXES: [(&str, &str); 3] = [
+pub(super) const INDEXES: [(&str, &str); 4] = [
     ("records_by_id", "CREATE UNIQUE INDEX IF NOT EXISTS records_by_id ON records (id)"),
+    (
+        "records_by_version",
+        "CREATE UNIQUE INDEX IF NOT EXISTS records_by_version ON records (version)",
+    ),
     (
         "records_by_employee",
         "CREATE INDEX IF NOT EXISTS records_by_employee \

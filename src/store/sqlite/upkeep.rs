@@ -83,8 +83,8 @@ pub(super) fn delete_expired(connection: &mut Connection, before: f64) -> Result
         return Ok(0);
     }
     let (transaction, mut counters) = begin(connection)?;
-    let sql = "DELETE FROM records WHERE version IN \
-               (SELECT version FROM records WHERE last_seen < ? ORDER BY last_seen LIMIT ?)";
+    let sql = "DELETE FROM records WHERE record IN \
+               (SELECT record FROM records WHERE last_seen < ? ORDER BY last_seen LIMIT ?)";
     let deleted = transaction.prepare_cached(sql)?.execute(params![before, BATCH_RECORDS])?;
     counters.records -= i64::try_from(deleted).unwrap_or(i64::MAX);
     counters.write(&transaction)?;
@@ -100,7 +100,7 @@ pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u
         transaction.rollback()?;
         counters.next_version
     };
-    let sql = "DELETE FROM records WHERE version IN (SELECT version FROM records \
+    let sql = "DELETE FROM records WHERE record IN (SELECT record FROM records \
                WHERE employee_id = ? AND version < ? LIMIT ?)";
     let mut total = 0;
     loop {

@@ -1,12 +1,13 @@
 //! Writes what a refresh has brought.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::counters::{Counters, begin};
 use super::fault::Fault;
 use super::forgotten::Forgotten;
 use super::values::{priority_code, reason_code};
-use super::{indexes, sequences};
+use super::{indexes, sequences, values};
 use crate::join::Reason;
 use crate::store::{
     Content, RecordChanges, SequenceItem, SourceReport, SourceWrite, StoreError, Upsert, Version,
@@ -156,53 +157,81 @@ impl Rows<'_> {
             false => insert.to_owned(),
         };
         let mut insert = connection.prepare(&insert)?;
-        // The new number is used only where a record gets an employee. Numbers are never used
-        // again, so that skipping some is harmless.
-        let mut update = connection.prepare_cached(
-            "UPDATE records SET version = ?1, source = ?4, \
-             number = CASE WHEN employee_id IS NULL AND ?5 IS NOT NULL THEN ?2 ELSE number END, \
-             employee_id = iif(?8 = ?10, employee_id, ?5), reason = iif(?8 = ?10, reason, ?8), \
-             priority = ?6, timestamp = ?7, last_seen = NULL, bytes = ?9 \
-             WHERE id = ?3",
-        )?;
         for upsert in self.upserts {
             let (version, number) = (counters.next_version, counters.next_number);
-            let id = upsert.id.0;
-            let employee_id = upsert.employee_id.as_deref();
-            let priority = upsert.priority.map(priority_code);
-            let reason = upsert.reason.map(reason_code);
             let inserted = insert.execute(params![
                 version,
                 number,
-                id,
+                upsert.id.0,
                 self.source,
-                employee_id,
-                priority,
+                upsert.employee_id.as_deref(),
+                upsert.priority.map(priority_code),
                 upsert.timestamp,
-                reason,
+                upsert.reason.map(reason_code),
                 self.fetched_at,
                 &upsert.bytes[..],
             ])?;
             if inserted == 0 {
-                update.execute(params![
-                    version,
-                    number,
-                    id,
-                    self.source,
-                    employee_id,
-                    priority,
-                    upsert.timestamp,
-                    reason,
-                    &upsert.bytes[..],
-                    reason_code(Reason::IdentitiesUnavailable),
-                ])?;
+                self.update(connection, version, number, upsert)?;
             } else {
                 counters.records += 1;
             }
+            // A number that an update does not need is skipped.
             counters.next_version += 1;
             counters.next_number += 1;
         }
         drop(insert);
         rebuild.create(connection)
+    }
+
+    /// Replaces the content of a stored record. `number` is for one that gets an employee.
+    fn update(
+        &self,
+        connection: &Connection,
+        version: i64,
+        number: i64,
+        upsert: &Upsert,
+    ) -> Result<(), Fault> {
+        let sql = "SELECT record, number, employee_id, reason, priority, timestamp, last_seen \
+                   FROM records WHERE id = ?";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query([upsert.id.0])?;
+        let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let (record, stored_number): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let stored_employee = values::text(row, 2)?;
+        let stored_reason: Option<i64> = row.get(3)?;
+        let (employee_id, reason) = match upsert.reason {
+            Some(Reason::IdentitiesUnavailable) => (stored_employee, stored_reason),
+            reason => (upsert.employee_id.as_deref(), reason.map(reason_code)),
+        };
+        let priority = upsert.priority.map(priority_code);
+        let is_current = row.get_ref(6)? == ValueRef::Null;
+        let is_indexed_alike = is_current
+            && employee_id == stored_employee
+            && priority == row.get(4)?
+            && upsert.timestamp == row.get(5)?;
+        if is_indexed_alike {
+            // Names no column of the large indexes, which are then left alone.
+            let sql = "UPDATE records SET version = ?2, reason = ?3, bytes = ?4 WHERE record = ?1";
+            let bytes = &upsert.bytes[..];
+            connection.prepare_cached(sql)?.execute(params![record, version, reason, bytes])?;
+            return Ok(());
+        }
+        let gets_employee = stored_employee.is_none() && employee_id.is_some();
+        let sql = "UPDATE records SET number = ?2, version = ?3, source = ?4, employee_id = ?5, \
+                   priority = ?6, timestamp = ?7, reason = ?8, last_seen = NULL, bytes = ?9 \
+                   WHERE record = ?1";
+        connection.prepare_cached(sql)?.execute(params![
+            record,
+            if gets_employee { number } else { stored_number },
+            version,
+            self.source,
+            employee_id,
+            priority,
+            upsert.timestamp,
+            reason,
+            &upsert.bytes[..],
+        ])?;
+        Ok(())
     }
 }

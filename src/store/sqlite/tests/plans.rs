@@ -69,14 +69,12 @@ async fn rows_are_found_by_their_keys() {
     prepared(&path).await;
     let connection = Connection::open(&path).unwrap();
     for (sql, index) in [
-        ("SELECT bytes FROM records WHERE version BETWEEN ? AND ?", "INTEGER PRIMARY KEY"),
-        ("UPDATE records SET last_seen = 1 WHERE version = ?", "INTEGER PRIMARY KEY"),
-        ("UPDATE records SET version = ?2 WHERE id = ?1", "records_by_id (id=?)"),
-        ("SELECT version FROM records WHERE last_seen < ? ORDER BY last_seen", "records_by_expiry"),
-        (
-            "SELECT version FROM records WHERE employee_id = ? AND version < ?",
-            "records_by_employee",
-        ),
+        ("SELECT bytes FROM records WHERE version BETWEEN ? AND ?", "records_by_version"),
+        ("SELECT bytes FROM records WHERE record = ?", "INTEGER PRIMARY KEY"),
+        ("UPDATE records SET last_seen = 1 WHERE version = ?", "records_by_version"),
+        ("SELECT record FROM records WHERE id = ?", "records_by_id (id=?)"),
+        ("SELECT record FROM records WHERE last_seen < ? ORDER BY last_seen", "records_by_expiry"),
+        ("SELECT record FROM records WHERE employee_id = ? AND version < ?", "records_by_employee"),
         ("SELECT count(*) FROM records WHERE employee_id IS NULL", "records_by_employee"),
         (
             "UPDATE records SET last_seen = 1 WHERE source = ? AND is_current = 1",
