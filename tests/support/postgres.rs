@@ -33,6 +33,7 @@ server=$!
 echo "$server"
 read -r command
 kill -QUIT "$server" 2>/dev/null
+kill -TERM "$server" 2>/dev/null
 kill -CONT "$server" $(cat "/proc/$server/task/$server/children" 2>/dev/null) 2>/dev/null
 wait "$server"
 [ "$command" = keep ] || rm -rf "$directory"
@@ -95,7 +96,7 @@ impl PostgresServer {
     pub fn shared(test: &str) -> Option<&'static Self> {
         let server = SHARED.as_ref();
         if server.is_none() {
-            skip(test);
+            skip(test, "postgresql");
         }
         server
     }
@@ -104,7 +105,7 @@ impl PostgresServer {
     pub fn start(test: &str, settings: &Settings<'_>) -> Option<Self> {
         let server = Self::run(settings);
         if server.is_none() {
-            skip(test);
+            skip(test, "postgresql");
         }
         server
     }
@@ -227,19 +228,14 @@ impl PostgresServer {
     /// Starts it, or stops and starts it.
     pub fn restart(&self) {
         self.stop(Stop::Fast);
-        let mut command = self.tools.command("sh");
-        command.args(["-c", WATCHED_SERVER, "sh"]).arg(self.directory.path());
-        command.arg(self.tools.binaries.join("postgres")).arg("-D").arg(self.data());
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut watcher = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(watcher.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let server = line.trim();
+        let (binary, data) = (self.tools.binaries.join("postgres"), self.data());
+        let command = [binary.as_path(), Path::new("-D"), data.as_path()];
+        let (watcher, server) = self.tools.watched(self.directory.path(), &command);
         let is_ready = || {
             let pid_file = fs::read_to_string(self.data().join("postmaster.pid"));
             let lines = pid_file.unwrap_or_default();
             let mut lines = lines.lines().map(str::trim);
-            lines.next() == Some(server) && lines.next_back() == Some("ready")
+            lines.next() == Some(server.as_str()) && lines.next_back() == Some("ready")
         };
         let server_pid = Pid::from_raw(server.parse().unwrap()).unwrap();
         *self.running.lock().unwrap() = Some(Running { watcher, server: server_pid });
@@ -269,6 +265,33 @@ impl PostgresServer {
         self.running.lock().unwrap().as_ref().expect("it runs").server
     }
 
+    /// Starts pgbouncer before it, in transaction mode with few connections. `None` if it is not
+    /// installed, as for [`Self::shared`].
+    pub fn start_pgbouncer(&self, test: &str) -> Option<PgBouncer> {
+        let binary = Path::new("/usr/sbin/pgbouncer");
+        if !binary.exists() {
+            skip(test, "pgbouncer");
+            return None;
+        }
+        let directory = self.directory.path().join("pgbouncer");
+        fs::create_dir(&directory).unwrap();
+        self.tools.give(&directory);
+        let port = free_port();
+        let (server, path) = (self.directory.path().display(), directory.display());
+        let configuration = format!(
+            "[databases]\n* = host={server} port={} user={USER}\n[pgbouncer]\n\
+             unix_socket_dir = {path}\nlisten_port = {port}\nauth_type = any\n\
+             pool_mode = transaction\ndefault_pool_size = 4\nmax_client_conn = 200\n",
+            self.port
+        );
+        let file = directory.join("pgbouncer.ini");
+        self.tools.write(&file, &configuration);
+        let (watcher, _) = self.tools.watched(&directory, &[binary, file.as_path()]);
+        let socket = directory.join(format!(".s.PGSQL.{port}"));
+        wait_until("pgbouncer is ready", || socket.exists());
+        Some(PgBouncer { directory, port, watcher })
+    }
+
     /// What the server has logged.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
@@ -281,6 +304,32 @@ impl Drop for PostgresServer {
             drop(running.watcher.stdin.take());
             let _ = running.watcher.wait();
         }
+    }
+}
+
+/// pgbouncer before a server. It ends when it is dropped, or with the process.
+pub struct PgBouncer {
+    directory: PathBuf,
+    port: u16,
+    watcher: Child,
+}
+
+impl PgBouncer {
+    /// The directory of its Unix socket.
+    pub fn socket_directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for PgBouncer {
+    fn drop(&mut self) {
+        drop(self.watcher.stdin.take());
+        let _ = self.watcher.wait();
     }
 }
 
@@ -314,6 +363,18 @@ impl Tools {
             command.uid(user).gid(group);
         }
         command
+    }
+
+    /// Runs a server until the shell that is returned reads the end of its input; returns the
+    /// server's process id, too. Its log is in this directory.
+    fn watched(&self, directory: &Path, server: &[&Path]) -> (Child, String) {
+        let mut command = self.command("sh");
+        command.args(["-c", WATCHED_SERVER, "sh"]).arg(directory).args(server);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut watcher = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(watcher.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (watcher, line.trim().to_owned())
     }
 
     /// Makes the user that runs the programs the owner of a file or directory.
@@ -360,10 +421,10 @@ fn wait_until(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn skip(test: &str) {
+fn skip(test: &str, package: &str) {
     assert!(
         std::env::var_os("INCIDENT_GATEWAY_NO_SKIP").is_none(),
-        "{test}: no PostgreSQL; apt-get install postgresql"
+        "{test}: no {package}; apt-get install {package}"
     );
-    eprintln!("SKIPPED {test}: no PostgreSQL; apt-get install postgresql");
+    eprintln!("SKIPPED {test}: no {package}; apt-get install {package}");
 }

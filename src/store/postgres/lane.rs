@@ -10,9 +10,8 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures::try_join;
-use tokio::time::timeout;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{CancelToken, Row};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::fault::Failure;
@@ -20,17 +19,11 @@ use super::fault::Failure;
 /// How long a connection may take until it can be used.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a request to cancel a statement may take.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// A parameter of a statement, with its type, so that the server needs not be asked for it.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// At most this many connections for one purpose.
-pub(super) struct Lane {
-    pool: Pool,
-    tls: MakeRustlsConnect,
-}
+pub(super) struct Lane(Pool);
 
 impl Lane {
     pub(super) fn new(
@@ -46,13 +39,13 @@ impl Lane {
             .create_timeout(Some(CONNECT_TIMEOUT))
             .build()
             .expect("the runtime that timeouts need is given");
-        Self { pool, tls: tls.clone() }
+        Self(pool)
     }
 
     /// A connection, once one is free.
     pub(super) async fn connection(&self) -> Result<Connection, Failure> {
-        let client = self.pool.get().await?;
-        Ok(Connection { client: Some(client), tls: self.tls.clone() })
+        let client = self.0.get().await?;
+        Ok(Connection { client: Some(client) })
     }
 }
 
@@ -67,10 +60,13 @@ pub(super) struct ServerBounds {
 impl ServerBounds {
     /// Statements that begin a transaction with these bounds.
     ///
-    /// The last bound ends a transaction whose client has stopped in the middle of it, so that
-    /// its locks do not remain.
+    /// Two more end a transaction whose client has stopped in the middle of it, so that its locks
+    /// do not remain, and a statement whose client has gone. (Requests to cancel a statement are
+    /// no way: they may reach another one behind pgbouncer.) Plans are not compiled, because the
+    /// statements here are short for what that takes.
     fn begin(self, mode: Mode) -> String {
         const MAX_IDLE: Duration = Duration::from_secs(15);
+        const CLIENT_CHECK_INTERVAL: Duration = Duration::from_secs(1);
         let mut begin = match mode {
             // As the server's default is: an administrator may have made it read-only.
             Mode::Write => "BEGIN".to_owned(),
@@ -80,10 +76,12 @@ impl ServerBounds {
             ("statement_timeout", self.statement),
             ("lock_timeout", self.lock),
             ("idle_in_transaction_session_timeout", MAX_IDLE),
+            ("client_connection_check_interval", CLIENT_CHECK_INTERVAL),
         ] {
             write!(begin, "; SET LOCAL {setting} = {}", bound.as_millis())
                 .expect("a String can be written to");
         }
+        begin.push_str("; SET LOCAL jit = off");
         begin
     }
 }
@@ -96,10 +94,9 @@ pub(super) enum Mode {
 }
 
 /// A connection of a [`Lane`]. It goes back to its lane by [`Self::give_back`]; if it is dropped
-/// before, it is closed, and the server is asked to cancel what it does for it.
+/// before, it is closed, and the server ends what it does for it.
 pub(super) struct Connection {
     client: Option<Object>,
-    tls: MakeRustlsConnect,
 }
 
 impl Connection {
@@ -167,19 +164,9 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        let Some(client) = self.client.take() else { return };
-        let cancel = client.cancel_token();
-        let is_closed = client.is_closed();
-        // Out of the pool; dropping it closes the connection.
-        drop(Object::take(client));
-        if let (false, Ok(runtime)) = (is_closed, tokio::runtime::Handle::try_current()) {
-            runtime.spawn(cancel_statement(cancel, self.tls.clone()));
+        if let Some(client) = self.client.take() {
+            // Out of the pool; dropping it closes the connection.
+            drop(Object::take(client));
         }
     }
-}
-
-/// Without it the server would notice only at the end of the statement that nobody waits for it.
-async fn cancel_statement(cancel: CancelToken, tls: MakeRustlsConnect) {
-    // If it fails, the server's bound ends the statement.
-    let _ = timeout(CANCEL_TIMEOUT, cancel.cancel_query(tls)).await;
 }

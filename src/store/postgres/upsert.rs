@@ -5,6 +5,7 @@ use tokio_postgres::types::Type;
 use super::codes::{Id, employee_column, priority_code, reason_code};
 use super::fault::Failure;
 use super::lane::{Connection, Param};
+use crate::join::Reason;
 use crate::store::{Upsert, Version};
 
 /// How many records a statement writes.
@@ -47,10 +48,15 @@ pub(super) async fn write_records(
                      AND excluded.employee_id IS NOT NULL \
                      THEN excluded.number ELSE stored.number END, \
                  \"timestamp\" = excluded.\"timestamp\", last_seen = NULL, \
-                 priority = excluded.priority, reason = excluded.reason, \
-                 employee_id = excluded.employee_id, bytes = excluded.bytes \
+                 priority = excluded.priority, bytes = excluded.bytes, \
+                 employee_id = CASE WHEN excluded.reason = $10 \
+                     THEN stored.employee_id ELSE excluded.employee_id END, \
+                 reason = CASE WHEN excluded.reason = $10 \
+                     THEN stored.reason ELSE excluded.reason END \
              RETURNING xmax = 0 AS is_new) \
          SELECT count(*) FILTER (WHERE is_new) FROM written";
+    // It says nothing of the record: the attribution that is stored stays.
+    let unavailable = reason_code(Reason::IdentitiesUnavailable);
     let mut version = first.0;
     let mut new = 0;
     let mut rest = upserts;
@@ -64,7 +70,7 @@ pub(super) async fn write_records(
         let employees: Vec<_> =
             chunk.iter().map(|of| of.employee_id.as_deref().map(employee_column)).collect();
         let bytes: Vec<&[u8]> = chunk.iter().map(|upsert| upsert.bytes.as_ref()).collect();
-        let params: [Param<'_>; 9] = [
+        let params: [Param<'_>; 10] = [
             (&version, Type::INT8),
             (&origin.fetched_at, Type::FLOAT8),
             (&origin.source, Type::INT4),
@@ -74,6 +80,7 @@ pub(super) async fn write_records(
             (&reasons, Type::INT2_ARRAY),
             (&employees, Type::TEXT_ARRAY),
             (&bytes, Type::BYTEA_ARRAY),
+            (&unavailable, Type::INT2),
         ];
         let row = connection.client().query_typed_one(UPSERT, &params).await?;
         new += row.try_get::<_, i64>(0)?;

@@ -36,27 +36,19 @@ impl PostgresStore {
     ) -> Result<Written, Failure> {
         let connection = self.begin_write(epoch).await?;
         let forgotten = match write.age {
-            Some(_) => Some(self.check_forgotten(&connection, write.content.is_some()).await?),
+            Some(_) => Some(read_forgotten(&connection, write.content.is_some()).await?),
             None => None,
         };
-        let report = serde_json::to_string(&write.report)
-            .map_err(|_| Failure::Unexpected("a report cannot be stored"))?;
-        let (first_version, revision) = match (&write.content, write.age) {
-            (Some(content), age) => {
-                let age = age.unwrap_or_default();
-                let source = lock_source(&connection, &write.name, age).await?;
-                write_content(&connection, &write, &source, content, &report).await?
-            }
-            (None, Some(age)) => {
-                (Version(0), write_unchanged(&connection, &write, age, &report).await?)
-            }
-            (None, None) => (Version(0), write_failure(&connection, &write, &report).await?),
-        };
+        if let Err(error) = forgotten.map_or(Ok(()), |counter| self.forgotten.check(counter)) {
+            connection.roll_back().await?;
+            return Err(error.into());
+        }
+        let written = write_in(&connection, &write).await?;
         self.finish_write(connection, epoch).await?;
         if let Some(forgotten) = forgotten {
             self.forgotten.has_read(forgotten);
         }
-        Ok(Written { first_version, revision })
+        Ok(written)
     }
 
     /// Begins a transaction of the holder, unless it has lost the lease already.
@@ -81,20 +73,6 @@ impl PostgresStore {
                 Err(error.into())
             }
         }
-    }
-
-    /// Fails if records were deleted that this process may take for stored. When records are
-    /// written, none can be deleted until they are.
-    async fn check_forgotten(
-        &self,
-        connection: &Connection,
-        writes_records: bool,
-    ) -> Result<i64, Failure> {
-        let lock = if writes_records { "FOR SHARE" } else { "" };
-        let read = format!("SELECT value FROM counters WHERE name = 'forgotten' {lock}");
-        let forgotten = counter(&connection.client().query_typed(&read, &[]).await?)?;
-        self.forgotten.check(forgotten)?;
-        Ok(forgotten)
     }
 
     /// Tells the others and commits, if the lease is still held. Its row stays locked until then,
@@ -228,6 +206,28 @@ impl PostgresStore {
     }
 }
 
+/// The counter of deletions. When records are written, none can be deleted until they are.
+async fn read_forgotten(connection: &Connection, writes_records: bool) -> Result<i64, Failure> {
+    let lock = if writes_records { "FOR SHARE" } else { "" };
+    let read = format!("SELECT value FROM counters WHERE name = 'forgotten' {lock}");
+    counter(&connection.client().query_typed(&read, &[]).await?)
+}
+
+/// Writes what a refresh has brought in the transaction of a connection.
+async fn write_in(connection: &Connection, write: &SourceWrite) -> Result<Written, Failure> {
+    let report = serde_json::to_string(&write.report)
+        .map_err(|_| Failure::Unexpected("a report cannot be stored"))?;
+    let (first_version, revision) = match (&write.content, write.age) {
+        (Some(content), age) => {
+            let source = lock_source(connection, &write.name, age.unwrap_or_default()).await?;
+            write_content(connection, write, &source, content, &report).await?
+        }
+        (None, Some(age)) => (Version(0), write_unchanged(connection, write, age, &report).await?),
+        (None, None) => (Version(0), write_failure(connection, write, &report).await?),
+    };
+    Ok(Written { first_version, revision })
+}
+
 /// Locks the row of a source, which is inserted if there is none.
 async fn lock_source(
     connection: &Connection,
@@ -304,13 +304,15 @@ async fn write_changes(
         // Late, because deletions of expired records wait for it.
         client.execute_typed(COUNT, &[(&new, Type::INT8)]).await?;
     }
-    let version = |item: &SequenceItem| match item {
-        SequenceItem::Stored(version) => *version,
-        SequenceItem::Upsert(index) => {
-            Version(first.0 + i64::try_from(*index).expect("a Vec has no more than isize::MAX"))
-        }
+    let version = |item: &SequenceItem| match *item {
+        SequenceItem::Stored(version) => Ok(version),
+        SequenceItem::Upsert(index) => i64::try_from(index)
+            .ok()
+            .filter(|index| *index < upserts)
+            .map(|index| Version(first.0 + index))
+            .ok_or(Failure::Unexpected("the order of a source names a record without content")),
     };
-    let order: Vec<Version> = changes.sequence.iter().map(version).collect();
+    let order: Vec<Version> = changes.sequence.iter().map(version).collect::<Result<_, _>>()?;
     let order = sequence::encode(&order)
         .map_err(|_| Failure::Unexpected("the order of the records cannot be stored"))?;
     Ok((first, order))
@@ -323,19 +325,20 @@ async fn write_unchanged(
     age: Duration,
     report: &str,
 ) -> Result<i64, Failure> {
-    let update = format!(
-        "UPDATE sources SET fetched_at = {NOW} - $2, report = $3, fingerprint = $4 \
-         WHERE name = $1 RETURNING revision"
+    let upsert = format!(
+        "INSERT INTO sources (name, fingerprint, revision, fetched_at, report) \
+         VALUES ($1, $2, 1, {NOW} - $3, $4) ON CONFLICT (name) DO UPDATE SET \
+         fingerprint = excluded.fingerprint, fetched_at = excluded.fetched_at, \
+         report = excluded.report RETURNING revision"
     );
     let fingerprint = write.fingerprint.0.as_slice();
     let params: [Param<'_>; 4] = [
         (&write.name, Type::TEXT),
+        (&fingerprint, Type::BYTEA),
         (&age.as_secs_f64(), Type::FLOAT8),
         (&report, Type::TEXT),
-        (&fingerprint, Type::BYTEA),
     ];
-    let rows = connection.client().query_typed(&update, &params).await?;
-    let row = rows.first().ok_or(Failure::Unexpected("a source without content is unknown"))?;
+    let row = connection.client().query_typed_one(&upsert, &params).await?;
     Ok(row.try_get(0)?)
 }
 

@@ -1,5 +1,6 @@
 //! Tests against a real server.
 
+mod conformance;
 mod faults;
 mod lease;
 mod page_plans;

@@ -189,3 +189,24 @@ async fn a_refresh_that_brings_nothing_new_writes_one_row() {
     assert_eq!(head.report.consecutive_failures, 1);
     assert_eq!(one.sequence("plain").await.unwrap().len(), 10);
 }
+
+/// The server does not go on with what nobody waits for.
+#[tokio::test]
+async fn a_statement_ends_when_its_caller_has_gone() {
+    let test = "a_statement_ends_when_its_caller_has_gone";
+    let Some(server) = PostgresServer::shared(test) else { return };
+    let database = server.create_database().await;
+    let one = store(server, &database).await;
+    let connection = one.reads.connection().await.unwrap();
+    let bounds = super::super::READ.server;
+    let sleep = connection.run(super::super::lane::Mode::Read, bounds, "SELECT pg_sleep(20)", &[]);
+    let running = "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%'";
+    tokio::select! {
+        _ = sleep => panic!("it takes longer"),
+        () = super::until_value(server, &database, running, "1") => {}
+    }
+    let started = tokio::time::Instant::now();
+    super::until_value(server, &database, running, "0").await;
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
