@@ -146,7 +146,7 @@ impl Connection {
         let client = self.client();
         let begin = bounds.begin(mode);
         let queries = statements.map(|(statement, params)| client.query_typed(statement, params));
-        let (_, rows, _) = try_join!(
+        let ((), rows, ()) = try_join!(
             client.batch_execute(&begin),
             // Polls them, and so sends them, in their order.
             futures::future::try_join_all(queries),

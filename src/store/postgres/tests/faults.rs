@@ -8,7 +8,7 @@ use super::server::{PostgresServer, Settings, Stop};
 use super::{config, held, store, tcp_config, within, write};
 use crate::config::Postgres;
 use crate::store::postgres::PostgresStore;
-use crate::store::{HistoryQuery, Store, StoreError};
+use crate::store::{HistoryFilter, HistoryQuery, Store, StoreError};
 
 const SECRET: &str = "hunter2-secret";
 
@@ -114,8 +114,12 @@ async fn a_server_that_became_read_only_is_read() {
     let Err(StoreError::Unavailable(detail)) = one.forget("ada").await else { panic!("deleted") };
     assert!(detail.contains("read-only"), "{detail}");
     assert!(!matches!(refused, Err(StoreError::Unusable(_))), "{refused:?}");
-    let query =
-        HistoryQuery { filter: Default::default(), after: None, limit: 10, max_bytes: usize::MAX };
+    let query = HistoryQuery {
+        filter: HistoryFilter::default(),
+        after: None,
+        limit: 10,
+        max_bytes: usize::MAX,
+    };
     assert_eq!(one.history(query).await.unwrap().rows.len(), 3);
 }
 
@@ -124,7 +128,7 @@ async fn too_many_questions_are_refused() {
     let Some(server) = PostgresServer::shared("too_many_questions_are_refused") else { return };
     let database = server.create_database().await;
     let one = store(server, &database).await;
-    let summaries = (0..60).map(|_| one.summary(Default::default()));
+    let summaries = (0..60).map(|_| one.summary(HistoryFilter::default()));
     let answers = futures::future::join_all(summaries).await;
     let refused = answers.iter().filter(|answer| **answer == Err(StoreError::Overloaded)).count();
     assert_eq!(refused, 60 - crate::store::postgres::MAX_HISTORY_QUERIES);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::server::{PgBouncer, PostgresServer};
+use super::server::{PgBouncer, PostgresServer, Settings};
 use super::{config, expire_lease, held, upsert, write, write_of};
 use crate::config::Postgres;
 use crate::store::postgres::PostgresStore;
@@ -23,7 +23,7 @@ async fn store(server: &PostgresServer, bouncer: &PgBouncer, database: &str) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_behind_pgbouncer_works() {
     let test = "a_store_behind_pgbouncer_works";
-    let Some(server) = PostgresServer::start(test, &Default::default()) else { return };
+    let Some(server) = PostgresServer::start(test, &Settings::default()) else { return };
     let Some(bouncer) = server.start_pgbouncer(test) else { return };
     conformance::run_all(async || {
         let database = server.create_database().await;
@@ -35,7 +35,7 @@ async fn a_store_behind_pgbouncer_works() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_behind_pgbouncer_share_a_lease() {
     let test = "replicas_behind_pgbouncer_share_a_lease";
-    let Some(server) = PostgresServer::start(test, &Default::default()) else { return };
+    let Some(server) = PostgresServer::start(test, &Settings::default()) else { return };
     let Some(bouncer) = server.start_pgbouncer(test) else { return };
     let database = server.create_database().await;
     let mut replicas = Vec::new();
@@ -73,12 +73,12 @@ async fn replicas_behind_pgbouncer_share_a_lease() {
         assert_eq!(replicas[0].count().await, Ok(2_000));
         // A former holder writes nothing.
         expire_lease(&server, &database).await;
-        let taker = &replicas[(holder + 1) % 3];
-        let taken = held(taker).await.unwrap();
+        let next = &replicas[(holder + 1) % 3];
+        let taken = held(next).await.unwrap();
         assert_eq!(taken, Epoch(epoch.0 + 1));
         let late = write_of("plain", vec![upsert(0, None)]);
         replicas[holder].write(epoch, late).await.unwrap_err();
-        taker.release(taken).await.unwrap();
+        next.release(taken).await.unwrap();
     }
 }
 
