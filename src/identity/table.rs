@@ -25,6 +25,15 @@ pub struct IdentityTable {
     pub(super) digest: ContentDigest,
 }
 
+/// Addresses with their employees.
+type Entries<A> = Vec<(A, u32)>;
+
+fn sorted<A: Copy + Ord>(addresses: &HashMap<A, u32>) -> Entries<A> {
+    let mut entries: Entries<A> = addresses.iter().map(|(address, of)| (*address, *of)).collect();
+    entries.sort_unstable();
+    entries
+}
+
 /// Employees by canonical address.
 #[derive(Debug, Default)]
 pub(super) struct Addresses {
@@ -69,12 +78,8 @@ impl Addresses {
     }
 
     /// All addresses with their employees, in order.
-    pub(super) fn sorted(&self) -> (Vec<(Ipv4Addr, u32)>, Vec<(Ipv6Addr, u32)>) {
-        let mut v4: Vec<_> = self.v4.iter().map(|(address, of)| (*address, *of)).collect();
-        let mut v6: Vec<_> = self.v6.iter().map(|(address, of)| (*address, *of)).collect();
-        v4.sort_unstable();
-        v6.sort_unstable();
-        (v4, v6)
+    pub(super) fn sorted(&self) -> (Entries<Ipv4Addr>, Entries<Ipv6Addr>) {
+        (sorted(&self.v4), sorted(&self.v6))
     }
 
     /// Gives back memory that was reserved for more addresses.

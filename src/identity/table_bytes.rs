@@ -50,7 +50,9 @@ impl IdentityTable {
         let kinds = IdentityKind::ALL.into_iter().filter(|kind| self.has(*kind));
         let kinds: Vec<IdentityKind> = kinds.collect();
         plain.length(kinds.len());
-        kinds.into_iter().for_each(|kind| plain.kind(kind));
+        for kind in kinds {
+            plain.kind(kind);
+        }
         plain.0.extend(self.digest.hash.to_le_bytes());
         for count in [self.digest.size_bytes, self.records, self.conflicts, self.oversized_ids] {
             plain.length(count);
@@ -124,10 +126,10 @@ struct Writer(Vec<u8>);
 impl Writer {
     fn number(&mut self, mut number: u64) {
         while number >= 0x80 {
-            self.0.push((number & 0x7f) as u8 | 0x80);
+            self.0.push(number.to_le_bytes()[0] | 0x80);
             number >>= 7;
         }
-        self.0.push(number as u8);
+        self.0.push(number.to_le_bytes()[0]);
     }
 
     fn length(&mut self, length: usize) {

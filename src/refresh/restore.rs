@@ -245,11 +245,11 @@ impl RestoreTask {
     async fn decode(&self, content: StoredContent) -> Result<FetchedBatch, RestoreError> {
         let (fetcher, source) = (Arc::clone(&self.fetcher), self.source);
         let report = self.head.head.report.clone();
-        let decode = move || fetcher.restore(source, &content, &report);
-        let fetched = spawn_cpu_bound(decode).await.unwrap_or_else(|_| {
+        let restore = move || fetcher.restore(source, &content, &report);
+        let result = spawn_cpu_bound(restore).await.unwrap_or_else(|_| {
             Err("decoding it failed; this is a fault of the gateway".to_owned())
         });
-        fetched.map_err(RestoreError::Unusable)
+        result.map_err(RestoreError::Unusable)
     }
 }
 

@@ -57,7 +57,7 @@ impl StoreSide {
     pub(super) async fn changed(&mut self) {
         if self.has_ended || self.link.state.changed().await.is_err() {
             self.has_ended = true;
-            pending().await
+            pending::<()>().await;
         }
     }
 
