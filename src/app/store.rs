@@ -130,8 +130,8 @@ pub(crate) fn store_of(
 /// What the session does its work for under this configuration.
 pub(super) fn session_settings(config: &Config, upstreams: &Arc<Upstreams>) -> SessionSettings {
     let (names, definitions) = (sources::names(config), sources::definitions(config));
-    let named = names.iter().zip(&definitions);
-    let kept_up = named.map(|(name, of)| (name.to_string(), of.fingerprint())).collect();
+    let sources = names.iter().zip(&definitions);
+    let kept_up = sources.map(|(name, of)| (name.to_string(), of.fingerprint())).collect();
     SessionSettings { kept_up: KeptUp(Arc::new(kept_up)), upstreams: Arc::clone(upstreams) }
 }
 
@@ -194,12 +194,14 @@ impl Keeper {
         let mut recorder = Task(tokio::spawn(recorder));
         let ended = tokio::select! {
             () = self.departure.asked() => None,
-            _ = &mut session.0 => Some("the session with the store"),
-            _ = &mut recorder.0 => Some("the recorder of the store"),
+            Err(_) = &mut session.0 => Some("the session with the store"),
+            // It may also end with the refresh, and then the gateway ends, too.
+            Err(_) = &mut recorder.0 => Some("the recorder of the store"),
         };
         if ended.is_none() {
             self.handle.update(|state| state.is_leaving = true);
-            if timeout(self.write_timeout, &mut recorder.0).await.is_err() {
+            let has_ended = recorder.0.is_finished();
+            if !has_ended && timeout(self.write_timeout, &mut recorder.0).await.is_err() {
                 tracing::warn!("the newest data was not stored in time");
             }
         }

@@ -35,6 +35,10 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(1500);
 /// connection that was cut is replaced within that time.
 const DETACH_AFTER: Duration = Duration::from_secs(3);
 
+/// The same if it can tell who has the lease, but not what is stored: reading many records may hold
+/// that up.
+const DETACH_WITHOUT_HEADS_AFTER: Duration = Duration::from_secs(15);
+
 /// Takes and renews the lease, and publishes the role and what is stored.
 pub(super) struct Membership {
     handle: StoreHandle,
@@ -46,6 +50,8 @@ pub(super) struct Membership {
     is_ready: bool,
     /// The newest lease that this process was given, whether or not its term has begun.
     epoch: Option<Epoch>,
+    /// Whether the last attempt could tell who has the lease.
+    saw_lease: bool,
     /// When an attempt last succeeded.
     answered_at: Instant,
 }
@@ -65,6 +71,7 @@ impl Membership {
             was_ready: false,
             is_ready: false,
             epoch: None,
+            saw_lease: false,
             answered_at: Instant::now(),
         }
     }
@@ -101,6 +108,7 @@ impl Membership {
     /// Renews the lease, or looks whether it is free, and publishes the role that follows.
     async fn attempt(&mut self) -> Result<(), StoreError> {
         let store = Arc::clone(self.handle.store());
+        self.saw_lease = false;
         if !self.is_ready {
             let bound = if self.was_ready { ANSWER_TIMEOUT } else { PREPARE_TIMEOUT };
             bounded("preparing the store", bound, store.prepare()).await?;
@@ -114,6 +122,7 @@ impl Membership {
         } else {
             bounded("the lease", ANSWER_TIMEOUT, store.acquire_or_renew(&kept_up)).await?
         };
+        self.saw_lease = true;
         match lease {
             Lease::Held { epoch, until } => {
                 self.epoch = Some(epoch);
@@ -174,7 +183,10 @@ impl Membership {
 
     /// A lease ends at its own time, and the wait for the first answer too.
     fn detach_if_unanswered(&self) {
-        if self.is_follower() && self.answered_at.elapsed() >= DETACH_AFTER {
+        // If this process has the lease, nobody refreshes until its term begins.
+        let another_leads = self.saw_lease && self.epoch.is_none();
+        let most = if another_leads { DETACH_WITHOUT_HEADS_AFTER } else { DETACH_AFTER };
+        if self.is_follower() && self.answered_at.elapsed() >= most {
             self.handle.update(|state| state.enter(Role::Detached));
         }
     }

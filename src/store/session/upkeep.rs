@@ -1,5 +1,6 @@
 //! What the leader does beside refreshing, and the count of records.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ use crate::store::{
 
 /// The most time for one operation.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most time for taking leave of all records of removed sources.
+const RETAIN_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// After an operation that has failed.
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
@@ -68,7 +72,7 @@ impl Upkeep {
             if retained.as_ref() != Some(&(epoch, kept_up.clone())) {
                 let names: Vec<String> = kept_up.0.iter().map(|(name, _)| name.clone()).collect();
                 let operation = self.handle.store().retain_sources(epoch, &names);
-                if self.attempt("removed sources", operation).await.is_err() {
+                if self.attempt("removed sources", RETAIN_TIMEOUT, operation).await.is_err() {
                     sleep(RETRY_PAUSE).await;
                     continue;
                 }
@@ -87,7 +91,7 @@ impl Upkeep {
             let epoch = self.lease().await;
             let started = Instant::now();
             let operation = self.handle.store().delete_expired(epoch, self.keep);
-            let pause = match self.attempt("expired records", operation).await {
+            let pause = match self.attempt("expired records", OPERATION_TIMEOUT, operation).await {
                 Ok(0) => interval.saturating_sub(started.elapsed()),
                 Ok(_) => BATCH_PAUSE,
                 Err(_) => RETRY_PAUSE,
@@ -96,19 +100,24 @@ impl Upkeep {
         }
     }
 
+    /// Saves the concurrency limits when they have changed.
     async fn save_limits(&self) {
-        let mut saved = None;
+        let mut saved: Option<(Epoch, BTreeMap<String, usize>)> = None;
         loop {
             let epoch = self.lease().await;
-            let known = self.handle.state().heads.map(|heads| heads.limits.clone());
-            let saved_limits = saved.take_if(|(of, _)| *of == epoch).map(|(_, limits)| limits);
-            let saved_limits: Vec<_> = saved_limits.or(known).unwrap_or_default();
+            if saved.as_ref().is_none_or(|(of, _)| *of != epoch) {
+                let heads = self.handle.state().heads.unwrap_or_default();
+                saved = Some((epoch, heads.limits.iter().cloned().collect()));
+            }
             let limits = self.settings.borrow().upstreams.limits();
-            let is_saved = limits == saved_limits || {
+            let sorted: BTreeMap<String, usize> = limits.iter().cloned().collect();
+            if saved.as_ref().is_some_and(|(_, saved)| *saved != sorted) {
                 let operation = self.handle.store().save_limits(epoch, &limits);
-                self.attempt("the concurrency limits", operation).await.is_ok()
-            };
-            saved = Some((epoch, if is_saved { limits } else { saved_limits }));
+                let what = "the concurrency limits";
+                if self.attempt(what, OPERATION_TIMEOUT, operation).await.is_ok() {
+                    saved = Some((epoch, sorted));
+                }
+            }
             sleep(LIMITS_INTERVAL).await;
         }
     }
@@ -142,8 +151,13 @@ impl Upkeep {
         }
     }
 
-    async fn attempt<T>(&self, what: &str, operation: StoreFuture<'_, T>) -> Result<T, StoreError> {
-        let result = bounded(what, OPERATION_TIMEOUT, operation).await;
+    async fn attempt<T>(
+        &self,
+        what: &str,
+        bound: Duration,
+        operation: StoreFuture<'_, T>,
+    ) -> Result<T, StoreError> {
+        let result = bounded(what, bound, operation).await;
         self.handle.note(Operation::Upkeep, &result);
         result
     }
