@@ -66,15 +66,30 @@ pub(crate) fn open_postgres(server: &PostgresServer, database: &str) -> Postgres
     PostgresStore::new(&postgres).unwrap()
 }
 
+/// How often a gateway renews its lease.
+const RENEWAL_INTERVAL: Duration = Duration::from_millis(2500);
+
 /// The time of the writes. What is written is copied before.
 async fn write(store: &dyn Store, writes: &[SourceWrite]) -> Duration {
     let epoch = lead(store).await;
     let writes = writes.to_vec();
-    let started = Instant::now();
-    for write in writes {
-        store.write(epoch, write).await.unwrap();
+    let written = async {
+        let started = Instant::now();
+        for write in writes {
+            store.write(epoch, write).await.unwrap();
+        }
+        started.elapsed()
+    };
+    let renewals = async {
+        loop {
+            tokio::time::sleep(RENEWAL_INTERVAL).await;
+            store.acquire_or_renew(&KeptUp::default()).await.unwrap();
+        }
+    };
+    tokio::select! {
+        elapsed = written => elapsed,
+        () = renewals => unreachable!("they go on"),
     }
-    started.elapsed()
 }
 
 fn rows(writes: &[SourceWrite]) -> impl Iterator<Item = Row<'_>> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use incident_gateway::decode::Priority;
 use incident_gateway::store::{HistoryFilter, HistoryQuery, StableId, Store};
 use rusqlite::Connection;
+use tokio_postgres::types::Type;
 
 use super::first_write::{open_postgres, open_sqlite};
 use super::floor::{self, Row};
@@ -32,7 +33,11 @@ pub(crate) fn run(size: Size) {
     let runtime = runtime();
     report("SQLite", runtime.block_on(sqlite(rows)));
     match PostgresServer::start("history", &Settings::default()) {
-        Some(server) => report("PostgreSQL", runtime.block_on(postgres(&server, rows))),
+        Some(server) => {
+            let [planned, prepared] = runtime.block_on(postgres(&server, rows));
+            report("PostgreSQL", planned);
+            report("the same beside a prepared statement, which no pooler passes on", prepared);
+        }
         None => println!("PostgreSQL: not installed"),
     }
 }
@@ -151,7 +156,8 @@ async fn sqlite(rows: i64) -> [Vec<Duration>; 2] {
     .await
 }
 
-async fn postgres(server: &PostgresServer, rows: i64) -> [Vec<Duration>; 2] {
+/// Beside a statement that is planned each time, and beside one that was prepared before.
+async fn postgres(server: &PostgresServer, rows: i64) -> [[Vec<Duration>; 2]; 2] {
     let database = server.create_database().await;
     let store = open_postgres(server, &database);
     store.prepare().await.unwrap();
@@ -178,12 +184,20 @@ async fn postgres(server: &PostgresServer, rows: i64) -> [Vec<Duration>; 2] {
         ORDER BY coalesce(\"timestamp\", '-Infinity') DESC, number DESC LIMIT 1000";
     let statement = client.prepare(sql).await.unwrap();
     let (client, statement) = (&client, &statement);
-    measure(&store, &texts, |employee| async move {
-        let rows = client.query(statement, &[&employee]).await.unwrap();
-        let read = rows.iter().map(|row| {
-            (row.get::<_, String>(0), row.get::<_, i64>(1), row.get::<_, &[u8]>(9).to_vec())
-        });
-        black_box(read.collect::<Vec<_>>()).len()
-    })
-    .await
+    let planned = measure(&store, &texts, |employee| async move {
+        read(&client.query_typed(sql, &[(&employee, Type::TEXT)]).await.unwrap())
+    });
+    let planned = planned.await;
+    let prepared = measure(&store, &texts, |employee| async move {
+        read(&client.query(statement, &[&employee]).await.unwrap())
+    });
+    [planned, prepared.await]
+}
+
+/// Reads the rows as far as they are not in place; returns how many there are.
+fn read(rows: &[tokio_postgres::Row]) -> usize {
+    let values = rows.iter().map(|row| {
+        (row.get::<_, String>(0), row.get::<_, i64>(1), row.get::<_, &[u8]>(9).to_vec())
+    });
+    black_box(values.collect::<Vec<_>>()).len()
 }
