@@ -35,7 +35,7 @@ pub(super) enum Part<'a> {
 
 /// A filter as ranges of indexes, and what is left to check.
 pub(super) struct Parts<'a> {
-    parts: Vec<Part<'a>>,
+    list: Vec<Part<'a>>,
     conditions: String,
     since: Option<f64>,
     until: Option<f64>,
@@ -78,7 +78,7 @@ impl<'a> Parts<'a> {
                 parts.collect()
             }
         };
-        Self { parts, conditions, since: filter.since, until: filter.until }
+        Self { list: parts, conditions, since: filter.since, until: filter.until }
     }
 
     /// The first `limit` records behind `after`.
@@ -109,9 +109,9 @@ impl<'a> Parts<'a> {
         keys: &mut Vec<Key>,
     ) -> Result<(), Fault> {
         let mut found: Vec<Key> = Vec::new();
-        for parts in self.parts.chunks(MAX_OPEN_RANGES) {
+        for parts in self.list.chunks(MAX_OPEN_RANGES) {
             found.extend(self.merge(connection, times, parts, after, limit)?);
-            if self.parts.len() > MAX_OPEN_RANGES {
+            if self.list.len() > MAX_OPEN_RANGES {
                 found.sort_by(|left, right| compare(&right.position, &left.position));
                 found.truncate(limit);
             }
@@ -202,7 +202,7 @@ impl<'a> Parts<'a> {
 
     /// The parts, which have no record in common.
     pub(super) fn parts(&self) -> &[Part<'a>] {
-        &self.parts
+        &self.list
     }
 
     /// The conditions that are not on the range of an index, each behind an `AND`.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, TransactionBehavior};
 
-/// Marks a database as one of ours: "IGhi" (`PRAGMA application_id`).
+/// Marks a database as one of ours: `IGhi` (`PRAGMA application_id`).
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"IGhi");
 
 /// The migrations. The first `n` lead to the version `n` of the schema (`PRAGMA user_version`).

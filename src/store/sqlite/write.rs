@@ -152,10 +152,8 @@ impl Rows<'_> {
         let rebuild = indexes::drop_for(connection, counters.records, self.upserts.len())?;
         let insert = "INSERT INTO records (version, number, id, source, employee_id, priority, \
                       timestamp, reason, first_seen, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-        let insert = match rebuild.checks_ids() {
-            true => format!("{insert} ON CONFLICT (id) DO NOTHING"),
-            false => insert.to_owned(),
-        };
+        let conflict = if rebuild.checks_ids() { " ON CONFLICT (id) DO NOTHING" } else { "" };
+        let insert = format!("{insert}{conflict}");
         let mut insert = connection.prepare(&insert)?;
         for upsert in self.upserts {
             let (version, number) = (counters.next_version, counters.next_number);

@@ -60,7 +60,7 @@ async fn what_cannot_be_used_is_refused_and_not_changed() {
     let directory = TempDir::new().unwrap();
     let good = directory.path().join("good.db");
     let store = prepared(&good).await;
-    store.write(EPOCH, write_of(&["1"; 2_000])).await.unwrap();
+    store.write(EPOCH, write_of(&vec!["1"; 2_000])).await.unwrap();
     drop(store);
     let good = fs::read(&good).unwrap();
     assert!(good.len() > 200_000, "{}", good.len());
