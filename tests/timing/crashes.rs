@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use self::disk::SmallDisk;
 use self::ledger::{Ledger, Listing};
-use crate::replicas::cluster::{Cluster, incidents, metric};
+use crate::replicas::cluster::{Cluster, incidents, is_complete, metric};
 use crate::support::client::get;
 use crate::support::gateway::good_upstream;
 use crate::support::postgres::Stop;
@@ -110,6 +110,8 @@ async fn postgres_loses_and_doubles_nothing_when_process_or_server_is_killed() {
         let process = Process::serve(&upstream.base_url(), &variables).await;
         until("the leader", || async { metric(&process, "store_leader").await == Some(1.0) }).await;
         if round % 4 == 3 {
+            // Without data yet, a process that waits for its store may answer that it has none.
+            until("complete data", || async { is_complete(&process).await }).await;
             ledger.check(process.address).await;
             cluster.postgres.stop(Stop::Immediate);
             incidents(&process).await;
