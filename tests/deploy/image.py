@@ -21,7 +21,7 @@ import time
 import uuid
 
 IMAGE = os.environ["GATEWAY_IMAGE"]
-MAX_BYTES = 15_000_000
+MAX_BYTES = 20_000_000
 LOCKED_DOWN = ["--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--memory", "128m"]
 PATIENCE = 60
 PASSWORD = "demo"
