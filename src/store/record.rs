@@ -169,6 +169,7 @@ impl RecordChunk {
     }
 
     /// The records, in the order in which they were appended.
+    #[must_use]
     pub fn iter(&self) -> impl ExactSizeIterator<Item = StoredRecord<'_>> {
         self.rows.iter().map(|row| StoredRecord {
             version: row.version,

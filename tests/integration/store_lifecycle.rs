@@ -22,7 +22,7 @@ const SERVE: [&str; 6] =
     ["serve", "--demo", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
 /// How long a test waits for a condition.
-const MAX_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// The records of the scripted upstream.
 const RECORDS: &str = "9";
