@@ -5,14 +5,13 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::employee_text;
+use super::envelope::enveloped;
 use super::identity_keys::{IdentityKey, KeyLists};
 use super::interned_values::InternedValue;
-use super::mapped::RECORD_MEMBER;
 use super::record::Record;
 use super::record_ids::RecordIds;
 use super::timestamp_range::TimestampRange;
 use super::unmapped::UnmappedValues;
-use crate::json::Scanner;
 
 /// The records of an incident source in upstream order, and the body of which they are parts.
 ///
@@ -122,15 +121,4 @@ impl Incidents {
     pub fn unmapped(&self) -> &[(String, usize)] {
         &self.unmapped
     }
-}
-
-/// The record in an envelope, whose last member it is.
-pub(super) fn enveloped(envelope: &[u8]) -> Option<&[u8]> {
-    let mut scanner = Scanner::new(envelope);
-    scanner.expect(b'{', "expected an envelope").ok()?;
-    while scanner.name().ok()? != RECORD_MEMBER {
-        scanner.value(1).ok()?;
-        scanner.expect(b',', "expected the record").ok()?;
-    }
-    envelope.get(scanner.position()..envelope.len() - 1)
 }

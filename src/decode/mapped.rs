@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use super::envelope::RECORD_MEMBER;
 use super::error::DecodeError;
 use super::identity_keys::{CleanedValue, IdentityKeys};
 use super::incidents::Incidents;
@@ -17,9 +18,6 @@ use crate::json::{Found, Path, ValueKind};
 use crate::mapping::{
     IdentityKind, Priority, PriorityMapping, PriorityRule, TimestampMapping, TimestampRule,
 };
-
-/// The last member of an envelope: the record as the source sent it.
-pub(super) const RECORD_MEMBER: &str = "record";
 
 /// Microseconds in a second.
 const MICROS_PER_SECOND: i64 = 1_000_000;

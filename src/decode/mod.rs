@@ -7,6 +7,7 @@
 
 mod decoder;
 mod document;
+mod envelope;
 mod error;
 mod fields;
 mod identity_keys;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::decoder::{IncidentsDecoder, SourceMapping};
+use super::envelope::enveloped;
 use super::error::DecodeError;
-use super::incidents::{Incidents, enveloped};
+use super::incidents::Incidents;
 use crate::json::JsonError;
 
 /// What stands around the records of a plain source.
