@@ -29,7 +29,9 @@ impl Batch {
     pub fn is_same_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Identities(one), Self::Identities(other)) => one.is_same_as(other),
-            (Self::Incidents(one), Self::Incidents(other)) => one.body() == other.body(),
+            (Self::Incidents(one), Self::Incidents(other)) => {
+                Arc::ptr_eq(one, other) || one.body() == other.body()
+            }
             _ => false,
         }
     }

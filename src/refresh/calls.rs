@@ -179,9 +179,12 @@ impl Refresh {
     pub(super) fn note_retry(&mut self, retry: Retry) {
         let Retry { call, error, next_attempt } = retry;
         // A call that was cancelled is of no source any more.
-        let mut sources = self.sources.iter_mut();
-        let Some(state) = sources.find(|state| state.call == Some(call)) else { return };
-        let status = state.newest_mut();
+        let mut sources = self.sources.ids();
+        let Some(source) = sources.find(|id| self.sources[*id].call == Some(call)) else { return };
+        if self.is_left_to_the_store(source) {
+            return;
+        }
+        let status = self.sources[source].newest_mut();
         status.consecutive_failures += 1;
         if next_attempt.saturating_duration_since(Instant::now()) > MIN_SHOWN_WAIT {
             status.next_attempt = Some(next_attempt);
@@ -200,6 +203,11 @@ impl Refresh {
         let is_refresh_done = !call.is_in_round || self.round.calls == 0;
         let refresh_started = call.refresh_started;
         match result {
+            _ if self.is_superseded(&call) => {
+                // Sets also when the next attempt is.
+                self.take_head(call.source);
+                self.publish_statuses();
+            }
             Ok(fetched) => self.apply_success(call, fetched).await,
             Err(error) => self.apply_failure(&call, error),
         }
@@ -213,16 +221,21 @@ impl Refresh {
         call.lease.filter(|lease| self.epoch() == Some(*lease))
     }
 
+    /// Whether another process has brought the source's data through the store while this one
+    /// called without the lease. All processes answer alike, so that data stays.
+    fn is_superseded(&self, call: &Call) -> bool {
+        self.lease_of(call).is_none() && self.is_left_to_the_store(call.source)
+    }
+
     /// Replaces a source's data with newly fetched data.
     async fn apply_success(&mut self, call: Call, fetched: FetchedBatch) {
-        let FetchedBatch { batch, is_held, pages, duration, memory } = fetched;
+        let FetchedBatch { batch, pages, duration, memory } = fetched;
         let now = Instant::now();
         let lease = self.lease_of(&call);
         let state = &mut self.sources[call.source];
         let is_unchanged = match state.batch() {
             // Equal bytes may be other records now.
             Some(_) if state.is_outdated() => false,
-            Some(_) if is_held => true,
             Some(last) => {
                 let (last, new) = (last.clone(), batch.clone());
                 // Comparing large bodies takes milliseconds.

@@ -91,8 +91,6 @@ pub struct HeldBatch {
 pub struct FetchedBatch {
     /// The decoded data.
     pub batch: Batch,
-    /// Whether it is the held data, because the source has not changed.
-    pub is_held: bool,
     /// How many pages or files there were.
     pub pages: usize,
     /// How long the successful calls took.
@@ -105,7 +103,7 @@ impl FetchedBatch {
     /// New data of one page, which the next fetch does not build upon.
     #[must_use]
     pub fn new(batch: Batch, duration: Duration) -> Self {
-        Self { batch, is_held: false, pages: 1, duration, memory: Arc::default() }
+        Self { batch, pages: 1, duration, memory: Arc::default() }
     }
 }
 

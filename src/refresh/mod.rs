@@ -258,7 +258,9 @@ impl Refresh {
             status.fetched_at?.instant_of_age(expired_age)
         });
         let publish = self.publish_at().filter(|_| self.publication.is_none());
-        let waits = self.store.as_ref().map(|store| store.wait_until);
+        let restores = self.sources.iter().filter_map(|source| source.restore.as_ref());
+        let waits = restores.map(|restore| restore.wait_until);
+        let waits = waits.chain(self.store.as_ref().map(|store| store.wait_until));
         let waits = waits.filter(|until| *until > Instant::now());
         due.chain(expiry)
             .chain(publish)

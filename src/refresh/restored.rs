@@ -43,6 +43,15 @@ impl Refresh {
         store.duty(name, fingerprint, is_readable, Instant::now())
     }
 
+    /// Whether the data in hand is fresh data of the store that another process renews.
+    pub(super) fn is_left_to_the_store(&self, source: SourceId) -> bool {
+        let state = &self.sources[source];
+        let is_stored = self.store.is_some() && !state.is_unleased && !state.is_outdated();
+        is_stored
+            && state.newest().freshness(Instant::now()) == Freshness::Fresh
+            && self.duty(state) == Duty::Never
+    }
+
     /// Adopts what is known of the store now.
     pub(super) fn note_store_state(&mut self) {
         let Some(store) = &mut self.store else { return };
@@ -73,7 +82,7 @@ impl Refresh {
 
     /// Takes the status of a source from the store, and starts to restore its data where that is
     /// newer than the data in hand.
-    fn take_head(&mut self, source: SourceId) {
+    pub(super) fn take_head(&mut self, source: SourceId) {
         let state = &self.sources[source];
         let Some(store) = self.store.as_ref().filter(|store| store.is_readable()) else { return };
         let fingerprint = state.definition().fingerprint();
@@ -238,7 +247,8 @@ impl Refresh {
         let mut has_changed = false;
         for source in self.sources.ids() {
             let state = &self.sources[source];
-            let is_awaited = !state.newest().was_attempted && state.restore.is_none();
+            let restored_soon = state.restore.as_ref().filter(|restore| now < restore.wait_until);
+            let is_awaited = !state.newest().was_attempted && restored_soon.is_none();
             if is_awaited && self.duty(state) == Duty::Never {
                 let next = now + self.schedule.length(state.interval);
                 let status = self.sources[source].newest_mut();

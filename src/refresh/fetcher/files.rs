@@ -62,7 +62,7 @@ impl FileSource {
         if let Some(held) = held.filter(|held| held.memory.files == found) {
             let HeldBatch { batch, memory } = held.clone();
             let (pages, duration) = (found.len(), Duration::ZERO);
-            return Ok(FetchedBatch { batch, is_held: true, pages, duration, memory });
+            return Ok(FetchedBatch { batch, pages, duration, memory });
         }
         let mut decoder = self.decoder.decoder();
         let mut left = self.max_body;
@@ -87,7 +87,7 @@ impl FileSource {
         let pages = found.len();
         let memory = Arc::new(FetchMemory { files: found, ..FetchMemory::default() });
         let (batch, duration) = (decoder.finish(), Duration::ZERO);
-        Ok(FetchedBatch { batch, is_held: false, pages, duration, memory })
+        Ok(FetchedBatch { batch, pages, duration, memory })
     }
 }
 

@@ -94,7 +94,7 @@ impl HttpSource {
             ListEnd::NotModified(duration) => {
                 let held = held.expect("only with data there is a validator");
                 let HeldBatch { batch, memory } = held;
-                return Ok(FetchedBatch { batch, is_held: true, pages: 1, duration, memory });
+                return Ok(FetchedBatch { batch, pages: 1, duration, memory });
             }
         };
         let List { decoder, pages, duration, validator } = *list;
@@ -121,7 +121,7 @@ impl HttpSource {
             return Err(UpstreamError::new(Outcome::TooLarge, detail));
         };
         let memory = Arc::new(memory);
-        Ok(FetchedBatch { batch, is_held: false, pages, duration, memory })
+        Ok(FetchedBatch { batch, pages, duration, memory })
     }
 
     /// Fetches all pages.

@@ -76,8 +76,8 @@ impl Restorer {
             _ => return Err("it is no longer what it was: records, or a table".to_owned()),
         };
         let memory = Arc::new(report.resume.map(FetchMemory::resuming).unwrap_or_default());
-        let (is_held, pages) = (false, report.pages);
-        Ok(FetchedBatch { batch, is_held, pages, duration: Duration::ZERO, memory })
+        let pages = report.pages;
+        Ok(FetchedBatch { batch, pages, duration: Duration::ZERO, memory })
     }
 }
 

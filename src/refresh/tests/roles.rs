@@ -74,6 +74,34 @@ async fn a_follower_calls_what_the_leader_does_not_keep_up_once_it_is_stale() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_store_brings_during_a_call_stays() {
+    for answer in [incidents(20, &["70"]), fail(20, Outcome::Body)] {
+        let store = MemoryStore::new();
+        store_all(&store, seconds(10)).await;
+        let [identities, _, probing] = answers();
+        let mut replica = Replica::start(&store, [identities, vec![answer], probing]);
+        let others = kept_up().0.iter().filter(|(name, _)| name != "denial").cloned().collect();
+        replica.follow(KeptUp(Arc::new(others))).await;
+        sleep(seconds(35)).await;
+        assert_eq!(replica.calls(), 1);
+        // The leader keeps the source up by now.
+        let report = SourceReport::default();
+        stored(&store, DENIAL, seconds(2), Stored::Records(&["7", "9"]), report).await;
+        replica.follow(kept_up()).await;
+        let has_9 = |snapshot: &Snapshot| snapshot.view.index().employee("9").is_some();
+        replica.bench.until("restored", has_9).await;
+        let view = replica.bench.snapshot().view.id();
+        sleep(seconds(22)).await;
+        assert_eq!(replica.bench.snapshot().view.id(), view);
+        let status = replica.status(DENIAL);
+        assert!(status.last_error.is_none() && status.next_attempt.is_some());
+        assert_eq!(replica.bench.state(DENIAL), Freshness::Fresh);
+        assert!(replica.age(DENIAL) >= seconds(24), "{:?}", replica.age(DENIAL));
+        assert_eq!(replica.calls(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_is_missing_and_not_kept_up_is_called_at_once() {
     let store = MemoryStore::new();
     let replica = Replica::start(&store, answers());

@@ -109,6 +109,20 @@ async fn a_store_that_hangs_delays_no_call_beyond_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_of_a_follower_wait_for_a_store_that_hangs_no_longer_than_the_budget() {
+    let store = MemoryStore::new();
+    store_all(&store, seconds(10)).await;
+    let mut replica = Replica::start(&store, answers());
+    replica.follow(kept_up()).await;
+    store.hang(true);
+    let took = replica.bench.until("no wait", |snapshot| !snapshot.is_loading()).await;
+    assert!(took >= seconds(2) && took <= seconds(4), "{took:?}");
+    assert_eq!(replica.calls(), 0, "the leader keeps the sources up");
+    store.hang(false);
+    replica.bench.until("restored", complete).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn data_that_is_restored_late_is_served_while_nothing_newer_was_fetched() {
     let store = MemoryStore::new();
     store_all(&store, seconds(10)).await;
