@@ -95,7 +95,8 @@ pub struct HistorySummary {
     /// How many employees there are.
     pub employees: u64,
     /// The employees with most records, [`MAX_TOP_EMPLOYEES`] or more if there are so many: most
-    /// first, then by the number of critical ones.
+    /// first, then by the number of critical ones, then in the order of the document
+    /// ([`OrderKey`](crate::join::OrderKey)).
     pub top_employees: Vec<SummaryEmployee>,
 }
 

@@ -21,6 +21,7 @@ pub(super) async fn run(make: &impl AsyncFn() -> Arc<dyn Store>) {
     a_write_that_fails_changes_nothing(&*make().await).await;
     a_record_that_was_forgotten_comes_back(&*make().await).await;
     large_and_many_records_are_kept(&*make().await).await;
+    equal_employees_are_named_in_the_order_of_the_document(&*make().await).await;
     operations_may_run_at_once_and_be_given_up(&*make().await).await;
 }
 
@@ -71,6 +72,25 @@ async fn an_empty_store_has_nothing(store: &dyn Store) {
     let epoch = acquire(store).await;
     assert_eq!(store.delete_expired(epoch, Duration::ZERO).await.unwrap(), 0);
     store.retain_sources(epoch, &[]).await.unwrap();
+}
+
+async fn equal_employees_are_named_in_the_order_of_the_document(store: &dyn Store) {
+    let epoch = acquire(store).await;
+    // By text, `10` and `-7` stand before `9`, and `+1` before all.
+    let ids = ["+1", "alice", "-7", "007", "7"].map(str::to_owned);
+    let ids: Vec<String> = ids.into_iter().chain((8..40).map(|id| id.to_string())).collect();
+    let upsert = |(key, id): (usize, &String)| Upsert {
+        employee_id: Some(id.as_str().into()),
+        ..record("okta", key)
+    };
+    let mut upserts: Vec<Upsert> = ids.iter().enumerate().map(upsert).collect();
+    upserts.push(Upsert { employee_id: Some("39".into()), ..record("okta", ids.len()) });
+    store.write(epoch, write_of("okta", upserts)).await.unwrap();
+    let summary = store.summary(HistoryFilter::default()).await.unwrap();
+    let top = summary.top_employees.iter().map(|employee| employee.employee_id.clone());
+    let numbers = (8..24).map(|id| id.to_string());
+    let expected = ["39", "-7", "007", "7"].map(str::to_owned).into_iter().chain(numbers);
+    assert_eq!(top.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }
 
 async fn generations_only_grow(store: &dyn Store) {

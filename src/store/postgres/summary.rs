@@ -13,6 +13,11 @@ use crate::store::{HistoryFilter, HistorySummary, SummaryCell, SummaryEmployee};
 /// As many as `/summary` lists.
 const MAX_TOP_EMPLOYEES: i64 = 20;
 
+/// The order of the document, as [`OrderKey`](crate::join::OrderKey) has it: numeric ids by value,
+/// then the others.
+const DOCUMENT_ORDER: &str =
+    "CASE WHEN employee_id ~ '^-?[0-9]+$' THEN employee_id::numeric END, employee_id";
+
 /// Records that `/summary` counts.
 const COUNTED: &str = "r.employee_id IS NOT NULL AND r.priority IS NOT NULL \
      AND r.\"timestamp\" IS NOT NULL";
@@ -41,7 +46,7 @@ impl PostgresStore {
                      count(*) FILTER (WHERE r.priority = 2) AS high, \
                      count(*) FILTER (WHERE r.priority = 3) AS critical \
                  FROM records r WHERE {conditions} GROUP BY r.employee_id) employees \
-             ORDER BY records DESC, critical DESC, employee_id LIMIT ${}",
+             ORDER BY records DESC, critical DESC, {DOCUMENT_ORDER} LIMIT ${}",
             top_params.len()
         );
         let unattributed = "SELECT count(*) FROM records WHERE employee_id IS NULL";

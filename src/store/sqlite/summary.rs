@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::history::{Source, sources};
 use super::keys::{Part, Parts};
 use super::values;
+use crate::join::OrderKey;
 use crate::store::{
     HistoryFilter, HistorySummary, MAX_TOP_EMPLOYEES, SummaryCell, SummaryEmployee,
 };
@@ -146,11 +147,16 @@ impl Counts {
         }
     }
 
-    /// Keeps the employees with most records. The sort is stable, so that equals stay in the order
-    /// of their ids.
+    /// Keeps the employees with most records; of equals the first in the order of the document.
     fn keep_top(&mut self) {
-        let count = |employee: &SummaryEmployee| employee.priorities.iter().sum::<u64>();
-        self.top.sort_by_key(|employee| Reverse((count(employee), employee.priorities[3])));
+        let rank = |employee: &SummaryEmployee| {
+            Reverse((employee.priorities.iter().sum::<u64>(), employee.priorities[3]))
+        };
+        self.top.sort_by(|left, right| {
+            rank(left).cmp(&rank(right)).then_with(|| {
+                OrderKey::new(&left.employee_id).cmp(&OrderKey::new(&right.employee_id))
+            })
+        });
         self.top.truncate(MAX_TOP_EMPLOYEES);
     }
 
