@@ -191,9 +191,9 @@ impl PostgresStore {
     pub(super) async fn read_history(&self, query: &HistoryQuery) -> Result<HistoryPage, Failure> {
         let _admitted = self.admit_history()?;
         let (statement, params) = page_statement(query);
-        let connection = self.histories.connection().await?;
+        let connection = self.histories.connection(HISTORY.server).await?;
         let params = params.as_params();
-        let rows = connection.run(Mode::Read, HISTORY.server, &statement, &params).await?;
+        let rows = connection.run(Mode::Read, &statement, &params).await?;
         let found = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(11))?;
         let has_more = usize::try_from(found).is_ok_and(|found| found > rows.len())
             || rows.len() > query.limit;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
 use futures::try_join;
+use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -18,6 +19,9 @@ use super::fault::Failure;
 
 /// How long a connection may take until it can be used.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How much longer than its bound the answer to a statement may take.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
 /// A parameter of a statement, with its type, so that the server needs not be asked for it.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -42,10 +46,10 @@ impl Lane {
         Self(pool)
     }
 
-    /// A connection, once one is free.
-    pub(super) async fn connection(&self) -> Result<Connection, Failure> {
+    /// A connection, once one is free, for a transaction with these bounds.
+    pub(super) async fn connection(&self, bounds: ServerBounds) -> Result<Connection, Failure> {
         let client = self.0.get().await?;
-        Ok(Connection { client: Some(client) })
+        Ok(Connection { client: Some(client), bounds })
     }
 }
 
@@ -97,6 +101,7 @@ pub(super) enum Mode {
 /// before, it is closed, and the server ends what it does for it.
 pub(super) struct Connection {
     client: Option<Object>,
+    bounds: ServerBounds,
 }
 
 impl Connection {
@@ -105,20 +110,31 @@ impl Connection {
     }
 
     /// Begins a transaction that reads and writes.
-    pub(super) async fn begin(&self, bounds: ServerBounds) -> Result<(), Failure> {
-        Ok(self.client().batch_execute(&bounds.begin(Mode::Write)).await?)
+    pub(super) async fn begin(&self) -> Result<(), Failure> {
+        self.answer(self.client().batch_execute(&self.bounds.begin(Mode::Write))).await
+    }
+
+    /// Waits for the answer to statements of the transaction. The server bounds each of them, so
+    /// that without an answer the connection is lost, even if nobody says so: a proxy may keep it
+    /// open. Otherwise a transaction of many statements would wait for its own, long bound.
+    pub(super) async fn answer<T>(
+        &self,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, Failure> {
+        let bound = self.bounds.statement + ANSWER_GRACE;
+        Ok(timeout(bound, answer).await.map_err(|_| Failure::TimedOut)??)
     }
 
     /// Commits the transaction, and gives the connection back.
     pub(super) async fn commit(self) -> Result<(), Failure> {
-        self.client().batch_execute("COMMIT").await?;
+        self.answer(self.client().batch_execute("COMMIT")).await?;
         self.give_back();
         Ok(())
     }
 
     /// Rolls the transaction back, and gives the connection back.
     pub(super) async fn roll_back(self) -> Result<(), Failure> {
-        self.client().batch_execute("ROLLBACK").await?;
+        self.answer(self.client().batch_execute("ROLLBACK")).await?;
         self.give_back();
         Ok(())
     }
@@ -128,11 +144,10 @@ impl Connection {
     pub(super) async fn run(
         self,
         mode: Mode,
-        bounds: ServerBounds,
         statement: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, Failure> {
-        let [rows] = self.run_all(mode, bounds, [(statement, params)]).await?;
+        let [rows] = self.run_all(mode, [(statement, params)]).await?;
         Ok(rows)
     }
 
@@ -140,11 +155,10 @@ impl Connection {
     pub(super) async fn run_all<const N: usize>(
         self,
         mode: Mode,
-        bounds: ServerBounds,
         statements: [(&str, &[Param<'_>]); N],
     ) -> Result<[Vec<Row>; N], Failure> {
         let client = self.client();
-        let begin = bounds.begin(mode);
+        let begin = self.bounds.begin(mode);
         let queries = statements.map(|(statement, params)| client.query_typed(statement, params));
         let ((), rows, ()) = try_join!(
             client.batch_execute(&begin),

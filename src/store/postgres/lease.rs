@@ -150,9 +150,9 @@ impl PostgresStore {
         let epoch = epoch_column(epoch)?;
         let release: [Param<'_>; 2] = [(&epoch, Type::INT8), (&self.instance, Type::TEXT)];
         let notify: [Param<'_>; 1] = [(&self.instance, Type::TEXT)];
-        let connection = self.session.connection().await?;
+        let connection = self.session.connection(SESSION.server).await?;
         let statements = [(RELEASE, release.as_slice()), (NOTIFY, notify.as_slice())];
-        connection.run_all(Mode::Write, SESSION.server, statements).await?;
+        connection.run_all(Mode::Write, statements).await?;
         Ok(())
     }
 
@@ -172,8 +172,8 @@ impl PostgresStore {
         statement: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, Failure> {
-        let connection = self.session.connection().await?;
-        connection.run(mode, SESSION.server, statement, params).await
+        let connection = self.session.connection(SESSION.server).await?;
+        connection.run(mode, statement, params).await
     }
 }
 

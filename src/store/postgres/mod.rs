@@ -73,7 +73,10 @@ const READ: Bounds = Bounds::from_secs(30, 25, 5);
 const HISTORY: Bounds = Bounds::from_secs(30, 25, 5);
 
 /// A first write may have millions of records, of which a statement writes a few thousand.
-const WRITE: Bounds = Bounds::from_secs(600, 60, 20);
+const WRITE: Bounds = Bounds::from_secs(600, 30, 20);
+
+/// One statement ends all records of a source.
+const RETAIN: Bounds = Bounds::from_secs(600, 120, 20);
 
 const MIGRATION: Bounds = Bounds::from_secs(300, 240, 60);
 
@@ -180,8 +183,8 @@ impl PostgresStore {
             return Ok(());
         }
         let migrated = async {
-            let connection = self.session.connection().await?;
-            schema::migrate(connection, MIGRATION.server, &self.place).await
+            let connection = self.session.connection(MIGRATION.server).await?;
+            schema::migrate(connection, &self.place).await
         };
         self.run_unchecked(MIGRATION, migrated).await?;
         self.is_prepared.store(true, Ordering::Relaxed);
@@ -235,7 +238,7 @@ impl Store for PostgresStore {
     }
 
     fn retain_sources<'a>(&'a self, epoch: Epoch, names: &'a [String]) -> StoreFuture<'a, ()> {
-        Box::pin(self.run(WRITE, self.retain_only(epoch, names)))
+        Box::pin(self.run(RETAIN, self.retain_only(epoch, names)))
     }
 
     fn save_limits<'a>(

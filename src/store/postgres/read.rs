@@ -31,8 +31,8 @@ impl PostgresStore {
             (read_sources.as_str(), limit.as_slice()),
             ("SELECT name, value FROM upstream_limits LIMIT $1", limit.as_slice()),
         ];
-        let connection = self.reads.connection().await?;
-        let [sources, limits] = connection.run_all(Mode::Read, READ.server, statements).await?;
+        let connection = self.reads.connection(READ.server).await?;
+        let [sources, limits] = connection.run_all(Mode::Read, statements).await?;
         let limit_of = |row: &Row| {
             let value: i64 = row.try_get(1)?;
             Ok::<_, Failure>((row.try_get(0)?, usize::try_from(value).unwrap_or_default()))
@@ -46,9 +46,9 @@ impl PostgresStore {
     pub(super) async fn read_sequence(&self, source: &str) -> Result<Vec<Version>, Failure> {
         const READ_SEQUENCE: &str = "SELECT sequence FROM sources WHERE name = $1";
         let name: [Param<'_>; 1] = [(&source, Type::TEXT)];
-        let connection = self.reads.connection().await?;
+        let connection = self.reads.connection(READ.server).await?;
         let statements = [(READ_FORGOTTEN, [].as_slice()), (READ_SEQUENCE, name.as_slice())];
-        let [forgotten, rows] = connection.run_all(Mode::Read, READ.server, statements).await?;
+        let [forgotten, rows] = connection.run_all(Mode::Read, statements).await?;
         self.forgotten.has_read(counter(&forgotten)?);
         match rows.first().map(|row| row.try_get::<_, Option<&[u8]>>(0)).transpose()?.flatten() {
             Some(blob) => sequence::decode(blob)
@@ -61,9 +61,9 @@ impl PostgresStore {
         const READ_RECORDS: &str = "SELECT version, id, bytes, employee_id, priority, \
              \"timestamp\", reason FROM records WHERE version = ANY($1)";
         let versions: Vec<i64> = versions.iter().map(|version| version.0).collect();
-        let connection = self.reads.connection().await?;
+        let connection = self.reads.connection(READ.server).await?;
         let params: [Param<'_>; 1] = [(&versions, Type::INT8_ARRAY)];
-        let rows = connection.run(Mode::Read, READ.server, READ_RECORDS, &params).await?;
+        let rows = connection.run(Mode::Read, READ_RECORDS, &params).await?;
         let mut chunk = RecordChunk::default();
         for row in rows {
             let employee = row.try_get::<_, Option<&str>>(3)?.map(employee_id);
@@ -82,16 +82,16 @@ impl PostgresStore {
 
     pub(super) async fn read_table(&self, source: &str) -> Result<Option<Vec<u8>>, Failure> {
         const READ_TABLE: &str = "SELECT identity_table FROM sources WHERE name = $1";
-        let connection = self.reads.connection().await?;
+        let connection = self.reads.connection(READ.server).await?;
         let params: [Param<'_>; 1] = [(&source, Type::TEXT)];
-        let rows = connection.run(Mode::Read, READ.server, READ_TABLE, &params).await?;
+        let rows = connection.run(Mode::Read, READ_TABLE, &params).await?;
         Ok(rows.first().map(|row| row.try_get(0)).transpose()?.flatten())
     }
 
     pub(super) async fn read_count(&self) -> Result<u64, Failure> {
         const READ_COUNT: &str = "SELECT value FROM counters WHERE name = 'records'";
-        let connection = self.reads.connection().await?;
-        let rows = connection.run(Mode::Read, READ.server, READ_COUNT, &[]).await?;
+        let connection = self.reads.connection(READ.server).await?;
+        let rows = connection.run(Mode::Read, READ_COUNT, &[]).await?;
         Ok(u64::try_from(counter(&rows)?).unwrap_or_default())
     }
 }

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::fault::{Failure, Place};
-use super::lane::{Connection, ServerBounds};
+use super::lane::Connection;
 use crate::store::StoreError;
 
 /// The statements that lead from each version of the schema to the next. They are never changed
@@ -19,12 +19,8 @@ const _: () = assert!(MIGRATIONS.len() == SCHEMA_VERSION as usize, "one migratio
 const MIGRATION_LOCK: i64 = 0x696e_6369_6465_6e74;
 
 /// Creates or migrates the tables, unless they are those of this program.
-pub(super) async fn migrate(
-    connection: Connection,
-    bounds: ServerBounds,
-    place: &Place,
-) -> Result<(), Failure> {
-    connection.begin(bounds).await?;
+pub(super) async fn migrate(connection: Connection, place: &Place) -> Result<(), Failure> {
+    connection.begin().await?;
     check_encoding(&connection, place).await?;
     let mut version = stored_version(&connection).await?;
     if version < SCHEMA_VERSION {

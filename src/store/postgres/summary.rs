@@ -51,14 +51,13 @@ impl PostgresStore {
         );
         let unattributed = "SELECT count(*) FROM records WHERE employee_id IS NULL";
         let cell_params: Vec<Param<'_>> = params.as_params();
-        let connection = self.histories.connection().await?;
+        let connection = self.histories.connection(HISTORY.server).await?;
         let statements = [
             (cells.as_str(), cell_params.as_slice()),
             (top.as_str(), top_params.as_slice()),
             (unattributed, [].as_slice()),
         ];
-        let [cells, top, unattributed] =
-            connection.run_all(Mode::Read, HISTORY.server, statements).await?;
+        let [cells, top, unattributed] = connection.run_all(Mode::Read, statements).await?;
         let employees = top.first().map_or(Ok(0), |row| row.try_get::<_, i64>(6))?;
         let unattributed = unattributed.first().map_or(Ok(0), |row| row.try_get::<_, i64>(0))?;
         Ok(HistorySummary {

@@ -82,7 +82,7 @@ pub(super) async fn write_records(
             (&bytes, Type::BYTEA_ARRAY),
             (&unavailable, Type::INT2),
         ];
-        let row = connection.client().query_typed_one(UPSERT, &params).await?;
+        let row = connection.answer(connection.client().query_typed_one(UPSERT, &params)).await?;
         new += row.try_get::<_, i64>(0)?;
         version += i64::try_from(chunk.len()).expect("a chunk is short");
     }
@@ -116,7 +116,7 @@ pub(super) async fn end_current(
             (&origin.source, Type::INT4),
             (&last_success, Type::FLOAT8),
         ];
-        connection.client().execute_typed(END, &params).await?;
+        connection.answer(connection.client().execute_typed(END, &params)).await?;
     }
     Ok(())
 }

@@ -7,12 +7,12 @@ use tokio_postgres::types::Type;
 
 use super::codes::employee_column;
 use super::fault::Failure;
-use super::lane::{Connection, Mode, Param};
+use super::lane::{Connection, Mode, Param, ServerBounds};
 use super::lease::{LOCK_LEASE, epoch_column};
 use super::listen::NOTIFY;
 use super::read::{NOW, counter};
 use super::upsert::{Origin, end_current, write_records};
-use super::{PostgresStore, READ, WRITE};
+use super::{PostgresStore, READ, RETAIN, WRITE};
 use crate::store::{
     Content, Epoch, RecordChanges, SequenceItem, SourceWrite, StoreError, Version, Written,
     sequence,
@@ -34,15 +34,14 @@ impl PostgresStore {
         epoch: Epoch,
         write: SourceWrite,
     ) -> Result<Written, Failure> {
-        let connection = self.begin_write(epoch).await?;
+        let connection = self.begin_write(epoch, WRITE.server).await?;
         let forgotten = match write.age {
             Some(_) => Some(read_forgotten(&connection, write.content.is_some()).await?),
             None => None,
         };
-        if let Err(error) = forgotten.map_or(Ok(()), |counter| self.forgotten.check(counter)) {
-            connection.roll_back().await?;
-            return Err(error.into());
-        }
+        // It fails only once, so nothing that may fail comes between this and the caller. The
+        // connection is closed, which rolls the transaction back.
+        forgotten.map_or(Ok(()), |counter| self.forgotten.check(counter))?;
         let written = write_in(&connection, &write).await?;
         self.finish_write(connection, epoch).await?;
         if let Some(forgotten) = forgotten {
@@ -52,17 +51,15 @@ impl PostgresStore {
     }
 
     /// Begins a transaction of the holder, unless it has lost the lease already.
-    async fn begin_write(&self, epoch: Epoch) -> Result<Connection, Failure> {
+    async fn begin_write(&self, epoch: Epoch, bounds: ServerBounds) -> Result<Connection, Failure> {
         const CHECK: &str = "SELECT (SELECT max(version) FROM schema_version), EXISTS ( \
              SELECT FROM lease WHERE epoch = $1 AND holder = $2 \
              AND expires_at > clock_timestamp())";
-        let connection = self.writes.connection().await?;
+        let connection = self.writes.connection(bounds).await?;
         let epoch = epoch_column(epoch)?;
         let params: [Param<'_>; 2] = [(&epoch, Type::INT8), (&self.instance, Type::TEXT)];
-        let client = connection.client();
-        let ((), row) = try_join!(connection.begin(WRITE.server), async {
-            Ok(client.query_typed_one(CHECK, &params).await?)
-        })?;
+        let check = connection.client().query_typed_one(CHECK, &params);
+        let ((), row) = try_join!(connection.begin(), connection.answer(check))?;
         let (version, is_held): (Option<i32>, bool) = (row.try_get(0)?, row.try_get(1)?);
         let checked = self.check_schema(version.unwrap_or_default());
         let checked = checked.and(if is_held { Ok(()) } else { Err(StoreError::LeaseLost) });
@@ -82,8 +79,10 @@ impl PostgresStore {
         let epoch = epoch_column(epoch)?;
         let notify: [Param<'_>; 1] = [(&self.instance, Type::TEXT)];
         let lock: [Param<'_>; 2] = [(&epoch, Type::INT8), (&self.instance, Type::TEXT)];
-        let (_, held) =
-            try_join!(client.query_typed(NOTIFY, &notify), client.query_typed(LOCK_LEASE, &lock))?;
+        let statements = async {
+            try_join!(client.query_typed(NOTIFY, &notify), client.query_typed(LOCK_LEASE, &lock))
+        };
+        let (_, held) = connection.answer(statements).await?;
         if held.is_empty() {
             connection.roll_back().await?;
             return Err(StoreError::LeaseLost.into());
@@ -99,19 +98,20 @@ impl PostgresStore {
              WHERE source = $1 AND last_seen IS NULL AND sources.id = source";
         const END_SOURCE: &str = "UPDATE sources SET fingerprint = NULL, sequence = NULL, \
              identity_table = NULL, revision = revision + 1 WHERE id = $1";
-        let connection = self.begin_write(epoch).await?;
+        let connection = self.begin_write(epoch, RETAIN.server).await?;
         let client = connection.client();
-        let others = client.query_typed(OTHERS, &[(&names, Type::TEXT_ARRAY)]).await?;
+        let names: [Param<'_>; 1] = [(&names, Type::TEXT_ARRAY)];
+        let others = connection.answer(client.query_typed(OTHERS, &names)).await?;
         if others.is_empty() {
             return connection.roll_back().await;
         }
         // No record is deleted until this is committed.
-        client.query_typed("SELECT FROM counters WHERE name = 'forgotten' FOR SHARE", &[]).await?;
+        read_forgotten(&connection, true).await?;
         for row in others {
             let id: i32 = row.try_get(0)?;
             let params: [Param<'_>; 1] = [(&id, Type::INT4)];
-            client.execute_typed(END_RECORDS, &params).await?;
-            client.execute_typed(END_SOURCE, &params).await?;
+            connection.answer(client.execute_typed(END_RECORDS, &params)).await?;
+            connection.answer(client.execute_typed(END_SOURCE, &params)).await?;
         }
         self.finish_write(connection, epoch).await
     }
@@ -139,8 +139,8 @@ impl PostgresStore {
             (&names, Type::TEXT_ARRAY),
             (&limits, Type::INT8_ARRAY),
         ];
-        let connection = self.reads.connection().await?;
-        let held = connection.run(Mode::Write, READ.server, &write, &params).await?;
+        let connection = self.reads.connection(READ.server).await?;
+        let held = connection.run(Mode::Write, &write, &params).await?;
         if held.is_empty() { Err(StoreError::LeaseLost.into()) } else { Ok(()) }
     }
 
@@ -151,8 +151,8 @@ impl PostgresStore {
     ) -> Result<u64, Failure> {
         let keep: [Param<'_>; 1] = [(&keep.as_secs_f64(), Type::FLOAT8)];
         let any = format!("SELECT EXISTS (SELECT FROM records WHERE last_seen < {NOW} - $1)");
-        let connection = self.reads.connection().await?;
-        let rows = connection.run(Mode::Read, READ.server, &any, &keep).await?;
+        let connection = self.reads.connection(READ.server).await?;
+        let rows = connection.run(Mode::Read, &any, &keep).await?;
         if !rows.first().map_or(Ok(false), |row| row.try_get(0))? {
             return Ok(0);
         }
@@ -177,8 +177,8 @@ impl PostgresStore {
             keep[0].clone(),
             (&EXPIRED_BATCH, Type::INT8),
         ];
-        let connection = self.reads.connection().await?;
-        let rows = connection.run(Mode::Write, READ.server, &delete, &params).await?;
+        let connection = self.reads.connection(READ.server).await?;
+        let rows = connection.run(Mode::Write, &delete, &params).await?;
         let row = rows.first().ok_or(Failure::Unexpected("a statement has no result"))?;
         if !row.try_get::<_, bool>(0)? {
             return Err(StoreError::LeaseLost.into());
@@ -199,9 +199,9 @@ impl PostgresStore {
              SELECT records FROM total";
         let employee_id = employee_column(employee_id);
         let params: [Param<'_>; 1] = [(&employee_id, Type::TEXT)];
-        let connection = self.writes.connection().await?;
+        let connection = self.writes.connection(WRITE.server).await?;
         let statements = [(LOCK, [].as_slice()), (DELETE, params.as_slice())];
-        let [_, deleted] = connection.run_all(Mode::Write, WRITE.server, statements).await?;
+        let [_, deleted] = connection.run_all(Mode::Write, statements).await?;
         Ok(counter(&deleted)?.unsigned_abs())
     }
 }
@@ -210,7 +210,7 @@ impl PostgresStore {
 async fn read_forgotten(connection: &Connection, writes_records: bool) -> Result<i64, Failure> {
     let lock = if writes_records { "FOR SHARE" } else { "" };
     let read = format!("SELECT value FROM counters WHERE name = 'forgotten' {lock}");
-    counter(&connection.client().query_typed(&read, &[]).await?)
+    counter(&connection.answer(connection.client().query_typed(&read, &[])).await?)
 }
 
 /// Writes what a refresh has brought in the transaction of a connection.
@@ -239,10 +239,13 @@ async fn lock_source(
     let age = age.as_secs_f64();
     let params: [Param<'_>; 2] = [(&name, Type::TEXT), (&age, Type::FLOAT8)];
     let client = connection.client();
-    let (_, row) = try_join!(
-        client.execute_typed(INSERT, &params[..1]),
-        client.query_typed_one(&lock, &params)
-    )?;
+    let statements = async {
+        try_join!(
+            client.execute_typed(INSERT, &params[..1]),
+            client.query_typed_one(&lock, &params)
+        )
+    };
+    let (_, row) = connection.answer(statements).await?;
     let origin = Origin { source: row.try_get(0)?, fetched_at: row.try_get(2)? };
     Ok(Source { origin, last_success: row.try_get(1)? })
 }
@@ -275,7 +278,7 @@ async fn write_content(
         (&order, Type::BYTEA),
         (&table, Type::BYTEA),
     ];
-    let row = connection.client().query_typed_one(UPDATE, &params).await?;
+    let row = connection.answer(connection.client().query_typed_one(UPDATE, &params)).await?;
     Ok((first, row.try_get(0)?))
 }
 
@@ -294,7 +297,8 @@ async fn write_changes(
         Version(0)
     } else {
         // Its row stays locked: numbers are committed in the order in which they are taken.
-        let taken = client.query_typed(TAKE_VERSIONS, &[(&upserts, Type::INT8)]).await?;
+        let count: [Param<'_>; 1] = [(&upserts, Type::INT8)];
+        let taken = connection.answer(client.query_typed(TAKE_VERSIONS, &count)).await?;
         Version(counter(&taken)?)
     };
     let last_success = source.last_success.unwrap_or(source.origin.fetched_at);
@@ -302,7 +306,8 @@ async fn write_changes(
     let new = write_records(connection, source.origin, first, &changes.upserts).await?;
     if new > 0 {
         // Late, because deletions of expired records wait for it.
-        client.execute_typed(COUNT, &[(&new, Type::INT8)]).await?;
+        let count: [Param<'_>; 1] = [(&new, Type::INT8)];
+        connection.answer(client.execute_typed(COUNT, &count)).await?;
     }
     let version = |item: &SequenceItem| match *item {
         SequenceItem::Stored(version) => Ok(version),
@@ -338,7 +343,7 @@ async fn write_unchanged(
         (&age.as_secs_f64(), Type::FLOAT8),
         (&report, Type::TEXT),
     ];
-    let row = connection.client().query_typed_one(&upsert, &params).await?;
+    let row = connection.answer(connection.client().query_typed_one(&upsert, &params)).await?;
     Ok(row.try_get(0)?)
 }
 
@@ -353,6 +358,6 @@ async fn write_failure(
     let fingerprint = write.fingerprint.0.as_slice();
     let params: [Param<'_>; 3] =
         [(&write.name, Type::TEXT), (&fingerprint, Type::BYTEA), (&report, Type::TEXT)];
-    let rows = connection.client().query_typed(UPDATE, &params).await?;
+    let rows = connection.answer(connection.client().query_typed(UPDATE, &params)).await?;
     Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
 }

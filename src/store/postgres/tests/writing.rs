@@ -1,7 +1,12 @@
 //! What is written, and what a process is told that deletes or was deleted from.
 
+use std::future::{pending, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
+use super::super::READ;
+use super::super::fault::Failure;
+use super::super::lane::{Mode, ServerBounds};
 use super::{FINGERPRINT, PostgresServer, held, store, upsert, write, write_of};
 use crate::store::{
     Content, HistoryFilter, HistoryQuery, RecordChanges, SourceReport, SourceWrite, Store,
@@ -86,6 +91,38 @@ async fn a_deletion_is_noticed_when_nothing_else_is_new() {
     assert_eq!(one.forget("ada").await, Ok(3));
     let unchanged = SourceWrite { content: None, ..write_of("plain", Vec::new()) };
     assert_eq!(one.write(epoch, unchanged).await, Err(StoreError::Forgotten));
+}
+
+/// A write that ends before it can say so, at whatever moment.
+#[tokio::test]
+async fn a_deletion_is_noticed_after_a_write_was_given_up() {
+    let test = "a_deletion_is_noticed_after_a_write_was_given_up";
+    let Some(server) = PostgresServer::shared(test) else { return };
+    let database = server.create_database().await;
+    let one = store(server, &database).await;
+    let epoch = held(&one).await.unwrap();
+    for most_polls in 1.. {
+        one.sequence("plain").await.unwrap();
+        write(&one, epoch, 0..3).await.unwrap();
+        assert_eq!(one.forget("ada").await, Ok(3));
+        let mut attempt = Box::pin(write(&one, epoch, 0..3));
+        let mut polls = 0;
+        let result = poll_fn(|context| {
+            polls += 1;
+            if polls > most_polls {
+                return Poll::Ready(None);
+            }
+            attempt.as_mut().poll(context).map(Some)
+        });
+        match result.await {
+            Some(result) => {
+                assert_eq!(result, Err(StoreError::Forgotten));
+                break;
+            }
+            None => drop(attempt),
+        }
+        assert_eq!(write(&one, epoch, 0..3).await, Err(StoreError::Forgotten), "{most_polls}");
+    }
 }
 
 /// What a process reads while a write is dropped half-way, and after it.
@@ -197,9 +234,8 @@ async fn a_statement_ends_when_its_caller_has_gone() {
     let Some(server) = PostgresServer::shared(test) else { return };
     let database = server.create_database().await;
     let one = store(server, &database).await;
-    let connection = one.reads.connection().await.unwrap();
-    let bounds = super::super::READ.server;
-    let sleep = connection.run(super::super::lane::Mode::Read, bounds, "SELECT pg_sleep(20)", &[]);
+    let connection = one.reads.connection(READ.server).await.unwrap();
+    let sleep = connection.run(Mode::Read, "SELECT pg_sleep(20)", &[]);
     let running = "SELECT count(*) FROM pg_stat_activity \
          WHERE datname = current_database() AND query LIKE 'SELECT pg_sleep%'";
     tokio::select! {
@@ -209,4 +245,17 @@ async fn a_statement_ends_when_its_caller_has_gone() {
     let started = tokio::time::Instant::now();
     super::until_value(server, &database, running, "0").await;
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// A proxy may keep a connection open though nothing comes through any more.
+#[tokio::test]
+async fn an_answer_that_never_comes_is_not_waited_for() {
+    let test = "an_answer_that_never_comes_is_not_waited_for";
+    let Some(server) = PostgresServer::shared(test) else { return };
+    let database = server.create_database().await;
+    let one = store(server, &database).await;
+    let bounds = ServerBounds { statement: Duration::from_millis(1), ..READ.server };
+    let connection = one.writes.connection(bounds).await.unwrap();
+    let answer = connection.answer(pending::<Result<(), _>>());
+    assert!(matches!(super::within(answer).await, Err(Failure::TimedOut)));
 }
