@@ -181,7 +181,7 @@ impl Recorder {
                 Ok(()) => position += 1,
                 Err(error @ StoreError::LeaseLost) => {
                     tracing::warn!(%error, "stops writing to the store");
-                    self.note_lost_lease();
+                    self.note_lost_lease(epoch);
                 }
                 Err(error @ StoreError::Forgotten) => {
                     tracing::info!(%error, "reads again what is stored");
@@ -222,10 +222,12 @@ impl Recorder {
         (Instant::now() < until).then_some(epoch)
     }
 
-    /// Notes that the store says that the lease is not held any more. It may have run out, so that
-    /// it is held again when it is renewed.
-    fn note_lost_lease(&mut self) {
-        if let Role::Leader { epoch, until } = self.state.borrow().role {
+    /// Notes that this lease is not held any more. It may have run out, so that it is held again
+    /// when it is renewed.
+    fn note_lost_lease(&mut self, lost: Epoch) {
+        if let Role::Leader { epoch, until } = self.state.borrow().role
+            && epoch == lost
+        {
             self.lost = Some((epoch, until));
         }
         self.forget_images();

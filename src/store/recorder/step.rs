@@ -237,7 +237,14 @@ impl Recorder {
         let (name, fingerprint, report) =
             (write.name.clone(), write.fingerprint, write.report.clone());
         let started = Instant::now();
-        let written = self.handle.store().write(epoch, write).await?;
+        let mut state = self.state.clone();
+        let lease_end = state.wait_for(|state| state.role.epoch(Instant::now()) != Some(epoch));
+        // Without the lease it cannot succeed any more, and its connection may never answer.
+        let written = tokio::select! {
+            biased;
+            written = self.handle.store().write(epoch, write) => written?,
+            _ = lease_end => return Err(StoreError::LeaseLost),
+        };
         self.metrics.record_write(started.elapsed());
         self.handle.note(Operation::Write, &Ok(written));
         self.was_forgotten = false;

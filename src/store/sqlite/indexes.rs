@@ -19,8 +19,8 @@ pub(super) enum Rebuild {
     All,
 }
 
-/// Drops the indexes if two thirds of the records after the write are new or more. Readers keep the old ones until the
-/// transaction ends.
+/// Drops the indexes if at least two thirds of the records after the write are new. Readers keep
+/// the old ones until the transaction ends.
 pub(super) fn drop_for(connection: &Connection, stored: i64, new: usize) -> Result<Rebuild, Fault> {
     let new = i64::try_from(new).unwrap_or(i64::MAX);
     let rebuild = match stored {

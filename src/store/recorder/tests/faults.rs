@@ -142,6 +142,23 @@ async fn without_the_lease_nothing_is_written() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_write_that_hangs_is_given_up_with_its_lease() {
+    let mut world = world_with_records().await;
+    let (first, heads) = (writes(&world), world.store.calls("heads"));
+    world.store.hang(true);
+    world.batches[1] = Some(mapped(&[record(1, 2, 0)]));
+    world.refresh().await;
+    world.store.memory().epoch = 2;
+    world.lead(2);
+    world.refresh().await;
+    assert_eq!(world.store.calls("heads"), heads + 1, "the new term begins at once");
+    world.store.hang(false);
+    world.settle().await;
+    assert_eq!(writes(&world), first + 3);
+    assert!(texts(&world.store.memory().current("mapped"))[0].contains("\"timestamp\":1700000002"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_has_run_out_is_used_again_when_it_is_renewed() {
     let mut world = world_with_records().await;
     let first = writes(&world);
