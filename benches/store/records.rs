@@ -43,6 +43,7 @@ fn first_write(name: &str, body: Vec<u8>, employees: u64) -> SourceWrite {
     SourceWrite {
         name: name.to_owned(),
         fingerprint: Fingerprint([7; 32]),
+        based_on: None,
         age: Some(Duration::ZERO),
         report: SourceReport { records: upserts.len(), ..SourceReport::default() },
         content: Some(Content::Records(RecordChanges { upserts, left: Vec::new(), sequence })),

@@ -108,7 +108,8 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable(_)
             | StoreError::Unusable(_)
             | StoreError::LeaseLost
-            | StoreError::Forgotten => Self::StoreUnavailable,
+            | StoreError::Forgotten
+            | StoreError::Outdated => Self::StoreUnavailable,
         }
     }
 }

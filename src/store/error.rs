@@ -17,6 +17,9 @@ pub enum StoreError {
     /// Records were deleted by [`forget`](super::Store::forget) since this process last read what
     /// is stored. It must read it again before it writes.
     Forgotten,
+    /// The source has another revision than the one on which the write is based, as after a write
+    /// whose outcome was unknown. What is stored must be read again.
+    Outdated,
 }
 
 impl fmt::Display for StoreError {
@@ -26,6 +29,7 @@ impl fmt::Display for StoreError {
             Self::Overloaded => f.write_str("too many operations on the store are under way"),
             Self::LeaseLost => f.write_str("another process holds the lease"),
             Self::Forgotten => f.write_str("records were deleted by `forget`"),
+            Self::Outdated => f.write_str("the source has changed since it was read"),
         }
     }
 }

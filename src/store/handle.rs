@@ -72,7 +72,12 @@ impl StoreHandle {
             Err(StoreError::Unavailable(detail) | StoreError::Unusable(detail)) => {
                 Some(detail.as_str().into())
             }
-            Err(StoreError::Overloaded | StoreError::LeaseLost | StoreError::Forgotten) => return,
+            Err(
+                StoreError::Overloaded
+                | StoreError::LeaseLost
+                | StoreError::Forgotten
+                | StoreError::Outdated,
+            ) => return,
         };
         if operation != Operation::Session && fault.is_none() {
             self.written.notify_one();

@@ -97,7 +97,8 @@ pub trait Store: Send + Sync + 'static {
 
     // What the holder of the lease writes.
 
-    /// Writes what a refresh of a source has brought, in one transaction. A failure of a source that
+    /// Writes what a refresh of a source has brought, in one transaction. It fails with
+    /// [`StoreError::Outdated`] if the source has another revision than [`SourceWrite::based_on`]. A failure of a source that
     /// has no data under its fingerprint stores nothing.
     fn write(&self, epoch: Epoch, write: SourceWrite) -> StoreFuture<'_, Written>;
 

@@ -70,6 +70,9 @@ pub struct SourceWrite {
     pub name: String,
     /// The fingerprint of its definition.
     pub fingerprint: Fingerprint,
+    /// The revision on which the write is based: with another one it is refused, unless it is a
+    /// failure. 0 stands for a source that has no head; `None` for whatever is stored.
+    pub based_on: Option<i64>,
     /// How long ago the data was fetched. It is `None` after a failure, which changes the report
     /// alone.
     pub age: Option<Duration>,

@@ -55,7 +55,7 @@ pub(crate) struct Memory {
     pub(crate) other: Option<KeptUp>,
     last_version: i64,
     last_number: i64,
-    last_revision: i64,
+    pub(crate) last_revision: i64,
     generation: u64,
     forgotten: u64,
     /// `forgotten` when this process first read or wrote, or first did so after it was told.
@@ -148,8 +148,12 @@ impl Memory {
             self.read_forgotten = None;
             return Err(StoreError::Forgotten);
         }
+        let revision = self.sources.get(&write.name).map_or(0, |source| source.revision);
+        if write.based_on.is_some_and(|based_on| based_on != revision) {
+            return Err(StoreError::Outdated);
+        }
         self.writes.push(write.clone());
-        let SourceWrite { name, fingerprint, age, report, content } = write;
+        let SourceWrite { name, fingerprint, age, report, content, .. } = write;
         let first_version = Version(self.last_version + 1);
         let Some(age) = age else {
             assert!(content.is_none(), "a failure changes the report alone");

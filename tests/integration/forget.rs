@@ -45,6 +45,7 @@ async fn store_records(store: &dyn Store, employees: &[Option<&str>]) {
     let write = SourceWrite {
         name: "denial".to_owned(),
         fingerprint: Fingerprint([1; 32]),
+        based_on: None,
         age: Some(Duration::ZERO),
         report: SourceReport::default(),
         content: Some(Content::Records(RecordChanges { upserts, left: Vec::new(), sequence })),

@@ -165,6 +165,7 @@ impl Recorder {
             let write = SourceWrite {
                 name: status.name.to_string(),
                 fingerprint: definitions[id].fingerprint(),
+                based_on: None,
                 age,
                 report: report(status),
                 content: Some(content).filter(|_| age.is_some()),
@@ -246,7 +247,7 @@ pub(super) async fn stored(
     };
     let fingerprint = settings().sources[source].definition.fingerprint();
     let epoch = Epoch(store.memory().epoch);
-    let write = SourceWrite { name, fingerprint, age: Some(age), report, content };
+    let write = SourceWrite { name, fingerprint, based_on: None, age: Some(age), report, content };
     store.write(epoch, write).await.unwrap();
 }
 

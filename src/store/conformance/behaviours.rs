@@ -20,6 +20,7 @@ pub(super) async fn run(make: &impl AsyncFn() -> Arc<dyn Store>) {
     only_the_newest_lease_writes(&*make().await).await;
     a_write_that_fails_changes_nothing(&*make().await).await;
     a_record_that_was_forgotten_comes_back(&*make().await).await;
+    a_write_on_another_revision_is_refused(&*make().await).await;
     large_and_many_records_are_kept(&*make().await).await;
     equal_employees_are_named_in_the_order_of_the_document(&*make().await).await;
     operations_may_run_at_once_and_be_given_up(&*make().await).await;
@@ -47,6 +48,7 @@ fn content_write(source: &str, content: Content) -> SourceWrite {
     SourceWrite {
         name: source.to_owned(),
         fingerprint: fingerprint(1),
+        based_on: None,
         age: Some(Duration::ZERO),
         report: SourceReport::default(),
         content: Some(content),
@@ -197,6 +199,31 @@ async fn a_record_that_was_forgotten_comes_back(store: &dyn Store) {
     );
     assert_eq!(rows[1].id, before[1].id);
     assert!(rows[1].number > before[0].number.max(before[1].number), "a number is not reused");
+}
+
+async fn a_write_on_another_revision_is_refused(store: &dyn Store) {
+    let epoch = acquire(store).await;
+    let on = |based_on: i64, key: usize| {
+        let write = write_of("okta", vec![record("okta", key)]);
+        SourceWrite { based_on: Some(based_on), ..write }
+    };
+    let unchanged = |based_on: i64| SourceWrite { content: None, ..on(based_on, 0) };
+    let refused = Err(StoreError::Outdated);
+    assert_eq!(store.write(epoch, on(1, 1)).await, refused);
+    assert!(store.heads().await.unwrap().sources.is_empty());
+    let first = store.write(epoch, on(0, 1)).await.unwrap().revision;
+    for outdated in [0, first + 1] {
+        assert_eq!(store.write(epoch, on(outdated, 2)).await, refused);
+        assert_eq!(store.write(epoch, unchanged(outdated)).await, refused);
+    }
+    assert_eq!(store.count().await, Ok(1));
+    assert_eq!(store.write(epoch, unchanged(first)).await.unwrap().revision, first);
+    let second = store.write(epoch, on(first, 2)).await.unwrap().revision;
+    // A source that was removed has no head any more, and no record that is current.
+    store.retain_sources(epoch, &[]).await.unwrap();
+    assert_eq!(store.write(epoch, unchanged(second)).await, refused);
+    assert_eq!(store.write(epoch, on(second, 2)).await, refused);
+    assert!(store.write(epoch, on(0, 2)).await.unwrap().revision > second);
 }
 
 async fn large_and_many_records_are_kept(store: &dyn Store) {

@@ -83,7 +83,14 @@ impl Model {
         let left = left.map(|(_, row)| row.version).collect();
         let report = SourceReport { records: listed.len(), ..SourceReport::default() };
         let content = Some(Content::Records(RecordChanges { upserts, left, sequence }));
-        SourceWrite { name: source.to_owned(), fingerprint, age: Some(age), report, content }
+        SourceWrite {
+            name: source.to_owned(),
+            fingerprint,
+            based_on: None,
+            age: Some(age),
+            report,
+            content,
+        }
     }
 
     /// Applies what the store has written.

@@ -115,7 +115,8 @@ impl<'a> Series<'a> {
                 let age = Some(Duration::from_secs(*age));
                 let report = SourceReport { pages: 7, ..SourceReport::default() };
                 let name = name.to_owned();
-                let write = SourceWrite { name, fingerprint, age, report, content: None };
+                let write =
+                    SourceWrite { name, fingerprint, based_on: None, age, report, content: None };
                 self.write(|_| write.clone()).await;
             }
             Step::Failure { source, definition } => {
@@ -126,7 +127,8 @@ impl<'a> Series<'a> {
                     ..SourceReport::default()
                 };
                 let (fingerprint, content) = (fingerprint(*definition), None);
-                let write = SourceWrite { name, fingerprint, age: None, report, content };
+                let write =
+                    SourceWrite { name, fingerprint, based_on: None, age: None, report, content };
                 self.write(|_| write.clone()).await;
             }
             Step::Retain(names) => {

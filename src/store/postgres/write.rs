@@ -26,7 +26,12 @@ struct Source {
     origin: Origin,
     /// When its data was fetched the last time before.
     last_success: Option<f64>,
+    /// As in [`SourceWrite::based_on`].
+    revision: i64,
 }
+
+/// The revision of a source, 0 if it has no head.
+const REVISION: &str = "CASE WHEN sources.fingerprint IS NULL THEN 0 ELSE sources.revision END";
 
 impl PostgresStore {
     pub(super) async fn write_source(
@@ -220,6 +225,9 @@ async fn write_in(connection: &Connection, write: &SourceWrite) -> Result<Writte
     let (first_version, revision) = match (&write.content, write.age) {
         (Some(content), age) => {
             let source = lock_source(connection, &write.name, age.unwrap_or_default()).await?;
+            if write.based_on.is_some_and(|based_on| based_on != source.revision) {
+                return Err(StoreError::Outdated.into());
+            }
             write_content(connection, write, &source, content, &report).await?
         }
         (None, Some(age)) => (Version(0), write_unchanged(connection, write, age, &report).await?),
@@ -235,7 +243,9 @@ async fn lock_source(
     age: Duration,
 ) -> Result<Source, Failure> {
     const INSERT: &str = "INSERT INTO sources (name) VALUES ($1) ON CONFLICT DO NOTHING";
-    let lock = format!("SELECT id, fetched_at, {NOW} - $2 FROM sources WHERE name = $1 FOR UPDATE");
+    let lock = format!(
+        "SELECT id, fetched_at, {NOW} - $2, {REVISION} FROM sources WHERE name = $1 FOR UPDATE"
+    );
     let age = age.as_secs_f64();
     let params: [Param<'_>; 2] = [(&name, Type::TEXT), (&age, Type::FLOAT8)];
     let client = connection.client();
@@ -247,7 +257,8 @@ async fn lock_source(
     };
     let (_, row) = connection.answer(statements).await?;
     let origin = Origin { source: row.try_get(0)?, fetched_at: row.try_get(2)? };
-    Ok(Source { origin, last_success: row.try_get(1)? })
+    let revision = row.try_get::<_, i64>(3)?;
+    Ok(Source { origin, last_success: row.try_get(1)?, revision })
 }
 
 /// Writes a source whose content has changed; returns the version of the first upsert, and the
@@ -334,17 +345,18 @@ async fn write_unchanged(
         "INSERT INTO sources (name, fingerprint, revision, fetched_at, report) \
          VALUES ($1, $2, 1, {NOW} - $3, $4) ON CONFLICT (name) DO UPDATE SET \
          fingerprint = excluded.fingerprint, fetched_at = excluded.fetched_at, \
-         report = excluded.report RETURNING revision"
+         report = excluded.report WHERE $5 IS NULL OR $5 = {REVISION} RETURNING revision"
     );
     let fingerprint = write.fingerprint.0.as_slice();
-    let params: [Param<'_>; 4] = [
+    let params: [Param<'_>; 5] = [
         (&write.name, Type::TEXT),
         (&fingerprint, Type::BYTEA),
         (&age.as_secs_f64(), Type::FLOAT8),
         (&report, Type::TEXT),
+        (&write.based_on, Type::INT8),
     ];
-    let row = connection.answer(connection.client().query_typed_one(&upsert, &params)).await?;
-    Ok(row.try_get(0)?)
+    let rows = connection.answer(connection.client().query_typed(&upsert, &params)).await?;
+    Ok(rows.first().ok_or(StoreError::Outdated)?.try_get(0)?)
 }
 
 /// Writes what a refresh that failed reports. It says nothing of data of another definition.

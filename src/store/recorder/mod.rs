@@ -7,8 +7,8 @@
 //!
 //! What is stored is known by an image of it: for each current record its stable id, its version,
 //! and digests of its content and its attribution. The image is read when a term begins, and
-//! follows the process's own writes. After a write of unknown outcome, it counts only while the
-//! source's revision is that of the image.
+//! follows the process's own writes. A write is refused if the source has another revision than the
+//! image, as after a write of unknown outcome; then the image is read again.
 
 mod attributions;
 mod compare;
@@ -62,8 +62,8 @@ pub struct Recorder {
     sources: HashMap<Arc<str>, Recorded>,
     /// Concerns what is not about a single source.
     retry: Retry,
-    /// Whether the last write was refused because records had been deleted.
-    was_forgotten: bool,
+    /// Whether the last write was refused because what is stored had changed.
+    was_outdated: bool,
     /// Those of the view that was compared last, kept for the other sources of a round.
     attributions: Option<Arc<Attributions>>,
 }
@@ -107,7 +107,7 @@ impl Recorder {
             heads: None,
             sources: HashMap::new(),
             retry: Retry::default(),
-            was_forgotten: false,
+            was_outdated: false,
             attributions: None,
         }
     }
@@ -183,10 +183,10 @@ impl Recorder {
                     tracing::warn!(%error, "stops writing to the store");
                     self.note_lost_lease(epoch);
                 }
-                Err(error @ StoreError::Forgotten) => {
+                Err(error @ (StoreError::Forgotten | StoreError::Outdated)) => {
                     tracing::info!(%error, "reads again what is stored");
                     self.forget_images();
-                    if std::mem::replace(&mut self.was_forgotten, true) {
+                    if std::mem::replace(&mut self.was_outdated, true) {
                         self.retry.note_failure(Instant::now());
                     }
                     position = 0;

@@ -93,7 +93,14 @@ impl Recorder {
                 }
                 Step::WriteReport(fingerprint, report) => {
                     let (name, report) = (name.to_string(), *report);
-                    let write = SourceWrite { name, fingerprint, age: None, report, content: None };
+                    let write = SourceWrite {
+                        name,
+                        fingerprint,
+                        based_on: None,
+                        age: None,
+                        report,
+                        content: None,
+                    };
                     return self.send(epoch, write).await.map(drop);
                 }
             }
@@ -216,8 +223,9 @@ impl Recorder {
         let Refreshed { fingerprint, fetched_at, report } = refreshed;
         let is_new = content.is_some() || self.recorded(name).fetched_at != Some(fetched_at);
         let age = is_new.then(|| fetched_at.age(Instant::now()));
+        let based_on = Some(self.head(name).map_or(0, |head| head.revision));
         let name_text = name.to_string();
-        let write = SourceWrite { name: name_text, fingerprint, age, report, content };
+        let write = SourceWrite { name: name_text, fingerprint, based_on, age, report, content };
         let Written { first_version, revision } = self.send(epoch, write).await?;
         let recorded = self.recorded(name);
         recorded.fetched_at = Some(fetched_at);
@@ -247,7 +255,7 @@ impl Recorder {
         };
         self.metrics.record_write(started.elapsed());
         self.handle.note(Operation::Write, &Ok(written));
-        self.was_forgotten = false;
+        self.was_outdated = false;
         if let Some(recorded) = self.sources.get_mut(name.as_str()) {
             recorded.retry = Retry::default();
         }

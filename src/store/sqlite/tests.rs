@@ -39,6 +39,7 @@ fn write_upserts(upserts: Vec<Upsert>) -> SourceWrite {
     SourceWrite {
         name: "okta".to_owned(),
         fingerprint: Fingerprint([1; 32]),
+        based_on: None,
         age: Some(Duration::ZERO),
         report: SourceReport::default(),
         content: Some(Content::Records(RecordChanges { upserts, left: Vec::new(), sequence })),

@@ -19,6 +19,8 @@ struct Source {
     id: i64,
     revision: i64,
     fetched_at: f64,
+    /// Whether something of it is served.
+    has_head: bool,
 }
 
 /// Writes what a refresh has brought, in one transaction. `now` is the store's clock.
@@ -40,6 +42,10 @@ pub(super) fn write(
         return Ok(written);
     };
     forgotten.check(&write.name, counters.forgotten)?;
+    let revision = before.as_ref().filter(|it| it.has_head).map_or(0, |before| before.revision);
+    if write.based_on.is_some_and(|based_on| based_on != revision) {
+        return Err(StoreError::Outdated.into());
+    }
     let fetched_at = now - age.as_secs_f64();
     if write.content.is_some() || before.is_none() {
         written.revision += 1;
@@ -84,9 +90,15 @@ fn report(report: &SourceReport) -> Result<String, Fault> {
 }
 
 fn source(connection: &Connection, name: &str) -> Result<Option<Source>, Fault> {
-    let sql = "SELECT id, revision, fetched_at FROM sources WHERE name = ?";
+    let sql =
+        "SELECT id, revision, fetched_at, fingerprint IS NOT NULL FROM sources WHERE name = ?";
     let source = connection.prepare_cached(sql)?.query_row([name], |row| {
-        Ok(Source { id: row.get(0)?, revision: row.get(1)?, fetched_at: row.get(2)? })
+        Ok(Source {
+            id: row.get(0)?,
+            revision: row.get(1)?,
+            fetched_at: row.get(2)?,
+            has_head: row.get(3)?,
+        })
     });
     Ok(source.optional()?)
 }

@@ -87,6 +87,7 @@ fn write_of(name: &str, upserts: Vec<Upsert>) -> SourceWrite {
     SourceWrite {
         name: name.to_owned(),
         fingerprint: FINGERPRINT,
+        based_on: None,
         age: Some(Duration::ZERO),
         report: SourceReport::default(),
         content: Some(Content::Records(changes)),

@@ -210,6 +210,7 @@ async fn a_refresh_that_brings_nothing_new_writes_one_row() {
         age: None,
         report: SourceReport { consecutive_failures: 1, ..SourceReport::default() },
         fingerprint: FINGERPRINT,
+        based_on: None,
         content: None,
         name: "plain".to_owned(),
     };

@@ -114,6 +114,25 @@ async fn a_write_whose_answer_was_lost_is_noticed_by_the_revision() {
     assert_eq!(memory.current("mapped").len(), 1);
 }
 
+/// The server may commit a write long after its connection was lost, and after its heads were read.
+#[tokio::test(start_paused = true)]
+async fn a_write_that_takes_effect_late_is_noticed() {
+    let mut world = world_with_records().await;
+    let sequences = world.store.calls("sequence");
+    {
+        let mut memory = world.store.memory();
+        memory.last_revision += 1;
+        let revision = memory.last_revision;
+        memory.sources.get_mut("mapped").unwrap().revision = revision;
+    }
+    world.batches[1] = Some(mapped(&[record(1, 2, 0)]));
+    world.refresh().await;
+    assert_eq!(world.store.calls("sequence"), sequences + 2, "what is stored is read again");
+    let memory = world.store.memory();
+    assert!(texts(&memory.current("mapped"))[0].contains("\"timestamp\":1700000002"));
+    assert_eq!(memory.current("mapped").len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_the_lease_nothing_is_written() {
     let mut world = world_with_records().await;
