@@ -1,5 +1,7 @@
 //! Questions to the history, and their answers.
 
+use std::fmt;
+
 use crate::decode::Priority;
 use crate::join::Reason;
 use crate::store::StableId;
@@ -80,6 +82,17 @@ pub struct HistoryRow {
     pub is_current: bool,
     /// Its bytes: of a mapped source, in their envelope.
     pub bytes: Vec<u8>,
+}
+
+/// A key that each store has made at random when it was created. It stays as long as the store, and
+/// all processes that share it read the same.
+#[derive(Clone, Eq, PartialEq)]
+pub struct StoreKey(pub [u8; 16]);
+
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreKey")
+    }
 }
 
 /// How many employees a [`HistorySummary`] names, if there are so many.

@@ -30,7 +30,7 @@ pub use error::StoreError;
 pub use handle::{Operation, StoreHandle};
 pub use history::{
     HistoryFilter, HistoryPage, HistoryPosition, HistoryQuery, HistoryRow, HistorySummary,
-    MAX_TOP_EMPLOYEES, SummaryCell, SummaryEmployee,
+    MAX_TOP_EMPLOYEES, StoreKey, SummaryCell, SummaryEmployee,
 };
 pub use lease::{Epoch, Lease};
 pub use metrics::StoreMetrics;
@@ -118,6 +118,9 @@ pub trait Store: Send + Sync + 'static {
     fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64>;
 
     // The history.
+
+    /// The store's key.
+    fn key(&self) -> StoreFuture<'_, StoreKey>;
 
     /// One page of the history.
     fn history(&self, query: HistoryQuery) -> StoreFuture<'_, HistoryPage>;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::{
     Content, Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
     RecordChanges, RecordChunk, SequenceItem, SourceHead, SourceReport, SourceWrite, StableId,
-    Store, StoreError, StoreFuture, StoredRecord, Upsert, Version, Written,
+    Store, StoreError, StoreFuture, StoreKey, StoredRecord, Upsert, Version, Written,
 };
 use crate::join::Reason;
 use crate::sources::Fingerprint;
@@ -394,6 +394,10 @@ impl Store for MemoryStore {
             memory.check(epoch)?;
             Ok(memory.delete(|row| row.last_seen.is_some_and(|last_seen| last_seen + keep < now)))
         })
+    }
+
+    fn key(&self) -> StoreFuture<'_, StoreKey> {
+        self.operation("key", |_, _| Err(no_queries()))
     }
 
     fn history(&self, _: HistoryQuery) -> StoreFuture<'_, HistoryPage> {

@@ -409,6 +409,11 @@ async fn one_employee_sees_their_own_history_alone() {
     // An id with a comma cannot be asked for by name, so the link leaves it to the scope.
     let next = next_path(&reply, "/history?limit=4").unwrap();
     assert_eq!(ids(&ask(&next, &own).await), whole[4..8]);
+    // A position tells how many records there are of others.
+    let open = next_path(&ask("/history?limit=4", &all).await, "/history?limit=4").unwrap();
+    for (path, token) in [(&open, &own), (&next, &all)] {
+        assert_eq!(problem(&ask(path, token).await), "invalid-query");
+    }
     assert_eq!(ids(&ask("/history", &all).await).len(), rows.len());
     let summary = ask("/history/summary", &own).await.json();
     assert_eq!((&summary["employees"]["count"], summary.get("unattributed")), (&json!(1), None));

@@ -14,7 +14,7 @@ use incident_gateway::join::Reason;
 use incident_gateway::store::{
     Epoch, Heads, HistoryFilter, HistoryPage, HistoryPosition, HistoryQuery, HistoryRow,
     HistorySummary, KeptUp, Lease, Operation, RecordChunk, SourceWrite, StableId, Store,
-    StoreError, StoreFuture, StoreHandle, SummaryCell, SummaryEmployee, Version, Written,
+    StoreError, StoreFuture, StoreHandle, StoreKey, SummaryCell, SummaryEmployee, Version, Written,
 };
 
 /// How the store answers queries.
@@ -202,6 +202,10 @@ fn unused<'a, T: Send + 'a>() -> StoreFuture<'a, T> {
 impl Store for HistoryStore {
     fn kind(&self) -> &'static str {
         "sqlite"
+    }
+
+    fn key(&self) -> StoreFuture<'_, StoreKey> {
+        self.query(|_| StoreKey([7; 16]))
     }
 
     fn history(&self, query: HistoryQuery) -> StoreFuture<'_, HistoryPage> {

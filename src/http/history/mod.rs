@@ -15,6 +15,7 @@ use http::request::Parts;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
+use self::cursor::Cursors;
 pub(super) use self::query::HistoryKeys;
 #[cfg(test)]
 pub(super) use self::query::{DEFAULT_LIMIT, MAX_LIMIT};
@@ -61,20 +62,23 @@ impl Gateway {
             let query = Query::parse(request.uri.query(), HistoryKeys::Page, context.scope())?;
             let format = negotiate::format(&request.headers).ok_or(Problem::NotAcceptable)?;
             let coding = negotiate::coding(&request.headers).ok_or(Problem::NotAcceptable)?;
+            let deadline = self.store_deadline(context);
+            let cursors = self.cursors(store, deadline, context).await?;
             let query = HistoryQuery {
+                after: query.after(&cursors)?,
                 filter: query.filter,
-                after: query.after,
                 limit: query.limit,
                 max_bytes: MAX_PAGE_BYTES,
             };
-            let deadline = self.store_deadline(context);
             let (page, permit) =
                 self.query_store(store, deadline, |store| store.history(query)).await?;
             let rendered = Rendered {
                 content_type: format.content_type(),
                 coding,
                 vary: "Accept, Accept-Encoding",
-                link: page.next.map(|position| next_link(request.uri.query(), position)),
+                link: page
+                    .next
+                    .map(|position| next_link(request.uri.query(), &cursors.encode(position))),
             };
             let render = move || {
                 let bytes = render::history(format, &page.rows);
@@ -126,6 +130,19 @@ impl Gateway {
 
     fn history_store(&self) -> Result<&Arc<dyn Store>, Problem> {
         self.store.as_ref().map(StoreHandle::store).ok_or(Problem::NoStore)
+    }
+
+    /// The cursors of the caller.
+    async fn cursors(
+        &self,
+        store: &Arc<dyn Store>,
+        deadline: Instant,
+        context: &Context,
+    ) -> Result<Cursors, Problem> {
+        let visibility = context.visibility()?;
+        let Some(employee) = visibility.only_employee() else { return Ok(Cursors::Open) };
+        let (key, _) = self.query_store(store, deadline, |store| store.key()).await?;
+        Ok(Cursors::sealed(Arc::clone(employee), &key))
     }
 
     /// Until when a request waits for the store.

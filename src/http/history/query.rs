@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
-use super::cursor;
+use super::cursor::Cursors;
 use crate::access::Scope;
 use crate::config::is_name;
 use crate::http::problem::Problem;
@@ -60,7 +60,7 @@ impl HistoryKeys {
 pub(super) struct Query {
     pub(super) filter: HistoryFilter,
     pub(super) limit: usize,
-    pub(super) after: Option<HistoryPosition>,
+    cursor: Option<String>,
 }
 
 impl Query {
@@ -79,7 +79,7 @@ impl Query {
         // Sets, so that a value that is repeated thousands of times is stored once.
         let (mut employees, mut types, mut priorities) = (None, None, None);
         let mut filter = HistoryFilter::default();
-        let (mut limit, mut after) = (None, None);
+        let (mut limit, mut cursor) = (None, None);
         for pair in pairs(query) {
             let (key, value) = pair?;
             check_key(&key, keys.names())?;
@@ -91,7 +91,7 @@ impl Query {
                 "until" => once(&mut filter.until, "until", time("until", &value)?)?,
                 "current" => once(&mut filter.current, "current", boolean("current", &value)?)?,
                 "limit" => once(&mut limit, "limit", parse_limit(&value)?)?,
-                _ => once(&mut after, "cursor", parse_cursor(&value)?)?,
+                _ => once(&mut cursor, "cursor", value)?,
             }
         }
         filter.employees = visible_employees(employees, &visibility)?;
@@ -100,7 +100,25 @@ impl Query {
         }
         filter.types = types.map(Vec::from_iter);
         filter.priorities = priorities.map(Vec::from_iter);
-        Ok(Self { filter, limit: limit.unwrap_or(DEFAULT_LIMIT), after })
+        Ok(Self { filter, limit: limit.unwrap_or(DEFAULT_LIMIT), cursor })
+    }
+
+    /// Where the page begins.
+    ///
+    /// # Errors
+    ///
+    /// [`Problem::InvalidQuery`] if the cursor is none of these.
+    pub(super) fn after(&self, cursors: &Cursors) -> Result<Option<HistoryPosition>, Problem> {
+        let position = |text: &String| {
+            cursors.decode(text).ok_or_else(|| {
+                invalid(format!(
+                    "`cursor` is `{}`, which no answer has given you; follow the `Link` of an \
+                     answer, or leave it out for the newest records",
+                    excerpt(text)
+                ))
+            })
+        };
+        self.cursor.as_ref().map(position).transpose()
     }
 }
 
@@ -124,19 +142,9 @@ fn parse_limit(value: &str) -> Result<usize, Problem> {
     })
 }
 
-fn parse_cursor(value: &str) -> Result<HistoryPosition, Problem> {
-    cursor::decode(value).ok_or_else(|| {
-        invalid(format!(
-            "`cursor` is `{}`, which no answer has given; follow the `Link` of an answer, or leave \
-             it out for the newest records",
-            excerpt(value)
-        ))
-    })
-}
-
-/// The value of `Link` for the page after a position: the same query with another cursor. It is
+/// The value of `Link` for the page at a cursor: the same query with that cursor. It is
 /// relative, so that a proxy can serve the gateway below any path.
-pub(super) fn next_link(query: Option<&str>, position: HistoryPosition) -> String {
+pub(super) fn next_link(query: Option<&str>, cursor: &str) -> String {
     let mut link = "<history?".to_owned();
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let is_cursor = pairs(Some(pair)).flatten().any(|(key, _)| key == "cursor");
@@ -146,7 +154,7 @@ pub(super) fn next_link(query: Option<&str>, position: HistoryPosition) -> Strin
         }
     }
     link.push_str("cursor=");
-    link.push_str(&cursor::encode(position));
+    link.push_str(cursor);
     link.push_str(">; rel=\"next\"");
     link
 }
@@ -157,7 +165,9 @@ mod tests {
     use crate::decode::Priority;
 
     fn parse(query: &str) -> Result<Query, Problem> {
-        Query::parse(Some(query), HistoryKeys::Page, &Scope::All)
+        let query = Query::parse(Some(query), HistoryKeys::Page, &Scope::All)?;
+        query.after(&Cursors::Open)?;
+        Ok(query)
     }
 
     #[test]
@@ -166,11 +176,13 @@ mod tests {
         let query = format!(
             "employee_id=8,7&type=gone,denial&priority=high&priority=low&since=1.5\
              &until=1970-01-01T00:00:09Z&current=false&limit=10000&cursor={}&&employee_id=7",
-            cursor::encode(position)
+            Cursors::Open.encode(position)
         );
         let strings = |list: &[&str]| Some(list.iter().map(ToString::to_string).collect());
+        let parsed = parse(&query).unwrap();
+        assert_eq!(parsed.after(&Cursors::Open), Ok(Some(position)));
         assert_eq!(
-            parse(&query).unwrap(),
+            Query { cursor: None, ..parsed },
             Query {
                 filter: HistoryFilter {
                     employees: strings(&["7", "8"]),
@@ -181,11 +193,11 @@ mod tests {
                     current: Some(false),
                 },
                 limit: 10_000,
-                after: Some(position),
+                cursor: None,
             }
         );
         let nothing = Query::parse(None, HistoryKeys::Page, &Scope::All).unwrap();
-        assert_eq!(nothing, Query { filter: HistoryFilter::default(), limit: 1000, after: None });
+        assert_eq!(nothing, Query { filter: HistoryFilter::default(), limit: 1000, cursor: None });
     }
 
     #[test]
@@ -243,13 +255,16 @@ mod tests {
         let document: serde_json::Value = serde_json::from_str(document).unwrap();
         let position = HistoryPosition { timestamp: Some(1_629_939_474.134_612_8), number: 2001 };
         let example = &document["components"]["headers"]["Link"]["example"];
-        assert_eq!(*example, next_link(Some("type=denial&limit=100"), position));
+        assert_eq!(
+            *example,
+            next_link(Some("type=denial&limit=100"), &Cursors::Open.encode(position))
+        );
     }
 
     #[test]
     fn a_link_repeats_the_query_with_another_cursor() {
         let position = HistoryPosition { timestamp: Some(5.0), number: 3 };
-        let new = cursor::encode(position);
+        let new = Cursors::Open.encode(position);
         for (query, kept) in [
             (None, ""),
             (Some(""), ""),
@@ -260,7 +275,7 @@ mod tests {
             ),
             (Some("employee_id=é>"), "employee_id=%C3%A9%3E&"),
         ] {
-            let link = next_link(query, position);
+            let link = next_link(query, &new);
             assert_eq!(link, format!("<history?{kept}cursor={new}>; rel=\"next\""));
         }
     }

@@ -71,6 +71,9 @@ async fn an_empty_store_has_nothing(store: &dyn Store) {
     assert!(store.history(all()).await.unwrap().rows.is_empty());
     assert_eq!(store.summary(HistoryFilter::default()).await.unwrap(), HistorySummary::default());
     assert_eq!(store.forget("1").await.unwrap(), 0);
+    let key = store.key().await.unwrap();
+    assert_eq!(store.key().await.unwrap(), key);
+    assert_ne!(key.0, [0; 16]);
     let epoch = acquire(store).await;
     assert_eq!(store.delete_expired(epoch, Duration::ZERO).await.unwrap(), 0);
     store.retain_sources(epoch, &[]).await.unwrap();

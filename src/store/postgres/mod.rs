@@ -39,7 +39,7 @@ use self::lease::HeldEpoch;
 use self::listen::Listener;
 use super::{
     Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
-    RecordChunk, SourceWrite, Store, StoreError, StoreFuture, Version, Written,
+    RecordChunk, SourceWrite, Store, StoreError, StoreFuture, StoreKey, Version, Written,
 };
 use crate::config::Postgres;
 use crate::hex;
@@ -251,6 +251,10 @@ impl Store for PostgresStore {
 
     fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64> {
         Box::pin(self.run(READ, self.delete_one_batch(epoch, keep)))
+    }
+
+    fn key(&self) -> StoreFuture<'_, StoreKey> {
+        Box::pin(self.run(HISTORY, self.read_key()))
     }
 
     fn history(&self, query: HistoryQuery) -> StoreFuture<'_, HistoryPage> {

@@ -8,9 +8,9 @@ use tokio_postgres::types::Type;
 use super::codes::{Id, employee_id, priority, reason};
 use super::fault::Failure;
 use super::lane::{Mode, Param};
-use super::{PostgresStore, READ};
+use super::{HISTORY, PostgresStore, READ};
 use crate::sources::Fingerprint;
-use crate::store::{Heads, RecordChunk, SourceHead, StoredRecord, Version, sequence};
+use crate::store::{Heads, RecordChunk, SourceHead, StoreKey, StoredRecord, Version, sequence};
 
 /// More sources or upstreams than any configuration has.
 const MAX_HEADS: i64 = 100_000;
@@ -41,6 +41,14 @@ impl PostgresStore {
             sources: sources.iter().map(head).collect::<Result<_, _>>()?,
             limits: limits.iter().map(limit_of).collect::<Result<_, _>>()?,
         })
+    }
+
+    pub(super) async fn read_key(&self) -> Result<StoreKey, Failure> {
+        let connection = self.histories.connection(HISTORY.server).await?;
+        let statements = [("SELECT value FROM store_key", [].as_slice())];
+        let [keys] = connection.run_all(Mode::Read, statements).await?;
+        let key = keys.first().ok_or(Failure::Unexpected("the store has no key"))?;
+        Ok(StoreKey(key.try_get::<_, Id>(0)?.0.0))
     }
 
     pub(super) async fn read_sequence(&self, source: &str) -> Result<Vec<Version>, Failure> {

@@ -8,6 +8,9 @@ CREATE TABLE counters (
 );
 INSERT INTO counters VALUES ('version', 0), ('records', 0), ('forgotten', 0), ('generation', 0);
 
+CREATE TABLE store_key (value uuid NOT NULL);
+INSERT INTO store_key VALUES (gen_random_uuid());
+
 -- One row. A change of `epoch`, the key, waits for those who hold the row FOR KEY SHARE; renewals
 -- do not.
 CREATE TABLE lease (

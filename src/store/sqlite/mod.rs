@@ -42,7 +42,7 @@ pub use self::open::Access;
 use self::opened_file::OpenedFile;
 use super::{
     Content, Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
-    RecordChunk, SourceWrite, Store, StoreError, StoreFuture, Version, Written,
+    RecordChunk, SourceWrite, Store, StoreError, StoreFuture, StoreKey, Version, Written,
 };
 use crate::background::CpuPool;
 use crate::clock::WallClock;
@@ -259,6 +259,10 @@ impl Store for SqliteStore {
     fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64> {
         let before = self.now() - keep.as_secs_f64();
         self.modify_as(epoch, move |connection| upkeep::delete_expired(connection, before))
+    }
+
+    fn key(&self) -> StoreFuture<'_, StoreKey> {
+        self.ask(|connection| read::key(connection))
     }
 
     fn history(&self, query: HistoryQuery) -> StoreFuture<'_, HistoryPage> {

@@ -7,7 +7,7 @@ use super::fault::Fault;
 use super::forgotten::Forgotten;
 use super::{sequences, values};
 use crate::sources::Fingerprint;
-use crate::store::{Heads, RecordChunk, SourceHead, StoredRecord, Version};
+use crate::store::{Heads, RecordChunk, SourceHead, StoreKey, StoredRecord, Version};
 
 /// What is stored of each source, without its records.
 pub(super) fn heads(connection: &mut Connection, now: f64) -> Result<Heads, Fault> {
@@ -93,4 +93,10 @@ pub(super) fn table(connection: &Connection, source: &str) -> Result<Option<Vec<
 /// How many records are stored.
 pub(super) fn count(connection: &Connection) -> Result<u64, Fault> {
     Ok(u64::try_from(Counters::read(connection)?.records).unwrap_or_default())
+}
+
+/// The store's key.
+pub(super) fn key(connection: &Connection) -> Result<StoreKey, Fault> {
+    let mut statement = connection.prepare_cached("SELECT value FROM store_key")?;
+    Ok(StoreKey(statement.query_one([], |row| row.get(0))?))
 }

@@ -22,6 +22,8 @@ CREATE TABLE counters (
     generation INTEGER NOT NULL
 ) STRICT;
 INSERT INTO counters VALUES (1, 1, 1, 0, 0, 0);
+CREATE TABLE store_key (value BLOB NOT NULL) STRICT;
+INSERT INTO store_key VALUES (randomblob(16));
 CREATE TABLE sources (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,

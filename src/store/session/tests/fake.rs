@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep};
 use crate::sources::Fingerprint;
 use crate::store::{
     Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
-    RecordChunk, SourceHead, SourceReport, SourceWrite, Store, StoreError, StoreFuture, Version,
-    Written,
+    RecordChunk, SourceHead, SourceReport, SourceWrite, Store, StoreError, StoreFuture, StoreKey,
+    Version, Written,
 };
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
@@ -231,6 +231,10 @@ impl Store for FakeStore {
             data.deletions.push((Instant::now(), deleted));
             deleted
         })
+    }
+
+    fn key(&self) -> StoreFuture<'_, StoreKey> {
+        unused()
     }
 
     fn history(&self, _: HistoryQuery) -> StoreFuture<'_, HistoryPage> {
