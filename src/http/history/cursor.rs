@@ -36,14 +36,14 @@ pub(super) enum Cursors {
     /// Of one who may see everything.
     Open,
     /// Of one who may see this employee alone.
-    Sealed { employee: Arc<str>, key: LessSafeKey },
+    Sealed { employee: Arc<str>, key: Box<LessSafeKey> },
 }
 
 impl Cursors {
     /// Those of a caller who may see this employee alone.
     pub(super) fn sealed(employee: Arc<str>, key: &StoreKey) -> Self {
         let key = UnboundKey::new(&AES_128_GCM, &key.0).expect("the key has 128 bits");
-        Self::Sealed { employee, key: LessSafeKey::new(key) }
+        Self::Sealed { employee, key: Box::new(LessSafeKey::new(key)) }
     }
 
     /// The text of a position.
