@@ -62,6 +62,8 @@ pub(crate) struct Memory {
     read_forgotten: Option<u64>,
     calls: BTreeMap<&'static str, usize>,
     fault: Option<StoreError>,
+    /// The source whose writes fail.
+    unwritable: Option<&'static str>,
     loses_answers: bool,
 }
 
@@ -92,6 +94,11 @@ impl MemoryStore {
     /// Lets all operations fail, or succeed again.
     pub(crate) fn fail(&self, fault: Option<StoreError>) {
         self.memory().fault = fault;
+    }
+
+    /// Lets the writes of a source fail, or succeed again.
+    pub(crate) fn fail_writes_of(&self, source: Option<&'static str>) {
+        self.memory().unwritable = source;
     }
 
     /// Lets all operations hang, or go on.
@@ -348,6 +355,9 @@ impl Store for MemoryStore {
     fn write(&self, epoch: Epoch, write: SourceWrite) -> StoreFuture<'_, Written> {
         self.operation("write", move |memory, now| {
             memory.check(epoch)?;
+            if memory.unwritable.is_some_and(|source| source == write.name) {
+                return Err(StoreError::Unavailable("the disk is full".to_owned()));
+            }
             let written = memory.write(write, now)?;
             if memory.loses_answers {
                 return Err(StoreError::Unavailable("the answer was lost".to_owned()));

@@ -34,7 +34,7 @@ use crate::store::{HistoryQuery, Store, StoreFuture, StoreHandle};
 
 /// How many queries run at once, each until its answer is rendered. It bounds the memory of their
 /// records to this times [`MAX_PAGE_BYTES`]; a larger record stands alone.
-pub(super) const MAX_QUERIES: usize = 8;
+pub(super) const MAX_QUERIES: usize = 4;
 
 /// A page ends early where its records reach this many bytes.
 const MAX_PAGE_BYTES: usize = 4 << 20;
@@ -159,7 +159,11 @@ impl Gateway {
         query: impl FnOnce(&'s dyn Store) -> StoreFuture<'s, T>,
     ) -> Result<(T, OwnedSemaphorePermit), Problem> {
         let permit = Arc::clone(&self.history_permits).acquire_owned();
-        let permit = timeout_at(deadline, permit).await.map_err(|_| Problem::Overloaded)?;
+        let permit = timeout_at(deadline, permit).await.map_err(|_| {
+            // The queries before it may all wait for a store that does not answer.
+            let is_up = self.store.as_ref().is_some_and(|store| store.state().is_up());
+            if is_up { Problem::Overloaded } else { Problem::StoreUnavailable }
+        })?;
         let permit = permit.expect("the semaphore is never closed");
         match timeout_at(deadline, query(&**store)).await {
             Ok(Ok(answer)) => Ok((answer, permit)),

@@ -23,6 +23,11 @@ impl Retry {
         self.at = Some(now + pause.min(MAX_PAUSE));
     }
 
+    /// Whether the operation has failed since it last succeeded.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Until when the operation is not to be tried again.
     pub(super) fn waits_until(&self, now: Instant) -> Option<Instant> {
         self.at.filter(|at| *at > now)

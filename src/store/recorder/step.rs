@@ -254,10 +254,13 @@ impl Recorder {
             _ = lease_end => return Err(StoreError::LeaseLost),
         };
         self.metrics.record_write(started.elapsed());
-        self.handle.note(Operation::Write, &Ok(written));
         self.was_outdated = false;
         if let Some(recorded) = self.sources.get_mut(name.as_str()) {
             recorded.retry = Retry::default();
+        }
+        // On a full disk small writes succeed between large ones that fail.
+        if !self.sources.values().any(|recorded| recorded.retry.has_failed()) {
+            self.handle.note(Operation::Write, &Ok(written));
         }
         if let Some(heads) = &mut self.heads {
             let revision = written.revision;

@@ -98,6 +98,24 @@ async fn a_source_that_cannot_be_written_is_tried_again_with_the_newest_data() {
     assert_eq!(world.store.calls("sequence"), 2, "what is stored has not changed meanwhile");
 }
 
+/// On a full disk a source with nothing new may still be written.
+#[tokio::test(start_paused = true)]
+async fn the_store_is_down_until_every_source_can_be_written() {
+    let mut world = world_with_records().await;
+    world.store.fail_writes_of(Some("mapped"));
+    for version in 2..5 {
+        world.batches[1] = Some(mapped(&[record(1, version, 0)]));
+        world.refresh().await;
+        assert!(!world.handle.state().is_up(), "others were written after it or before");
+        sleep(MINUTE).await;
+        assert!(!world.handle.state().is_up());
+    }
+    world.store.fail_writes_of(None);
+    sleep(MINUTE).await;
+    assert!(world.handle.state().is_up());
+    assert!(texts(&world.store.memory().current("mapped"))[0].contains("\"timestamp\":1700000004"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_answer_was_lost_is_noticed_by_the_revision() {
     let mut world = world_with_records().await;
