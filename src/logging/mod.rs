@@ -22,6 +22,10 @@ use crate::config::{LogFormat, Otlp};
 /// The prefix of the targets of our own events.
 const CRATE: &str = "incident_gateway";
 
+/// The target of the pool of connections to PostgreSQL. It warns of each connection that breaks, of
+/// which the store's own messages tell once.
+const POSTGRES_POOL: &str = "deadpool.postgres";
+
 /// How long the last lines may take to be written when the process ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -77,7 +81,8 @@ impl std::error::Error for LogError {}
 /// terminal, JSON elsewhere.
 ///
 /// Of libraries, only warnings and errors are logged, whatever the filter says: at finer levels
-/// some of them log headers, and so credentials.
+/// some of them log headers, and so credentials. Those of the pool of database connections are
+/// logged only with a filter.
 ///
 /// # Errors
 ///
@@ -89,14 +94,18 @@ pub fn start(
 ) -> Result<Log, LogError> {
     let terminal = std::io::stderr().is_terminal();
     let format = format.unwrap_or(if terminal { LogFormat::Text } else { LogFormat::Json });
-    let filter = match filter.filter(|filter| !filter.is_empty()) {
+    let filter = filter.filter(|filter| !filter.is_empty());
+    let is_default = filter.is_none();
+    let filter = match filter {
         Some(filter) => {
             EnvFilter::try_new(filter).map_err(|error| LogError::Filter(error.to_string()))?
         }
         None => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
     };
-    let no_library_details = filter_fn(|metadata| {
-        metadata.target().starts_with(CRATE) || *metadata.level() <= tracing::Level::WARN
+    let no_library_details = filter_fn(move |metadata| {
+        let is_repeated = is_default && metadata.target() == POSTGRES_POOL;
+        metadata.target().starts_with(CRATE)
+            || *metadata.level() <= tracing::Level::WARN && !is_repeated
     });
     let drop_notice = match format {
         LogFormat::Json => json::drop_notice,

@@ -17,6 +17,11 @@ impl Forgotten {
         self.0.lock().expect("no thread panics with it").get_or_insert(counter);
     }
 
+    /// The counter that was noted.
+    pub(super) fn known(&self) -> Option<i64> {
+        *self.0.lock().expect("no thread panics with it")
+    }
+
     /// Fails if records were deleted that this process may take for stored. After that, everything
     /// is read anew.
     pub(super) fn check(&self, counter: i64) -> Result<(), StoreError> {

@@ -88,6 +88,19 @@ impl Conditions {
         sql
     }
 
+    /// For a page of one employee, which an index has in one range.
+    fn of_one_employee(id: &str, filter: &HistoryFilter, params: &mut Params) -> Self {
+        let mut sql = Self::default();
+        let id = params.bind(employee_column(id).into_owned(), Type::TEXT);
+        sql.conditions.push(format!("r.employee_id = {id}"));
+        // An employee has few records, in which the rest is searched.
+        sql.add_types(filter.types.as_ref(), params);
+        sql.add_priorities(filter.priorities.as_ref(), params);
+        sql.add_current(filter.current, params);
+        sql.add_times(filter, params);
+        sql
+    }
+
     /// For counts, which read all rows in any order.
     pub(super) fn of_all_rows(filter: &HistoryFilter, params: &mut Params) -> Self {
         let mut sql = Self::default();
@@ -152,10 +165,22 @@ impl Conditions {
     }
 }
 
-/// The statement for a page, which finds one record more than its limit if there is one.
+/// The statement for a page. It finds one record more than its limit if there is one, and leaves
+/// the bytes out of those for which the page has no room.
+///
+/// Each page is planned anew, which for a few records costs more than reading them: therefore one
+/// employee has a statement without lists and without a join that finds the records again.
 pub(super) fn page_statement(query: &HistoryQuery) -> (String, Params) {
     let mut params = Params::default();
-    let mut sql = Conditions::of_ordered_rows(&query.filter, &mut params);
+    let filter = &query.filter;
+    let one_employee = match filter.employees.as_deref() {
+        Some([id]) => Some(id),
+        _ => None,
+    };
+    let mut sql = match one_employee {
+        Some(id) => Conditions::of_one_employee(id, filter, &mut params),
+        None => Conditions::of_ordered_rows(filter, &mut params),
+    };
     if let Some(after) = query.after {
         let time = params.bind(after.timestamp.unwrap_or(f64::NEG_INFINITY), Type::FLOAT8);
         let number = params.bind(after.number, Type::INT8);
@@ -166,23 +191,27 @@ pub(super) fn page_statement(query: &HistoryQuery) -> (String, Params) {
     let bytes = i64::try_from(query.max_bytes.max(1)).unwrap_or(i64::MAX);
     let bytes = params.bind(bytes, Type::INT8);
     let (lists, conditions) = (sql.lists.join(", "), sql.all(&[]));
+    let order = format!("ORDER BY {TIME} DESC, r.number DESC");
+    let found = if one_employee.is_some() {
+        format!("SELECT r.* FROM records r WHERE {conditions} {order} LIMIT {rows}")
+    } else {
+        // The versions first, which are small, and of which there may be many too many.
+        format!(
+            "SELECT r.* FROM ( \
+                 SELECT k.version FROM {lists}, LATERAL ( \
+                     SELECT {TIME} AS time, r.number, r.version FROM records r \
+                     WHERE {conditions} {order} LIMIT {rows}) AS k \
+                 ORDER BY k.time DESC, k.number DESC LIMIT {rows}) AS k \
+             JOIN records r USING (version)"
+        )
+    };
     let statement = format!(
-        "WITH keys AS ( \
-             SELECT k.time, k.version FROM {lists}, LATERAL ( \
-                 SELECT {TIME} AS time, r.number, r.version FROM records r WHERE {conditions} \
-                 ORDER BY {TIME} DESC, r.number DESC LIMIT {rows}) AS k \
-             ORDER BY k.time DESC, k.number DESC LIMIT {rows}), \
-         page AS ( \
-             SELECT r.*, k.time, count(*) OVER () AS found, \
-                 sum(octet_length(r.bytes)) OVER ( \
-                     ORDER BY k.time DESC, r.number DESC ROWS UNBOUNDED PRECEDING) \
-                 - octet_length(r.bytes) AS bytes_before \
-             FROM keys k JOIN records r USING (version)) \
-         SELECT p.id, p.number, s.name, p.employee_id, p.priority, p.\"timestamp\", p.reason, \
-             p.first_seen, greatest(coalesce(p.last_seen, s.fetched_at), p.first_seen), \
-             p.last_seen IS NULL, p.bytes, p.found \
-         FROM page p JOIN sources s ON s.id = p.source \
-         WHERE p.bytes_before < {bytes} ORDER BY p.time DESC, p.number DESC"
+        "SELECT r.id, r.number, s.name, r.employee_id, r.priority, r.\"timestamp\", r.reason, \
+             r.first_seen, greatest(coalesce(r.last_seen, s.fetched_at), r.first_seen), \
+             r.last_seen IS NULL, CASE WHEN sum(octet_length(r.bytes)) OVER ( \
+                 {order} ROWS UNBOUNDED PRECEDING) - octet_length(r.bytes) < {bytes} \
+             THEN r.bytes END \
+         FROM ({found}) AS r JOIN sources s ON s.id = r.source {order}"
     );
     (statement, params)
 }
@@ -194,11 +223,10 @@ impl PostgresStore {
         let connection = self.histories.connection(HISTORY.server).await?;
         let params = params.as_params();
         let rows = connection.run(Mode::Read, &statement, &params).await?;
-        let found = rows.first().map_or(Ok(0), |row| row.try_get::<_, i64>(11))?;
-        let has_more = usize::try_from(found).is_ok_and(|found| found > rows.len())
-            || rows.len() > query.limit;
-        let rows: Vec<HistoryRow> =
-            rows.iter().take(query.limit).map(history_row).collect::<Result<_, _>>()?;
+        let fitting = rows.iter().take(query.limit).map_while(|row| history_row(row).transpose());
+        let fitting: Vec<HistoryRow> = fitting.collect::<Result<_, _>>()?;
+        let has_more = fitting.len() < rows.len();
+        let rows = fitting;
         let last = rows.last().filter(|_| has_more);
         let next = last.map(|row| HistoryPosition { timestamp: row.timestamp, number: row.number });
         Ok(HistoryPage { rows, next })
@@ -222,9 +250,11 @@ fn distinct<T: Clone + Ord>(values: &[T]) -> Vec<T> {
     values
 }
 
-fn history_row(row: &Row) -> Result<HistoryRow, Failure> {
+/// A record of a page; `None` if its bytes were left out.
+fn history_row(row: &Row) -> Result<Option<HistoryRow>, Failure> {
+    let Some(bytes) = row.try_get(10)? else { return Ok(None) };
     let employee = row.try_get::<_, Option<&str>>(3)?.map(employee_id);
-    Ok(HistoryRow {
+    Ok(Some(HistoryRow {
         id: row.try_get::<_, Id>(0)?.0,
         number: row.try_get(1)?,
         source: row.try_get(2)?,
@@ -235,6 +265,6 @@ fn history_row(row: &Row) -> Result<HistoryRow, Failure> {
         first_seen: row.try_get(7)?,
         last_seen: row.try_get(8)?,
         is_current: row.try_get(9)?,
-        bytes: row.try_get(10)?,
-    })
+        bytes,
+    }))
 }

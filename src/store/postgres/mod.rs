@@ -16,6 +16,7 @@ mod lane;
 mod lease;
 mod listen;
 mod read;
+mod report;
 mod schema;
 mod summary;
 #[cfg(test)]

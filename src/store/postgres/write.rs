@@ -31,7 +31,8 @@ struct Source {
 }
 
 /// The revision of a source, 0 if it has no head.
-const REVISION: &str = "CASE WHEN sources.fingerprint IS NULL THEN 0 ELSE sources.revision END";
+pub(super) const REVISION: &str =
+    "CASE WHEN sources.fingerprint IS NULL THEN 0 ELSE sources.revision END";
 
 impl PostgresStore {
     pub(super) async fn write_source(
@@ -39,15 +40,22 @@ impl PostgresStore {
         epoch: Epoch,
         write: SourceWrite,
     ) -> Result<Written, Failure> {
+        let report = serde_json::to_string(&write.report)
+            .map_err(|_| Failure::Unexpected("a report cannot be stored"))?;
+        let content = match (&write.content, write.age) {
+            (Some(content), _) => content,
+            (None, Some(age)) => return self.write_unchanged(epoch, &write, age, &report).await,
+            (None, None) => return self.write_failure(epoch, &write, &report).await,
+        };
         let connection = self.begin_write(epoch, WRITE.server).await?;
         let forgotten = match write.age {
-            Some(_) => Some(read_forgotten(&connection, write.content.is_some()).await?),
+            Some(_) => Some(lock_forgotten(&connection).await?),
             None => None,
         };
         // It fails only once, so nothing that may fail comes between this and the caller. The
         // connection is closed, which rolls the transaction back.
         forgotten.map_or(Ok(()), |counter| self.forgotten.check(counter))?;
-        let written = write_in(&connection, &write).await?;
+        let written = write_in(&connection, &write, content, &report).await?;
         self.finish_write(connection, epoch).await?;
         if let Some(forgotten) = forgotten {
             self.forgotten.has_read(forgotten);
@@ -111,7 +119,7 @@ impl PostgresStore {
             return connection.roll_back().await;
         }
         // No record is deleted until this is committed.
-        read_forgotten(&connection, true).await?;
+        lock_forgotten(&connection).await?;
         for row in others {
             let id: i32 = row.try_get(0)?;
             let params: [Param<'_>; 1] = [(&id, Type::INT4)];
@@ -155,17 +163,22 @@ impl PostgresStore {
         keep: Duration,
     ) -> Result<u64, Failure> {
         let keep: [Param<'_>; 1] = [(&keep.as_secs_f64(), Type::FLOAT8)];
-        let any = format!("SELECT EXISTS (SELECT FROM records WHERE last_seen < {NOW} - $1)");
+        // The index is read only for a time that is computed once, and, while the database knows
+        // nothing of the rows yet, only for its order.
+        let any = format!(
+            "SELECT true FROM records WHERE last_seen < (SELECT {NOW} - $1) \
+             ORDER BY last_seen LIMIT 1"
+        );
         let connection = self.reads.connection(READ.server).await?;
         let rows = connection.run(Mode::Read, &any, &keep).await?;
-        if !rows.first().map_or(Ok(false), |row| row.try_get(0))? {
+        if rows.is_empty() {
             return Ok(0);
         }
         // Records that a write or `forget` has locked are left to a later batch.
         let delete = format!(
             "WITH held AS MATERIALIZED ({LOCK_LEASE}), expired AS MATERIALIZED ( \
                  SELECT version FROM records \
-                 WHERE last_seen < {NOW} - $3 AND EXISTS (SELECT FROM held) \
+                 WHERE last_seen < (SELECT {NOW} - $3) AND EXISTS (SELECT FROM held) \
                  ORDER BY last_seen LIMIT $4 FOR UPDATE SKIP LOCKED), \
              deleted AS ( \
                  DELETE FROM records USING expired WHERE records.version = expired.version \
@@ -211,28 +224,25 @@ impl PostgresStore {
     }
 }
 
-/// The counter of deletions. When records are written, none can be deleted until they are.
-async fn read_forgotten(connection: &Connection, writes_records: bool) -> Result<i64, Failure> {
-    let lock = if writes_records { "FOR SHARE" } else { "" };
-    let read = format!("SELECT value FROM counters WHERE name = 'forgotten' {lock}");
-    counter(&connection.answer(connection.client().query_typed(&read, &[])).await?)
+/// The counter of deletions. No record can be deleted until this is committed.
+async fn lock_forgotten(connection: &Connection) -> Result<i64, Failure> {
+    const LOCK: &str = "SELECT value FROM counters WHERE name = 'forgotten' FOR SHARE";
+    counter(&connection.answer(connection.client().query_typed(LOCK, &[])).await?)
 }
 
-/// Writes what a refresh has brought in the transaction of a connection.
-async fn write_in(connection: &Connection, write: &SourceWrite) -> Result<Written, Failure> {
-    let report = serde_json::to_string(&write.report)
-        .map_err(|_| Failure::Unexpected("a report cannot be stored"))?;
-    let (first_version, revision) = match (&write.content, write.age) {
-        (Some(content), age) => {
-            let source = lock_source(connection, &write.name, age.unwrap_or_default()).await?;
-            if write.based_on.is_some_and(|based_on| based_on != source.revision) {
-                return Err(StoreError::Outdated.into());
-            }
-            write_content(connection, write, &source, content, &report).await?
-        }
-        (None, Some(age)) => (Version(0), write_unchanged(connection, write, age, &report).await?),
-        (None, None) => (Version(0), write_failure(connection, write, &report).await?),
-    };
+/// Writes the changed content of a source in the transaction of a connection.
+async fn write_in(
+    connection: &Connection,
+    write: &SourceWrite,
+    content: &Content,
+    report: &str,
+) -> Result<Written, Failure> {
+    let source = lock_source(connection, &write.name, write.age.unwrap_or_default()).await?;
+    if write.based_on.is_some_and(|based_on| based_on != source.revision) {
+        return Err(StoreError::Outdated.into());
+    }
+    let (first_version, revision) =
+        write_content(connection, write, &source, content, report).await?;
     Ok(Written { first_version, revision })
 }
 
@@ -332,44 +342,4 @@ async fn write_changes(
     let order = sequence::encode(&order)
         .map_err(|_| Failure::Unexpected("the order of the records cannot be stored"))?;
     Ok((first, order))
-}
-
-/// Writes that a source was fetched and has not changed; returns its revision.
-async fn write_unchanged(
-    connection: &Connection,
-    write: &SourceWrite,
-    age: Duration,
-    report: &str,
-) -> Result<i64, Failure> {
-    let upsert = format!(
-        "INSERT INTO sources (name, fingerprint, revision, fetched_at, report) \
-         VALUES ($1, $2, 1, {NOW} - $3, $4) ON CONFLICT (name) DO UPDATE SET \
-         fingerprint = excluded.fingerprint, fetched_at = excluded.fetched_at, \
-         report = excluded.report WHERE $5 IS NULL OR $5 = {REVISION} RETURNING revision"
-    );
-    let fingerprint = write.fingerprint.0.as_slice();
-    let params: [Param<'_>; 5] = [
-        (&write.name, Type::TEXT),
-        (&fingerprint, Type::BYTEA),
-        (&age.as_secs_f64(), Type::FLOAT8),
-        (&report, Type::TEXT),
-        (&write.based_on, Type::INT8),
-    ];
-    let rows = connection.answer(connection.client().query_typed(&upsert, &params)).await?;
-    Ok(rows.first().ok_or(StoreError::Outdated)?.try_get(0)?)
-}
-
-/// Writes what a refresh that failed reports. It says nothing of data of another definition.
-async fn write_failure(
-    connection: &Connection,
-    write: &SourceWrite,
-    report: &str,
-) -> Result<i64, Failure> {
-    const UPDATE: &str = "UPDATE sources SET report = $3 \
-         WHERE name = $1 AND fingerprint = $2 RETURNING revision";
-    let fingerprint = write.fingerprint.0.as_slice();
-    let params: [Param<'_>; 3] =
-        [(&write.name, Type::TEXT), (&fingerprint, Type::BYTEA), (&report, Type::TEXT)];
-    let rows = connection.answer(connection.client().query_typed(UPDATE, &params)).await?;
-    Ok(rows.first().map_or(Ok(0), |row| row.try_get(0))?)
 }

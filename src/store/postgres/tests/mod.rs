@@ -1,6 +1,7 @@
 //! Tests against a real server.
 
 mod conformance;
+mod costs;
 mod faults;
 mod lease;
 mod page_plans;
