@@ -37,8 +37,13 @@ const CHECK_BOUND: Duration = Duration::from_millis(200);
 /// indexes are changed all over.
 const CACHE_KIB: i64 = 32 * 1024;
 
-/// What the write-ahead log is cut to after a large transaction.
+/// How large the write-ahead log grows before it is moved into the database, and what it is cut to
+/// after a larger transaction. Moving waits for the disk, and a page that several refreshes change
+/// is moved once.
 const LOG_BYTES: i64 = 16 << 20;
+
+/// The size of a page, which is the default.
+const PAGE_BYTES: i64 = 4096;
 
 /// A database that has been opened.
 pub(super) struct Opened {
@@ -177,6 +182,7 @@ fn configure(connection: &Connection) -> Result<(), Fault> {
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_BYTES / PAGE_BYTES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     // There may be no directory for temporary files.
     connection.pragma_update(None, "temp_store", "memory")?;
