@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes a running gateway by its own OpenAPI document: at least 2,000 requests, at most 90 s of
+# Fuzzes a running gateway by its own OpenAPI document: at least 2,000 requests, at most 180 s of
 # them, and none of them finds anything. Needs what .ci/install-web installs; without it the run is
 # skipped, said loudly, or fails when INCIDENT_GATEWAY_NO_SKIP is set.
 #
@@ -47,7 +47,7 @@ include-path = "/history"
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "304", "400", "401", "403", "404", "412", "5xx"]
 END
-(cd "$work" && timeout 90 "$OLDPWD/$tool" run "$OLDPWD/src/http/openapi.json" --url "http://127.0.0.1:$public" \
+(cd "$work" && timeout 180 "$OLDPWD/$tool" run "$OLDPWD/src/http/openapi.json" --url "http://127.0.0.1:$public" \
     --exclude-path /events --max-examples 300 --seed 1 --workers 2 --request-timeout 5 --no-color) | tee "$work/report"
 
 made=$(sed -n 's/^ *\([0-9]*\) generated.*/\1/p' "$work/report" | tail -1)
