@@ -4,6 +4,7 @@
 //! process) and for PostgreSQL (several). Nothing that callers wait for depends on it, but for the
 //! history: the refresh publishes first, and what it has published is stored behind it.
 
+mod codes;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod error;

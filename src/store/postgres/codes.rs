@@ -10,6 +10,7 @@ use super::fault::Failure;
 use crate::decode::Priority;
 use crate::join::Reason;
 use crate::store::StableId;
+use crate::store::codes::{priority_of, reason_of};
 
 /// A stable id as the 16 bytes of a `uuid`, whose comparison is cheap.
 #[derive(Clone, Copy, Debug)]
@@ -38,41 +39,15 @@ impl<'a> FromSql<'a> for Id {
     }
 }
 
-pub(super) fn priority_code(priority: Priority) -> i16 {
-    priority as i16
-}
-
 pub(super) fn priority(code: Option<i16>) -> Result<Option<Priority>, Failure> {
-    code.map(|code| {
-        usize::try_from(code)
-            .ok()
-            .and_then(|index| Priority::ALL.get(index).copied())
-            .ok_or(Failure::Unexpected("a stored record has a priority that is not known"))
-    })
-    .transpose()
-}
-
-/// The code of a reason. Codes are stored: they must never change.
-pub(super) const fn reason_code(reason: Reason) -> i16 {
-    match reason {
-        Reason::UnknownIp => 0,
-        Reason::UnknownIdentity => 1,
-        Reason::IdentitiesUnavailable => 2,
-        Reason::MissingIdentity => 3,
-        Reason::InvalidPriority => 4,
-        Reason::InvalidTimestamp => 5,
-        Reason::NotAnObject => 6,
-    }
+    const UNKNOWN: Failure =
+        Failure::Unexpected("a stored record has a priority that is not known");
+    code.map(|code| priority_of(code.into()).ok_or(UNKNOWN)).transpose()
 }
 
 pub(super) fn reason(code: Option<i16>) -> Result<Option<Reason>, Failure> {
-    code.map(|code| {
-        Reason::ALL
-            .into_iter()
-            .find(|reason| reason_code(*reason) == code)
-            .ok_or(Failure::Unexpected("a stored record has a reason that is not known"))
-    })
-    .transpose()
+    const UNKNOWN: Failure = Failure::Unexpected("a stored record has a reason that is not known");
+    code.map(|code| reason_of(code.into()).ok_or(UNKNOWN)).transpose()
 }
 
 /// Stands before the code of a character that a column cannot have, or of itself.
@@ -109,18 +84,5 @@ mod tests {
             prop_assert!(!column.contains('\0'));
             prop_assert_eq!(employee_id(&column), id.as_str());
         }
-    }
-
-    #[test]
-    fn codes_are_read_as_they_were_written() {
-        for reason_ in Reason::ALL {
-            assert_eq!(reason(Some(reason_code(reason_))).unwrap(), Some(reason_));
-        }
-        for priority_ in Priority::ALL {
-            assert_eq!(priority(Some(priority_code(priority_))).unwrap(), Some(priority_));
-        }
-        assert!(reason(Some(7)).is_err());
-        assert!(priority(Some(4)).is_err());
-        assert!(priority(Some(-1)).is_err());
     }
 }

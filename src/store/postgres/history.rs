@@ -8,10 +8,11 @@ use tokio::sync::SemaphorePermit;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::codes::{Id, employee_column, employee_id, priority, priority_code, reason};
+use super::codes::{Id, employee_column, employee_id, priority, reason};
 use super::fault::Failure;
 use super::lane::{Mode, Param};
 use super::{HISTORY, PostgresStore};
+use crate::store::codes::priority_code;
 use crate::store::{
     HistoryFilter, HistoryPage, HistoryPosition, HistoryQuery, HistoryRow, StoreError,
 };

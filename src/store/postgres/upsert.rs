@@ -2,10 +2,11 @@
 
 use tokio_postgres::types::Type;
 
-use super::codes::{Id, employee_column, priority_code, reason_code};
+use super::codes::{Id, employee_column};
 use super::fault::Failure;
 use super::lane::{Connection, Param};
 use crate::join::Reason;
+use crate::store::codes::{priority_code, reason_code};
 use crate::store::{Upsert, Version};
 
 /// How many records a statement writes.

@@ -12,7 +12,7 @@ use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, Row, Rows, params_from_iter};
 
 use super::fault::Fault;
-use super::values::priority_code;
+use crate::store::codes::priority_code;
 use crate::store::{HistoryFilter, HistoryPosition};
 
 /// The most ranges that are read at a time.
@@ -53,7 +53,7 @@ impl<'a> Parts<'a> {
     pub(super) fn new(filter: &'a HistoryFilter, sources: &[i64]) -> Self {
         let mut conditions = String::new();
         if let Some(priorities) = &filter.priorities {
-            let codes = priorities.iter().map(|priority| priority_code(*priority));
+            let codes = priorities.iter().map(|priority| i64::from(priority_code(*priority)));
             push_one_of(&mut conditions, "priority", codes);
         }
         let parts = match &filter.employees {

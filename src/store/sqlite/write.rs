@@ -6,9 +6,9 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::counters::{Counters, begin};
 use super::fault::Fault;
 use super::forgotten::Forgotten;
-use super::values::{priority_code, reason_code};
 use super::{indexes, sequences, values};
 use crate::join::Reason;
+use crate::store::codes::{priority_code, reason_code};
 use crate::store::{
     Content, RecordChanges, SequenceItem, SourceReport, SourceWrite, StoreError, Upsert, Version,
     Written,
@@ -212,7 +212,9 @@ impl Rows<'_> {
         let stored_reason: Option<i64> = row.get(3)?;
         let (employee_id, reason) = match upsert.reason {
             Some(Reason::IdentitiesUnavailable) => (stored_employee, stored_reason),
-            reason => (upsert.employee_id.as_deref(), reason.map(reason_code)),
+            reason => {
+                (upsert.employee_id.as_deref(), reason.map(|reason| reason_code(reason).into()))
+            }
         };
         let priority = upsert.priority.map(priority_code);
         let is_current = row.get_ref(6)? == ValueRef::Null;
