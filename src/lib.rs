@@ -30,6 +30,7 @@
 //! | [`render`] | a snapshot and a filter, or history → JSON, NDJSON or CSV, compressed |
 //! | [`cache`] | caches rendered bodies within a memory bound |
 //! | [`refresh`] | drives the fetching, decoding and joining of sources, and publishes snapshots |
+//! | [`forward`] | the store's new records → receivers, at least once |
 //! | [`access`] | a request's credentials → who it is and what they may see, or a refusal |
 //! | [`http`] | answers requests from snapshots |
 //! | [`app`] | assembles the modules above into a running gateway |
@@ -47,6 +48,7 @@ pub mod decode;
 pub mod delta;
 pub mod demo;
 pub mod files;
+pub mod forward;
 mod hex;
 pub mod http;
 pub mod identity;

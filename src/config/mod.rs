@@ -7,6 +7,7 @@ mod access;
 mod environment;
 mod error;
 mod files;
+mod forward;
 mod load;
 mod nearest;
 mod pem;
@@ -25,6 +26,7 @@ mod yaml;
 pub use access::{Admin, CredentialFile, Jwt, SignIn, Tls, Warning};
 pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
+pub use forward::{Batch, Forward, ForwardFormat, ForwardFrom, Selection};
 pub use load::{
     AdminEndpoint, Loaded, Overrides, admin_endpoint, from_yaml, load, load_again, load_for_store,
     load_without_secrets, load_without_serving,
@@ -70,6 +72,10 @@ pub struct Config {
     pub cache: Cache,
     /// Where history and last good data are kept.
     pub store: Store,
+    /// Receivers to which new records are sent; they need a store.
+    pub forward: Vec<Forward>,
+    /// Where people reach the gateway, for links in what is sent; ends without a slash.
+    pub public_url: Option<reqwest::Url>,
     /// Limits on clients.
     pub limits: Limits,
     /// How the server stops.
@@ -208,6 +214,8 @@ impl Default for Config {
                 max_bytes: 64 << 20,
             },
             store: Store::default(),
+            forward: Vec::new(),
+            public_url: None,
             limits: Limits {
                 max_connections: 4096,
                 max_requests: 1024,

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::state::Fault;
-use super::{Store, StoreError, StoreState};
+use super::{Claims, Store, StoreError, StoreState};
 
 /// The store of this process, and the state of it that all parts share. Clones are handles of the
 /// same store.
@@ -13,7 +13,8 @@ use super::{Store, StoreError, StoreState};
 pub struct StoreHandle {
     store: Arc<dyn Store>,
     state: watch::Sender<StoreState>,
-    written: Arc<Notify>,
+    writes: watch::Sender<()>,
+    claims: Arc<Claims>,
 }
 
 /// Which operation succeeded or failed. The store counts as up while the last of each succeeded:
@@ -33,7 +34,7 @@ impl StoreHandle {
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
         let state = watch::Sender::new(StoreState::default());
-        Self { store, state, written: Arc::default() }
+        Self { store, state, writes: watch::Sender::new(()), claims: Arc::default() }
     }
 
     /// The store.
@@ -59,9 +60,16 @@ impl StoreHandle {
         self.state.send_modify(change);
     }
 
-    /// Waits until this process has written since this was last called. One task may wait.
-    pub async fn written(&self) {
-        self.written.notified().await;
+    /// Changes each time that this process has written.
+    #[must_use]
+    pub fn writes(&self) -> watch::Receiver<()> {
+        self.writes.subscribe()
+    }
+
+    /// What forwards are sending.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// Notes the result of an operation, and logs when the store goes down or comes back. The loss
@@ -80,7 +88,7 @@ impl StoreHandle {
             ) => return,
         };
         if operation != Operation::Session && fault.is_none() {
-            self.written.notify_one();
+            self.writes.send_replace(());
         }
         let store = self.store.kind();
         self.state.send_if_modified(|state| {

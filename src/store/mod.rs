@@ -4,10 +4,12 @@
 //! process) and for PostgreSQL (several). Nothing that callers wait for depends on it, but for the
 //! history: the refresh publishes first, and what it has published is stored behind it.
 
+mod claims;
 mod codes;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod error;
+mod forwarding;
 mod handle;
 mod history;
 mod lease;
@@ -27,7 +29,12 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
+pub use claims::{Claims, Deletion};
 pub use error::StoreError;
+pub use forwarding::{
+    Advance, DeadLetter, DuePage, DueQuery, DueRange, ForwardClaim, ForwardReport, ForwardStore,
+    StoredForward,
+};
 pub use handle::{Operation, StoreHandle};
 pub use history::{
     HistoryFilter, HistoryPage, HistoryPosition, HistoryQuery, HistoryRow, HistorySummary,
@@ -56,7 +63,7 @@ pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 ///
 /// Operations that write take the [`Epoch`] of the lease under which they write, and fail with
 /// [`StoreError::LeaseLost`] if it is not the newest any more, or has expired.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: ForwardStore {
     /// `sqlite` or `postgres`, for logs and `/sources`.
     fn kind(&self) -> &'static str;
 
@@ -114,9 +121,16 @@ pub trait Store: Send + Sync + 'static {
         limits: &'a [(String, usize)],
     ) -> StoreFuture<'a, ()>;
 
-    /// Deletes one batch of records that have not been current for `keep`; returns how many. Zero
-    /// means that there are none left; then nothing was written.
-    fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64>;
+    /// Deletes one batch of records that have not been current for `keep`, and of dead letters that
+    /// are older; returns how many. Zero means that there are none left; then nothing was written.
+    /// Records that one of the forwards is sending are left, and those that it has not sent are
+    /// counted.
+    fn delete_expired<'a>(
+        &'a self,
+        epoch: Epoch,
+        keep: Duration,
+        forwards: &'a [ForwardClaim],
+    ) -> StoreFuture<'a, u64>;
 
     // The history.
 

@@ -12,10 +12,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{
-    Content, Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
-    RecordChanges, RecordChunk, SequenceItem, SourceHead, SourceReport, SourceWrite, StableId,
-    Store, StoreError, StoreFuture, StoreKey, StoredRecord, Upsert, Version, Written,
+    Advance, Content, DuePage, DueQuery, DueRange, Epoch, ForwardClaim, ForwardStore, Heads,
+    HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease, RecordChanges,
+    RecordChunk, SequenceItem, SourceHead, SourceReport, SourceWrite, StableId, Store, StoreError,
+    StoreFuture, StoreKey, StoredForward, StoredRecord, Upsert, Version, Written,
 };
+use crate::config::ForwardFrom;
 use crate::join::Reason;
 use crate::sources::Fingerprint;
 
@@ -399,7 +401,12 @@ impl Store for MemoryStore {
         })
     }
 
-    fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64> {
+    fn delete_expired<'a>(
+        &'a self,
+        epoch: Epoch,
+        keep: Duration,
+        _: &'a [ForwardClaim],
+    ) -> StoreFuture<'a, u64> {
         self.operation("delete_expired", move |memory, now| {
             memory.check(epoch)?;
             Ok(memory.delete(|row| row.last_seen.is_some_and(|last_seen| last_seen + keep < now)))
@@ -427,6 +434,32 @@ impl Store for MemoryStore {
             memory.forgotten += 1;
             Ok(memory.delete(|row| row.record.employee_id.as_deref() == Some(employee_id)))
         })
+    }
+}
+
+impl ForwardStore for MemoryStore {
+    fn begin_forwards<'a>(
+        &'a self,
+        _: Epoch,
+        _: &'a [(String, ForwardFrom)],
+    ) -> StoreFuture<'a, ()> {
+        self.operation("forwards", |_, _| Err(no_queries()))
+    }
+
+    fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
+        self.operation("forwards", |_, _| Err(no_queries()))
+    }
+
+    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
+        self.operation("forwards", |_, _| Err(no_queries()))
+    }
+
+    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
+        self.operation("forwards", |_, _| Err(no_queries()))
+    }
+
+    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
+        self.operation("forwards", |_, _| Err(no_queries()))
     }
 }
 

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{self, BoxFuture};
+use incident_gateway::config::ForwardFrom;
 use incident_gateway::decode::Priority;
 use incident_gateway::join::Reason;
 use incident_gateway::store::{
-    Epoch, Heads, HistoryFilter, HistoryPage, HistoryPosition, HistoryQuery, HistoryRow,
-    HistorySummary, KeptUp, Lease, Operation, RecordChunk, SourceWrite, StableId, Store,
-    StoreError, StoreFuture, StoreHandle, StoreKey, SummaryCell, SummaryEmployee, Version, Written,
+    Advance, DuePage, DueQuery, DueRange, Epoch, ForwardClaim, ForwardStore, Heads, HistoryFilter,
+    HistoryPage, HistoryPosition, HistoryQuery, HistoryRow, HistorySummary, KeptUp, Lease,
+    Operation, RecordChunk, SourceWrite, StableId, Store, StoreError, StoreFuture, StoreHandle,
+    StoreKey, StoredForward, SummaryCell, SummaryEmployee, Version, Written,
 };
 
 /// How the store answers queries.
@@ -268,11 +270,42 @@ impl Store for HistoryStore {
         unused()
     }
 
-    fn delete_expired(&self, _: Epoch, _: Duration) -> StoreFuture<'_, u64> {
+    fn delete_expired<'a>(
+        &'a self,
+        _: Epoch,
+        _: Duration,
+        _: &'a [ForwardClaim],
+    ) -> StoreFuture<'a, u64> {
         unused()
     }
 
     fn forget<'a>(&'a self, _: &'a str) -> StoreFuture<'a, u64> {
+        unused()
+    }
+}
+
+impl ForwardStore for HistoryStore {
+    fn begin_forwards<'a>(
+        &'a self,
+        _: Epoch,
+        _: &'a [(String, ForwardFrom)],
+    ) -> StoreFuture<'a, ()> {
+        unused()
+    }
+
+    fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
+        unused()
+    }
+
+    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
+        unused()
+    }
+
+    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
+        unused()
+    }
+
+    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
         unused()
     }
 }

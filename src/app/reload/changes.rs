@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::{
-    Admin, Cache, Config, CredentialFile, Limits, NamedUpstream, Otlp, PemFile, Shutdown, SignIn,
-    Source, Tls, Upstream, table_name,
+    Admin, Cache, Config, CredentialFile, Forward, Limits, NamedUpstream, Otlp, PemFile, Shutdown,
+    SignIn, Source, Tls, Upstream, table_name,
 };
 
 /// The settings in which `new` differs from `old`, with the files where the content of one does,
@@ -23,6 +23,8 @@ pub(super) fn between(old: &Config, new: &Config) -> Vec<String> {
         sources,
         cache: Cache { ttl, stale_for, max_bytes },
         store,
+        forward,
+        public_url,
         limits,
         shutdown: Shutdown { drain_delay, timeout },
         tls,
@@ -48,6 +50,11 @@ pub(super) fn between(old: &Config, new: &Config) -> Vec<String> {
     changes.compare("cache.stale_for", stale_for, &new.cache.stale_for);
     changes.compare("cache.max_bytes", max_bytes, &new.cache.max_bytes);
     changes.compare("store", store, &new.store);
+    let names = |forwards: &[Forward]| -> Vec<_> {
+        forwards.iter().map(|forward| forward.name.clone()).collect()
+    };
+    changes.list("forward.", (&names(forward), forward), (&names(&new.forward), &new.forward));
+    changes.compare("public_url", public_url, &new.public_url);
     changes.limits(limits, &new.limits);
     changes.compare("shutdown.drain_delay", drain_delay, &new.shutdown.drain_delay);
     changes.compare("shutdown.timeout", timeout, &new.shutdown.timeout);

@@ -222,6 +222,8 @@ fn config() -> impl Strategy<Value = Config> {
                 sources,
                 cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
                 store,
+                forward: Vec::new(),
+                public_url: None,
                 limits: Limits {
                     max_connections: limits.0.0,
                     max_requests: limits.0.1,

@@ -75,7 +75,7 @@ async fn an_empty_store_has_nothing(store: &dyn Store) {
     assert_eq!(store.key().await.unwrap(), key);
     assert_ne!(key.0, [0; 16]);
     let epoch = acquire(store).await;
-    assert_eq!(store.delete_expired(epoch, Duration::ZERO).await.unwrap(), 0);
+    assert_eq!(store.delete_expired(epoch, Duration::ZERO, &[]).await.unwrap(), 0);
     store.retain_sources(epoch, &[]).await.unwrap();
 }
 
@@ -146,7 +146,7 @@ async fn only_the_newest_lease_writes(store: &dyn Store) {
     assert_eq!(store.write(other, write).await.unwrap_err(), StoreError::LeaseLost);
     assert_eq!(store.retain_sources(other, &[]).await, lost);
     assert_eq!(store.save_limits(other, &[("siem".to_owned(), 8)]).await, lost);
-    let deleted = store.delete_expired(other, Duration::ZERO).await;
+    let deleted = store.delete_expired(other, Duration::ZERO, &[]).await;
     assert!(matches!(deleted, Err(StoreError::LeaseLost) | Ok(0)));
     assert_eq!(store.count().await.unwrap(), 1);
     assert!(store.history(all()).await.unwrap().rows[0].is_current);

@@ -145,7 +145,7 @@ impl<'a> Series<'a> {
                 let keep = Duration::from_secs(*keep);
                 let mut deleted = 0;
                 loop {
-                    match self.store.delete_expired(self.epoch, keep).await.unwrap() {
+                    match self.store.delete_expired(self.epoch, keep, &[]).await.unwrap() {
                         0 => break,
                         some => deleted += some,
                     }

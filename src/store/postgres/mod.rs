@@ -39,10 +39,11 @@ use self::lane::{Lane, ServerBounds};
 use self::lease::HeldEpoch;
 use self::listen::Listener;
 use super::{
-    Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
-    RecordChunk, SourceWrite, Store, StoreError, StoreFuture, StoreKey, Version, Written,
+    Advance, DuePage, DueQuery, DueRange, Epoch, ForwardClaim, ForwardStore, Heads, HistoryFilter,
+    HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease, RecordChunk, SourceWrite, Store,
+    StoreError, StoreFuture, StoreKey, StoredForward, Version, Written,
 };
-use crate::config::Postgres;
+use crate::config::{ForwardFrom, Postgres};
 use crate::hex;
 
 /// How long an operation of one kind may take.
@@ -250,7 +251,12 @@ impl Store for PostgresStore {
         Box::pin(self.run(READ, self.write_limits(epoch, limits)))
     }
 
-    fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64> {
+    fn delete_expired<'a>(
+        &'a self,
+        epoch: Epoch,
+        keep: Duration,
+        _: &'a [ForwardClaim],
+    ) -> StoreFuture<'a, u64> {
         Box::pin(self.run(READ, self.delete_one_batch(epoch, keep)))
     }
 
@@ -272,5 +278,31 @@ impl Store for PostgresStore {
 
     fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64> {
         Box::pin(self.run(WRITE, self.forget_employee(employee_id)))
+    }
+}
+
+impl ForwardStore for PostgresStore {
+    fn begin_forwards<'a>(
+        &'a self,
+        _: Epoch,
+        _: &'a [(String, ForwardFrom)],
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+    }
+
+    fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
+        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+    }
+
+    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
+        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+    }
+
+    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
+        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+    }
+
+    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
+        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
     }
 }

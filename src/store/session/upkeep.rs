@@ -90,12 +90,15 @@ impl Upkeep {
         loop {
             let epoch = self.lease().await;
             let started = Instant::now();
-            let operation = self.handle.store().delete_expired(epoch, self.keep);
+            let deletion = self.handle.claims().deleting().await;
+            let store = self.handle.store();
+            let operation = store.delete_expired(epoch, self.keep, &deletion.claims);
             let pause = match self.attempt("expired records", OPERATION_TIMEOUT, operation).await {
                 Ok(0) => interval.saturating_sub(started.elapsed()),
                 Ok(_) => BATCH_PAUSE,
                 Err(_) => RETRY_PAUSE,
             };
+            drop(deletion);
             sleep(pause).await;
         }
     }
@@ -125,6 +128,7 @@ impl Upkeep {
     /// Counts the records after each write, at most once a second.
     async fn count(&self) {
         let mut state = self.handle.subscribe();
+        let mut writes = self.handle.writes();
         loop {
             let heads = match state.wait_for(is_reached).await {
                 Ok(state) => state.heads.clone(),
@@ -144,7 +148,7 @@ impl Upkeep {
             };
             tokio::select! {
                 () = sleep(COUNT_INTERVAL) => {}
-                () = self.handle.written() => {}
+                Ok(()) = writes.changed() => {}
                 _ = state.wait_for(have_others_written) => {}
             }
             sleep(COUNT_PAUSE).await;

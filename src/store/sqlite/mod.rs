@@ -41,11 +41,13 @@ use self::lane::Lane;
 pub use self::open::Access;
 use self::opened_file::OpenedFile;
 use super::{
-    Content, Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
-    RecordChunk, SourceWrite, Store, StoreError, StoreFuture, StoreKey, Version, Written,
+    Advance, Content, DuePage, DueQuery, DueRange, Epoch, ForwardClaim, ForwardStore, Heads,
+    HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease, RecordChunk,
+    SourceWrite, Store, StoreError, StoreFuture, StoreKey, StoredForward, Version, Written,
 };
 use crate::background::CpuPool;
 use crate::clock::WallClock;
+use crate::config::ForwardFrom;
 
 /// How long an operation may take, its wait for others included. A first write of many records on a
 /// slow disk takes minutes.
@@ -256,7 +258,12 @@ impl Store for SqliteStore {
         self.modify_as(epoch, move |connection| upkeep::save_limits(connection, &limits))
     }
 
-    fn delete_expired(&self, epoch: Epoch, keep: Duration) -> StoreFuture<'_, u64> {
+    fn delete_expired<'a>(
+        &'a self,
+        epoch: Epoch,
+        keep: Duration,
+        _: &'a [ForwardClaim],
+    ) -> StoreFuture<'a, u64> {
         let before = self.now() - keep.as_secs_f64();
         self.modify_as(epoch, move |connection| upkeep::delete_expired(connection, before))
     }
@@ -280,5 +287,31 @@ impl Store for SqliteStore {
     fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64> {
         let employee_id = employee_id.to_owned();
         self.modify(move |connection| upkeep::forget(connection, &employee_id))
+    }
+}
+
+impl ForwardStore for SqliteStore {
+    fn begin_forwards<'a>(
+        &'a self,
+        _: Epoch,
+        _: &'a [(String, ForwardFrom)],
+    ) -> StoreFuture<'a, ()> {
+        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+    }
+
+    fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
+        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+    }
+
+    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
+        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+    }
+
+    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
+        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+    }
+
+    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
+        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
     }
 }

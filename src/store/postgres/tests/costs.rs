@@ -52,7 +52,7 @@ async fn nothing_new_reads_no_record() {
         one.heads().await.unwrap();
         one.count().await.unwrap();
         // Nothing is so old.
-        assert_eq!(one.delete_expired(epoch, Duration::from_secs(1 << 32)).await, Ok(0));
+        assert_eq!(one.delete_expired(epoch, Duration::from_secs(1 << 32), &[]).await, Ok(0));
     }
     let application = one.instance.clone();
     drop(one);

@@ -81,9 +81,9 @@ async fn a_former_holder_writes_nothing() {
     assert_eq!(one.count().await, Ok(3));
     write(&other, second, 3..6).await.unwrap();
     other.retain_sources(second, &[]).await.unwrap();
-    assert_eq!(one.delete_expired(first, keep).await, Err(StoreError::LeaseLost));
-    assert_eq!(other.delete_expired(second, keep).await, Ok(6));
-    assert_eq!(other.delete_expired(second, keep).await, Ok(0));
+    assert_eq!(one.delete_expired(first, keep, &[]).await, Err(StoreError::LeaseLost));
+    assert_eq!(other.delete_expired(second, keep, &[]).await, Ok(6));
+    assert_eq!(other.delete_expired(second, keep, &[]).await, Ok(0));
 }
 
 /// A process that was stopped in the middle of a write: its session has begun a transaction and
@@ -165,7 +165,7 @@ async fn a_long_write_does_not_hold_up_renewals_or_readers() {
         assert_eq!(one.count().await, Ok(0));
         assert!(one.heads().await.unwrap().sources.is_empty());
         assert_eq!(one.take_generation(41).await, Ok(42));
-        assert_eq!(one.delete_expired(epoch, Duration::ZERO).await, Ok(0));
+        assert_eq!(one.delete_expired(epoch, Duration::ZERO, &[]).await, Ok(0));
         blocker.batch_execute("COMMIT").await.unwrap();
     };
     let (written, ()) = within(async { tokio::join!(write, meanwhile) }).await;

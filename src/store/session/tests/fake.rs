@@ -10,11 +10,13 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
+use crate::config::ForwardFrom;
 use crate::sources::Fingerprint;
 use crate::store::{
-    Epoch, Heads, HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease,
-    RecordChunk, SourceHead, SourceReport, SourceWrite, Store, StoreError, StoreFuture, StoreKey,
-    Version, Written,
+    Advance, DuePage, DueQuery, DueRange, Epoch, ForwardClaim, ForwardStore, Heads, HistoryFilter,
+    HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease, RecordChunk, SourceHead,
+    SourceReport, SourceWrite, Store, StoreError, StoreFuture, StoreKey, StoredForward, Version,
+    Written,
 };
 
 pub(super) const LEASE: Duration = Duration::from_secs(10);
@@ -224,7 +226,12 @@ impl Store for FakeStore {
         })
     }
 
-    fn delete_expired(&self, epoch: Epoch, _: Duration) -> StoreFuture<'_, u64> {
+    fn delete_expired<'a>(
+        &'a self,
+        epoch: Epoch,
+        _: Duration,
+        _: &'a [ForwardClaim],
+    ) -> StoreFuture<'a, u64> {
         self.held(epoch, |data| {
             let deleted = data.expired.min(100);
             data.expired -= deleted;
@@ -253,6 +260,32 @@ impl Store for FakeStore {
     }
 
     fn forget<'a>(&'a self, _: &'a str) -> StoreFuture<'a, u64> {
+        unused()
+    }
+}
+
+impl ForwardStore for FakeStore {
+    fn begin_forwards<'a>(
+        &'a self,
+        _: Epoch,
+        _: &'a [(String, ForwardFrom)],
+    ) -> StoreFuture<'a, ()> {
+        unused()
+    }
+
+    fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
+        unused()
+    }
+
+    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
+        unused()
+    }
+
+    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
+        unused()
+    }
+
+    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
         unused()
     }
 }

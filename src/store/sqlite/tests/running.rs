@@ -162,10 +162,10 @@ async fn times_stay_in_order_when_the_clock_is_set() {
     }
 
     let keep = Duration::from_hours(1_000);
-    assert_eq!(store.delete_expired(EPOCH, keep).await, Ok(0));
+    assert_eq!(store.delete_expired(EPOCH, keep, &[]).await, Ok(0));
     *time.lock().unwrap() = hour(501_000);
-    assert_eq!(store.delete_expired(EPOCH, keep).await, Ok(0));
+    assert_eq!(store.delete_expired(EPOCH, keep, &[]).await, Ok(0));
     *time.lock().unwrap() = hour(501_000) + Duration::from_secs(1);
-    assert_eq!(store.delete_expired(EPOCH, keep).await, Ok(1));
-    assert_eq!(store.delete_expired(EPOCH, keep).await, Ok(0));
+    assert_eq!(store.delete_expired(EPOCH, keep, &[]).await, Ok(1));
+    assert_eq!(store.delete_expired(EPOCH, keep, &[]).await, Ok(0));
 }
