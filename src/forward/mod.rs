@@ -4,6 +4,12 @@
 //! store and moves only behind records that its receiver has accepted, or that were put aside as
 //! dead letters. With replicas, the holder of the lease sends.
 
+mod format;
+mod receiver;
+
+pub use self::format::{Batch, Encoder};
+pub use self::receiver::{Accepted, ItemStatus, Receiver, Reply};
+
 /// What a forward does.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum ForwardState {

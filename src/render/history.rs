@@ -71,6 +71,20 @@ pub fn history(format: Format, rows: &[HistoryRow]) -> Vec<u8> {
 
 /// Writes a row as an object.
 fn write_object(out: &mut Vec<u8>, row: &HistoryRow) {
+    write_members(out, row, true);
+    out.push(b'}');
+}
+
+/// Writes a row as it is sent to receivers, on one line: an object without `last_seen` and
+/// `current`. Its closing brace is left out, so that members can be added.
+pub(crate) fn open_sent_row(out: &mut Vec<u8>, row: &HistoryRow) {
+    let begin = out.len();
+    write_members(out, row, false);
+    drop_line_breaks(out, begin);
+}
+
+/// Writes a row as an object without its closing brace; `is_seen` adds `last_seen` and `current`.
+fn write_members(out: &mut Vec<u8>, row: &HistoryRow, is_seen: bool) {
     out.extend_from_slice(b"{\"id\":");
     write_string(out, &row.id.to_string());
     out.extend_from_slice(b",\"type\":");
@@ -79,25 +93,22 @@ fn write_object(out: &mut Vec<u8>, row: &HistoryRow) {
     write_json(out, &row.employee_id);
     out.extend_from_slice(b",\"priority\":");
     write_json(out, &row.priority.map(Priority::as_str));
-    for (name, time) in [
-        ("timestamp", row.timestamp),
-        ("first_seen", Some(row.first_seen)),
-        ("last_seen", Some(row.last_seen)),
-    ] {
-        out.extend_from_slice(b",\"");
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
-        write_json(out, &time);
+    out.extend_from_slice(b",\"timestamp\":");
+    write_json(out, &row.timestamp);
+    out.extend_from_slice(b",\"first_seen\":");
+    write_json(out, &row.first_seen);
+    if is_seen {
+        out.extend_from_slice(b",\"last_seen\":");
+        write_json(out, &row.last_seen);
+        out.extend_from_slice(b",\"current\":");
+        write_json(out, &row.is_current);
     }
-    out.extend_from_slice(b",\"current\":");
-    write_json(out, &row.is_current);
     if let Some(reason) = row.reason {
         out.extend_from_slice(b",\"reason\":");
         write_string(out, reason.as_str());
     }
     out.extend_from_slice(b",\"incident\":");
     write_incident(out, row);
-    out.push(b'}');
 }
 
 /// Writes a row as a line of CSV; `incident` is its record on a single line.
