@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::listener::{AdminServer, BoundListener, PublicServer, listener_settings, server_tls};
-use self::store::{RunningStore, session_settings};
+use self::store::RunningStore;
 use crate::access::{self, Access, AccessMetrics};
 use crate::background::Background;
 use crate::cache::Cache;
@@ -128,8 +128,8 @@ impl Running {
                 refresh = refresh.with_store(StoreLink::from(&open.handle));
                 store_handle = Some(open.handle.clone());
                 let metrics = StoreMetrics::register(&mut registry, &open.handle);
-                let settings = session_settings(config, &upstreams);
-                let (background, store) = open.start(settings, snapshots.clone(), metrics);
+                let (background, store) =
+                    open.start(config, &upstreams, snapshots.clone(), metrics);
                 (background, Some(store))
             }
             None => (Background::start().map_err(StartError::System)?, None),

@@ -90,12 +90,15 @@ impl OpenStore {
     /// Starts the tasks that keep the store, on its threads, which are returned.
     pub(super) fn start(
         self,
-        settings: SessionSettings,
+        config: &Config,
+        upstreams: &Arc<Upstreams>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
         metrics: StoreMetrics,
     ) -> (Background, RunningStore) {
         let Self { background, handle, wait_until, keep, is_shared, seed, .. } = self;
         let options = SessionOptions { keep, wait_until, seed };
+        configure_claims(&handle, config);
+        let settings = session_settings(config, upstreams);
         let (session, directed) = Session::new(handle.clone(), settings, options);
         let recorder = Recorder::new(handle.clone(), snapshots, metrics);
         let (session_handle, departure) = (Arc::new(directed), Departure::default());
@@ -105,9 +108,9 @@ impl OpenStore {
             departure: departure.clone(),
             write_timeout: if is_shared { SHARED_WRITE_TIMEOUT } else { LONE_WRITE_TIMEOUT },
         };
-        let kind = keeper.handle.store().kind();
+        let handle = keeper.handle.clone();
         let task = background.spawn(keeper.run(session.run(), recorder.run()));
-        (background, RunningStore { kind, session: session_handle, departure, is_shared, task })
+        (background, RunningStore { handle, session: session_handle, departure, is_shared, task })
     }
 }
 
@@ -128,16 +131,27 @@ pub(crate) fn store_of(
 }
 
 /// What the session does its work for under this configuration.
-pub(super) fn session_settings(config: &Config, upstreams: &Arc<Upstreams>) -> SessionSettings {
+fn session_settings(config: &Config, upstreams: &Arc<Upstreams>) -> SessionSettings {
     let (names, definitions) = (sources::names(config), sources::definitions(config));
     let sources = names.iter().zip(&definitions);
     let kept_up = sources.map(|(name, of)| (name.to_string(), of.fingerprint())).collect();
-    SessionSettings { kept_up: KeptUp(Arc::new(kept_up)), upstreams: Arc::clone(upstreams) }
+    let forwards = config.forward.iter().map(|forward| (forward.name.clone(), forward.from));
+    SessionSettings {
+        kept_up: KeptUp(Arc::new(kept_up)),
+        upstreams: Arc::clone(upstreams),
+        forwards: forwards.collect(),
+    }
+}
+
+/// Tells the deletion of expired records which forwards this configuration has.
+fn configure_claims(handle: &StoreHandle, config: &Config) {
+    let forwards = config.forward.iter().map(|forward| (forward.name.as_str(), &forward.select));
+    handle.claims().configure(forwards);
 }
 
 /// The tasks that keep the store of a running gateway.
 pub(super) struct RunningStore {
-    kind: &'static str,
+    handle: StoreHandle,
     session: Arc<SessionHandle>,
     departure: Departure,
     is_shared: bool,
@@ -147,12 +161,13 @@ pub(super) struct RunningStore {
 impl RunningStore {
     /// `sqlite` or `postgres`.
     pub(super) fn kind(&self) -> &'static str {
-        self.kind
+        self.handle.store().kind()
     }
 
-    /// Sets what the session does its work for from now on.
-    pub(super) fn set(&self, settings: SessionSettings) {
-        self.session.set(settings);
+    /// Does its work for another configuration from now on.
+    pub(super) fn set(&self, config: &Config, upstreams: &Arc<Upstreams>) {
+        configure_claims(&self.handle, config);
+        self.session.set(session_settings(config, upstreams));
     }
 
     /// Begins to give the lease back, if others wait for it: they refresh while this process

@@ -6,7 +6,6 @@ use super::restart::keep_until_restart;
 use crate::access::Access;
 use crate::app::engine::new_cache;
 use crate::app::listener::{listener_settings, server_tls};
-use crate::app::store::session_settings;
 use crate::app::{Running, StartError};
 use crate::config::{Config, StoreUrl};
 use crate::refresh::{Reconfiguration, Settings, SourceFetcher};
@@ -55,10 +54,13 @@ impl Running {
         self.public_settings.send_replace(public);
         self.admin_settings.send_replace(admin);
         self.gateways.send_replace(gateway);
-        if concerns_refresh(&config, &self.config) {
-            if let Some(store) = &self.store {
-                store.set(session_settings(&config, &upstreams));
-            }
+        let concerns_refresh = concerns_refresh(&config, &self.config);
+        if (concerns_refresh || config.forward != self.config.forward)
+            && let Some(store) = &self.store
+        {
+            store.set(&config, &upstreams);
+        }
+        if concerns_refresh {
             let keeps_ids = config.store.url != StoreUrl::None;
             let (upstreams, metrics) = (Arc::clone(&upstreams), &self.upstream_metrics);
             let fetcher = SourceFetcher::new(upstreams, &config, metrics, keeps_ids);

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
 use super::{Departure, SessionSettings, bounded};
+use crate::config::ForwardFrom;
 use crate::store::{
     Epoch, Heads, KeptUp, Lease, Operation, Role, SourceHead, StoreError, StoreHandle,
 };
@@ -25,7 +26,7 @@ const GATHER_PAUSE: Duration = Duration::from_millis(100);
 /// The most time for the first preparation, which may migrate the schema.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The most time for each other operation. Three fit into the time of a lease.
+/// The most time for each other operation. The three that begin a term fit into that of a lease.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The most time for giving the lease back.
@@ -50,6 +51,8 @@ pub(super) struct Membership {
     is_ready: bool,
     /// The newest lease that this process was given, whether or not its term has begun.
     epoch: Option<Epoch>,
+    /// The forwards that were begun last, and under which lease.
+    begun: Option<(Epoch, Arc<[(String, ForwardFrom)]>)>,
     /// Whether the last attempt could tell who has the lease.
     saw_lease: bool,
     /// When an attempt last succeeded.
@@ -71,6 +74,7 @@ impl Membership {
             was_ready: false,
             is_ready: false,
             epoch: None,
+            begun: None,
             saw_lease: false,
             answered_at: Instant::now(),
         }
@@ -115,7 +119,7 @@ impl Membership {
             self.was_ready = true;
             self.is_ready = true;
         }
-        let kept_up = self.settings.borrow_and_update().kept_up.clone();
+        let SessionSettings { kept_up, forwards, .. } = self.settings.borrow_and_update().clone();
         let lease = if self.has_left() {
             // It goes on serving what others store, and counts on another to refresh.
             Lease::Other { kept_up }
@@ -126,9 +130,13 @@ impl Membership {
         match lease {
             Lease::Held { epoch, until } => {
                 self.epoch = Some(epoch);
-                if !self.renew(epoch, until) {
+                if self.renew(epoch, until) {
+                    self.begin_forwards(epoch, forwards).await?;
+                } else {
                     // What is stored is read first, so that the refresh restores before it calls.
                     let heads = bounded("the sources", ANSWER_TIMEOUT, store.heads()).await?;
+                    // Before anything is written, which a forward is to send.
+                    self.begin_forwards(epoch, forwards).await?;
                     self.begin_term(epoch, until, heads);
                 }
             }
@@ -149,6 +157,21 @@ impl Membership {
             self.handle.update(|state| state.enter(Role::Leader { epoch, until }));
         }
         is_term
+    }
+
+    /// Begins the positions of the forwards that have none, unless that was done under this lease.
+    async fn begin_forwards(
+        &mut self,
+        epoch: Epoch,
+        forwards: Arc<[(String, ForwardFrom)]>,
+    ) -> Result<(), StoreError> {
+        let is_begun = |(of, begun): &(Epoch, Arc<[_]>)| *of == epoch && *begun == forwards;
+        if !forwards.is_empty() && !self.begun.as_ref().is_some_and(is_begun) {
+            let operation = self.handle.store().begin_forwards(epoch, &forwards);
+            bounded("the positions of the forwards", ANSWER_TIMEOUT, operation).await?;
+            self.begun = Some((epoch, forwards));
+        }
+        Ok(())
     }
 
     fn begin_term(&self, epoch: Epoch, until: Instant, heads: Heads) {

@@ -1,5 +1,6 @@
 //! The task that keeps the [`StoreState`](super::StoreState) up to date: it prepares the store,
-//! takes and renews the lease, reads what other processes have stored, and deletes what is too old.
+//! takes and renews the lease, begins the positions of forwards, reads what other processes have
+//! stored, and deletes what is too old.
 
 mod backoff;
 mod departure;
@@ -19,6 +20,7 @@ pub use self::first_answer::first_answer;
 use self::membership::Membership;
 use self::upkeep::Upkeep;
 use super::{KeptUp, StoreError, StoreFuture, StoreHandle};
+use crate::config::ForwardFrom;
 use crate::upstream::Upstreams;
 
 /// What a session does its work for. A reload may change it.
@@ -28,6 +30,8 @@ pub struct SessionSettings {
     pub kept_up: KeptUp,
     /// Their concurrency limits are kept.
     pub upstreams: Arc<Upstreams>,
+    /// The names of the forwards, and where each begins as long as it has no position.
+    pub forwards: Arc<[(String, ForwardFrom)]>,
 }
 
 /// What stays the same as long as a session runs.

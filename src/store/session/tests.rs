@@ -1,5 +1,6 @@
 mod fake;
 mod first_answer;
+mod forwards;
 mod roles;
 mod upkeep;
 
@@ -12,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::fake::{Database, Link};
 use super::{Session, SessionHandle, SessionOptions, SessionSettings};
-use crate::config::Config;
+use crate::config::{Config, ForwardFrom};
 use crate::metrics;
 use crate::sources::Fingerprint;
 use crate::store::{KeptUp, Role, StoreHandle, StoreState};
@@ -36,10 +37,19 @@ impl Process {
     }
 
     fn start_with(database: &Arc<Database>, id: u32, link: Link, keep: Duration) -> Self {
+        Self::start_for(settings(&["denial"]), database, id, link, keep)
+    }
+
+    fn start_for(
+        settings: SessionSettings,
+        database: &Arc<Database>,
+        id: u32,
+        link: Link,
+        keep: Duration,
+    ) -> Self {
         let (store, connection) = database.connect(id);
         *connection.lock().unwrap() = link;
         let handle = StoreHandle::new(store);
-        let settings = settings(&["denial"]);
         let options =
             SessionOptions { keep, wait_until: Instant::now() + BUDGET, seed: u64::from(id) };
         let upstreams = Arc::clone(&settings.upstreams);
@@ -89,7 +99,15 @@ impl Drop for Process {
 fn settings(names: &[&str]) -> SessionSettings {
     let metrics = UpstreamMetrics::register(&mut metrics::registry());
     let upstreams = Upstreams::new(&Config::default(), &metrics, 7).unwrap();
-    SessionSettings { kept_up: kept_up(names), upstreams: Arc::new(upstreams) }
+    let forwards = Arc::default();
+    SessionSettings { kept_up: kept_up(names), upstreams: Arc::new(upstreams), forwards }
+}
+
+/// Settings with these forwards, which begin alternately with now and with the oldest record.
+fn with_forwards(names: &[&str]) -> SessionSettings {
+    let from = [ForwardFrom::Now, ForwardFrom::Beginning].into_iter().cycle();
+    let forwards = names.iter().zip(from).map(|(name, from)| ((*name).to_owned(), from));
+    SessionSettings { forwards: forwards.collect(), ..settings(&["denial"]) }
 }
 
 fn kept_up(names: &[&str]) -> KeptUp {

@@ -44,6 +44,8 @@ pub(super) struct Data {
     pub(super) deletions: Vec<(Instant, u64)>,
     pub(super) counts: usize,
     pub(super) limit_saves: usize,
+    /// The epoch and the forwards of each call that began some.
+    pub(super) begun: Vec<(u64, Vec<(String, ForwardFrom)>)>,
 }
 
 /// How a process reaches the database.
@@ -55,6 +57,8 @@ pub(super) enum Link {
     Silent,
     /// The lease answers, but reading the sources does not.
     WithoutHeads,
+    /// No position of a forward can be written.
+    Full,
     /// The schema is newer.
     Unusable,
 }
@@ -111,7 +115,7 @@ impl FakeStore {
             sleep(LATENCY).await;
             let link = *self.link.lock().unwrap();
             match link {
-                Link::Good => {}
+                Link::Good | Link::Full => {}
                 Link::WithoutHeads if !needs_heads => {}
                 Link::Refused => return Err(StoreError::Unavailable("refused".to_owned())),
                 Link::Unusable => return Err(StoreError::Unusable("a newer schema".to_owned())),
@@ -267,10 +271,13 @@ impl Store for FakeStore {
 impl ForwardStore for FakeStore {
     fn begin_forwards<'a>(
         &'a self,
-        _: Epoch,
-        _: &'a [(String, ForwardFrom)],
+        epoch: Epoch,
+        forwards: &'a [(String, ForwardFrom)],
     ) -> StoreFuture<'a, ()> {
-        unused()
+        if *self.link.lock().unwrap() == Link::Full {
+            return self.answer(false, |_| Err(StoreError::Unavailable("disk full".to_owned())));
+        }
+        self.held(epoch, move |data| data.begun.push((epoch.0, forwards.to_vec())))
     }
 
     fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
