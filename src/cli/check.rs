@@ -83,7 +83,7 @@ pub fn run(args: Args, environment: &Environment) -> Result<ExitCode, ConfigErro
         return Ok(run_until_signal(connect::check(config, selection)));
     }
     let code = super::print_stdout(&config.to_yaml());
-    if let Err(missing) = credentials {
+    if let Err(missing) = ConfigErrors::of_all([credentials, config.require_forward_secrets()]) {
         super::print_stderr(&format!("note: {missing}"));
     }
     Ok(code)

@@ -26,9 +26,8 @@ impl ConfigSource {
         let may_be_empty = self.was_always_empty.load(Ordering::Relaxed);
         let Loaded { config, is_file_empty } =
             config::load_again(&self.overrides, &self.environment, may_be_empty)?;
-        if !self.demo {
-            config.require_credentials()?;
-        }
+        let upstreams = if self.demo { Ok(()) } else { config.require_credentials() };
+        ConfigErrors::of_all([upstreams, config.require_forward_secrets()])?;
         self.was_always_empty.fetch_and(is_file_empty, Ordering::Relaxed);
         Ok(config)
     }

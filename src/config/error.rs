@@ -340,4 +340,17 @@ impl fmt::Display for ConfigErrors {
     }
 }
 
+impl ConfigErrors {
+    /// The errors of several checks in one report.
+    ///
+    /// # Errors
+    ///
+    /// All errors, if there are any.
+    pub fn of_all(checks: impl IntoIterator<Item = Result<(), Self>>) -> Result<(), Self> {
+        let failed = checks.into_iter().filter_map(Result::err);
+        let errors: Vec<_> = failed.flat_map(|report| report.errors).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Self { errors }) }
+    }
+}
+
 impl std::error::Error for ConfigErrors {}

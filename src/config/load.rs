@@ -7,7 +7,8 @@ mod lenient;
 mod upstreams;
 
 pub use lenient::{
-    AdminEndpoint, admin_endpoint, load_for_store, load_without_secrets, load_without_serving,
+    AdminEndpoint, admin_endpoint, load_for_forward, load_for_store, load_without_secrets,
+    load_without_serving,
 };
 
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use super::settings::{self, Form, PREFIX, SETTINGS, Setting, Tree};
 use super::suggest::{suggest_key, suggest_variable};
 use super::upstream::Draft;
 use super::yaml::{FILE_INPUT, Node, Position, Value};
-use super::{Config, access, files, source, store, yaml};
+use super::{Config, access, files, forward, source, store, yaml};
 
 /// The flags of the command line that override settings. They are parsed like values in the file.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -104,7 +105,7 @@ struct Loader {
     access: access::Draft,
     /// The store. [`Self::check_agreement`] moves it to `config`.
     store: store::Draft,
-    /// The values of `sources` and `identities`, where they are set.
+    /// The values of `sources`, `identities` and `forward`, where they are set.
     trees: BTreeMap<&'static str, Node>,
     /// Where each setting that is no upstream's was set; those with their defaults have no entry.
     positions: BTreeMap<&'static str, Position>,
@@ -332,10 +333,17 @@ impl Loader {
                 }
                 self.finish_tree(setting.key, node, reader);
             }
+            Form::Tree(Tree::Forward) => {
+                let mut reader = Reader::new(setting.key);
+                if let Some(forwards) = forward::read(&mut reader, node) {
+                    self.config.forward = forwards;
+                }
+                self.finish_tree(setting.key, node, reader);
+            }
         }
     }
 
-    /// Reports what is wrong with a list of sources or tables, and keeps it for the checks that
+    /// Reports what is wrong with a list of sources, tables or forwards, and keeps it for the checks that
     /// need all layers.
     fn finish_tree(&mut self, key: &'static str, node: &Node, reader: Reader) {
         self.trees.insert(key, node.clone());

@@ -28,8 +28,8 @@ pub use environment::Environment;
 pub use error::{ConfigError, ConfigErrorKind, ConfigErrors, Excerpt, Location};
 pub use forward::{Batch, Forward, ForwardFormat, ForwardFrom, Selection};
 pub use load::{
-    AdminEndpoint, Loaded, Overrides, admin_endpoint, from_yaml, load, load_again, load_for_store,
-    load_without_secrets, load_without_serving,
+    AdminEndpoint, Loaded, Overrides, admin_endpoint, from_yaml, load, load_again,
+    load_for_forward, load_for_store, load_without_secrets, load_without_serving,
 };
 pub(crate) use nearest::nearest;
 pub use pem::PemFile;
@@ -74,7 +74,8 @@ pub struct Config {
     pub store: Store,
     /// Receivers to which new records are sent; they need a store.
     pub forward: Vec<Forward>,
-    /// Where people reach the gateway, for links in what is sent; ends without a slash.
+    /// Where people reach the gateway, for links in what is sent; its path is `/`, or
+    /// ends without a slash.
     pub public_url: Option<reqwest::Url>,
     /// Limits on clients.
     pub limits: Limits,

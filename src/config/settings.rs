@@ -12,7 +12,7 @@ pub(super) use table::SETTINGS;
 use super::error::ConfigErrorKind;
 use super::upstream::{self, Draft};
 use super::yaml::Node;
-use super::{Auth, Config, Upstream, access, source, store};
+use super::{Auth, Config, Upstream, access, forward, source, store};
 
 pub(super) const MS: Duration = Duration::from_millis(1);
 pub(super) const HOUR: Duration = Duration::from_hours(1);
@@ -53,6 +53,7 @@ pub(super) enum Tree {
     Upstreams,
     Identities,
     Sources,
+    Forward,
     AllowedHosts,
 }
 
@@ -107,6 +108,7 @@ impl Setting {
             Form::Tree(Tree::Upstreams) => upstream::show_all(&config.upstreams),
             Form::Tree(Tree::Identities) => source::show_tables(&config.identities),
             Form::Tree(Tree::Sources) => source::show(&config.sources),
+            Form::Tree(Tree::Forward) => forward::show(&config.forward),
             Form::Tree(Tree::AllowedHosts) => access::show_hosts(config.allowed_hosts.as_deref()),
             Form::Upstream(..) | Form::Tree(Tree::Auth) => self.show_upstream(&config.upstream, 2),
         }

@@ -89,6 +89,24 @@ impl Node {
         self.is_null() || matches!(&self.value, Value::Map(entries) if entries.is_empty())
     }
 
+    /// The items of a list; others have none.
+    pub(super) fn items(&self) -> &[Self] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The value of a key, if this is a map that has it.
+    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Map(entries) => {
+                entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
+            }
+            _ => None,
+        }
+    }
+
     /// The kind of node, with an article, for messages.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

@@ -1,6 +1,6 @@
 //! The settings that only a restart changes.
 
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 
 /// Gives `loaded` the settings of `running` that cannot change while the process runs. Returns the
 /// keys of those in which the two differ.
@@ -26,6 +26,10 @@ pub(super) fn keep_until_restart(running: &Config, loaded: &mut Config) -> Vec<&
     }
     if keep("store", loaded.store != running.store) {
         loaded.store.clone_from(&running.store);
+        // Forwards that come together with the store begin with it.
+        if loaded.store.url == StoreUrl::None {
+            loaded.forward.clone_from(&running.forward);
+        }
     }
     // Whether a listener speaks TLS is fixed; its certificates are not.
     let was_protected = is_protected(loaded);
@@ -56,6 +60,24 @@ mod tests {
 
     use super::*;
     use crate::config::{PemFile, Tls, from_yaml};
+
+    #[test]
+    fn forwards_wait_for_their_store() {
+        let running = Config::default();
+        let with_forward = "{ store: { url: 'sqlite:/h.db' }, forward: [{ name: a, format: ndjson, \
+            url: 'http://localhost' }] }";
+        let wanted = from_yaml("c", with_forward).unwrap();
+        let mut loaded = wanted.clone();
+        assert_eq!(keep_until_restart(&running, &mut loaded), ["store"]);
+        assert_eq!(loaded, running);
+        // They go at once, although their store stays.
+        let mut loaded = Config::default();
+        assert_eq!(keep_until_restart(&wanted, &mut loaded), ["store"]);
+        assert_eq!(loaded, Config { forward: Vec::new(), ..wanted.clone() });
+        let mut loaded = Config { forward: Vec::new(), ..wanted.clone() };
+        assert!(keep_until_restart(&wanted, &mut loaded).is_empty());
+        assert!(loaded.forward.is_empty());
+    }
 
     #[test]
     fn client_certificates_do_not_replace_the_sign_in_before_they_are_asked_for() {

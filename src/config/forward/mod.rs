@@ -1,6 +1,16 @@
 //! Forwards: receivers to which new records are sent.
 
+mod print;
+mod read;
+mod secrets;
+mod tags;
+
 use std::time::Duration;
+
+pub(super) use print::show;
+#[cfg(test)]
+pub(super) use read::KEYS;
+pub(super) use read::{check_types, read};
 
 use super::{Auth, ClientCertificate, PemFile, Rate};
 use crate::mapping::Priority;
@@ -65,6 +75,37 @@ pub struct Selection {
     pub types: Option<Vec<String>>,
     /// Whether records are sent that have no employee.
     pub unattributed: bool,
+}
+
+impl Forward {
+    /// `timeout` where it is not set.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+impl ForwardFormat {
+    /// `active_for` where it is not set.
+    pub const DEFAULT_ACTIVE_FOR: Duration = Duration::from_hours(1);
+
+    /// Every format, with the defaults of what belongs to it.
+    pub(super) const ALL: [Self; 5] = [
+        Self::Ndjson,
+        Self::CloudEvents,
+        Self::SplunkHec,
+        Self::Elasticsearch,
+        Self::Alertmanager { active_for: Self::DEFAULT_ACTIVE_FOR },
+    ];
+
+    /// Its name in configurations.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::CloudEvents => "cloudevents",
+            Self::SplunkHec => "splunk_hec",
+            Self::Elasticsearch => "elasticsearch",
+            Self::Alertmanager { .. } => "alertmanager",
+        }
+    }
 }
 
 /// How records are grouped to requests.

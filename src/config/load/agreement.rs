@@ -8,7 +8,7 @@ use crate::config::error::{ConfigError, ConfigErrorKind};
 use crate::config::reader::Reader;
 use crate::config::source::{self, Source};
 use crate::config::upstream::{DEFAULT_UPSTREAM, NamedUpstream};
-use crate::config::{Config, value};
+use crate::config::{Config, StoreUrl, forward, value};
 
 impl Loader {
     /// Checks that values agree with each other. Values with an error of their own are left out.
@@ -37,6 +37,11 @@ impl Loader {
         let (store, fault) = std::mem::take(&mut self.store).finish(is_valid);
         self.config.store = store;
         found.extend(fault.map(|(key, kind)| ([key, key], kind)));
+        let has_forwards = self.trees.get("forward").is_some_and(|tree| !tree.items().is_empty());
+        if has_forwards && self.config.store.url == StoreUrl::None && is_valid("store.url") {
+            let detail = "needs a store, whose records it sends; set `store.url`";
+            found.push((["forward"; 2], ConfigErrorKind::Detail(detail.to_owned())));
+        }
         let access = std::mem::take(&mut self.access).finish(is_set, &mut self.config);
         found.extend(access.into_iter().map(|(key, kind)| ([key, key], kind)));
         for (keys, kind) in found {
@@ -52,8 +57,12 @@ impl Loader {
                 }),
             }
         }
+        let are_sources_known = is_valid("sources");
         self.finish_upstreams();
         self.check_origins();
+        if are_sources_known {
+            self.check_forwarded_types();
+        }
     }
 
     /// Moves the upstreams to the configuration.
@@ -88,6 +97,16 @@ impl Loader {
         if !is_set && !sources.iter().any(uses_default) {
             self.config.identities.clear();
         }
+    }
+
+    /// Checks that forwards select records of sources that exist.
+    fn check_forwarded_types(&mut self) {
+        let Some(tree) = self.trees.remove("forward") else { return };
+        let mut reader = Reader::new("forward");
+        let names: Vec<&str> =
+            self.config.sources.iter().map(|source| source.name.as_str()).collect();
+        forward::check_types(&mut reader, &tree, &names);
+        self.report_all("forward", reader);
     }
 }
 

@@ -6,9 +6,9 @@ use super::{Loader, Overrides};
 use crate::config::access::Files;
 use crate::config::{Config, ConfigError, ConfigErrorKind, ConfigErrors, Environment};
 
-/// Loads the configuration like [`load`](super::load), for a command that calls no upstream: files
-/// of secrets, certificates and keys need not be readable. Without them upstreams have no
-/// credentials. The files of `tls`, `auth` and `store` are not read.
+/// Loads the configuration like [`load`](super::load), for a command that calls no upstream and
+/// sends nothing: files of secrets, certificates and keys need not be readable. Without them
+/// upstreams have no credentials, and there may be no forwards. The files of `tls`, `auth` and `store` are not read.
 ///
 /// # Errors
 ///
@@ -18,7 +18,7 @@ pub fn load_without_secrets(
     environment: &Environment,
 ) -> Result<Config, ConfigErrors> {
     let mut loader = Loader::run(overrides, environment, [Files::Skip; 2]);
-    loader.forgive_upstream_files();
+    loader.forgive_files(&["upstream", "forward"]);
     loader.result()
 }
 
@@ -33,13 +33,14 @@ pub fn load_for_store(
     environment: &Environment,
 ) -> Result<Config, ConfigErrors> {
     let mut loader = Loader::run(overrides, environment, [Files::Skip, Files::Read]);
-    loader.forgive_upstream_files();
+    loader.forgive_files(&["upstream", "forward"]);
     loader.result()
 }
 
-/// Loads the configuration like [`load`](super::load), for a command that serves nobody: the files
-/// of `tls`, `auth` and `store` are not read. The configuration is then without TLS, users, tokens,
-/// issuer, and the password of the store.
+/// Loads the configuration like [`load`](super::load), for a command that calls upstreams alone: the
+/// files of `tls`, `auth` and `store` are not read, and those of `forward` need not be readable. The
+/// configuration is then without TLS, users, tokens, issuer, and the password of the store, and
+/// there may be no forwards.
 ///
 /// # Errors
 ///
@@ -48,7 +49,23 @@ pub fn load_without_serving(
     overrides: &Overrides,
     environment: &Environment,
 ) -> Result<Config, ConfigErrors> {
-    Loader::run(overrides, environment, [Files::Skip; 2]).result()
+    let mut loader = Loader::run(overrides, environment, [Files::Skip; 2]);
+    loader.forgive_files(&["forward"]);
+    loader.result()
+}
+
+/// Loads the configuration like [`load`](super::load), for a command that serves nobody: the files
+/// of `tls` and `auth` are not read. The configuration is then without TLS, users, tokens and
+/// issuer.
+///
+/// # Errors
+///
+/// All other errors, in one report.
+pub fn load_for_forward(
+    overrides: &Overrides,
+    environment: &Environment,
+) -> Result<Config, ConfigErrors> {
+    Loader::run(overrides, environment, [Files::Skip, Files::Read]).result()
 }
 
 /// How the admin listener is reached.
@@ -86,14 +103,14 @@ pub fn admin_endpoint(
 }
 
 impl Loader {
-    /// Drops the errors of files of upstreams, which need not be called.
-    fn forgive_upstream_files(&mut self) {
-        self.errors.retain(|error| !is_of_upstream(error) || !is_of_file(&error.kind));
+    /// Drops the errors of files of settings that begin so, which need not be called.
+    fn forgive_files(&mut self, prefixes: &[&str]) {
+        let is_forgiven = |error: &ConfigError| {
+            let is_among = |setting: &str| prefixes.iter().any(|key| setting.starts_with(key));
+            error.setting.is_some_and(is_among) && is_of_file(&error.kind)
+        };
+        self.errors.retain(|error| !is_forgiven(error));
     }
-}
-
-fn is_of_upstream(error: &ConfigError) -> bool {
-    error.setting.is_some_and(|setting| setting.starts_with("upstream"))
 }
 
 /// Whether a file cannot be read, or is not what it should be as a whole.

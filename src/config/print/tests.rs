@@ -9,11 +9,11 @@ use proptest::prelude::*;
 
 use self::access::AccessFiles;
 use crate::config::settings::{SETTINGS, names_below};
-use crate::config::source;
 use crate::config::{
-    Auth, Cache, Concurrency, Config, Limits, LogFormat, Otlp, Shutdown, Source, Table, Upstream,
-    from_yaml,
+    Auth, Cache, Concurrency, Config, ForwardFormat, Limits, LogFormat, Otlp, Shutdown, Source,
+    Table, Upstream, from_yaml,
 };
+use crate::config::{forward, source};
 
 #[test]
 fn the_defaults_are_printed() {
@@ -82,6 +82,11 @@ fn every_setting_is_documented_with_its_variable_and_its_default() {
     for key in source::TABLE_KEYS.iter().filter(|key| !source::KEYS.contains(key)) {
         assert!(documentation.contains(&format!("\n| `{key}` |")), "a row for `{key}` is missing");
     }
+    let forwards = documentation.split("\n## Forwards\n").nth(1).unwrap();
+    let forwards = forwards.split("\n## ").next().unwrap();
+    for key in forward::KEYS.into_iter().chain(ForwardFormat::ALL.map(ForwardFormat::as_str)) {
+        assert!(forwards.contains(&format!("\n| `{key}` |")), "a row for `{key}` is missing");
+    }
     for kind in Auth::KINDS {
         assert!(
             documentation.contains(&format!("\n| `{kind}` |")),
@@ -113,7 +118,7 @@ fn every_setting_is_printed_in_its_section() {
         .collect();
     top.dedup();
     let mut known = names_below("");
-    known.retain(|name| !["upstreams", "tls", "auth", "allowed_hosts"].contains(name));
+    known.retain(|name| !["upstreams", "forward", "tls", "auth", "allowed_hosts"].contains(name));
     assert_eq!(
         top, known,
         "each section once, in the table's order; those without defaults if set"

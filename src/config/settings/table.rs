@@ -143,6 +143,12 @@ pub(in crate::config) static SETTINGS: &[Setting] = &[
         StoreUrl::None | StoreUrl::Sqlite(_) => String::new(),
     }),
     Setting::store("store.keep", store::keep, |c| show_duration(c.store.keep)),
+    Setting { key: "forward", form: Form::Tree(Tree::Forward) },
+    Setting::value(
+        "public_url",
+        |c, v| assign(&mut c.public_url, public_url(v)),
+        |c| optional(c.public_url.as_ref().map(show_url)),
+    ),
     Setting::value(
         "limits.max_connections",
         |c, v| assign(&mut c.limits.max_connections, count(v, 1..=1_000_000, NUMBER)),
@@ -276,6 +282,17 @@ fn show_path(file: Option<&PemFile>) -> String {
 
 fn show_file(path: &Path) -> String {
     show_text(&path.display().to_string())
+}
+
+/// Where people reach the gateway; null means that it is not known.
+fn public_url(node: &Node) -> Result<Option<reqwest::Url>, ConfigErrorKind> {
+    if node.is_null() {
+        return Ok(None);
+    }
+    let mut url = url(node, "leave them out")?;
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(Some(url))
 }
 
 fn max_renders(node: &Node) -> Result<Option<usize>, ConfigErrorKind> {

@@ -105,7 +105,8 @@ fn at_least(reader: &mut Reader, node: &Node) -> Option<PriorityRule> {
     reader.value(node, PriorityRule::at_least(thresholds).map_err(detail))
 }
 
-fn priority_name(reader: &mut Reader, node: &Node) -> Option<Priority> {
+/// The name of a priority.
+pub(in crate::config) fn priority_name(reader: &mut Reader, node: &Node) -> Option<Priority> {
     let priority = text(node, PRIORITY_NAME).and_then(|name| {
         let found = Excerpt::new(name);
         Priority::from_name(name)

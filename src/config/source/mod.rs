@@ -8,10 +8,11 @@ mod read;
 mod request;
 mod tables;
 
+pub(super) use mapping::priority_name;
 pub(super) use print::{show, show_tables};
 pub use print::{written_source, written_table};
 pub(crate) use read::is_name;
-pub(super) use read::{check_name, check_upstreams, read};
+pub(super) use read::{check_name, check_upstreams, items, read};
 pub(super) use tables::{addresses_path, read_tables};
 #[cfg(test)]
 pub(super) use {read::KEYS, tables::KEYS as TABLE_KEYS};

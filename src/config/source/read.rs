@@ -71,7 +71,7 @@ pub(in crate::config) fn read(reader: &mut Reader, node: &Node) -> Option<Vec<So
 }
 
 /// The items of a list of maps.
-pub(super) fn items<'n>(
+pub(in crate::config) fn items<'n>(
     reader: &mut Reader,
     node: &'n Node,
     expected: &'static str,

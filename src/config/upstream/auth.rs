@@ -89,7 +89,7 @@ impl Auth {
     pub(in crate::config) const KINDS: [&str; 5] = ["none", "basic", "bearer", "headers", "oauth2"];
 
     /// Reads `auth`.
-    pub(super) fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
+    pub(in crate::config) fn read(reader: &mut Reader, node: &Node) -> Option<Self> {
         let faults = reader.faults.len();
         let fields = reader.fields(node, AUTH, &Self::KINDS)?;
         let kinds: Vec<&str> = Self::KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
@@ -111,7 +111,7 @@ impl Auth {
     }
 
     /// The key of a secret that is masked, and so not known.
-    pub(super) fn masked_secret(&self) -> Option<String> {
+    pub(in crate::config) fn masked_secret(&self) -> Option<String> {
         let is_mask = |secret: &Secret| secret.expose_secret() == MASK;
         match self {
             Self::None => None,

@@ -100,27 +100,14 @@ impl Draft {
     }
 
     fn client_certificate(&mut self, reader: &mut Reader) {
-        let alone = |given, missing| {
-            let detail = format!("needs `{missing}` beside it");
-            (given, ConfigErrorKind::Detail(detail))
-        };
         let is_set = |key| self.positions.contains_key(key);
         let are_both_set = is_set("client_cert_file") && is_set("client_key_file");
-        let (key, kind) = match (self.certificate.take(), self.key.take()) {
-            (None, None) => return,
-            // The other file is wrong, which is reported already.
-            (None, _) | (_, None) if are_both_set => return,
-            (Some(_), None) => alone("client_cert_file", "client_key_file"),
-            (None, Some(_)) => alone("client_key_file", "client_cert_file"),
-            (Some(certificate), Some(key)) => {
-                let Err(kind) = certificate.check_key(&key) else {
-                    self.settings.client_certificate = Some(ClientCertificate { certificate, key });
-                    return;
-                };
-                ("client_key_file", kind)
+        match ClientCertificate::pair(self.certificate.take(), self.key.take(), are_both_set) {
+            Ok(pair) => self.settings.client_certificate = pair,
+            Err((key, kind)) => {
+                let position = self.positions.get(key).copied().unwrap_or(self.position);
+                reader.report_at(position, key, kind);
             }
-        };
-        let position = self.positions.get(key).copied().unwrap_or(self.position);
-        reader.report_at(position, key, kind);
+        }
     }
 }

@@ -18,7 +18,7 @@ pub(super) use values::{
 
 use std::time::Duration;
 
-use crate::config::{PemFile, Secret};
+use crate::config::{ConfigErrorKind, PemFile, Secret};
 
 /// Printed instead of a secret. It is loaded as a secret that is not known, so that the output of
 /// `check` can be used as a configuration file.
@@ -109,6 +109,32 @@ pub struct ClientCertificate {
     pub certificate: PemFile,
     /// The private key.
     pub key: PemFile,
+}
+
+impl ClientCertificate {
+    /// The files of `client_cert_file` and `client_key_file`, which need each other; the error
+    /// comes with its key. A file may be missing beside the other because it is wrong, which is
+    /// reported already: then `are_both_set`.
+    pub(super) fn pair(
+        certificate: Option<PemFile>,
+        key: Option<PemFile>,
+        are_both_set: bool,
+    ) -> Result<Option<Self>, (&'static str, ConfigErrorKind)> {
+        let alone = |given, missing| {
+            let detail = format!("needs `{missing}` beside it");
+            Err((given, ConfigErrorKind::Detail(detail)))
+        };
+        match (certificate, key) {
+            (None, None) => Ok(None),
+            (None, _) | (_, None) if are_both_set => Ok(None),
+            (Some(_), None) => alone("client_cert_file", "client_key_file"),
+            (None, Some(_)) => alone("client_key_file", "client_cert_file"),
+            (Some(certificate), Some(key)) => {
+                certificate.check_key(&key).map_err(|kind| ("client_key_file", kind))?;
+                Ok(Some(Self { certificate, key }))
+            }
+        }
+    }
 }
 
 /// At most `requests` in each `per`, evenly spaced.

@@ -45,8 +45,8 @@ fn unknown_keys_and_variables_are_reported_with_a_suggestion() {
         refusal("colour: red\n"),
         "config.yaml:1:1: colour: unknown key; known here: listen, admin_listen, response_budget, \
          upstream, upstreams, \
-             identities, sources, cache, store, limits, shutdown, tls, auth, admin, allowed_hosts, \
-             log_format, otlp"
+             identities, sources, cache, store, forward, public_url, limits, shutdown, tls, \
+             auth, admin, allowed_hosts, log_format, otlp"
     );
     assert_eq!(
         refusal("stale_for: 1h"),
@@ -130,8 +130,8 @@ fn one_report_has_all_errors_of_all_layers() {
             "c.yaml:1:18: response_budget: `0s` is out of range; give 1ms to 1h",
             "c.yaml:2:1: colour: unknown key; known here: listen, admin_listen, response_budget, \
              upstream, upstreams, identities, \
-             sources, cache, store, limits, shutdown, tls, auth, admin, allowed_hosts, \
-             log_format, otlp",
+             sources, cache, store, forward, public_url, limits, shutdown, tls, auth, admin, \
+             allowed_hosts, log_format, otlp",
             "c.yaml:4:12: upstream.retries: `many` is not a whole number",
             "c.yaml:5:13: upstream.max_body: `8GiB` is out of range; give 1 to 4294967295",
             "c.yaml:6:3: `retries` appears a second time (first on line 4); keep one",

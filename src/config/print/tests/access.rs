@@ -27,6 +27,7 @@ impl AccessFiles {
             ("users", format!("alice:{hash}\n")),
             ("tokens", format!("prometheus:{}:metrics\n", "5a".repeat(32))),
             ("okta", "secret\n".to_owned()),
+            ("splunk", "secret\n".to_owned()),
             ("postgres", "secret\n".to_owned()),
         ] {
             std::fs::write(folder.path().join(name), content).unwrap();
