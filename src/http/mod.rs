@@ -56,6 +56,7 @@ use self::response_cache::ResponseCache;
 use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::{Admin, Config};
+use crate::forward::ForwardStatus;
 use crate::metrics::Registry;
 use crate::snapshot::Snapshot;
 use crate::store::StoreHandle;
@@ -83,6 +84,8 @@ pub struct Gateway {
     current_access: watch::Sender<Arc<Access>>,
     /// Where the history is kept, if it is.
     store: Option<StoreHandle>,
+    /// How far each forward has come, if there can be some.
+    forwards: Option<watch::Receiver<Arc<[ForwardStatus]>>>,
     /// Permits for queries of the history.
     history_permits: Arc<Semaphore>,
 }
@@ -121,6 +124,7 @@ impl Gateway {
             allowed_hosts: config.allowed_hosts.clone(),
             current_access: watch::Sender::new(Access::open()),
             store: None,
+            forwards: None,
             history_permits: Arc::new(Semaphore::new(history::MAX_QUERIES)),
         }
     }
@@ -138,8 +142,14 @@ impl Gateway {
         Self { store: Some(store), ..self }
     }
 
-    /// The gateway of another configuration, with the same snapshots, metrics, event streams and
-    /// store.
+    /// Sets how far each forward has come. Without it there are none.
+    #[must_use]
+    pub fn with_forwards(self, forwards: watch::Receiver<Arc<[ForwardStatus]>>) -> Self {
+        Self { forwards: Some(forwards), ..self }
+    }
+
+    /// The gateway of another configuration, with the same snapshots, metrics, event streams, store
+    /// and statuses of forwards.
     /// `cache` and `upstreams` may be those of this gateway, or others. The other limit on event
     /// streams holds from now on. Call [`Self::end_revoked_streams`] before the other gateway serves.
     #[must_use]
@@ -176,6 +186,7 @@ impl Gateway {
             allowed_hosts: config.allowed_hosts.clone(),
             current_access: self.current_access.clone(),
             store: self.store.clone(),
+            forwards: self.forwards.clone(),
             history_permits: Arc::clone(&self.history_permits),
         }
     }

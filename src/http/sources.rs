@@ -3,6 +3,7 @@
 //! Callers who may not see everything get no figure that tells how many records there are, and
 //! nothing that is taken from records.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::Response;
@@ -13,6 +14,7 @@ use tokio::time::Instant;
 use super::Gateway;
 use super::body::Body;
 use super::context::Context;
+use crate::forward::ForwardStatus;
 use crate::snapshot::SourceStatus;
 use crate::sources::SourceId;
 use crate::store::StoreHandle;
@@ -26,6 +28,9 @@ struct Document<'a> {
     /// `None` without a store.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<StoreStatus>,
+    /// `None` where none is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwards: Option<Vec<Forward<'a>>>,
 }
 
 #[derive(Serialize)]
@@ -82,6 +87,38 @@ impl StoreStatus {
             last_error: state.last_error().map(ToString::to_string),
         });
         Self { kind: store.store().kind(), up: state.is_up(), details }
+    }
+}
+
+#[derive(Serialize)]
+struct Forward<'a> {
+    name: &'a str,
+    state: &'static str,
+    #[serde(flatten)]
+    details: Option<ForwardDetails<'a>>,
+}
+
+/// What only those may see who may see everything: figures tell how many records there are, and
+/// errors have words of the receiver.
+#[derive(Serialize)]
+struct ForwardDetails<'a> {
+    /// `None` until they were counted.
+    lag: Option<u64>,
+    sent: u64,
+    dead_letters: u64,
+    last_error: Option<&'a str>,
+}
+
+impl<'a> Forward<'a> {
+    fn new(status: &'a ForwardStatus, has_details: bool) -> Self {
+        let ForwardStatus { name, state, lag, sent, dead_letters, last_error } = status;
+        let details = has_details.then_some(ForwardDetails {
+            lag: *lag,
+            sent: *sent,
+            dead_letters: *dead_letters,
+            last_error: last_error.as_deref(),
+        });
+        Self { name, state: state.as_str(), details }
     }
 }
 
@@ -168,11 +205,16 @@ impl Gateway {
             consecutive_failures: source.consecutive_failures,
             breaker: self.breaker_state(&source.name).map(BreakerState::as_str),
         });
+        let forwards = self.forwards.as_ref().map(|forwards| Arc::clone(&forwards.borrow()));
+        let forwards = forwards.as_deref().filter(|forwards| !forwards.is_empty());
         let document = Document {
             completeness: snapshot.completeness(now).as_str(),
             concurrency: Concurrency { limit: load.limit, in_flight: load.in_flight },
             sources: sources.collect(),
             store: self.store.as_ref().map(|store| StoreStatus::new(store, has_counts, now)),
+            forwards: forwards.map(|forwards| {
+                forwards.iter().map(|status| Forward::new(status, has_counts)).collect()
+            }),
         };
         let body = serde_json::to_vec(&document).expect("the document has no keys that JSON lacks");
         let mut response = Response::new(Body::full(body));

@@ -1,9 +1,11 @@
 //! Responses conform to `/openapi.json`: statuses, content types, headers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use incident_gateway::config::Config;
+use incident_gateway::forward::ForwardStatus;
 use serde_json::Value;
 
 use crate::support::history_store::{Answers, HistoryStore};
@@ -114,6 +116,7 @@ async fn responses_under_access_control_are_as_documented() {
     let elsewhere =
         Config { allowed_hosts: Some(["elsewhere".to_owned()].into()), ..config.clone() };
     let gateway = SnapshotGateway::with_store(config, HistoryStore::with(Vec::new()).1);
+    gateway.forwards.send_replace(Arc::new([ForwardStatus::default()]));
     let elsewhere = SnapshotGateway::configured(elsewhere);
     let bodies: Vec<String> =
         gateway.config.sources.iter().map(|source| fixture(&source.name)).collect();
@@ -164,6 +167,7 @@ async fn responses_under_access_control_are_as_documented() {
             "/sources" => {
                 has_required("Sources", &reply.json());
                 has_required("Store", &reply.json()["store"]);
+                has_required("Forward", &reply.json()["forwards"][0]);
                 for source in reply.json()["sources"].as_array().unwrap() {
                     has_required("Source", source);
                 }

@@ -1,8 +1,10 @@
 //! `/sources`.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use incident_gateway::config::{Config, Origin};
+use incident_gateway::forward::{ForwardState, ForwardStatus};
 use incident_gateway::snapshot::SourceStatus;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -87,4 +89,31 @@ async fn files_have_neither_an_upstream_nor_a_circuit_breaker() {
     assert_eq!((&file["upstream"], &file["breaker"]), (&Value::Null, &Value::Null));
     let other = source(&gateway, "misuse").await;
     assert_eq!((&other["upstream"], &other["breaker"]), (&json!("default"), &json!("closed")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn forwards_are_told_where_some_are_configured() {
+    let gateway = SnapshotGateway::new();
+    assert_eq!(gateway.get("/sources").await.json().get("forwards"), None);
+    let siem = ForwardStatus {
+        name: "siem".to_owned(),
+        state: ForwardState::Retrying,
+        lag: Some(7),
+        sent: 3,
+        dead_letters: 2,
+        last_error: Some("status 503".to_owned()),
+    };
+    let pager = ForwardStatus { name: "pager".to_owned(), ..ForwardStatus::default() };
+    gateway.forwards.send_replace(Arc::new([siem, pager]));
+    let document = gateway.get("/sources").await.json();
+    let expected = json!([
+        {"name": "siem", "state": "retrying", "lag": 7, "sent": 3, "dead_letters": 2,
+            "last_error": "status 503"},
+        {"name": "pager", "state": "idle", "lag": null, "sent": 0, "dead_letters": 0,
+            "last_error": null},
+    ]);
+    assert_eq!(document["forwards"], expected);
+    // A reload may remove them.
+    gateway.forwards.send_replace(Arc::default());
+    assert_eq!(gateway.get("/sources").await.json().get("forwards"), None);
 }

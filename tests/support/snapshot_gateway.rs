@@ -12,6 +12,7 @@ use incident_gateway::access::{Access, AccessMetrics};
 use incident_gateway::cache::Cache;
 use incident_gateway::clock::{FetchTime, WallClock};
 use incident_gateway::config::Config;
+use incident_gateway::forward::ForwardStatus;
 use incident_gateway::http::{Body, Gateway, Phase};
 use incident_gateway::metrics;
 use incident_gateway::refresh::SourceSettings;
@@ -35,6 +36,7 @@ pub(crate) struct SnapshotGateway {
     pub(crate) cache: Arc<Cache>,
     pub(crate) phase: watch::Sender<Phase>,
     pub(crate) snapshots: watch::Sender<Arc<Snapshot>>,
+    pub(crate) forwards: watch::Sender<Arc<[ForwardStatus]>>,
     views: AtomicU64,
 }
 
@@ -93,11 +95,14 @@ impl SnapshotGateway {
         let gateway =
             Gateway::new(&config, receiver, Arc::clone(&cache), registry, upstream, phases, 7)
                 .with_access(access);
+        let (forwards, statuses) = watch::channel(Arc::default());
+        let gateway = gateway.with_forwards(statuses);
         let gateway = match store {
             Some(store) => gateway.with_store(store),
             None => gateway,
         };
-        Self { config, inner: Arc::new(gateway), cache, phase, snapshots, views: AtomicU64::new(1) }
+        let (inner, views) = (Arc::new(gateway), AtomicU64::new(1));
+        Self { config, inner, cache, phase, snapshots, forwards, views }
     }
 
     /// A gateway with data from all sources: the named bodies, and empty ones for other sources.

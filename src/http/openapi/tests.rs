@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::decode::Priority;
+use crate::forward::ForwardState;
 use crate::http::history::{DEFAULT_LIMIT, HistoryKeys, MAX_LIMIT};
 use crate::http::problem::Problem;
 use crate::http::query::AllowedKeys;
@@ -155,6 +156,8 @@ fn words_are_those_of_the_code() {
     assert_eq!(names("Outcome"), failures.collect::<Vec<_>>());
     let states = [Freshness::Fresh, Freshness::Stale, Freshness::Missing];
     assert_eq!(names("State"), states.map(Freshness::as_str));
+    let states = [ForwardState::Idle, ForwardState::Sending, ForwardState::Retrying];
+    assert_eq!(names("ForwardState"), states.map(ForwardState::as_str));
     let all = [Completeness::Complete, Completeness::Stale, Completeness::Partial];
     assert_eq!(names("Completeness"), all.map(Completeness::as_str));
     let schemas = &document["components"]["schemas"];

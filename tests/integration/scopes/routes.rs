@@ -1,13 +1,15 @@
 //! What is left out, route by route, and that answers for others are never served from a cache.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 use incident_gateway::config::Config;
+use incident_gateway::forward::{ForwardState, ForwardStatus};
 use incident_gateway::outcome::Outcome;
 use incident_gateway::snapshot::SourceError;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::data::{ALL, METRICS, OWN, SECOND, SELF, configuration, gateway, some_of_each};
 use crate::support::client::{Answer, Client};
@@ -55,6 +57,24 @@ async fn sources_are_told_without_what_tells_of_records() {
         assert_eq!(all["last_error"], "decode: it ends at byte 1234");
         assert_eq!(own["last_error"], "decode");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_forwards_only_names_and_states_are_told() {
+    let gateway = gateway(&some_of_each(), |_| true);
+    let siem = ForwardStatus {
+        name: "siem".to_owned(),
+        state: ForwardState::Retrying,
+        lag: Some(7),
+        sent: 3,
+        dead_letters: 2,
+        last_error: Some("status 400: the record of emp-second".to_owned()),
+    };
+    gateway.forwards.send_replace(Arc::new([siem]));
+    let all = gateway.get_with("/sources", &[ALL]).await.json();
+    assert_eq!((&all["forwards"][0]["lag"], &all["forwards"][0]["sent"]), (&7.into(), &3.into()));
+    let own = gateway.get_with("/sources", &[SELF]).await.json();
+    assert_eq!(own["forwards"], json!([{"name": "siem", "state": "retrying"}]));
 }
 
 #[tokio::test(start_paused = true)]
