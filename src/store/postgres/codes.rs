@@ -53,22 +53,32 @@ pub(super) fn reason(code: Option<i16>) -> Result<Option<Reason>, Failure> {
 /// Stands before the code of a character that a column cannot have, or of itself.
 const ESCAPE: char = '\u{E000}';
 
-/// An employee's id as PostgreSQL can store it: its text has no NUL.
-pub(super) fn employee_column(id: &str) -> Cow<'_, str> {
-    if !id.contains(['\0', ESCAPE]) {
-        return Cow::Borrowed(id);
+/// A text as PostgreSQL can store it: its own have no NUL.
+pub(super) fn text_column(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return Cow::Borrowed(text);
     }
-    let escaped = id.replace(ESCAPE, &format!("{ESCAPE}1")).replace('\0', &format!("{ESCAPE}0"));
+    let escaped = text.replace(ESCAPE, &format!("{ESCAPE}1")).replace('\0', &format!("{ESCAPE}0"));
     Cow::Owned(escaped)
+}
+
+/// The text that [`text_column`] has made this of.
+pub(super) fn column_text(column: &str) -> Cow<'_, str> {
+    if !column.contains(ESCAPE) {
+        return Cow::Borrowed(column);
+    }
+    let text = column.replace(&format!("{ESCAPE}0"), "\0");
+    Cow::Owned(text.replace(&format!("{ESCAPE}1"), &ESCAPE.to_string()))
+}
+
+/// An employee's id as PostgreSQL can store it.
+pub(super) fn employee_column(id: &str) -> Cow<'_, str> {
+    text_column(id)
 }
 
 /// The id that [`employee_column`] has made this of.
 pub(super) fn employee_id(column: &str) -> Cow<'_, str> {
-    if !column.contains(ESCAPE) {
-        return Cow::Borrowed(column);
-    }
-    let id = column.replace(&format!("{ESCAPE}0"), "\0");
-    Cow::Owned(id.replace(&format!("{ESCAPE}1"), &ESCAPE.to_string()))
+    column_text(column)
 }
 
 #[cfg(test)]

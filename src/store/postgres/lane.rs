@@ -74,7 +74,7 @@ impl ServerBounds {
         let mut begin = match mode {
             // As the server's default is: an administrator may have made it read-only.
             Mode::Write => "BEGIN".to_owned(),
-            Mode::Read => "BEGIN READ ONLY".to_owned(),
+            Mode::Read | Mode::ReadInOrder => "BEGIN READ ONLY".to_owned(),
         };
         for (setting, bound) in [
             ("statement_timeout", self.statement),
@@ -86,6 +86,11 @@ impl ServerBounds {
                 .expect("a String can be written to");
         }
         begin.push_str("; SET LOCAL jit = off");
+        if matches!(mode, Mode::ReadInOrder) {
+            begin.push_str(
+                "; SET LOCAL enable_sort = off; SET LOCAL max_parallel_workers_per_gather = 0",
+            );
+        }
         begin
     }
 }
@@ -94,6 +99,8 @@ impl ServerBounds {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mode {
     Read,
+    /// The first of many rows, in the order that an index has, whatever the database knows of them.
+    ReadInOrder,
     Write,
 }
 

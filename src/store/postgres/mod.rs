@@ -9,8 +9,11 @@
 
 mod codes;
 mod connect;
+mod deletion;
+mod due;
 mod fault;
 mod forgotten;
+mod forwarding;
 mod history;
 mod lane;
 mod lease;
@@ -80,6 +83,12 @@ const WRITE: Bounds = Bounds::from_secs(600, 30, 20);
 /// One statement ends all records of a source.
 const RETAIN: Bounds = Bounds::from_secs(600, 120, 20);
 
+/// Shorter than the lease lasts, without which a forward cannot move.
+const FORWARD: Bounds = Bounds::from_secs(8, 6, 4);
+
+/// Counting all records that a forward has yet to send.
+const COUNT: Bounds = Bounds::from_secs(15, 12, 5);
+
 const MIGRATION: Bounds = Bounds::from_secs(300, 240, 60);
 
 /// The lease is renewed, and the schema prepared, by one connection, which nothing else uses.
@@ -93,6 +102,12 @@ const WRITE_CONNECTIONS: usize = 1;
 
 const HISTORY_CONNECTIONS: usize = 2;
 
+/// What forwards read, and where they stand.
+const FORWARD_CONNECTIONS: usize = 2;
+
+/// Counts may take long; nothing else waits for them.
+const COUNT_CONNECTIONS: usize = 1;
+
 /// How many questions to the history may be asked and wait at a time.
 const MAX_HISTORY_QUERIES: usize = 32;
 
@@ -105,6 +120,8 @@ pub struct PostgresStore {
     reads: Lane,
     writes: Lane,
     histories: Lane,
+    forwards: Lane,
+    counts: Lane,
     history_queries: Semaphore,
     listener: Listener,
     /// Whether the schema was found to be this program's.
@@ -136,6 +153,8 @@ impl PostgresStore {
             reads: Lane::new(&client, &tls, READ_CONNECTIONS),
             writes: Lane::new(&client, &tls, WRITE_CONNECTIONS),
             histories: Lane::new(&client, &tls, HISTORY_CONNECTIONS),
+            forwards: Lane::new(&client, &tls, FORWARD_CONNECTIONS),
+            counts: Lane::new(&client, &tls, COUNT_CONNECTIONS),
             history_queries: Semaphore::new(MAX_HISTORY_QUERIES),
             listener: Listener::new(client, tls, &instance),
             instance,
@@ -255,9 +274,9 @@ impl Store for PostgresStore {
         &'a self,
         epoch: Epoch,
         keep: Duration,
-        _: &'a [ForwardClaim],
+        forwards: &'a [ForwardClaim],
     ) -> StoreFuture<'a, u64> {
-        Box::pin(self.run(READ, self.delete_one_batch(epoch, keep)))
+        Box::pin(self.run(READ, self.delete_one_batch(epoch, keep, forwards)))
     }
 
     fn key(&self) -> StoreFuture<'_, StoreKey> {
@@ -284,25 +303,25 @@ impl Store for PostgresStore {
 impl ForwardStore for PostgresStore {
     fn begin_forwards<'a>(
         &'a self,
-        _: Epoch,
-        _: &'a [(String, ForwardFrom)],
+        epoch: Epoch,
+        forwards: &'a [(String, ForwardFrom)],
     ) -> StoreFuture<'a, ()> {
-        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+        Box::pin(self.run(FORWARD, self.begin_positions(epoch, forwards)))
     }
 
     fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
-        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+        Box::pin(self.run(FORWARD, self.read_forwards()))
     }
 
-    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
-        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, DuePage> {
+        Box::pin(async move { self.run(READ, self.read_due(&query)).await })
     }
 
-    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
-        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+    fn count_due(&self, range: DueRange) -> StoreFuture<'_, u64> {
+        Box::pin(async move { self.run(COUNT, self.read_due_count(&range)).await })
     }
 
-    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
-        Box::pin(async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) })
+    fn advance(&self, epoch: Epoch, advance: Advance) -> StoreFuture<'_, ()> {
+        Box::pin(async move { self.run(FORWARD, self.advance_forward(epoch, &advance)).await })
     }
 }

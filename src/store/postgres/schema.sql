@@ -31,7 +31,9 @@ CREATE TABLE sources (
     fetched_at double precision,
     report text,
     sequence bytea,
-    identity_table bytea
+    identity_table bytea,
+    -- The greatest number after the first write of its records.
+    first_through bigint
 );
 -- It is compressed already.
 ALTER TABLE sources ALTER COLUMN sequence SET STORAGE EXTERNAL;
@@ -53,7 +55,9 @@ CREATE TABLE records (
     priority smallint,
     reason smallint,
     employee_id text COLLATE "C",
-    bytes bytea NOT NULL
+    bytes bytea NOT NULL,
+    -- The first one, if it has another one now.
+    first_number bigint
 );
 
 -- The order of the history, backwards: records without a time come last. `number` makes it total.
@@ -66,3 +70,27 @@ CREATE INDEX records_by_time ON records
 CREATE INDEX records_by_source ON records
     (source, (last_seen IS NULL), coalesce("timestamp", '-Infinity'), number, priority);
 CREATE INDEX records_by_last_seen ON records (last_seen) WHERE last_seen IS NOT NULL;
+
+CREATE TABLE forwards (
+    name text COLLATE "C" PRIMARY KEY,
+    position bigint NOT NULL,
+    start bigint,
+    sent bigint NOT NULL DEFAULT 0,
+    dead_letters bigint NOT NULL DEFAULT 0,
+    is_retrying boolean NOT NULL DEFAULT false,
+    last_error text
+);
+
+CREATE TABLE dead_letters (
+    forward text COLLATE "C" NOT NULL,
+    number bigint NOT NULL,
+    id uuid NOT NULL,
+    refused_at double precision NOT NULL,
+    source text COLLATE "C" NOT NULL,
+    employee_id text COLLATE "C",
+    status integer NOT NULL,
+    answer text NOT NULL,
+    PRIMARY KEY (forward, number)
+);
+CREATE INDEX dead_letters_by_time ON dead_letters (refused_at);
+CREATE INDEX dead_letters_by_employee ON dead_letters (employee_id) WHERE employee_id IS NOT NULL;

@@ -48,6 +48,10 @@ pub(super) async fn write_records(
                  number = CASE WHEN stored.employee_id IS NULL \
                      AND excluded.employee_id IS NOT NULL \
                      THEN excluded.number ELSE stored.number END, \
+                 first_number = CASE WHEN stored.employee_id IS NULL \
+                     AND excluded.employee_id IS NOT NULL \
+                     THEN coalesce(stored.first_number, stored.number) \
+                     ELSE stored.first_number END, \
                  \"timestamp\" = excluded.\"timestamp\", last_seen = NULL, \
                  priority = excluded.priority, bytes = excluded.bytes, \
                  employee_id = CASE WHEN excluded.reason = $10 \

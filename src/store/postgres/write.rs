@@ -1,11 +1,10 @@
-//! What the holder of the lease writes, and the deletion of an employee's records.
+//! What the holder of the lease writes.
 
 use std::time::Duration;
 
 use futures::try_join;
 use tokio_postgres::types::Type;
 
-use super::codes::employee_column;
 use super::fault::Failure;
 use super::lane::{Connection, Mode, Param, ServerBounds};
 use super::lease::{LOCK_LEASE, epoch_column};
@@ -17,9 +16,6 @@ use crate::store::{
     Content, Epoch, RecordChanges, SequenceItem, SourceWrite, StoreError, Version, Written,
     sequence,
 };
-
-/// How many records are deleted at a time because they are older than `keep`.
-const EXPIRED_BATCH: i64 = 1_000;
 
 /// The row of a source, locked by a transaction.
 struct Source {
@@ -156,72 +152,6 @@ impl PostgresStore {
         let held = connection.run(Mode::Write, &write, &params).await?;
         if held.is_empty() { Err(StoreError::LeaseLost.into()) } else { Ok(()) }
     }
-
-    pub(super) async fn delete_one_batch(
-        &self,
-        epoch: Epoch,
-        keep: Duration,
-    ) -> Result<u64, Failure> {
-        let keep: [Param<'_>; 1] = [(&keep.as_secs_f64(), Type::FLOAT8)];
-        // The index is read only for a time that is computed once, and, while the database knows
-        // nothing of the rows yet, only for its order.
-        let any = format!(
-            "SELECT true FROM records WHERE last_seen < (SELECT {NOW} - $1) \
-             ORDER BY last_seen LIMIT 1"
-        );
-        let connection = self.reads.connection(READ.server).await?;
-        let rows = connection.run(Mode::Read, &any, &keep).await?;
-        if rows.is_empty() {
-            return Ok(0);
-        }
-        // Records that a write or `forget` has locked are left to a later batch.
-        let delete = format!(
-            "WITH held AS MATERIALIZED ({LOCK_LEASE}), expired AS MATERIALIZED ( \
-                 SELECT version FROM records \
-                 WHERE last_seen < (SELECT {NOW} - $3) AND EXISTS (SELECT FROM held) \
-                 ORDER BY last_seen LIMIT $4 FOR UPDATE SKIP LOCKED), \
-             deleted AS ( \
-                 DELETE FROM records USING expired WHERE records.version = expired.version \
-                 RETURNING records.version), \
-             counted AS ( \
-                 UPDATE counters SET value = value - (SELECT count(*) FROM deleted) \
-                 WHERE name = 'records' AND EXISTS (SELECT FROM deleted)) \
-             SELECT EXISTS (SELECT FROM held), (SELECT count(*) FROM deleted)"
-        );
-        let epoch = epoch_column(epoch)?;
-        let params: [Param<'_>; 4] = [
-            (&epoch, Type::INT8),
-            (&self.instance, Type::TEXT),
-            keep[0].clone(),
-            (&EXPIRED_BATCH, Type::INT8),
-        ];
-        let connection = self.reads.connection(READ.server).await?;
-        let rows = connection.run(Mode::Write, &delete, &params).await?;
-        let row = rows.first().ok_or(Failure::Unexpected("a statement has no result"))?;
-        if !row.try_get::<_, bool>(0)? {
-            return Err(StoreError::LeaseLost.into());
-        }
-        Ok(row.try_get::<_, i64>(1)?.unsigned_abs())
-    }
-
-    pub(super) async fn forget_employee(&self, employee_id: &str) -> Result<u64, Failure> {
-        // Waits for a write under way, whose records the next statement then sees.
-        const LOCK: &str = "SELECT FROM counters WHERE name = 'forgotten' FOR UPDATE";
-        const DELETE: &str = "WITH deleted AS ( \
-                 DELETE FROM records WHERE employee_id = $1 RETURNING version), \
-             total AS (SELECT count(*) AS records FROM deleted), \
-             counted AS ( \
-                 UPDATE counters SET value = CASE name \
-                     WHEN 'forgotten' THEN value + 1 ELSE value - total.records END \
-                 FROM total WHERE name IN ('forgotten', 'records') AND total.records > 0) \
-             SELECT records FROM total";
-        let employee_id = employee_column(employee_id);
-        let params: [Param<'_>; 1] = [(&employee_id, Type::TEXT)];
-        let connection = self.writes.connection(WRITE.server).await?;
-        let statements = [(LOCK, [].as_slice()), (DELETE, params.as_slice())];
-        let [_, deleted] = connection.run_all(Mode::Write, statements).await?;
-        Ok(counter(&deleted)?.unsigned_abs())
-    }
 }
 
 /// The counter of deletions. No record can be deleted until this is committed.
@@ -280,8 +210,11 @@ async fn write_content(
     content: &Content,
     report: &str,
 ) -> Result<(Version, i64), Failure> {
+    // All numbers that were taken are committed or those of this write.
     const UPDATE: &str = "UPDATE sources SET fingerprint = $2, fetched_at = $3, report = $4, \
-         sequence = $5, identity_table = $6, revision = revision + 1 \
+         sequence = $5, identity_table = $6, revision = revision + 1, \
+         first_through = CASE WHEN $5 IS NULL THEN first_through ELSE coalesce(first_through, \
+             (SELECT value FROM counters WHERE name = 'version')) END \
          WHERE id = $1 RETURNING revision";
     let (first, order, table) = match content {
         Content::Records(changes) => {

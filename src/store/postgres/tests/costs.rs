@@ -1,4 +1,4 @@
-//! What a refresh that brings nothing new costs: round trips, and records that are read.
+//! What operations cost that are done often: round trips, and records that are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,12 +7,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
+use super::forwards::{advance, begin};
 use super::page_plans::FILL;
 use super::{
     FINGERPRINT, PostgresServer, PostgresStore, config, held, store, until_value, write, write_of,
 };
-use crate::config::Postgres;
-use crate::store::{SourceReport, SourceWrite, Store, StoreError};
+use crate::config::{ForwardFrom, Postgres};
+use crate::store::{
+    Advance, DeadLetter, DueQuery, DueRange, ForwardStore as _, SourceReport, SourceWrite, Store,
+    StoreError,
+};
 
 fn unchanged() -> SourceWrite {
     SourceWrite { content: None, ..write_of("plain", Vec::new()) }
@@ -60,14 +64,20 @@ async fn nothing_new_reads_no_record() {
     assert_eq!(server.value(&database, read).await, before);
 }
 
-/// Counts how often a client sends something after it has received something.
+/// Counts how often a client sends something after it has received something. It may keep answers
+/// to itself.
 #[derive(Debug, Default)]
-struct RoundTrips {
+pub(super) struct RoundTrips {
     count: AtomicUsize,
     has_answered: AtomicBool,
+    loses_answers: AtomicBool,
 }
 
 impl RoundTrips {
+    pub(super) fn lose_answers(&self, loses_answers: bool) {
+        self.loses_answers.store(loses_answers, Ordering::Relaxed);
+    }
+
     fn note(&self, is_request: bool) {
         if !is_request {
             self.has_answered.store(true, Ordering::Relaxed);
@@ -85,6 +95,9 @@ impl RoundTrips {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(read @ 1..) = from.read(&mut buffer).await {
             self.note(is_request);
+            if !is_request && self.loses_answers.load(Ordering::Relaxed) {
+                continue;
+            }
             if to.write_all(&buffer[..read]).await.is_err() {
                 break;
             }
@@ -93,7 +106,7 @@ impl RoundTrips {
 }
 
 /// Listens on this port before a server, and counts its round trips.
-async fn counting_proxy(server: &PostgresServer) -> (u16, Arc<RoundTrips>) {
+pub(super) async fn counting_proxy(server: &PostgresServer) -> (u16, Arc<RoundTrips>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let socket = server.socket_directory().join(format!(".s.PGSQL.{}", server.port()));
@@ -145,4 +158,55 @@ async fn nothing_new_is_written_in_one_round_trip() {
     server.query(&database, "UPDATE schema_version SET version = 1000").await;
     assert!(one.write(epoch, failed()).await.is_err());
     assert_eq!(server.value(&database, head).await, before);
+}
+
+#[tokio::test]
+async fn a_forward_goes_on_in_one_round_trip_each() {
+    let test = "a_forward_goes_on_in_one_round_trip_each";
+    let Some(server) = PostgresServer::shared(test) else { return };
+    let database = server.create_database().await;
+    let (port, trips) = counting_proxy(server).await;
+    let config = Postgres { host: "127.0.0.1".to_owned(), port, ..config(server, &database) };
+    let one = PostgresStore::new(&config).unwrap();
+    one.prepare().await.unwrap();
+    let epoch = held(&one).await.unwrap();
+    begin(&one, epoch, ForwardFrom::Beginning).await;
+    write(&one, epoch, 0..3).await.unwrap();
+    let query = DueQuery { range: DueRange::default(), limit: 2, max_bytes: usize::MAX };
+    // Makes the connections.
+    one.count_due(DueRange::default()).await.unwrap();
+    let before = trips.count.load(Ordering::Relaxed);
+    let page = one.due(query).await.unwrap();
+    assert_eq!((page.rows.len(), page.through, page.is_end), (2, 2, false));
+    let taken = |operations| {
+        assert_eq!(trips.count.load(Ordering::Relaxed) - before, operations);
+    };
+    taken(1);
+    one.advance(epoch, advance(0, 2, 2)).await.unwrap();
+    taken(2);
+    let row = &page.rows[0];
+    let letter = DeadLetter {
+        number: 3,
+        id: row.id,
+        source: row.source.clone(),
+        employee_id: None,
+        status: 400,
+        answer: String::new(),
+    };
+    let refused = Advance { dead_letters: vec![letter], ..advance(2, 3, 0) };
+    one.advance(epoch, refused.clone()).await.unwrap();
+    taken(3);
+    assert_eq!(one.advance(epoch, refused.clone()).await, Err(StoreError::Outdated));
+    taken(4);
+    one.forwards().await.unwrap();
+    taken(5);
+    one.count_due(DueRange::default()).await.unwrap();
+    taken(6);
+    begin(&one, epoch, ForwardFrom::Now).await;
+    taken(7);
+    server.query(&database, "UPDATE schema_version SET version = 1000").await;
+    let before = server.value(&database, "SELECT position FROM forwards").await;
+    let next = Advance { from: 3, to: 4, ..refused };
+    assert!(matches!(one.advance(epoch, next).await, Err(StoreError::Unavailable(_))));
+    assert_eq!(server.value(&database, "SELECT position FROM forwards").await, before);
 }

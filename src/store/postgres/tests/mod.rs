@@ -2,7 +2,9 @@
 
 mod conformance;
 mod costs;
+mod due_plans;
 mod faults;
+mod forwards;
 mod lease;
 mod page_plans;
 mod pgbouncer;

@@ -15,7 +15,7 @@ pub(super) const FILL: &str = "INSERT INTO sources (name) SELECT 'source-' || n 
      FROM generate_series(1, 200000) n";
 
 /// The tables and indexes that a plan reads, and how many rows it discards after reading them.
-fn plan(explained: &serde_json::Value) -> (Vec<String>, f64) {
+pub(super) fn plan(explained: &serde_json::Value) -> (Vec<String>, f64) {
     let mut reads = Vec::new();
     let mut discarded = 0.0;
     let mut nodes = vec![&explained[0]["Plan"]];
@@ -111,7 +111,7 @@ async fn an_index_has_the_records_of_a_page_in_order() {
 }
 
 /// The text of a value of the type `json`.
-struct Json(String);
+pub(super) struct Json(pub(super) String);
 
 impl<'a> tokio_postgres::types::FromSql<'a> for Json {
     fn from_sql(
