@@ -10,7 +10,7 @@ use crate::config::{ForwardFrom, Selection};
 /// to which all records that it selects are done: sent, or put aside as dead letters.
 pub trait ForwardStore: Send + Sync + 'static {
     /// Begins the positions of those of these forwards that have none.
-    /// [`StoredForward::start`] follows from [`ForwardFrom`].
+    /// [`StoredForward::start`] follows from [`ForwardFrom`]; the position is the same number, or 0.
     fn begin_forwards<'a>(
         &'a self,
         epoch: Epoch,
@@ -28,7 +28,8 @@ pub trait ForwardStore: Send + Sync + 'static {
 
     /// Moves the position of a forward, adds to its counts, keeps its new dead letters and its
     /// report, in one transaction. It fails with [`StoreError::Outdated`](super::StoreError) if the
-    /// position is not [`Advance::from`], as after an advance whose outcome was unknown.
+    /// position is not [`Advance::from`], as after an advance whose outcome was unknown. A dead
+    /// letter whose record was deleted meanwhile, as by `forget`, is counted, but not kept.
     fn advance(&self, epoch: Epoch, advance: Advance) -> StoreFuture<'_, ()>;
 }
 

@@ -122,9 +122,9 @@ pub trait Store: ForwardStore {
     ) -> StoreFuture<'a, ()>;
 
     /// Deletes one batch of records that have not been current for `keep`, and of dead letters that
-    /// are older; returns how many. Zero means that there are none left; then nothing was written.
-    /// Records that one of the forwards is sending are left, and those that it has not sent are
-    /// counted.
+    /// are older; returns how many of both. Zero means that there are none left; then nothing was
+    /// written. Records that one of the forwards is sending are left, and those that it has not sent
+    /// are counted among its dead letters. Forwards that have not begun claim and count nothing.
     fn delete_expired<'a>(
         &'a self,
         epoch: Epoch,
@@ -146,7 +146,7 @@ pub trait Store: ForwardStore {
     /// How many records there are, current or not.
     fn count(&self) -> StoreFuture<'_, u64>;
 
-    /// Deletes all records of an employee; returns how many. It needs no lease. The holder notices
-    /// by [`StoreError::Forgotten`] at its next write.
+    /// Deletes all records of an employee; returns how many. The dead letters of the employee go with
+    /// them. It needs no lease. The holder notices by [`StoreError::Forgotten`] at its next write.
     fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64>;
 }

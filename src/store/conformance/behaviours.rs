@@ -26,7 +26,7 @@ pub(super) async fn run(make: &impl AsyncFn() -> Arc<dyn Store>) {
     operations_may_run_at_once_and_be_given_up(&*make().await).await;
 }
 
-fn record(source: &str, key: usize) -> Upsert {
+pub(super) fn record(source: &str, key: usize) -> Upsert {
     let employee_id = format!("{}", key % 100);
     Upsert {
         id: StableId::of_id(source, &key.to_le_bytes()),
@@ -38,7 +38,7 @@ fn record(source: &str, key: usize) -> Upsert {
     }
 }
 
-fn write_of(source: &str, upserts: Vec<Upsert>) -> SourceWrite {
+pub(super) fn write_of(source: &str, upserts: Vec<Upsert>) -> SourceWrite {
     let sequence = (0..upserts.len()).map(SequenceItem::Upsert).collect();
     let changes = RecordChanges { upserts, left: Vec::new(), sequence };
     content_write(source, Content::Records(changes))
@@ -55,7 +55,7 @@ fn content_write(source: &str, content: Content) -> SourceWrite {
     }
 }
 
-fn all() -> HistoryQuery {
+pub(super) fn all() -> HistoryQuery {
     let filter = HistoryFilter::default();
     HistoryQuery { filter, after: None, limit: 10_000, max_bytes: 1 << 30 }
 }

@@ -5,6 +5,8 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use super::forward_steps::{AdvanceStep, Claim};
+use crate::config::ForwardFrom;
 use crate::decode::Priority;
 use crate::join::Reason;
 use crate::store::{HistoryFilter, StableId, Upsert};
@@ -40,7 +42,10 @@ pub(super) enum Step {
     Forget(&'static str),
     Expire {
         keep: u64,
+        claims: Vec<Claim>,
     },
+    Begin(Vec<(usize, ForwardFrom)>),
+    Advance(AdvanceStep),
 }
 
 /// A record that a source lists.
@@ -96,8 +101,13 @@ fn listed() -> impl Strategy<Value = Vec<Listed>> {
     })
 }
 
-/// Ages and times to keep are such that a second more or less makes no difference.
+/// Steps without forwards.
 pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
+    vec(step(), 1..12)
+}
+
+/// Ages and times to keep are such that a second more or less makes no difference.
+pub(super) fn step() -> impl Strategy<Value = Step> {
     let source = || 0..SOURCES.len();
     let age = || (0..10_u64).prop_map(|age| age * 100);
     let records =
@@ -109,16 +119,16 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         (source(), 0..2_u8).prop_map(|(source, definition)| Step::Failure { source, definition });
     let retain = subsequence(SOURCES.to_vec(), 0..=SOURCES.len()).prop_map(Step::Retain);
     let forget = select(&EMPLOYEES[..]).prop_map(Step::Forget);
-    let expire = (0..10_u64).prop_map(|keep| Step::Expire { keep: keep * 100 + 50 });
-    let step = prop_oneof![
+    let expire =
+        (0..10_u64).prop_map(|keep| Step::Expire { keep: keep * 100 + 50, claims: Vec::new() });
+    prop_oneof![
         8 => records,
         2 => same,
         1 => failure,
         1 => retain,
         1 => forget,
         1 => expire,
-    ];
-    vec(step, 1..12)
+    ]
 }
 
 /// A question: its filter, and of its pages the most records and bytes.

@@ -1,13 +1,13 @@
 //! A model of what is stored, as simple as possible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
 use crate::join::Reason;
 use crate::sources::Fingerprint;
 use crate::store::{
-    Content, HistoryRow, RecordChanges, SequenceItem, SourceReport, SourceWrite, StableId, Upsert,
-    Version, Written,
+    Content, DeadLetter, HistoryRow, RecordChanges, SequenceItem, SourceReport, SourceWrite,
+    StableId, StoredForward, Upsert, Version, Written,
 };
 
 /// A stored record.
@@ -18,6 +18,10 @@ pub(super) struct Row {
     pub(super) record: Upsert,
     /// As the store has shown it; `None` until it is seen.
     pub(super) number: Option<i64>,
+    /// The number that it had first.
+    pub(super) first_number: Option<i64>,
+    /// Whether the first stored refresh of its source has brought it.
+    pub(super) is_of_first_refresh: bool,
     pub(super) first_seen: f64,
     pub(super) last_seen: Option<f64>,
 }
@@ -42,6 +46,11 @@ pub(super) struct Model {
     pub(super) last_success: BTreeMap<String, f64>,
     /// The greatest revision of each source.
     pub(super) revisions: BTreeMap<String, i64>,
+    /// The sources whose first records, if only none, were written.
+    pub(super) refreshed: BTreeSet<String>,
+    pub(super) forwards: BTreeMap<String, StoredForward>,
+    /// With the names of their forwards.
+    pub(super) dead_letters: Vec<(String, DeadLetter)>,
     pub(super) greatest_version: i64,
     pub(super) greatest_number: i64,
 }
@@ -136,6 +145,7 @@ impl Model {
         fetched_at: f64,
     ) -> Vec<Version> {
         let source = &write.name;
+        let is_first_refresh = self.refreshed.insert(source.clone());
         let last_success = self.last_success.get(source).copied().unwrap_or(fetched_at);
         for row in self.rows.values_mut().filter(|row| changes.left.contains(&row.version)) {
             row.last_seen = Some(last_success.max(row.first_seen));
@@ -155,6 +165,10 @@ impl Model {
                 source: source.clone(),
                 version: version(index),
                 number,
+                first_number: before.as_ref().and_then(|it| it.first_number),
+                is_of_first_refresh: before
+                    .as_ref()
+                    .map_or(is_first_refresh, |it| it.is_of_first_refresh),
                 first_seen: before.map_or(fetched_at, |it| it.first_seen),
                 last_seen: None,
                 record,
@@ -177,17 +191,13 @@ impl Model {
         self.heads.retain(|name, _| names.contains(name));
     }
 
-    /// Deletes an employee's records; returns how many.
+    /// Deletes an employee's records; returns how many. The dead letters go with them.
     pub(super) fn forget(&mut self, employee_id: &str) -> u64 {
+        self.dead_letters.retain(|(_, letter)| letter.employee_id.as_deref() != Some(employee_id));
         self.delete(|row| row.record.employee_id.as_deref() == Some(employee_id))
     }
 
-    /// Deletes the records that left before `before`; returns how many.
-    pub(super) fn expire(&mut self, before: f64) -> u64 {
-        self.delete(|row| row.last_seen.is_some_and(|last_seen| last_seen < before))
-    }
-
-    fn delete(&mut self, is_deleted: impl Fn(&Row) -> bool) -> u64 {
+    pub(super) fn delete(&mut self, is_deleted: impl Fn(&Row) -> bool) -> u64 {
         let before = self.rows.len();
         self.rows.retain(|_, row| !is_deleted(row));
         (before - self.rows.len()) as u64

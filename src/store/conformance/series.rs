@@ -2,21 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt as _;
 use proptest::collection::vec;
-use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::strategy::{Strategy, ValueTree as _};
 use proptest::test_runner::TestRunner;
 
-use super::generate::{Question, SOURCES, Step, question, steps};
+use super::forward_steps::{DueQuestion, due_question};
+use super::generate::{Question, SOURCES, Step, question};
 use super::model::{Model, Row, now};
 use super::queries::{assert_row, check_history, check_summary, is_near};
+use super::{Subject, forwards};
 use crate::sources::Fingerprint;
 use crate::store::{
-    Epoch, HistoryFilter, HistoryQuery, KeptUp, Lease, SourceReport, SourceWrite, Store,
-    StoreError, StoredRecord, Version,
+    Epoch, ForwardClaim, HistoryFilter, HistoryQuery, KeptUp, Lease, SourceReport, SourceWrite,
+    Store, StoreError, StoredRecord, Version,
 };
 
 const SERIES: usize = 48;
@@ -25,12 +26,15 @@ const QUESTIONS: usize = 24;
 /// How often a failing series is made simpler.
 const MAX_SIMPLIFICATIONS: usize = 60;
 
-type Case = (Vec<Step>, Vec<Question>);
+/// How many questions for the records that are due are asked after each step.
+const DUE_QUESTIONS: usize = 4;
+
+type Case = (Vec<Step>, Vec<Question>, Vec<DueQuestion>);
 
 /// Applies random series. One that fails is made simpler before it is reported.
-pub(super) async fn run(make: &impl AsyncFn() -> Arc<dyn Store>) {
+pub(super) async fn run(make: &impl AsyncFn() -> Subject, steps: impl Strategy<Value = Vec<Step>>) {
     let mut runner = TestRunner::default();
-    let strategy = (steps(), vec(question(), QUESTIONS));
+    let strategy = (steps, vec(question(), QUESTIONS), vec(due_question(), DUE_QUESTIONS));
     for _ in 0..SERIES {
         let mut tree = strategy.new_tree(&mut runner).unwrap();
         if passes(make, &tree.current()).await {
@@ -54,16 +58,17 @@ pub(super) async fn run(make: &impl AsyncFn() -> Arc<dyn Store>) {
     }
 }
 
-async fn passes(make: &impl AsyncFn() -> Arc<dyn Store>, case: &Case) -> bool {
-    let store = make().await;
-    AssertUnwindSafe(apply(&store, case)).catch_unwind().await.is_ok()
+async fn passes(make: &impl AsyncFn() -> Subject, case: &Case) -> bool {
+    let subject = make().await;
+    AssertUnwindSafe(apply(&subject, case)).catch_unwind().await.is_ok()
 }
 
-async fn apply(store: &Arc<dyn Store>, (steps, questions): &Case) {
-    let mut series = Series::new(&**store).await;
+async fn apply(subject: &Subject, (steps, questions, due_questions): &Case) {
+    let mut series = Series::new(&*subject.store).await;
     for step in steps {
         series.apply(step).await;
         series.check().await;
+        forwards::check(subject, &series.model, due_questions).await;
     }
     for question in questions {
         check_history(series.store, &series.model, question).await;
@@ -85,6 +90,22 @@ pub(super) async fn acquire(store: &dyn Store) -> Epoch {
     match store.acquire_or_renew(&KeptUp::default()).await.unwrap() {
         Lease::Held { epoch, .. } => epoch,
         Lease::Other { .. } => panic!("nobody else has the lease"),
+    }
+}
+
+/// Deletes what has expired until there is none left; returns how many records and dead letters.
+pub(super) async fn expire(
+    store: &dyn Store,
+    epoch: Epoch,
+    keep: Duration,
+    claims: &[ForwardClaim],
+) -> u64 {
+    let mut deleted = 0;
+    loop {
+        match store.delete_expired(epoch, keep, claims).await.unwrap() {
+            0 => return deleted,
+            some => deleted += some,
+        }
     }
 }
 
@@ -141,16 +162,17 @@ impl<'a> Series<'a> {
                 assert_eq!(deleted, self.model.forget(employee_id));
                 self.must_be_forgotten |= deleted > 0;
             }
-            Step::Expire { keep } => {
+            Step::Expire { keep, claims } => {
+                let claims = forwards::claims(&self.model, claims);
                 let keep = Duration::from_secs(*keep);
-                let mut deleted = 0;
-                loop {
-                    match self.store.delete_expired(self.epoch, keep, &[]).await.unwrap() {
-                        0 => break,
-                        some => deleted += some,
-                    }
-                }
-                assert_eq!(deleted, self.model.expire(now() - keep.as_secs_f64()));
+                let deleted = expire(self.store, self.epoch, keep, &claims).await;
+                assert_eq!(deleted, self.model.expire(keep, &claims));
+            }
+            Step::Begin(begun) => {
+                forwards::begin(self.store, self.epoch, &mut self.model, begun).await;
+            }
+            Step::Advance(step) => {
+                forwards::advance(self.store, self.epoch, &mut self.model, step).await;
             }
         }
     }
@@ -234,6 +256,7 @@ impl<'a> Series<'a> {
             let model = self.model.rows.get_mut(&row.id).expect("it is stored");
             assert!(model.number.is_some() || row.number > before, "a new number is the greatest");
             let number = *model.number.get_or_insert(row.number);
+            model.first_number.get_or_insert(number);
             self.model.greatest_number = self.model.greatest_number.max(number);
             let model = self.model.rows[&row.id].clone();
             assert_row(row, &self.model.history_row(&model));

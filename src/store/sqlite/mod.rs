@@ -1,13 +1,16 @@
 //! The store in a `SQLite` file, for one process.
 //!
-//! Operations run on threads of their own: writes on one of low priority, reads for the refresh on
-//! two of low priority, and questions to the history on two of ordinary priority. Readers have
+//! Operations run on threads of their own: writes on one of low priority, reads for the refresh and
+//! for forwards on two of low priority, and questions to the history on two of ordinary priority. Readers have
 //! connections of their own, and see the last transaction that was committed (write-ahead log), so
 //! that no write holds them up.
 
 mod counters;
+mod expiry;
 mod fault;
 mod forgotten;
+mod forwarding;
+mod forwarding_due;
 mod history;
 mod indexes;
 mod keys;
@@ -63,7 +66,7 @@ const MAX_HISTORY_QUERIES: usize = 32;
 /// How many threads answer questions to the history.
 const HISTORY_THREADS: usize = 2;
 
-/// How many threads read for the refresh.
+/// How many threads read for the refresh and for forwards.
 const READ_THREADS: usize = 2;
 
 /// After a write of this many records, the write-ahead log is emptied.
@@ -262,10 +265,11 @@ impl Store for SqliteStore {
         &'a self,
         epoch: Epoch,
         keep: Duration,
-        _: &'a [ForwardClaim],
+        forwards: &'a [ForwardClaim],
     ) -> StoreFuture<'a, u64> {
         let before = self.now() - keep.as_secs_f64();
-        self.modify_as(epoch, move |connection| upkeep::delete_expired(connection, before))
+        let claims = forwards.to_owned();
+        self.modify_as(epoch, move |connection| expiry::delete_batch(connection, before, &claims))
     }
 
     fn key(&self) -> StoreFuture<'_, StoreKey> {
@@ -293,25 +297,27 @@ impl Store for SqliteStore {
 impl ForwardStore for SqliteStore {
     fn begin_forwards<'a>(
         &'a self,
-        _: Epoch,
-        _: &'a [(String, ForwardFrom)],
+        epoch: Epoch,
+        forwards: &'a [(String, ForwardFrom)],
     ) -> StoreFuture<'a, ()> {
-        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+        let forwards = forwards.to_owned();
+        self.modify_as(epoch, move |connection| forwarding::begin_forwards(connection, &forwards))
     }
 
     fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
-        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+        self.read(|connection| forwarding::forwards(connection))
     }
 
-    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
-        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+    fn due(&self, query: DueQuery) -> StoreFuture<'_, DuePage> {
+        self.read(move |connection| forwarding_due::page(connection, &query))
     }
 
-    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
-        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+    fn count_due(&self, range: DueRange) -> StoreFuture<'_, u64> {
+        self.read(move |connection| forwarding_due::count(connection, &range))
     }
 
-    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
-        async { Err(StoreError::Unavailable("forwards cannot be stored yet".to_owned())) }.boxed()
+    fn advance(&self, epoch: Epoch, advance: Advance) -> StoreFuture<'_, ()> {
+        let now = self.now();
+        self.modify_as(epoch, move |connection| forwarding::advance(connection, now, &advance))
     }
 }

@@ -7,9 +7,12 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"IGhi");
 
 /// The migrations. The first `n` lead to the version `n` of the schema (`PRAGMA user_version`).
 ///
-/// - A record's key is a number of its own that never changes, so that most indexes have nothing to
-///   do with a new content. It is not [`HistoryPosition::number`](crate::store::HistoryPosition):
+/// - A record's key is the number that it had first. It never changes, so that most indexes have
+///   nothing to do with a new content; and records are in the order of their numbers without an
+///   index, but for those that have taken a new one. `number` is a column beside it, because
 ///   `SQLite` uses no key in a comparison of rows.
+/// - `first_through` is the greatest number that was taken behind the first write of records of a
+///   source.
 /// - Large values have tables of their own: `SQLite` writes the whole row when one column changes.
 /// - The indexes of `records` are few, because they cost most of the time of the first write.
 const MIGRATIONS: &[&str] = &["
@@ -30,7 +33,8 @@ CREATE TABLE sources (
     fingerprint BLOB,
     revision INTEGER NOT NULL,
     fetched_at REAL NOT NULL,
-    report TEXT NOT NULL
+    report TEXT NOT NULL,
+    first_through INTEGER
 ) STRICT;
 CREATE TABLE sequences (source INTEGER PRIMARY KEY, versions BLOB NOT NULL) STRICT;
 CREATE TABLE identity_tables (source INTEGER PRIMARY KEY, content BLOB NOT NULL) STRICT;
@@ -51,6 +55,28 @@ CREATE TABLE records (
     bytes BLOB NOT NULL
 ) STRICT;
 CREATE INDEX records_by_expiry ON records (last_seen) WHERE last_seen IS NOT NULL;
+CREATE INDEX records_by_new_number ON records (number) WHERE number <> record;
+CREATE TABLE forwards (
+    name TEXT PRIMARY KEY,
+    position INTEGER NOT NULL,
+    start INTEGER,
+    sent INTEGER NOT NULL DEFAULT 0,
+    dead_letters INTEGER NOT NULL DEFAULT 0,
+    is_retrying INTEGER NOT NULL DEFAULT 0,
+    last_error TEXT
+) STRICT;
+CREATE TABLE dead_letters (
+    forward TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    source TEXT NOT NULL,
+    employee_id TEXT,
+    status INTEGER NOT NULL,
+    answer TEXT NOT NULL,
+    refused_at REAL NOT NULL
+) STRICT;
+CREATE INDEX dead_letters_by_employee ON dead_letters (employee_id);
+CREATE INDEX dead_letters_by_time ON dead_letters (refused_at);
 "];
 
 /// The indexes that most rows are in, with their names. A large first write creates them anew.

@@ -1,6 +1,7 @@
 //! Tests of the store in a file.
 
 mod files;
+mod forwarding;
 mod lanes;
 mod plans;
 mod running;

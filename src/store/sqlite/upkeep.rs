@@ -9,7 +9,7 @@ use super::fault::Fault;
 use crate::store::StoreError;
 
 /// How many records one transaction deletes: few enough that other writes hardly wait.
-const BATCH_RECORDS: i64 = 1_000;
+pub(super) const BATCH_RECORDS: u16 = 1_000;
 
 /// How long `forget` waits for readers, so that the write-ahead log can be emptied.
 const CHECKPOINT_BOUND: Duration = Duration::from_secs(10);
@@ -76,24 +76,8 @@ pub(super) fn save_limits(
     Ok(())
 }
 
-/// Deletes one batch of the records that left before `before`.
-pub(super) fn delete_expired(connection: &mut Connection, before: f64) -> Result<u64, Fault> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM records WHERE last_seen < ?)";
-    if !connection.prepare_cached(sql)?.query_one([before], |row| row.get::<_, bool>(0))? {
-        return Ok(0);
-    }
-    let (transaction, mut counters) = begin(connection)?;
-    let sql = "DELETE FROM records WHERE record IN \
-               (SELECT record FROM records WHERE last_seen < ? ORDER BY last_seen LIMIT ?)";
-    let deleted = transaction.prepare_cached(sql)?.execute(params![before, BATCH_RECORDS])?;
-    counters.records -= i64::try_from(deleted).unwrap_or(i64::MAX);
-    counters.write(&transaction)?;
-    transaction.commit()?;
-    Ok(deleted as u64)
-}
-
-/// Deletes the records of an employee that are stored now, batch by batch; and their bytes from the
-/// file and from the write-ahead log.
+/// Deletes the records of an employee that are stored now, batch by batch, and the dead letters;
+/// their bytes too, from the file and from the write-ahead log. Returns how many records.
 pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u64, Fault> {
     let end = {
         let (transaction, counters) = begin(connection)?;
@@ -103,20 +87,26 @@ pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u
     let sql = "DELETE FROM records WHERE record IN (SELECT record FROM records \
                WHERE employee_id = ? AND version < ? LIMIT ?)";
     let mut total = 0;
-    loop {
+    let dead_letters = loop {
         let (transaction, mut counters) = begin(connection)?;
         let deleted =
             transaction.prepare_cached(sql)?.execute(params![employee_id, end, BATCH_RECORDS])?;
         if deleted == 0 {
-            break;
+            // Of records that are gone there are no new ones.
+            let sql = "DELETE FROM dead_letters WHERE employee_id = ?";
+            let dead_letters = transaction.execute(sql, [employee_id])?;
+            if dead_letters > 0 {
+                transaction.commit()?;
+            }
+            break dead_letters;
         }
         counters.records -= i64::try_from(deleted).unwrap_or(i64::MAX);
         counters.forgotten += 1;
         counters.write(&transaction)?;
         transaction.commit()?;
         total += deleted as u64;
-    }
-    if total > 0 && !empty_log(connection)? {
+    };
+    if (total > 0 || dead_letters > 0) && !empty_log(connection)? {
         tracing::warn!(
             "a long query keeps the write-ahead log of the history database; the bytes of the \
              deleted records are overwritten once it has ended"

@@ -68,6 +68,10 @@ pub(super) fn write(
             if !changes.upserts.is_empty() {
                 counters.write(&transaction)?;
             }
+            let sql = "UPDATE sources SET first_through = ? \
+                       WHERE id = ? AND first_through IS NULL";
+            let taken = counters.next_number - 1;
+            transaction.prepare_cached(sql)?.execute([taken, source])?;
         }
     }
     transaction.commit()?;
@@ -162,16 +166,17 @@ struct Rows<'a> {
 impl Rows<'_> {
     fn put(&self, connection: &Connection, counters: &mut Counters) -> Result<(), Fault> {
         let rebuild = indexes::drop_for(connection, counters.records, self.upserts.len())?;
-        let insert = "INSERT INTO records (version, number, id, source, employee_id, priority, \
-                      timestamp, reason, first_seen, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        let insert = "INSERT INTO records (record, number, version, id, source, employee_id, \
+                      priority, timestamp, reason, first_seen, bytes) \
+                      VALUES (?1, ?1, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
         let conflict = if rebuild.checks_ids() { " ON CONFLICT (id) DO NOTHING" } else { "" };
         let insert = format!("{insert}{conflict}");
         let mut insert = connection.prepare(&insert)?;
         for upsert in self.upserts {
             let (version, number) = (counters.next_version, counters.next_number);
             let inserted = insert.execute(params![
-                version,
                 number,
+                version,
                 upsert.id.0,
                 self.source,
                 upsert.employee_id.as_deref(),

@@ -1,0 +1,208 @@
+//! Finds the records that a forward has yet to send.
+//!
+//! A record's key is the number that it had first. Most have no other, and are read in the order
+//! of their keys; those that have taken a new number are read in the order of an index, which has
+//! no others. The two are merged.
+
+use std::collections::HashMap;
+
+use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Row, Rows};
+
+use super::fault::Fault;
+use super::values;
+use crate::config::Selection;
+use crate::store::codes::priority_code;
+use crate::store::{DuePage, DueQuery, DueRange, HistoryRow};
+
+/// How many records a page looks at.
+const MAX_LOOKED_AT: usize = 10_000;
+
+/// What decides on whether a record is due.
+pub(super) const KEY_COLUMNS: &str = "record, number, source, employee_id, priority";
+
+/// The other members of a record.
+const ROW_COLUMNS: &str = "id, timestamp, reason, first_seen, bytes";
+
+/// In the order of the numbers that records had first. Those that have another now are among them.
+pub(super) const BY_KEY: &str = "record > ? ORDER BY record";
+
+/// In the order of the numbers of those that have another than first.
+pub(super) const BY_NEW_NUMBER: &str = "number > ? AND number <> record ORDER BY number";
+
+/// What decides on whether a record is due.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) record: i64,
+    pub(super) number: i64,
+    source: i64,
+    has_employee: bool,
+    priority: Option<i64>,
+}
+
+/// The records that a forward has yet to send.
+pub(super) struct Due<'a> {
+    range: &'a DueRange,
+    /// The selected sources, by id.
+    sources: HashMap<i64, Source>,
+    priorities: Option<Vec<i64>>,
+}
+
+struct Source {
+    name: String,
+    first_through: Option<i64>,
+}
+
+impl Key {
+    /// Of a row that begins with [`KEY_COLUMNS`].
+    pub(super) fn of(row: &Row<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            record: row.get(0)?,
+            number: row.get(1)?,
+            source: row.get(2)?,
+            has_employee: row.get_ref(3)? != ValueRef::Null,
+            priority: row.get(4)?,
+        })
+    }
+}
+
+impl<'a> Due<'a> {
+    pub(super) fn new(connection: &Connection, range: &'a DueRange) -> Result<Self, Fault> {
+        let Selection { priorities, types, .. } = &range.selection;
+        let sql = "SELECT id, name, first_through FROM sources";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut sources = HashMap::new();
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(1)?;
+            if types.as_ref().is_none_or(|types| types.contains(&name)) {
+                sources.insert(row.get(0)?, Source { name, first_through: row.get(2)? });
+            }
+        }
+        let code = |priority: &_| i64::from(priority_code(*priority));
+        let priorities = priorities.as_ref().map(|them| them.iter().map(code).collect());
+        Ok(Self { range, sources, priorities })
+    }
+
+    /// Whether the forward has yet to send the record.
+    pub(super) fn has(&self, key: &Key) -> bool {
+        self.source_of(key).is_some()
+    }
+
+    /// The source of a record that is due.
+    fn source_of(&self, key: &Key) -> Option<&Source> {
+        let DueRange { after, start, selection } = self.range;
+        let source = self.sources.get(&key.source)?;
+        let is_left_out = start
+            .is_some_and(|start| key.record <= start || Some(key.record) <= source.first_through);
+        let is_due = key.number > *after
+            && !is_left_out
+            && (key.has_employee || selection.unattributed)
+            && self
+                .priorities
+                .as_ref()
+                .is_none_or(|codes| key.priority.is_some_and(|code| codes.contains(&code)));
+        is_due.then_some(source)
+    }
+}
+
+/// The next records that are due.
+pub(super) fn page(connection: &mut Connection, query: &DueQuery) -> Result<DuePage, Fault> {
+    let transaction = connection.transaction()?;
+    let range = &query.range;
+    let due = Due::new(&transaction, range)?;
+    let sql =
+        |condition| format!("SELECT {KEY_COLUMNS}, {ROW_COLUMNS} FROM records WHERE {condition}");
+    let mut by_key = transaction.prepare_cached(&sql(BY_KEY))?;
+    let mut by_new_number = transaction.prepare_cached(&sql(BY_NEW_NUMBER))?;
+    let mut merged =
+        Merged::new(by_key.query([range.after])?, by_new_number.query([range.after])?)?;
+
+    let mut page = DuePage { through: range.after, ..DuePage::default() };
+    let (mut bytes, mut looked_at) = (0, 0);
+    while let Some((place, side)) = merged.next()? {
+        let has_enough = page.rows.len() >= query.limit || bytes >= query.max_bytes;
+        if has_enough && !page.rows.is_empty() || looked_at == MAX_LOOKED_AT {
+            return Ok(page);
+        }
+        looked_at += 1;
+        page.through = place;
+        let row = merged.row(side).ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let key = Key::of(row)?;
+        if key.number == place
+            && let Some(source) = due.source_of(&key)
+        {
+            let row = history_row(row, &key, source)?;
+            bytes += row.bytes.len();
+            page.rows.push(row);
+        }
+        merged.0[side].advance()?;
+    }
+    page.is_end = true;
+    Ok(page)
+}
+
+/// How many records are due.
+pub(super) fn count(connection: &mut Connection, range: &DueRange) -> Result<u64, Fault> {
+    let transaction = connection.transaction()?;
+    let due = Due::new(&transaction, range)?;
+    let mut count = 0;
+    for (condition, has_new_number) in [(BY_KEY, false), (BY_NEW_NUMBER, true)] {
+        let sql = format!("SELECT {KEY_COLUMNS} FROM records WHERE {condition}");
+        let mut statement = transaction.prepare_cached(&sql)?;
+        let mut rows = statement.query([range.after])?;
+        while let Some(row) = rows.next()? {
+            let key = Key::of(row)?;
+            count += u64::from((key.number != key.record) == has_new_number && due.has(&key));
+        }
+    }
+    Ok(count)
+}
+
+fn history_row(row: &Row<'_>, key: &Key, source: &Source) -> Result<HistoryRow, Fault> {
+    let first_seen = row.get(8)?;
+    Ok(HistoryRow {
+        id: values::stable_id(row, 5)?,
+        number: key.number,
+        source: source.name.clone(),
+        employee_id: values::text(row, 3)?.map(str::to_owned),
+        priority: values::priority(row, 4)?,
+        timestamp: row.get(6)?,
+        reason: values::reason(row, 7)?,
+        first_seen,
+        last_seen: first_seen,
+        is_current: true,
+        bytes: values::blob(row, 9)?.to_owned(),
+    })
+}
+
+/// Rows by their keys and rows by their new numbers, in one order. A row that has a new number is
+/// among both; in the place of its key it stands for nothing.
+struct Merged<'a>([Rows<'a>; 2]);
+
+impl<'a> Merged<'a> {
+    fn new(by_key: Rows<'a>, by_new_number: Rows<'a>) -> Result<Self, Fault> {
+        let mut merged = Self([by_key, by_new_number]);
+        merged.0.iter_mut().try_for_each(Rows::advance)?;
+        Ok(merged)
+    }
+
+    /// The place of the next row, and among which rows it is.
+    fn next(&self) -> Result<Option<(i64, usize)>, Fault> {
+        let mut next = None;
+        for (side, rows) in self.0.iter().enumerate() {
+            let Some(row) = rows.get() else { continue };
+            // The key is in the first column, the number in the second.
+            let place: i64 = row.get(side)?;
+            if next.is_none_or(|(first, _)| place < first) {
+                next = Some((place, side));
+            }
+        }
+        Ok(next)
+    }
+
+    fn row(&self, side: usize) -> Option<&Row<'a>> {
+        self.0[side].get()
+    }
+}
