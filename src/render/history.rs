@@ -83,6 +83,13 @@ pub(crate) fn open_sent_row(out: &mut Vec<u8>, row: &HistoryRow) {
     drop_line_breaks(out, begin);
 }
 
+/// Writes a row's record as it is in the row that is sent.
+pub(crate) fn sent_incident(out: &mut Vec<u8>, row: &HistoryRow) {
+    let begin = out.len();
+    write_incident(out, row);
+    drop_line_breaks(out, begin);
+}
+
 /// Writes a row as an object without its closing brace; `is_seen` adds `last_seen` and `current`.
 fn write_members(out: &mut Vec<u8>, row: &HistoryRow, is_seen: bool) {
     out.extend_from_slice(b"{\"id\":");
@@ -162,6 +169,11 @@ pub(crate) fn is_json(bytes: &[u8]) -> bool {
     let mut scanner = Scanner::new(bytes);
     scanner.value(0).and_then(|_| scanner.end()).is_ok()
         && (scanner.is_ascii() || str::from_utf8(bytes).is_ok())
+}
+
+/// Writes a number as rows have it; null if it is not finite.
+pub(crate) fn write_number(out: &mut Vec<u8>, number: f64) {
+    write_json(out, &number);
 }
 
 fn write_json(out: &mut Vec<u8>, value: &impl Serialize) {

@@ -181,6 +181,6 @@ impl<'a> Writer<'a> {
 }
 
 /// Writes a JSON string, with the escapes that RFC 8259 demands and no others.
-pub(super) fn write_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     serde_json::to_writer(out, text).expect("writing to memory does not fail");
 }

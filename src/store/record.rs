@@ -33,6 +33,11 @@ impl StableId {
         Self::digest(source, b"bytes", bytes)
     }
 
+    /// Appends the digits that it is displayed as.
+    pub(crate) fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(hex::digits(self.0).as_flattened());
+    }
+
     /// The id of the record with this index. The ids of the records must have been kept.
     #[must_use]
     pub fn of(source: &str, incidents: &Incidents, record: usize) -> Self {

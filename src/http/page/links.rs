@@ -5,18 +5,9 @@
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
 use super::display::rfc3339;
 use crate::decode::Priority;
-use crate::render::Filter;
-
-/// The characters that are escaped in path segments and query values: all but the unreserved ones
-/// of RFC 3986.
-const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// The query key for ids of employees; see [`employee`] for its use on employees' pages.
-pub(super) const EMPLOYEE_KEY: &str = "employee_id";
+use crate::render::{EMPLOYEE_KEY, Filter, employee_path, escape, is_path_segment};
 
 /// The relative path from a page to the gateway's root.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +24,6 @@ impl fmt::Display for Root {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
-}
-
-fn escape(text: &str) -> impl fmt::Display + '_ {
-    utf8_percent_encode(text, ESCAPED)
 }
 
 /// A time as a query accepts it.
@@ -89,12 +76,10 @@ pub(super) fn employee(
     page: usize,
 ) -> String {
     let query = query(&Filter { employees: None, ..filter.clone() }, names, page);
-    if is_path_segment(id) {
-        format!("{root}employees/{}{query}", escape(id))
-    } else {
-        let rest = query.replacen('?', "&", 1);
-        format!("{root}employees/?{EMPLOYEE_KEY}={}{rest}", escape(id))
-    }
+    let path = employee_path(id);
+    // An id that no path can have is in a query already.
+    let query = if path.contains('?') { query.replacen('?', "&", 1) } else { query };
+    format!("{root}{path}{query}")
 }
 
 /// The link to an employee's incidents as JSON; `None` for an id that neither a path nor a query
@@ -113,12 +98,6 @@ pub(super) fn document(root: Root, id: &str) -> Option<String> {
 pub(super) fn history(root: Root, id: &str) -> Option<String> {
     let is_expressible = !id.is_empty() && !id.contains(',');
     is_expressible.then(|| format!("{root}history?{EMPLOYEE_KEY}={}", escape(id)))
-}
-
-/// Whether an id can be sent as a path segment. Browsers resolve dot segments even if they are
-/// escaped, and proxies treat escaped slashes as slashes and reject control characters.
-fn is_path_segment(id: &str) -> bool {
-    !matches!(id, "" | "." | "..") && !id.contains(['/', '\\']) && !id.contains(char::is_control)
 }
 
 /// The same filter, limited to one priority.

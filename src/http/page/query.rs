@@ -3,12 +3,12 @@
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::links::EMPLOYEE_KEY;
 use crate::http::Gateway;
 use crate::http::context::Context;
 use crate::http::problem::Problem;
 use crate::http::query::{AllowedKeys, Query};
 use crate::http::snapshot_selection::RequestPreferences;
+use crate::render::EMPLOYEE_KEY;
 
 /// The empty text fields of the filter's form, which browsers send too.
 const EMPTY_FIELDS: [&str; 3] = ["employee_id=", "since=", "until="];
