@@ -8,7 +8,6 @@ mod connect;
 mod identities;
 mod lead;
 mod lines;
-mod mask;
 mod more_pages;
 mod offline;
 mod priorities;
@@ -17,19 +16,18 @@ mod report;
 mod rows;
 mod selection;
 mod shown;
-mod spelling;
 mod table_report;
 mod times;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use self::mask::Mask;
 use self::offline::SavedBody;
 use self::report::Verdict;
 use self::selection::Selection;
 use super::runtime::run_until_signal;
 use crate::config::{self, ConfigErrors, Environment, Overrides};
+use crate::upstream::Mask;
 
 /// The flags of `check`.
 #[derive(Clone, Debug, Default, Eq, PartialEq, clap::Args)]

@@ -1,7 +1,8 @@
-//! Adds an upstream's credentials to requests.
+//! Adds the credentials of an upstream or a forward to requests.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use headers::{Authorization, HeaderMapExt as _};
@@ -11,16 +12,16 @@ use tower::{Service, ServiceExt as _};
 
 use super::UpstreamError;
 use super::call::{self, Attempt, RecordedAnswer};
-use super::client::SetupError;
+use super::client::{ConnectionSettings, SetupError};
 use super::metrics::SourceMetrics;
 use super::oauth2::{TokenEndpoint, TokenSource};
 use super::setting_names::SettingNames;
 use crate::config::{self, Auth};
 use crate::outcome::Outcome;
 
-/// The credentials of one upstream. Clones share them.
+/// The credentials of one upstream or forward. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) enum Credentials {
+pub(crate) enum Credentials {
     /// The same header fields for each request, marked as sensitive.
     Headers(Arc<HeaderMap>),
     /// Access tokens, which are renewed.
@@ -29,13 +30,34 @@ pub(super) enum Credentials {
 
 impl Credentials {
     /// No credentials.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self::Headers(Arc::default())
     }
 
     pub(super) fn new(
         names: &SettingNames,
         settings: &config::Upstream,
+    ) -> Result<Self, SetupError> {
+        if let Some(auth) = &settings.auth {
+            return Self::of_auth(names, auth, settings.into(), settings.timeout);
+        }
+        let mut headers = HeaderMap::new();
+        if let Some(username) = &settings.username {
+            let password = settings.password.as_ref();
+            let password = password.map_or("", |password| password.expose_secret());
+            // This marks the value as sensitive, too.
+            headers.typed_insert(Authorization::basic(username, password));
+        }
+        Ok(Self::Headers(Arc::new(headers)))
+    }
+
+    /// The credentials that `auth` describes. The connections to a token endpoint have these
+    /// settings, and requests to it this deadline.
+    pub(crate) fn of_auth(
+        names: &SettingNames,
+        auth: &Auth,
+        connections: ConnectionSettings<'_>,
+        timeout: Duration,
     ) -> Result<Self, SetupError> {
         let mut headers = HeaderMap::new();
         let mut add = |name: HeaderName, value: &str| {
@@ -46,27 +68,19 @@ impl Credentials {
             headers.insert(name, value);
             Ok(())
         };
-        match &settings.auth {
-            None => {
-                if let Some(username) = &settings.username {
-                    let password = settings.password.as_ref();
-                    let password = password.map_or("", |password| password.expose_secret());
-                    // This marks the value as sensitive, too.
-                    headers.typed_insert(Authorization::basic(username, password));
-                }
-            }
-            Some(Auth::None) => {}
-            Some(Auth::OAuth2(oauth2)) => {
-                let endpoint = TokenEndpoint::new(names, settings, oauth2)?;
+        match auth {
+            Auth::None => {}
+            Auth::OAuth2(oauth2) => {
+                let endpoint = TokenEndpoint::new(names, connections, timeout, oauth2)?;
                 return Ok(Self::Tokens(Arc::new(TokenSource::new(endpoint))));
             }
-            Some(Auth::Basic { username, password }) => {
+            Auth::Basic { username, password } => {
                 headers.typed_insert(Authorization::basic(username, password.expose_secret()));
             }
-            Some(Auth::Bearer { token }) => {
+            Auth::Bearer { token } => {
                 add(header::AUTHORIZATION, &format!("Bearer {}", token.expose_secret()))?;
             }
-            Some(Auth::Headers(fields)) => {
+            Auth::Headers(fields) => {
                 for field in fields {
                     add(field.name.clone(), field.value.expose_secret())?;
                 }

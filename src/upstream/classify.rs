@@ -85,7 +85,7 @@ fn refused_client_certificate(error: &TlsError) -> Option<&'static str> {
     let TlsError::AlertReceived(alert) = error else { return None };
     match alert {
         AlertDescription::CertificateRequired => {
-            Some("it asks for a client certificate; set the upstream's client_cert_file")
+            Some("it asks for a client certificate; set client_cert_file")
         }
         AlertDescription::AccessDenied
         | AlertDescription::BadCertificate
@@ -95,7 +95,7 @@ fn refused_client_certificate(error: &TlsError) -> Option<&'static str> {
         | AlertDescription::DecryptError
         | AlertDescription::UnknownCA
         | AlertDescription::UnsupportedCertificate => {
-            Some("it refuses the client certificate; check the upstream's client_cert_file")
+            Some("it refuses the client certificate; check client_cert_file")
         }
         _ => None,
     }

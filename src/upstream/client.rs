@@ -1,4 +1,5 @@
-//! Builds HTTP clients: reqwest over rustls, with the TLS settings and the proxy of an upstream.
+//! Builds HTTP clients: reqwest over rustls, with the TLS settings and the proxy of an upstream or
+//! a forward.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -24,7 +25,7 @@ const MAX_HEADER_FIELDS: usize = 4096;
 /// The most bytes of header fields of an answer over HTTP/2.
 const MAX_HEADER_BYTES: u32 = 400 << 10;
 
-/// Why the client of an upstream could not be built.
+/// Why the client of an upstream or a forward could not be built.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum SetupError {
     /// The source's request cannot be made, for example because its path gives no URL below the
@@ -35,9 +36,9 @@ pub enum SetupError {
         /// What is wrong, and what to write instead.
         detail: String,
     },
-    /// The base URL is `https`, and no CA certificates were found.
+    /// The URL is `https`, and no CA certificates were found.
     NoTrustRoots {
-        /// The setting with the base URL.
+        /// The setting with the URL.
         setting: String,
     },
     /// Credentials cannot be sent in a header.
@@ -47,7 +48,7 @@ pub enum SetupError {
     },
     /// Any other error.
     Client {
-        /// The settings of the upstream.
+        /// The settings of the upstream or the forward.
         setting: String,
         /// reqwest's message.
         why: String,
@@ -62,7 +63,7 @@ impl fmt::Display for SetupError {
                 f,
                 "{setting} is https, but no CA certificates were found to check it with; install \
                  the system's (package ca-certificates), or name a PEM file in SSL_CERT_FILE or \
-                 in the upstream's ca_file"
+                 in its ca_file"
             ),
             Self::Credentials { setting } => write!(
                 f,
@@ -110,16 +111,15 @@ pub(crate) enum BuildError {
     Other(String),
 }
 
-/// Builds a client with the settings of an upstream, for requests to `url`; `change` adds other
-/// settings.
-pub(super) fn build(
+/// Builds a client for requests to the URL that the setting `key` has; `change` adds other settings.
+pub(crate) fn build(
     names: &SettingNames,
-    settings: &config::Upstream,
-    url: &Url,
+    connections: ConnectionSettings<'_>,
+    (key, url): (&str, &Url),
     change: impl FnOnce(ClientBuilder) -> ClientBuilder,
 ) -> Result<Client, SetupError> {
-    build_client(settings.into(), url, change).map_err(|error| match error {
-        BuildError::NoTrustRoots => SetupError::NoTrustRoots { setting: names.setting("base_url") },
+    build_client(connections, url, change).map_err(|error| match error {
+        BuildError::NoTrustRoots => SetupError::NoTrustRoots { setting: names.setting(key) },
         BuildError::Other(why) => SetupError::Client { setting: names.to_string(), why },
     })
 }
@@ -201,22 +201,24 @@ fn classify_setup(error: &reqwest::Error) -> BuildError {
     }
 }
 
-/// Warns if the credentials are sent over a network unencrypted.
-pub(super) fn warn_of_unencrypted_credentials(names: &SettingNames, settings: &config::Upstream) {
+/// Warns if credentials are sent over a network unencrypted: to the URL that the setting `key` has,
+/// or to the token endpoint.
+pub(crate) fn warn_of_unencrypted_credentials(
+    names: &SettingNames,
+    (key, url): (&str, &Url),
+    auth: Option<&Auth>,
+    has_credentials: bool,
+) {
     let warn = |setting: &str, whose: &str| {
         tracing::warn!(
             "`{setting}` is http://, so {whose} credentials cross the network unencrypted; use \
              https://"
         );
     };
-    let has_credentials = match &settings.auth {
-        None => settings.username.is_some(),
-        Some(auth) => !matches!(auth, Auth::None),
-    };
-    if has_credentials && !is_encrypted_or_local(&settings.base_url) {
-        warn(&names.setting("base_url"), "the upstream's");
+    if has_credentials && !is_encrypted_or_local(url) {
+        warn(&names.setting(key), "its");
     }
-    if let Some(Auth::OAuth2(oauth2)) = &settings.auth
+    if let Some(Auth::OAuth2(oauth2)) = auth
         && !is_encrypted_or_local(&oauth2.token_url)
     {
         warn(&names.setting("auth.oauth2.token_url"), "the client's");

@@ -1,30 +1,44 @@
-//! Masks secrets that an upstream repeats in its answers.
+//! Masks secrets that an answer repeats.
+
+mod spelling;
 
 use headers::authorization::{Authorization, Credentials as _};
 use secrecy::ExposeSecret;
 
-use crate::config::Secret;
-
-use super::spelling::{MIN_SECRET_CHARS, spelled_len};
-use crate::config::{Auth, Config, Upstream};
+use self::spelling::{MIN_SECRET_CHARS, spelled_len};
+use crate::config::{Auth, Config, Secret};
 use crate::request::form_encoded;
 
 /// What stands in place of a secret.
 const MASK: &str = "***";
 
 /// Replaces secrets in texts, however they are spelled there.
-pub(super) struct Mask {
+pub(crate) struct Mask {
     secrets: Vec<Secret>,
 }
 
 impl Mask {
     /// Masks the configured secrets and these tokens, also as they are encoded for Basic auth.
-    pub(super) fn new(config: &Config, tokens: &[Secret]) -> Self {
+    pub(crate) fn new(config: &Config, tokens: &[Secret]) -> Self {
         let named = config.upstreams.iter().map(|named| &named.settings);
         let mut secrets = Vec::new();
         for upstream in std::iter::once(&config.upstream).chain(named) {
-            add_secrets(upstream, &mut secrets);
+            if let (Some(username), Some(password)) = (&upstream.username, &upstream.password) {
+                add_basic(username, password.expose_secret(), &mut secrets);
+            }
+            add_secrets(upstream.auth.as_ref(), &mut secrets);
         }
+        Self::of(secrets, tokens)
+    }
+
+    /// Masks the secrets of these credentials and these tokens.
+    pub(crate) fn of_auth(auth: Option<&Auth>, tokens: &[Secret]) -> Self {
+        let mut secrets = Vec::new();
+        add_secrets(auth, &mut secrets);
+        Self::of(secrets, tokens)
+    }
+
+    fn of(mut secrets: Vec<String>, tokens: &[Secret]) -> Self {
         secrets.extend(tokens.iter().map(|token| token.expose_secret().to_owned()));
         secrets.retain(|secret| secret.chars().count() >= MIN_SECRET_CHARS);
         secrets.sort_unstable();
@@ -33,10 +47,17 @@ impl Mask {
     }
 
     /// The text without the secrets.
-    pub(super) fn apply(&self, text: &str) -> String {
-        let mut masked = String::with_capacity(text.len());
+    pub(crate) fn apply(&self, text: &str) -> String {
+        self.begin(text, usize::MAX)
+    }
+
+    /// The begin of the text without the secrets: at least so many bytes, if there are.
+    pub(crate) fn begin(&self, text: &str, bytes: usize) -> String {
+        let mut masked = String::with_capacity(text.len().min(bytes));
         let mut rest = text;
-        while let Some(first) = rest.chars().next() {
+        while masked.len() < bytes
+            && let Some(first) = rest.chars().next()
+        {
             let secrets = self.secrets.iter().map(ExposeSecret::expose_secret);
             let longest = secrets.filter_map(|secret| spelled_len(rest, secret)).max();
             if let Some(length) = longest {
@@ -51,17 +72,18 @@ impl Mask {
     }
 }
 
-fn add_secrets(upstream: &Upstream, secrets: &mut Vec<String>) {
-    let mut basic = |username: &str, password: &str| {
-        let header = Authorization::basic(username, password).0.encode();
-        secrets.extend(header.to_str().ok().and_then(|text| Some(text.split_once(' ')?.1.into())));
-        secrets.push(password.to_owned());
-    };
-    if let (Some(username), Some(password)) = (&upstream.username, &upstream.password) {
-        basic(username, password.expose_secret());
-    }
-    match &upstream.auth {
-        Some(Auth::Basic { username, password }) => basic(username, password.expose_secret()),
+/// Adds a password, as it is and as it is encoded for Basic auth.
+fn add_basic(username: &str, password: &str, secrets: &mut Vec<String>) {
+    let header = Authorization::basic(username, password).0.encode();
+    secrets.extend(header.to_str().ok().and_then(|text| Some(text.split_once(' ')?.1.into())));
+    secrets.push(password.to_owned());
+}
+
+fn add_secrets(auth: Option<&Auth>, secrets: &mut Vec<String>) {
+    match auth {
+        Some(Auth::Basic { username, password }) => {
+            add_basic(username, password.expose_secret(), secrets);
+        }
         Some(Auth::Bearer { token }) => secrets.push(token.expose_secret().to_owned()),
         Some(Auth::Headers(headers)) => {
             for header in headers {
@@ -74,8 +96,9 @@ fn add_secrets(upstream: &Upstream, secrets: &mut Vec<String>) {
         }
         Some(Auth::OAuth2(oauth2)) => {
             let (id, secret) = (&oauth2.client_id, oauth2.client_secret.expose_secret());
-            basic(id, secret);
-            basic(&form_encoded(id).to_string(), &form_encoded(secret).to_string());
+            add_basic(id, secret, secrets);
+            let (id, secret) = (form_encoded(id).to_string(), form_encoded(secret).to_string());
+            add_basic(&id, &secret, secrets);
         }
         Some(Auth::None) | None => {}
     }

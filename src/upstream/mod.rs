@@ -30,6 +30,7 @@ mod content_coding;
 mod deadline;
 mod error;
 mod limit;
+mod mask;
 mod metrics;
 mod oauth2;
 mod observer;
@@ -46,15 +47,22 @@ mod wait;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use self::answer::{Answer, UnverifiedAnswer};
+pub(crate) use self::auth::Credentials;
+pub(crate) use self::body::{BodyEnd, read_begin};
 pub use self::breaker::BreakerState;
 pub use self::call::{Attempt, CallContext, OnRetry};
 pub(crate) use self::classify::transport as transport_failure;
 pub use self::client::SetupError;
-pub(crate) use self::client::{BuildError, ConnectionSettings, build_client};
+pub(crate) use self::client::{
+    BuildError, ConnectionSettings, build, build_client, warn_of_unencrypted_credentials,
+};
 pub use self::error::UpstreamError;
 pub use self::limit::Load;
+pub(crate) use self::mask::Mask;
 pub use self::metrics::{FileMetrics, UpstreamMetrics};
 pub use self::observer::{CallObserver, Observer};
+pub(crate) use self::retry_after::retry_after_any;
+pub(crate) use self::setting_names::SettingNames;
 pub use self::stack::Upstream;
 pub use self::transport::Transport;
 pub use self::upstreams::Upstreams;

@@ -1,5 +1,5 @@
 //! Access tokens by the OAuth 2.0 client credentials grant (RFC 6749, section 4.4), shared by all
-//! calls to an upstream.
+//! calls to an upstream or a forward's receiver.
 
 mod endpoint;
 mod token;
@@ -12,7 +12,7 @@ use futures::future::{BoxFuture, Shared, WeakShared};
 use tokio::time::Instant;
 
 pub(super) use self::endpoint::TokenEndpoint;
-pub(super) use self::token::Token;
+pub(crate) use self::token::Token;
 use super::{UpstreamError, lock};
 
 /// How long a token is used on after its renewal failed, before the next try.
@@ -22,7 +22,7 @@ type Fetch = BoxFuture<'static, Result<Arc<Token>, UpstreamError>>;
 
 /// Gets access tokens. One is fetched at a time, however many calls wait for it.
 #[derive(Debug)]
-pub(super) struct TokenSource {
+pub(crate) struct TokenSource {
     endpoint: Arc<TokenEndpoint>,
     state: Arc<Mutex<State>>,
 }
@@ -54,7 +54,7 @@ impl TokenSource {
     ///
     /// When none can be had. Nothing is retried here: the failure is that of the call, whose
     /// backoff and breaker spare the token endpoint, too.
-    pub(super) async fn token(&self) -> Result<Arc<Token>, UpstreamError> {
+    pub(crate) async fn token(&self) -> Result<Arc<Token>, UpstreamError> {
         let fetch = {
             let mut state = lock(&self.state);
             let is_due = state.renew_at.is_none_or(|renew_at| renew_at <= Instant::now());
@@ -99,7 +99,7 @@ impl TokenSource {
     }
 
     /// Drops a token that the upstream has refused, unless it is replaced already.
-    pub(super) fn invalidate(&self, refused: &Arc<Token>) {
+    pub(crate) fn invalidate(&self, refused: &Arc<Token>) {
         let mut state = lock(&self.state);
         if state.token.as_ref().is_some_and(|token| Arc::ptr_eq(token, refused)) {
             state.token = None;

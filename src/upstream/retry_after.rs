@@ -1,4 +1,4 @@
-//! How long an upstream that answers 429 or 503 asks its clients to wait.
+//! How long an answer asks its client to wait.
 
 use std::time::{Duration, SystemTime};
 
@@ -22,21 +22,37 @@ const MAX_RELATIVE_SECONDS: f64 = 1e9;
 /// The wait that an answer asks for; `None` if it asks for none in a known way, or has another
 /// status than 429 and 503.
 pub(super) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+    if !is_refusal(status) {
         return None;
     }
-    let now = || {
-        // By the upstream's clock if it sends `Date`, since the clocks may differ.
-        let date = headers.get(header::DATE);
-        let date = date.and_then(|date| Date::decode(&mut std::iter::once(date)).ok());
-        date.map_or_else(SystemTime::now, SystemTime::from)
-    };
-    let wait = headers.get(header::RETRY_AFTER).and_then(|value| seconds_or_date(value, now));
-    let reset = || {
+    explicit_wait(headers).or_else(|| {
         let mut values = RESETS.into_iter().filter_map(|name| headers.get(name));
-        values.find_map(|value| seconds_or_epoch(value, now))
-    };
-    wait.or_else(reset).map(|wait| wait.min(MAX_WAIT))
+        let wait = values.find_map(|value| seconds_or_epoch(value, || now(headers)));
+        wait.map(|wait| wait.min(MAX_WAIT))
+    })
+}
+
+/// The wait that an answer with any status asks for. Only one that refuses a call may do so by the
+/// time of the next rate limit window, which others may have as well.
+pub(crate) fn retry_after_any(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    if is_refusal(status) { retry_after(status, headers) } else { explicit_wait(headers) }
+}
+
+fn is_refusal(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// The wait of `Retry-After`.
+fn explicit_wait(headers: &HeaderMap) -> Option<Duration> {
+    let wait = seconds_or_date(headers.get(header::RETRY_AFTER)?, || now(headers))?;
+    Some(wait.min(MAX_WAIT))
+}
+
+/// The time by the upstream's clock if it sends `Date`, since the clocks may differ.
+fn now(headers: &HeaderMap) -> SystemTime {
+    let date = headers.get(header::DATE);
+    let date = date.and_then(|date| Date::decode(&mut std::iter::once(date)).ok());
+    date.map_or_else(SystemTime::now, SystemTime::from)
 }
 
 /// Reads `Retry-After` (RFC 9110, section 10.2.3).
@@ -135,6 +151,21 @@ mod tests {
             assert_eq!(reset("1000000001"), seconds(0.0), "a time in 2001");
             assert_eq!(reset("1e300"), Some(MAX_WAIT), "{name}");
         }
+    }
+
+    #[test]
+    fn any_status_may_ask_for_a_wait_but_only_a_refusal_by_a_reset() {
+        let mut headers = HeaderMap::new();
+        headers.insert("ratelimit-reset", HeaderValue::from_static("5"));
+        let asked = |status, headers: &HeaderMap| retry_after_any(status, headers);
+        let error = StatusCode::INTERNAL_SERVER_ERROR;
+        assert_eq!(asked(error, &headers), None);
+        assert_eq!(asked(StatusCode::TOO_MANY_REQUESTS, &headers), Some(Duration::from_secs(5)));
+        headers.insert(header::RETRY_AFTER, HeaderValue::from_static("9000"));
+        for status in [error, StatusCode::FOUND, StatusCode::SERVICE_UNAVAILABLE] {
+            assert_eq!(asked(status, &headers), Some(MAX_WAIT), "{status}");
+        }
+        assert_eq!(retry_after(error, &headers), None);
     }
 
     #[test]

@@ -1,14 +1,14 @@
-//! How messages name the settings of an upstream.
+//! How messages name the settings of an upstream or a forward.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::config::{self, DEFAULT_UPSTREAM};
 
-/// Names the settings of one upstream in messages for people.
+/// Names the settings of one upstream or forward in messages for people.
 #[derive(Clone, Debug)]
-pub(super) struct SettingNames {
-    /// `upstream`, or `upstreams.NAME`.
+pub(crate) struct SettingNames {
+    /// `upstream`, `upstreams.NAME` or `forward.NAME`.
     section: Arc<str>,
     /// Whether the credentials are the default upstream's user name and password.
     has_default_credentials: bool,
@@ -23,8 +23,13 @@ impl SettingNames {
         Self { section, has_default_credentials: is_default && settings.auth.is_none() }
     }
 
+    /// The names of the settings of the forward with this name.
+    pub(crate) fn of_forward(forward: &str) -> Self {
+        Self { section: format!("forward.{forward}").into(), has_default_credentials: false }
+    }
+
     /// The name of one setting, such as `upstream.max_body`.
-    pub(super) fn setting(&self, key: &str) -> String {
+    pub(crate) fn setting(&self, key: &str) -> String {
         format!("{}.{key}", self.section)
     }
 

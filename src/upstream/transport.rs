@@ -19,7 +19,7 @@ use super::rate::RateLimiter;
 use super::resend::{AnsweredConnections, MAX_RESENDS, MAX_SHARED_RESENDS, Resend};
 use super::setting_names::SettingNames;
 use super::{Answer, UpstreamError, classify};
-use crate::config;
+use crate::config::{self, Auth};
 use crate::outcome::Outcome;
 use crate::trace_context::TRACEPARENT;
 
@@ -66,11 +66,15 @@ impl HttpTransport {
         settings: &config::Upstream,
         rate: Option<Arc<RateLimiter>>,
     ) -> Result<Self, SetupError> {
-        client::warn_of_unencrypted_credentials(names, settings);
         let base = &settings.base_url;
+        let auth = settings.auth.as_ref();
+        let has_credentials =
+            auth.map_or(settings.username.is_some(), |auth| !matches!(auth, Auth::None));
+        let (connections, url) = (settings.into(), ("base_url", base));
+        client::warn_of_unencrypted_credentials(names, url, auth, has_credentials);
         Ok(Self {
-            pooled: client::build(names, settings, base, |builder| builder)?,
-            unpooled: client::build(names, settings, base, |builder| {
+            pooled: client::build(names, connections, url, |builder| builder)?,
+            unpooled: client::build(names, connections, url, |builder| {
                 builder.pool_max_idle_per_host(0)
             })?,
             answered_connections: Arc::default(),

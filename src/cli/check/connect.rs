@@ -8,7 +8,6 @@ use crate::config::Secret;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::mask::Mask;
 use super::reading::{Failure, Page, Reading, Tables};
 use super::report::{Verdict, report};
 use super::selection::Selection;
@@ -21,7 +20,7 @@ use crate::refresh::{Batch, Fetch, Fetcher as _, SourceFetcher};
 use crate::request::Request;
 use crate::sources::{SourceId, names};
 use crate::upstream::{
-    Answer, CallContext, CallObserver, Observer, SetupError, UpstreamMetrics, Upstreams,
+    Answer, CallContext, CallObserver, Mask, Observer, SetupError, UpstreamMetrics, Upstreams,
 };
 
 /// Calls what is selected once, without retries, and prints the reports.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::connect::{Readings, origin};
-use super::mask::Mask;
 use super::reading::{Failure, Page, Reading};
 use super::selection::Selection;
 use crate::config::{Config, Origin, table_name};
@@ -15,6 +14,7 @@ use crate::decode::{DecodeError, IncidentsDecoder, SourceMapping};
 use crate::identity::TableDecoder;
 use crate::outcome::Outcome;
 use crate::sources::SourceId;
+use crate::upstream::Mask;
 
 /// A saved body of a source or table.
 pub(super) struct SavedBody {

@@ -1,4 +1,4 @@
-//! Recognises a text in the spellings that an answer and the report give it.
+//! Recognises a text in the spellings that an answer and the report of `check` give it.
 
 /// Shorter secrets stand in texts by chance, and masking them would tell them.
 pub(super) const MIN_SECRET_CHARS: usize = 4;

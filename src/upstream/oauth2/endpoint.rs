@@ -8,14 +8,14 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Client, Response, Url};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use tokio::time::{Instant, timeout};
+use tokio::time::{self, Instant};
 
 use super::Token;
-use crate::config::{self, ClientAuth, OAuth2};
+use crate::config::{ClientAuth, OAuth2};
 use crate::outcome::Outcome;
 use crate::request::{append_pair, form_encoded};
 use crate::upstream::body::{self, BodyLimit};
-use crate::upstream::client::{self, SetupError};
+use crate::upstream::client::{self, ConnectionSettings, SetupError};
 use crate::upstream::retry_after::retry_after;
 use crate::upstream::setting_names::SettingNames;
 use crate::upstream::{UpstreamError, classify};
@@ -46,16 +46,19 @@ pub(in crate::upstream) struct TokenEndpoint {
 }
 
 impl TokenEndpoint {
-    /// The token endpoint for an upstream, whose timeouts, TLS settings and proxy hold for it too.
+    /// The token endpoint for an upstream or a forward, whose settings hold for it too.
     pub(in crate::upstream) fn new(
         names: &SettingNames,
-        settings: &config::Upstream,
+        connections: ConnectionSettings<'_>,
+        timeout: Duration,
         oauth2: &OAuth2,
     ) -> Result<Self, SetupError> {
         let url = oauth2.token_url.clone();
+        let setting = ("auth.oauth2.token_url", &url);
         // Requests are so far apart that a pooled connection would usually have been closed.
-        let client =
-            client::build(names, settings, &url, |builder| builder.pool_max_idle_per_host(0))?;
+        let client = client::build(names, connections, setting, |builder| {
+            builder.pool_max_idle_per_host(0)
+        })?;
         let mut form = String::new();
         append_pair(&mut form, "grant_type", "client_credentials");
         let optional = [("scope", &oauth2.scope), ("audience", &oauth2.audience)];
@@ -81,14 +84,13 @@ impl TokenEndpoint {
                 &form_encoded(secret).to_string(),
             )),
         }
-        let (timeout, names) = (settings.timeout, names.clone());
-        Ok(Self { client, url, headers, form: form.into(), timeout, names })
+        Ok(Self { client, url, headers, form: form.into(), timeout, names: names.clone() })
     }
 
     /// Requests a new token, once.
     pub(super) async fn fetch(&self) -> Result<Token, UpstreamError> {
         let requested_at = Instant::now();
-        let result = timeout(self.timeout, self.request(requested_at)).await;
+        let result = time::timeout(self.timeout, self.request(requested_at)).await;
         let result = result.unwrap_or_else(|_| {
             let timeout = humantime::format_duration(self.timeout);
             Err(self.failure(&format!("no whole answer came within {timeout}")))

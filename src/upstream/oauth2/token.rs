@@ -22,7 +22,7 @@ const MAX_TOKEN_BYTES: usize = 64 << 10;
 const SCHEME: &str = "Bearer ";
 
 /// An access token.
-pub(in crate::upstream) struct Token {
+pub(crate) struct Token {
     /// The value of `Authorization`, marked as sensitive.
     authorization: HeaderValue,
     requested_at: Instant,
@@ -79,12 +79,12 @@ impl Token {
     }
 
     /// The header fields of a request with this token.
-    pub(in crate::upstream) fn headers(&self) -> HeaderMap {
+    pub(crate) fn headers(&self) -> HeaderMap {
         HeaderMap::from_iter([(header::AUTHORIZATION, self.authorization.clone())])
     }
 
     /// The token itself.
-    pub(in crate::upstream) fn secret(&self) -> &str {
+    pub(crate) fn secret(&self) -> &str {
         // It was made of text.
         let value = std::str::from_utf8(self.authorization.as_bytes()).unwrap_or_default();
         value.strip_prefix(SCHEME).unwrap_or(value)
