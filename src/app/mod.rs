@@ -21,6 +21,7 @@ use crate::access::{self, Access, AccessMetrics};
 use crate::background::Background;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::forward::{ForwardMetrics, ForwardSettings};
 use crate::http::{Gateway, ListenerSettings, Phase, TlsError, event_generation};
 use crate::refresh::{Refresh, RefreshHandle, Repeat, StoreLink};
 use crate::store::{StoreError, StoreMetrics};
@@ -36,7 +37,7 @@ pub(crate) use self::store::store_of;
 pub enum StartError {
     /// The address of this setting cannot be listened on.
     Listen(&'static str, SocketAddr, io::Error),
-    /// An upstream cannot be set up.
+    /// An upstream or a forward cannot be set up.
     Upstream(SetupError),
     /// The listeners' TLS cannot be set up.
     Tls(TlsError),
@@ -108,7 +109,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When an address cannot be bound, or TLS, access control or an upstream cannot be set up.
+    /// When an address cannot be bound, or TLS, access control, an upstream or a forward cannot be
+    /// set up.
     pub fn start(config: &Config, store: Option<OpenStore>, seed: u64) -> Result<Self, StartError> {
         let tls = server_tls(config).map_err(StartError::Tls)?;
         let (public_settings, admin_settings) = listener_settings(config, tls);
@@ -121,15 +123,21 @@ impl Running {
         let access_metrics = AccessMetrics::register(&mut registry);
         let access = Access::new(config, None, &access_metrics).map_err(StartError::Access)?;
         let mut event_generation = event_generation(SystemTime::now());
+        let forwards = ForwardSettings::new(&config.forward, config.public_url.as_ref())
+            .map_err(StartError::Upstream)?;
         let mut store_handle = None;
         let (background, store) = match store {
             Some(open) => {
                 event_generation = open.event_generation;
                 refresh = refresh.with_store(StoreLink::from(&open.handle));
                 store_handle = Some(open.handle.clone());
-                let metrics = StoreMetrics::register(&mut registry, &open.handle);
+                // A reload may add forwards, but no families of metrics.
+                let metrics = (
+                    StoreMetrics::register(&mut registry, &open.handle),
+                    ForwardMetrics::register(&mut registry),
+                );
                 let (background, store) =
-                    open.start(config, &upstreams, snapshots.clone(), metrics);
+                    open.start(config, &upstreams, snapshots.clone(), forwards, metrics);
                 (background, Some(store))
             }
             None => (Background::start().map_err(StartError::System)?, None),
@@ -146,8 +154,8 @@ impl Running {
             phases,
             event_generation,
         );
-        if let Some(handle) = store_handle {
-            gateway = gateway.with_store(handle);
+        if let (Some(handle), Some(store)) = (store_handle, &store) {
+            gateway = gateway.with_store(handle).with_forwards(store.forwards());
         }
         let gateway = gateway.with_access(Arc::clone(&access));
         let (gateways, gateway) = watch::channel(Arc::new(gateway));

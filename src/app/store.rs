@@ -12,6 +12,9 @@ use super::StartError;
 use crate::background::Background;
 use crate::clock::WallClock;
 use crate::config::{Config, StoreUrl};
+use crate::forward::{
+    ForwardMetrics, ForwardSettings, ForwardStatuses, Forwarders, ForwardersHandle,
+};
 use crate::http::event_generation;
 use crate::snapshot::Snapshot;
 use crate::sources;
@@ -93,7 +96,8 @@ impl OpenStore {
         config: &Config,
         upstreams: &Arc<Upstreams>,
         snapshots: watch::Receiver<Arc<Snapshot>>,
-        metrics: StoreMetrics,
+        forwards: ForwardSettings,
+        (metrics, forward_metrics): (StoreMetrics, ForwardMetrics),
     ) -> (Background, RunningStore) {
         let Self { background, handle, wait_until, keep, is_shared, seed, .. } = self;
         let options = SessionOptions { keep, wait_until, seed };
@@ -101,6 +105,8 @@ impl OpenStore {
         let settings = session_settings(config, upstreams);
         let (session, directed) = Session::new(handle.clone(), settings, options);
         let recorder = Recorder::new(handle.clone(), snapshots, metrics);
+        let (forwarders, forwarders_handle) =
+            Forwarders::new(handle.clone(), forwards, forward_metrics, seed);
         let (session_handle, departure) = (Arc::new(directed), Departure::default());
         let keeper = Keeper {
             handle,
@@ -109,8 +115,16 @@ impl OpenStore {
             write_timeout: if is_shared { SHARED_WRITE_TIMEOUT } else { LONE_WRITE_TIMEOUT },
         };
         let handle = keeper.handle.clone();
-        let task = background.spawn(keeper.run(session.run(), recorder.run()));
-        (background, RunningStore { handle, session: session_handle, departure, is_shared, task })
+        let task = background.spawn(keeper.run(session.run(), recorder.run(), forwarders.run()));
+        let store = RunningStore {
+            handle,
+            session: session_handle,
+            forwarders: forwarders_handle,
+            departure,
+            is_shared,
+            task,
+        };
+        (background, store)
     }
 }
 
@@ -153,6 +167,7 @@ fn configure_claims(handle: &StoreHandle, config: &Config) {
 pub(super) struct RunningStore {
     handle: StoreHandle,
     session: Arc<SessionHandle>,
+    forwarders: ForwardersHandle,
     departure: Departure,
     is_shared: bool,
     task: JoinHandle<()>,
@@ -164,10 +179,25 @@ impl RunningStore {
         self.handle.store().kind()
     }
 
-    /// Does its work for another configuration from now on.
-    pub(super) fn set(&self, config: &Config, upstreams: &Arc<Upstreams>) {
+    /// How far each forward has come.
+    pub(super) fn forwards(&self) -> watch::Receiver<ForwardStatuses> {
+        self.forwarders.statuses()
+    }
+
+    /// Does its work for another configuration from now on. `forwards` are its forwards, if they
+    /// are others than before.
+    pub(super) fn set(
+        &self,
+        config: &Config,
+        upstreams: &Arc<Upstreams>,
+        forwards: Option<ForwardSettings>,
+    ) {
+        // Before a new forward sends anything, which it claims.
         configure_claims(&self.handle, config);
         self.session.set(session_settings(config, upstreams));
+        if let Some(forwards) = forwards {
+            self.forwarders.set(forwards);
+        }
     }
 
     /// Begins to give the lease back, if others wait for it: they refresh while this process
@@ -204,23 +234,33 @@ impl Keeper {
         self,
         session: impl Future<Output = ()> + Send + 'static,
         recorder: impl Future<Output = ()> + Send + 'static,
+        forwarders: impl Future<Output = ()> + Send + 'static,
     ) {
         let mut session = Task(tokio::spawn(session));
         let mut recorder = Task(tokio::spawn(recorder));
+        let mut forwarders = Task(tokio::spawn(forwarders));
         let ended = tokio::select! {
             () = self.departure.asked() => None,
             Err(_) = &mut session.0 => Some("the session with the store"),
             // It may also end with the refresh, and then the gateway ends, too.
             Err(_) = &mut recorder.0 => Some("the recorder of the store"),
+            Err(_) = &mut forwarders.0 => Some("the forwards"),
         };
         if ended.is_none() {
             self.handle.update(|state| state.is_leaving = true);
-            let has_ended = recorder.0.is_finished();
-            if !has_ended && timeout(self.write_timeout, &mut recorder.0).await.is_err() {
-                tracing::warn!("the newest data was not stored in time");
+            let both = async { tokio::join!(recorder.ended(), forwarders.ended()) };
+            if timeout(self.write_timeout, both).await.is_err() {
+                if !recorder.0.is_finished() {
+                    tracing::warn!("the newest data was not stored in time");
+                }
+                if !forwarders.0.is_finished() {
+                    tracing::warn!(
+                        "a receiver has not answered in time; what it was sent is sent again"
+                    );
+                }
             }
         }
-        drop(recorder);
+        drop((recorder, forwarders));
         if timeout(LEAVE_TIMEOUT, self.session.leave()).await.is_err() {
             tracing::warn!("the store did not answer in time; its lease runs out by itself");
         }
@@ -243,6 +283,15 @@ impl Keeper {
 
 /// A task that ends when this is dropped.
 struct Task(JoinHandle<()>);
+
+impl Task {
+    async fn ended(&mut self) {
+        // The result of a task can be taken once.
+        if !self.0.is_finished() {
+            let _ = (&mut self.0).await;
+        }
+    }
+}
 
 impl Drop for Task {
     fn drop(&mut self) {

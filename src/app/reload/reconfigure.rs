@@ -8,6 +8,7 @@ use crate::app::engine::new_cache;
 use crate::app::listener::{listener_settings, server_tls};
 use crate::app::{Running, StartError};
 use crate::config::{Config, StoreUrl};
+use crate::forward::ForwardSettings;
 use crate::refresh::{Reconfiguration, Settings, SourceFetcher};
 use crate::upstream::{SetupError, Upstreams};
 
@@ -17,7 +18,7 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When TLS, access control or an upstream cannot be set up. Then nothing has changed.
+    /// When TLS, access control, an upstream or a forward cannot be set up. Then nothing has changed.
     pub fn reconfigure(&mut self, config: &Config) -> Result<Vec<&'static str>, StartError> {
         let mut config = config.clone();
         let kept = keep_until_restart(&self.config, &mut config);
@@ -33,6 +34,7 @@ impl Running {
             server_tls(&config).map_err(StartError::Tls)?
         };
         let upstreams = self.upstreams_of(&config).map_err(StartError::Upstream)?;
+        let forwards = self.other_forwards(&config).map_err(StartError::Upstream)?;
         let access = Access::new(&config, Some(&self.access), &self.access_metrics)
             .map_err(StartError::Access)?;
 
@@ -55,10 +57,10 @@ impl Running {
         self.admin_settings.send_replace(admin);
         self.gateways.send_replace(gateway);
         let concerns_refresh = concerns_refresh(&config, &self.config);
-        if (concerns_refresh || config.forward != self.config.forward)
+        if (concerns_refresh || forwards.is_some())
             && let Some(store) = &self.store
         {
-            store.set(&config, &upstreams);
+            store.set(&config, &upstreams, forwards);
         }
         if concerns_refresh {
             let keeps_ids = config.store.url != StoreUrl::None;
@@ -74,6 +76,15 @@ impl Running {
         self.access = access;
         self.config = config;
         Ok(kept)
+    }
+
+    /// The forwards of the other configuration, if they are others.
+    fn other_forwards(&self, config: &Config) -> Result<Option<ForwardSettings>, SetupError> {
+        let Config { forward, public_url, .. } = config;
+        if *forward == self.config.forward && *public_url == self.config.public_url {
+            return Ok(None);
+        }
+        ForwardSettings::new(forward, public_url.as_ref()).map(Some)
     }
 
     fn upstreams_of(&mut self, config: &Config) -> Result<Arc<Upstreams>, SetupError> {

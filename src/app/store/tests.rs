@@ -18,8 +18,19 @@ struct Kept {
 }
 
 impl Kept {
-    /// The tasks of a leader, with this recorder.
+    /// The tasks of a leader, with this recorder, and forwards that end when they are asked to.
     async fn start(recorder: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self::start_with(recorder, |handle| async move {
+            let mut state = handle.subscribe();
+            let _ = state.wait_for(|state| state.is_leaving).await;
+        })
+        .await
+    }
+
+    async fn start_with<F: Future<Output = ()> + Send + 'static>(
+        recorder: impl Future<Output = ()> + Send + 'static,
+        forwarders: impl FnOnce(StoreHandle) -> F,
+    ) -> Self {
         let store = MemoryStore::new();
         let handle = StoreHandle::new(Arc::clone(&store) as Arc<dyn Store>);
         let config = Config::default();
@@ -37,7 +48,8 @@ impl Kept {
             departure: departure.clone(),
             write_timeout: SHARED_WRITE_TIMEOUT,
         };
-        let task = Task(tokio::spawn(keeper.run(session.run(), recorder)));
+        let forwarders = forwarders(handle.clone());
+        let task = Task(tokio::spawn(keeper.run(session.run(), recorder, forwarders)));
         let kept = Self { store, handle, departure, _task: task };
         kept.becomes(|state| matches!(state.role, Role::Leader { .. })).await;
         kept
@@ -86,12 +98,41 @@ async fn departures_end_in_time_though_writing_or_the_store_hangs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_recorder_ends_the_use_of_the_store_and_nothing_else() {
-    let recorder = async {
+async fn a_lease_is_given_back_once_receivers_have_answered() {
+    let (answered, mut answer) = watch::channel(false);
+    let forwarders = |_| async move {
+        let _ = answer.wait_for(|answered| *answered).await;
+    };
+    let kept = Kept::start_with(async {}, forwarders).await;
+    kept.departure.ask();
+    kept.becomes(|state| state.is_leaving).await;
+    assert_eq!(kept.store.calls("release"), 0);
+    answered.send_replace(true);
+    kept.departure.completed().await;
+    assert_eq!(kept.store.calls("release"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn departures_do_not_wait_for_a_receiver_that_never_answers() {
+    let kept = Kept::start_with(async {}, |_| pending()).await;
+    let asked = Instant::now();
+    kept.departure.ask();
+    kept.departure.completed().await;
+    assert!(asked.elapsed() <= SHARED_WRITE_TIMEOUT + Duration::from_millis(100));
+    assert_eq!(kept.store.calls("release"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_recorder_or_of_a_forward_ends_the_use_of_the_store_and_nothing_else() {
+    async fn panic_soon() {
         sleep(Duration::from_secs(5)).await;
         panic!("expected");
-    };
-    let kept = Kept::start(recorder).await;
+    }
+    store_is_given_up(Kept::start(panic_soon()).await).await;
+    store_is_given_up(Kept::start_with(pending(), |_| panic_soon()).await).await;
+}
+
+async fn store_is_given_up(kept: Kept) {
     kept.becomes(|state| state.last_error().is_some()).await;
     let state = kept.handle.state();
     assert!(matches!(state.role, Role::Detached), "others refresh, and this process for itself");
