@@ -32,10 +32,10 @@ pub(crate) fn open(path: &Path) -> Connection {
     connection
 }
 
-/// The indexes of `records` that can be dropped, with the statements that create them.
+/// The indexes of records that can be dropped, with the statements that create them.
 pub(crate) fn indexes(connection: &Connection) -> Vec<(String, String)> {
     let sql = "SELECT name, sql FROM sqlite_schema \
-        WHERE type = 'index' AND tbl_name = 'records' AND sql IS NOT NULL";
+        WHERE type = 'index' AND tbl_name IN ('records', 'former') AND sql IS NOT NULL";
     let mut statement = connection.prepare(sql).unwrap();
     let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
     rows.map(Result::unwrap).collect()
@@ -45,8 +45,11 @@ pub(crate) fn indexes(connection: &Connection) -> Vec<(String, String)> {
 pub(crate) fn insert<'a>(connection: &mut Connection, rows: impl Iterator<Item = Row<'a>>) {
     let transaction = connection.transaction().unwrap();
     let sql = "INSERT INTO records (version, number, id, source, employee_id, priority, \
-        timestamp, first_seen, last_seen, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+        timestamp, first_seen, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let mut statement = transaction.prepare(sql).unwrap();
+    let sql = "INSERT INTO former (record, number, source, priority, timestamp, last_seen) \
+        VALUES (?, ?, ?, ?, ?, ?)";
+    let mut former = transaction.prepare(sql).unwrap();
     for row in rows {
         let values = params![
             row.number,
@@ -57,12 +60,16 @@ pub(crate) fn insert<'a>(connection: &mut Connection, rows: impl Iterator<Item =
             row.priority.map(|priority| priority as i64),
             row.timestamp,
             row.first_seen,
-            row.last_seen,
             row.bytes
         ];
-        statement.execute(values).unwrap();
+        let record = statement.insert(values).unwrap();
+        if let Some(last_seen) = row.last_seen {
+            let priority = row.priority.map(|priority| priority as i64);
+            let values = (record, row.number, row.source, priority, row.timestamp, last_seen);
+            former.execute(values).unwrap();
+        }
     }
-    drop(statement);
+    drop((statement, former));
     transaction.commit().unwrap();
 }
 

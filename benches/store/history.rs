@@ -141,9 +141,10 @@ async fn sqlite(rows: i64) -> [Vec<Duration>; 2] {
     store.prepare().await.unwrap();
     let connection = &connection;
     measure(&*store, &employees(rows), |employee| async move {
-        let sql = "SELECT id, number, source, employee_id, priority, timestamp, reason, \
-            first_seen, last_seen, bytes FROM records WHERE employee_id = ? \
-            ORDER BY timestamp DESC, number DESC LIMIT 1000";
+        let sql = "SELECT id, records.number, records.source, employee_id, records.priority, \
+            records.timestamp, reason, first_seen, last_seen, bytes \
+            FROM records LEFT JOIN former USING (record) WHERE employee_id = ? \
+            ORDER BY records.timestamp DESC, records.number DESC LIMIT 1000";
         let mut statement = connection.prepare_cached(sql).unwrap();
         let rows = statement.query_map([employee], |row| {
             let ids: ([u8; 16], i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);

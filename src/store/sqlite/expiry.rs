@@ -6,7 +6,7 @@ use super::counters::begin;
 use super::fault::Fault;
 use super::forwarding;
 use super::forwarding_due::{Due, KEY_COLUMNS, Key};
-use super::upkeep::BATCH_RECORDS;
+use super::upkeep::{BATCH_RECORDS, delete_records};
 use crate::store::{DueRange, ForwardClaim};
 
 /// A forward that is configured and has begun.
@@ -38,16 +38,10 @@ pub(super) fn delete_batch(
             forwarding::count_dead_letters(&transaction, name, unsent)?;
         }
     }
-    let mut delete = transaction.prepare_cached("DELETE FROM records WHERE record = ?")?;
-    for key in &expired {
-        delete.execute([key.record])?;
-    }
-    drop(delete);
+    delete_records(&transaction, &mut counters, expired.iter().map(|key| key.record))?;
     let sql = "DELETE FROM dead_letters WHERE rowid IN (SELECT rowid FROM dead_letters \
                WHERE refused_at < ? ORDER BY refused_at LIMIT ?)";
     let letters = transaction.prepare_cached(sql)?.execute(params![before, BATCH_RECORDS])?;
-    counters.records -= i64::try_from(expired.len()).unwrap_or(i64::MAX);
-    counters.write(&transaction)?;
     transaction.commit()?;
     Ok((expired.len() + letters) as u64)
 }
@@ -92,7 +86,10 @@ fn expired(
     claimed: &[Claimed<'_>],
     limit: usize,
 ) -> Result<Vec<Key>, Fault> {
-    let sql = format!("SELECT {KEY_COLUMNS} FROM records WHERE last_seen < ? ORDER BY last_seen");
+    let sql = format!(
+        "SELECT {KEY_COLUMNS} FROM former CROSS JOIN records ON records.record = former.record \
+         WHERE last_seen < ? ORDER BY last_seen"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([before])?;
     let mut expired = Vec::new();

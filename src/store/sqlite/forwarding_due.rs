@@ -20,7 +20,8 @@ use crate::store::{DuePage, DueQuery, DueRange, HistoryRow};
 const MAX_LOOKED_AT: usize = 10_000;
 
 /// What decides on whether a record is due.
-pub(super) const KEY_COLUMNS: &str = "record, number, source, employee_id, priority";
+pub(super) const KEY_COLUMNS: &str =
+    "records.record, records.number, records.source, employee_id, records.priority";
 
 /// The other members of a record.
 const ROW_COLUMNS: &str = "id, timestamp, reason, first_seen, bytes";

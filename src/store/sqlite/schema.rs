@@ -13,6 +13,9 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"IGhi");
 ///   `SQLite` uses no key in a comparison of rows.
 /// - `first_through` is the greatest number that was taken behind the first write of records of a
 ///   source.
+/// - `former` has the records that are not current, with what orders them by source. A record that
+///   leaves or returns therefore changes neither the large indexes nor, when it leaves, its row:
+///   each of them would be written in another place of the file.
 /// - Large values have tables of their own: `SQLite` writes the whole row when one column changes.
 /// - The indexes of `records` are few, because they cost most of the time of the first write.
 const MIGRATIONS: &[&str] = &["
@@ -50,11 +53,18 @@ CREATE TABLE records (
     timestamp REAL,
     reason INTEGER,
     first_seen REAL NOT NULL,
-    last_seen REAL,
-    is_current INTEGER NOT NULL AS (last_seen IS NULL),
     bytes BLOB NOT NULL
 ) STRICT;
-CREATE INDEX records_by_expiry ON records (last_seen) WHERE last_seen IS NOT NULL;
+CREATE TABLE former (
+    record INTEGER PRIMARY KEY,
+    last_seen REAL NOT NULL,
+    source INTEGER NOT NULL,
+    timestamp REAL,
+    number INTEGER NOT NULL,
+    priority INTEGER
+) STRICT;
+CREATE INDEX former_by_expiry ON former (last_seen);
+CREATE INDEX former_by_source ON former (source, timestamp, number, priority);
 CREATE INDEX records_by_new_number ON records (number) WHERE number <> record;
 CREATE TABLE forwards (
     name TEXT PRIMARY KEY,
@@ -92,12 +102,12 @@ pub(super) const INDEXES: [(&str, &str); 4] = [
     (
         "records_by_employee",
         "CREATE INDEX IF NOT EXISTS records_by_employee \
-         ON records (employee_id, timestamp, number, source, priority, is_current)",
+         ON records (employee_id, timestamp, number, source, priority)",
     ),
     (
         "records_by_source",
         "CREATE INDEX IF NOT EXISTS records_by_source \
-         ON records (source, is_current, timestamp, number, priority)",
+         ON records (source, timestamp, number, priority)",
     ),
 ];
 

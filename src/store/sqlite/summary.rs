@@ -11,7 +11,8 @@ use rusqlite::{Connection, Row, params_from_iter};
 
 use super::fault::Fault;
 use super::history::{Source, sources};
-use super::keys::{Part, Parts};
+use super::ranges::{Owner, Ranges};
+use super::record_set::RecordSet;
 use super::values;
 use crate::join::OrderKey;
 use crate::store::{
@@ -29,32 +30,22 @@ pub(super) fn summary(
     let transaction = connection.transaction()?;
     let sources = sources(&transaction, filter)?;
     let ids: Vec<i64> = sources.iter().map(|source| source.id).collect();
-    let mut counts = Counts::default();
+    let mut counts = Counts { former: former(&transaction, filter)?, ..Counts::default() };
     match &filter.employees {
         Some(_) => {
-            let parts = Parts::new(filter, &ids);
-            for part in parts.parts() {
-                let Part::Employee(id) = part else { continue };
-                counts.add(
-                    &transaction,
-                    filter,
-                    "employee_id = ?",
-                    Some(id),
-                    parts.conditions(),
-                )?;
+            let ranges = Ranges::new(filter, &ids);
+            for owner in ranges.owners() {
+                let Owner::Employee(id) = owner else { continue };
+                let conditions = ranges.conditions();
+                counts.add(&transaction, filter, "employee_id = ?", Some(id), conditions)?;
             }
         }
         None => {
             // Conditions as for a list of employees, which this one has not.
             let no_employees = HistoryFilter { employees: Some(Vec::new()), ..filter.clone() };
-            let parts = Parts::new(&no_employees, &ids);
-            counts.add(
-                &transaction,
-                filter,
-                "employee_id IS NOT NULL",
-                None,
-                parts.conditions(),
-            )?;
+            let ranges = Ranges::new(&no_employees, &ids);
+            let conditions = ranges.conditions();
+            counts.add(&transaction, filter, "employee_id IS NOT NULL", None, conditions)?;
         }
     }
     let unattributed: i64 = transaction
@@ -66,11 +57,27 @@ pub(super) fn summary(
 /// The counts of the rows that were read.
 #[derive(Default)]
 struct Counts {
+    /// Those that are not current, if that matters.
+    former: RecordSet,
     /// By source and priority.
     cells: BTreeMap<(i64, usize), Tally>,
     employees: u64,
     present: Option<SummaryEmployee>,
     top: Vec<SummaryEmployee>,
+}
+
+/// The records that are not current, if the filter asks for the state: looking each of them up in
+/// the order of the employees would read a page of the file for each.
+fn former(connection: &Connection, filter: &HistoryFilter) -> Result<RecordSet, Fault> {
+    let mut former = RecordSet::default();
+    if filter.current.is_some() {
+        let mut statement = connection.prepare_cached("SELECT record FROM former")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            former.insert(row.get(0)?);
+        }
+    }
+    Ok(former)
 }
 
 struct Tally {
@@ -89,7 +96,7 @@ impl Counts {
         conditions: &str,
     ) -> Result<(), Fault> {
         let sql = format!(
-            "SELECT employee_id, timestamp, source, priority FROM records \
+            "SELECT employee_id, timestamp, source, priority, record FROM records AS ordered \
              INDEXED BY records_by_employee \
              WHERE {employees} AND timestamp >= ? AND timestamp < ?{conditions} \
              ORDER BY employee_id"
@@ -102,7 +109,10 @@ impl Counts {
         let mut statement = connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(employee_id.into_iter().chain(bounds)))?;
         while let Some(row) = rows.next()? {
-            self.count(row)?;
+            let is_former = || row.get(4).map(|record| self.former.contains(record));
+            if filter.current.is_none() || filter.current == Some(!is_former()?) {
+                self.count(row)?;
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 
-use super::counters::begin;
+use super::counters::{Counters, begin};
 use super::fault::Fault;
 use crate::store::StoreError;
 
@@ -43,8 +43,10 @@ pub(super) fn retain_sources(connection: &mut Connection, names: &[String]) -> R
         }
         has_changed = true;
         transaction.execute(
-            "UPDATE records SET last_seen = max(first_seen, ?2) \
-             WHERE source = ?1 AND is_current = 1",
+            "INSERT INTO former \
+             SELECT record, max(first_seen, ?2), source, timestamp, number, priority \
+             FROM records WHERE source = ?1 \
+             AND NOT EXISTS (SELECT 1 FROM former WHERE former.record = records.record)",
             params![source, last_success],
         )?;
         transaction.execute("DELETE FROM sequences WHERE source = ?", [source])?;
@@ -76,6 +78,22 @@ pub(super) fn save_limits(
     Ok(())
 }
 
+/// Deletes the records with these keys.
+pub(super) fn delete_records(
+    connection: &Connection,
+    counters: &mut Counters,
+    records: impl ExactSizeIterator<Item = i64> + Clone,
+) -> Result<(), Fault> {
+    for sql in ["DELETE FROM records WHERE record = ?", "DELETE FROM former WHERE record = ?"] {
+        let mut statement = connection.prepare_cached(sql)?;
+        for record in records.clone() {
+            statement.execute([record])?;
+        }
+    }
+    counters.records -= i64::try_from(records.len()).unwrap_or(i64::MAX);
+    counters.write(connection)
+}
+
 /// Deletes the records of an employee that are stored now, batch by batch, and the dead letters;
 /// their bytes too, from the file and from the write-ahead log. Returns how many records.
 pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u64, Fault> {
@@ -84,14 +102,15 @@ pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u
         transaction.rollback()?;
         counters.next_version
     };
-    let sql = "DELETE FROM records WHERE record IN (SELECT record FROM records \
-               WHERE employee_id = ? AND version < ? LIMIT ?)";
+    let sql = "SELECT record FROM records WHERE employee_id = ? AND version < ? LIMIT ?";
     let mut total = 0;
     let dead_letters = loop {
         let (transaction, mut counters) = begin(connection)?;
-        let deleted =
-            transaction.prepare_cached(sql)?.execute(params![employee_id, end, BATCH_RECORDS])?;
-        if deleted == 0 {
+        let records: Vec<i64> = transaction
+            .prepare_cached(sql)?
+            .query_map(params![employee_id, end, BATCH_RECORDS], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        if records.is_empty() {
             // Of records that are gone there are no new ones.
             let sql = "DELETE FROM dead_letters WHERE employee_id = ?";
             let dead_letters = transaction.execute(sql, [employee_id])?;
@@ -100,11 +119,10 @@ pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u
             }
             break dead_letters;
         }
-        counters.records -= i64::try_from(deleted).unwrap_or(i64::MAX);
         counters.forgotten += 1;
-        counters.write(&transaction)?;
+        delete_records(&transaction, &mut counters, records.iter().copied())?;
         transaction.commit()?;
-        total += deleted as u64;
+        total += records.len() as u64;
     };
     if (total > 0 || dead_letters > 0) && !empty_log(connection)? {
         tracing::warn!(

@@ -1,6 +1,5 @@
 //! Writes what a refresh has brought.
 
-use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::counters::{Counters, begin};
@@ -145,10 +144,11 @@ fn sequence(changes: &RecordChanges, first: Version) -> Result<Vec<Version>, Fau
     changes.sequence.iter().map(version).collect()
 }
 
-/// Marks records as no longer current.
+/// Marks records as no longer current. Of one that is so already, nothing changes.
 fn leave(connection: &Connection, left: &[Version], last_success: f64) -> Result<(), Fault> {
-    let sql = "UPDATE records SET last_seen = max(first_seen, ?2) \
-               WHERE version = ?1 AND last_seen IS NULL";
+    let sql = "INSERT OR IGNORE INTO former \
+               SELECT record, max(first_seen, ?2), source, timestamp, number, priority \
+               FROM records WHERE version = ?1";
     let mut statement = connection.prepare_cached(sql)?;
     for Version(version) in left {
         statement.execute(params![version, last_success])?;
@@ -207,7 +207,7 @@ impl Rows<'_> {
         number: i64,
         upsert: &Upsert,
     ) -> Result<(), Fault> {
-        let sql = "SELECT record, number, employee_id, reason, priority, timestamp, last_seen \
+        let sql = "SELECT record, number, employee_id, reason, priority, timestamp \
                    FROM records WHERE id = ?";
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query([upsert.id.0])?;
@@ -222,9 +222,8 @@ impl Rows<'_> {
             }
         };
         let priority = upsert.priority.map(priority_code);
-        let is_current = row.get_ref(6)? == ValueRef::Null;
-        let is_indexed_alike = is_current
-            && employee_id == stored_employee
+        connection.prepare_cached("DELETE FROM former WHERE record = ?")?.execute([record])?;
+        let is_indexed_alike = employee_id == stored_employee
             && priority == row.get(4)?
             && upsert.timestamp == row.get(5)?;
         if is_indexed_alike {
@@ -236,7 +235,7 @@ impl Rows<'_> {
         }
         let gets_employee = stored_employee.is_none() && employee_id.is_some();
         let sql = "UPDATE records SET number = ?2, version = ?3, source = ?4, employee_id = ?5, \
-                   priority = ?6, timestamp = ?7, reason = ?8, last_seen = NULL, bytes = ?9 \
+                   priority = ?6, timestamp = ?7, reason = ?8, bytes = ?9 \
                    WHERE record = ?1";
         connection.prepare_cached(sql)?.execute(params![
             record,

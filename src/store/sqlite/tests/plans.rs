@@ -1,6 +1,6 @@
 //! The history is read in the order of an index, whatever the filter.
 
-use super::keys::{Parts, Times};
+use super::ranges::{Ranges, Times};
 use super::*;
 use crate::decode::Priority;
 
@@ -43,21 +43,26 @@ async fn every_filter_reads_ranges_of_an_index() {
 }
 
 fn check(connection: &Connection, filter: &HistoryFilter) {
-    let parts = Parts::new(filter, &[1, 2]);
-    assert!(!parts.parts().is_empty());
-    for part in parts.parts() {
-        let range = match filter.employees {
-            Some(_) => "INDEX records_by_employee (employee_id=?",
-            None => "INDEX records_by_source (source=? AND is_current=?",
+    let ranges = Ranges::new(filter, &[1, 2]);
+    assert!(!ranges.owners().is_empty());
+    for owner in ranges.owners() {
+        let (range, other) = match (&filter.employees, filter.current) {
+            (Some(_), _) => ("records_by_employee (employee_id=?", "former"),
+            (None, Some(false)) => ("former_by_source (source=?", "records"),
+            (None, _) => ("records_by_source (source=?", "former"),
         };
         for (times, bounds) in [
             (Times::Some, "timestamp>? AND (timestamp,number)<(?,?)"),
             (Times::None, "timestamp=? AND number<?"),
         ] {
-            let plan = plan(connection, &parts.sql(part, times));
-            assert!(plan.ends_with(&format!("{range} AND {bounds})")), "{plan}");
-            assert!(plan.starts_with("SEARCH records USING "), "{plan}");
-            assert!(!plan.contains("TEMP"), "{plan}");
+            let plan = plan(connection, &ranges.sql(owner, times, history::COLUMNS));
+            let first = format!("SEARCH ordered USING INDEX {range} AND {bounds}); ");
+            let rest = plan.strip_prefix(&first).unwrap_or_else(|| panic!("{plan}"));
+            assert!(
+                rest.starts_with(&format!("SEARCH {other} USING INTEGER PRIMARY KEY (rowid=?)")),
+                "{plan}"
+            );
+            assert!(!rest.contains(';') && !plan.contains("TEMP"), "{plan}");
         }
     }
 }
@@ -71,18 +76,19 @@ async fn rows_are_found_by_their_keys() {
     for (sql, index) in [
         ("SELECT bytes FROM records WHERE version BETWEEN ? AND ?", "records_by_version"),
         ("SELECT bytes FROM records WHERE record = ?", "INTEGER PRIMARY KEY"),
-        ("UPDATE records SET last_seen = 1 WHERE version = ?", "records_by_version"),
         ("SELECT record FROM records WHERE id = ?", "records_by_id (id=?)"),
-        ("SELECT record FROM records WHERE last_seen < ? ORDER BY last_seen", "records_by_expiry"),
+        ("DELETE FROM former WHERE record = ?", "INTEGER PRIMARY KEY"),
+        ("SELECT record FROM former WHERE last_seen < ? ORDER BY last_seen", "former_by_expiry"),
         ("SELECT record FROM records WHERE employee_id = ? AND version < ?", "records_by_employee"),
         ("SELECT count(*) FROM records WHERE employee_id IS NULL", "records_by_employee"),
         (
-            "UPDATE records SET last_seen = 1 WHERE source = ? AND is_current = 1",
+            "SELECT record FROM records WHERE source = ? \
+             AND NOT EXISTS (SELECT 1 FROM former WHERE former.record = records.record)",
             "records_by_source",
         ),
     ] {
         let plan = plan(&connection, sql);
-        assert!(plan.starts_with("SEARCH records USING") && plan.contains(index), "{plan}");
+        assert!(plan.starts_with("SEARCH ") && plan.contains(index), "{plan}");
         assert!(!plan.contains("TEMP"), "{plan}");
     }
 }
