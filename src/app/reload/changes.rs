@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::Path;
 
 use crate::config::{
-    Admin, Cache, Config, CredentialFile, Forward, Limits, NamedUpstream, Otlp, PemFile, Shutdown,
-    SignIn, Source, Tls, Upstream, table_name,
+    Admin, Cache, ClientCertificate, Config, CredentialFile, Forward, Limits, NamedUpstream, Otlp,
+    PemFile, Shutdown, SignIn, Source, Tls, Upstream, table_name,
 };
 
 /// The settings in which `new` differs from `old`, with the files where the content of one does,
@@ -50,10 +50,7 @@ pub(super) fn between(old: &Config, new: &Config) -> Vec<String> {
     changes.compare("cache.stale_for", stale_for, &new.cache.stale_for);
     changes.compare("cache.max_bytes", max_bytes, &new.cache.max_bytes);
     changes.compare("store", store, &new.store);
-    let names = |forwards: &[Forward]| -> Vec<_> {
-        forwards.iter().map(|forward| forward.name.clone()).collect()
-    };
-    changes.list("forward.", (&names(forward), forward), (&names(&new.forward), &new.forward));
+    changes.forwards(forward, &new.forward);
     changes.compare("public_url", public_url, &new.public_url);
     changes.limits(limits, &new.limits);
     changes.compare("shutdown.drain_delay", drain_delay, &new.shutdown.drain_delay);
@@ -116,10 +113,17 @@ impl Changes {
         (new_names, new): (&[String], &[T]),
     ) {
         for (name, item) in old_names.iter().zip(old) {
-            match new_names.iter().position(|new| new == name) {
-                None => self.0.push(format!("{prefix}{name} (removed)")),
-                Some(index) => self.compare(format_args!("{prefix}{name}"), item, &new[index]),
+            if let Some(index) = new_names.iter().position(|new| new == name) {
+                self.compare(format_args!("{prefix}{name}"), item, &new[index]);
             }
+        }
+        self.names(prefix, old_names, new_names);
+    }
+
+    /// Which items of a list came, went and changed places.
+    fn names(&mut self, prefix: &str, old_names: &[String], new_names: &[String]) {
+        for name in old_names.iter().filter(|name| !new_names.contains(name)) {
+            self.0.push(format!("{prefix}{name} (removed)"));
         }
         for name in new_names.iter().filter(|name| !old_names.contains(name)) {
             self.0.push(format!("{prefix}{name} (added)"));
@@ -165,18 +169,7 @@ impl Changes {
         self.compare(format_args!("{key}.password"), password, &new.password);
         self.compare(format_args!("{key}.auth"), auth, &new.auth);
         self.pem(format_args!("{key}.ca_file"), ca.as_ref(), new.ca.as_ref());
-        let (old_client, new_client) =
-            (client_certificate.as_ref(), new.client_certificate.as_ref());
-        self.pem(
-            format_args!("{key}.client_cert_file"),
-            old_client.map(|client| &client.certificate),
-            new_client.map(|client| &client.certificate),
-        );
-        self.pem(
-            format_args!("{key}.client_key_file"),
-            old_client.map(|client| &client.key),
-            new_client.map(|client| &client.key),
-        );
+        self.client_certificate(key, client_certificate.as_ref(), new.client_certificate.as_ref());
         self.compare(format_args!("{key}.proxy"), proxy, &new.proxy);
         self.compare(format_args!("{key}.rate"), rate, &new.rate);
         self.compare(format_args!("{key}.timeout"), timeout, &new.timeout);
@@ -185,6 +178,67 @@ impl Changes {
         self.compare(format_args!("{key}.max_concurrency"), max_concurrency, &new.max_concurrency);
         self.compare(format_args!("{key}.retries"), retries, &new.retries);
         self.compare(format_args!("{key}.max_body"), max_body, &new.max_body);
+    }
+
+    fn forwards(&mut self, old: &[Forward], new: &[Forward]) {
+        for old in old {
+            if let Some(new) = new.iter().find(|new| new.name == old.name) {
+                self.forward(old, new);
+            }
+        }
+        let names = |forwards: &[Forward]| -> Vec<_> {
+            forwards.iter().map(|forward| forward.name.clone()).collect()
+        };
+        self.names("forward.", &names(old), &names(new));
+    }
+
+    fn forward(&mut self, old: &Forward, new: &Forward) {
+        let Forward {
+            name,
+            url,
+            auth,
+            ca,
+            client_certificate,
+            proxy,
+            format,
+            select,
+            tags,
+            batch,
+            rate,
+            timeout,
+            from,
+        } = old;
+        let key = format!("forward.{name}");
+        self.compare(format_args!("{key}.url"), url, &new.url);
+        self.compare(format_args!("{key}.auth"), auth, &new.auth);
+        self.pem(format_args!("{key}.ca_file"), ca.as_ref(), new.ca.as_ref());
+        self.client_certificate(&key, client_certificate.as_ref(), new.client_certificate.as_ref());
+        self.compare(format_args!("{key}.proxy"), proxy, &new.proxy);
+        self.compare(format_args!("{key}.format"), format, &new.format);
+        self.compare(format_args!("{key}.select"), select, &new.select);
+        self.compare(format_args!("{key}.tags"), tags, &new.tags);
+        self.compare(format_args!("{key}.batch"), batch, &new.batch);
+        self.compare(format_args!("{key}.rate"), rate, &new.rate);
+        self.compare(format_args!("{key}.timeout"), timeout, &new.timeout);
+        self.compare(format_args!("{key}.from"), from, &new.from);
+    }
+
+    fn client_certificate(
+        &mut self,
+        key: &str,
+        old: Option<&ClientCertificate>,
+        new: Option<&ClientCertificate>,
+    ) {
+        self.pem(
+            format_args!("{key}.client_cert_file"),
+            old.map(|client| &client.certificate),
+            new.map(|client| &client.certificate),
+        );
+        self.pem(
+            format_args!("{key}.client_key_file"),
+            old.map(|client| &client.key),
+            new.map(|client| &client.key),
+        );
     }
 
     fn limits(&mut self, old: &Limits, new: &Limits) {

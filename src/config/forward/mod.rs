@@ -135,3 +135,6 @@ impl Default for Batch {
         Self { max_records: 500, max_bytes: 1 << 20, max_wait: Duration::from_secs(1) }
     }
 }
+
+#[cfg(test)]
+mod tests;

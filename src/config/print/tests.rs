@@ -1,4 +1,5 @@
 mod access;
+mod forward;
 mod mapped;
 mod store;
 
@@ -9,11 +10,11 @@ use proptest::prelude::*;
 
 use self::access::AccessFiles;
 use crate::config::settings::{SETTINGS, names_below};
+use crate::config::source;
 use crate::config::{
     Auth, Cache, Concurrency, Config, ForwardFormat, Limits, LogFormat, Otlp, Shutdown, Source,
-    Table, Upstream, from_yaml,
+    StoreUrl, Table, Upstream, from_yaml,
 };
-use crate::config::{forward, source};
 
 #[test]
 fn the_defaults_are_printed() {
@@ -84,7 +85,10 @@ fn every_setting_is_documented_with_its_variable_and_its_default() {
     }
     let forwards = documentation.split("\n## Forwards\n").nth(1).unwrap();
     let forwards = forwards.split("\n## ").next().unwrap();
-    for key in forward::KEYS.into_iter().chain(ForwardFormat::ALL.map(ForwardFormat::as_str)) {
+    for key in crate::config::forward::KEYS
+        .into_iter()
+        .chain(ForwardFormat::ALL.map(ForwardFormat::as_str))
+    {
         assert!(forwards.contains(&format!("\n| `{key}` |")), "a row for `{key}` is missing");
     }
     for kind in Auth::KINDS {
@@ -190,65 +194,79 @@ fn config() -> impl Strategy<Value = Config> {
     let log_format =
         prop_oneof![Just(None), Just(Some(LogFormat::Json)), Just(Some(LogFormat::Text))];
     let source = prop_oneof![plain_source(), mapped::source()];
-    let sources = proptest::collection::btree_map("[a-z]{1,9}", source, 1..6).prop_map(|named| {
-        named
-            .into_iter()
-            .map(|(name, source)| Source { name: format!("x{name}"), ..source })
-            .collect()
-    });
+    let sources =
+        proptest::collection::btree_map("[a-z]{1,9}", source.boxed(), 1..6).prop_map(|named| {
+            named
+                .into_iter()
+                .map(|(name, source)| Source { name: format!("x{name}"), ..source })
+                .collect()
+        });
     let rest = (
         (cache, store::store()),
         limits,
         shutdown,
         log_format,
-        proptest::option::of(url()),
+        (proptest::option::of(url()), proptest::option::of(url())),
         access::access(),
     );
     let identities =
         prop_oneof![path().prop_map(|path| vec![Table::addresses(&path)]), mapped::tables()];
     let upstreams = (mapped::extended_upstream(), mapped::named_upstreams());
-    (addresses, duration(1, 3_600_000), upstreams, identities, sources, rest).prop_map(
-        |(
-            addresses,
-            response_budget,
-            (upstream, upstreams),
-            identities,
-            sources,
-            ((cache, store), limits, shutdown, log_format, endpoint, access),
-        )| {
-            let (sign_in, admin, allowed_hosts) = access;
-            Config {
-                listen: SocketAddr::new(addresses.0, addresses.2),
-                admin_listen: SocketAddr::new(addresses.1, addresses.3),
+    let config = (addresses, duration(1, 3_600_000), upstreams, identities, sources, rest)
+        .prop_map(
+            |(
+                addresses,
                 response_budget,
-                upstream,
-                upstreams,
+                (upstream, upstreams),
                 identities,
                 sources,
-                cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
-                store,
-                forward: Vec::new(),
-                public_url: None,
-                limits: Limits {
-                    max_connections: limits.0.0,
-                    max_requests: limits.0.1,
-                    max_renders: limits.0.2,
-                    max_events: limits.0.3,
-                    header_timeout: limits.1.0,
-                    idle_timeout: limits.1.1,
-                    write_timeout: limits.1.2,
-                    min_send_rate: limits.2,
-                },
-                shutdown: Shutdown { drain_delay: shutdown.0, timeout: shutdown.1 },
-                log_format,
-                tls: None,
-                sign_in,
-                admin,
-                allowed_hosts,
-                otlp: Otlp { endpoint },
-            }
-        },
-    )
+                ((cache, store), limits, shutdown, log_format, (endpoint, public_url), access),
+            )| {
+                let (sign_in, admin, allowed_hosts) = access;
+                let public_url = public_url.map(|mut url| {
+                    url.set_path(url.path().to_owned().trim_end_matches('/'));
+                    url
+                });
+                Config {
+                    listen: SocketAddr::new(addresses.0, addresses.2),
+                    admin_listen: SocketAddr::new(addresses.1, addresses.3),
+                    response_budget,
+                    upstream,
+                    upstreams,
+                    identities,
+                    sources,
+                    cache: Cache { ttl: cache.0, stale_for: cache.0 + cache.1, max_bytes: cache.2 },
+                    store,
+                    forward: Vec::new(),
+                    public_url,
+                    limits: Limits {
+                        max_connections: limits.0.0,
+                        max_requests: limits.0.1,
+                        max_renders: limits.0.2,
+                        max_events: limits.0.3,
+                        header_timeout: limits.1.0,
+                        idle_timeout: limits.1.1,
+                        write_timeout: limits.1.2,
+                        min_send_rate: limits.2,
+                    },
+                    shutdown: Shutdown { drain_delay: shutdown.0, timeout: shutdown.1 },
+                    log_format,
+                    tls: None,
+                    sign_in,
+                    admin,
+                    allowed_hosts,
+                    otlp: Otlp { endpoint },
+                }
+            },
+        );
+    // Boxed, since values of such a depth take much of the stack.
+    config.boxed().prop_flat_map(|config| {
+        let has_store = config.store.url != StoreUrl::None;
+        forward::forwards(&config.sources).prop_map(move |forward| Config {
+            forward: if has_store { forward } else { Vec::new() },
+            ..config.clone()
+        })
+    })
 }
 
 proptest! {

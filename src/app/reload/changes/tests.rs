@@ -48,6 +48,50 @@ fn sources_are_known_by_their_names() {
 }
 
 #[test]
+fn forwards_are_known_by_their_names() {
+    let forward = |name: &str, rest: &str| {
+        format!("{{ name: {name}, url: 'http://localhost/p', format: ndjson{rest} }}")
+    };
+    let forwards = |public_url: &str, all: &[String]| {
+        format!(
+            "store: {{ url: 'sqlite:/h.db' }}\npublic_url: {public_url}\nforward: [{}]",
+            all.join(", ")
+        )
+    };
+    let old = forwards("~", &[forward("a", ""), forward("b", ""), forward("c", "")]);
+    let new = "rate: 1/s, tags: { a: b }, select: { unattributed: true }, from: beginning";
+    let new = [forward("c", ""), forward("d", ""), forward("a", &format!(", {new}"))];
+    let new = forwards("https://incidents.example", &new);
+    assert_eq!(
+        changes(&old, &new),
+        "forward.a.select, forward.a.tags, forward.a.rate, forward.a.from, forward.b (removed), \
+         forward.d (added), forward (order), public_url"
+    );
+    assert_eq!(changes(&new, &new), "");
+}
+
+#[test]
+fn the_files_of_forwards_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    let text = format!(
+        "{{ store: {{ url: 'sqlite:/h.db' }}, forward: [{{ name: a, url: 'https://h', format: \
+         ndjson, auth: {{ bearer: {{ token_file: {} }} }} }}] }}",
+        path.display()
+    );
+    let mut seen = Vec::new();
+    for token in ["hunter1", "hunter2"] {
+        std::fs::write(&path, token).unwrap();
+        seen.push(config(&text));
+    }
+    assert_eq!(between(&seen[0], &seen[1]), ["forward.a.auth"]);
+    let mut other = seen[1].clone();
+    let file = |pem: &'static [u8]| Some(PemFile { path: "ca.crt".into(), pem: pem.into() });
+    (seen[1].forward[0].ca, other.forward[0].ca) = (file(b"1"), file(b"2"));
+    assert_eq!(between(&seen[1], &other), ["forward.a.ca_file (ca.crt)"]);
+}
+
+#[test]
 fn values_and_secrets_are_not_shown() {
     let mut new = Config::default();
     new.upstream.password = Some(Secret::from("correct horse"));

@@ -1,4 +1,4 @@
-//! Every mistake in upstreams, sources and tables, and what it is answered.
+//! Every mistake in upstreams, sources, tables and forwards, and what it is answered.
 
 use super::*;
 
@@ -51,6 +51,11 @@ fn the_remedies_in_messages_work() {
          proxy: 'http://proxy.example:3128' } }",
         "allowed_hosts: [gateway.example, \"gateway.example:9000\", \"[::1]:9000\", '127.0.0.1', a_b.]",
         "allowed_hosts: Gateway.example",
+        "forward: []",
+        "{ store: { url: 'sqlite:/h.db' }, forward: [{ name: siem, url: 'https://h/p', format: ndjson }] }",
+        "{ store: { url: 'sqlite:/h.db' }, forward: [{ name: a, url: 'https://h/i/_bulk?pipeline=p', \
+         format: elasticsearch, tags: { id: a, region_1: '' }, select: { priority: high, \
+         type: [misuse], unattributed: true }, auth: ~, proxy: ~, rate: ~ }] }",
     ] {
         if let Err(errors) = from_yaml("c.yaml", text) {
             panic!("{text}: {errors}");
@@ -74,6 +79,16 @@ fn bodies_and_keys_are_bounded() {
     assert!(refusal(&text).ends_with("has 101 items; give at most 100"));
     let tables = vec!["{ path: /x }"; 101].join(", ");
     assert!(refusal(&format!("identities: [{tables}]")).contains("has 101 items"));
+    let forwards = vec!["x"; 101].join(", ");
+    assert!(refusal(&format!("forward: [{forwards}]")).contains("has 101 items; give at most 100"));
+    let tags = |tags: &str| {
+        refusal(&format!("forward: [{{ name: a, url: 'http://h', format: ndjson, tags: {tags} }}]"))
+    };
+    let many: String = (0..65).map(|index| format!("t{index}: x, ")).collect();
+    assert!(tags(&format!("{{ {many} }}")).contains("has 65 items; give at most 64"));
+    let [name, value] = ["a".repeat(65), "v".repeat(1025)];
+    assert!(tags(&format!("{{ {name}: x }}")).contains("is not the name of a tag"));
+    assert!(tags(&format!("{{ t: {value} }}")).contains("is longer than 1024 bytes; shorten it"));
     let upstream = |index: usize| format!("  u{index}: {{ base_url: 'http://h' }}\n");
     let upstreams = (0..101).map(upstream).collect::<Vec<_>>().concat();
     assert!(

@@ -40,14 +40,7 @@ pub(super) fn named_upstreams() -> impl Strategy<Value = Vec<NamedUpstream>> {
 
 /// An upstream with all of its settings but those that name files.
 pub(super) fn extended_upstream() -> impl Strategy<Value = Upstream> {
-    let proxy = "https?://[a-z]{1,9}(:[1-9][0-9]{0,3})?/";
-    let proxy = proxy.prop_filter_map("a URL", |text| reqwest::Url::parse(&text).ok());
-    let rate = (1..=1_000_000_u32, prop_oneof![Just(1), Just(60), Just(3600)]);
-    let rate = rate.prop_map(|(requests, seconds)| Rate {
-        requests,
-        per: std::time::Duration::from_secs(seconds),
-    });
-    (upstream(), option::of(auth()), option::of(proxy), option::of(rate)).prop_map(
+    (upstream(), option::of(auth()), option::of(proxy()), option::of(rate())).prop_map(
         |(upstream, auth, proxy, rate)| {
             let username = upstream.username.filter(|_| auth.is_none());
             let password = upstream.password.filter(|_| auth.is_none());
@@ -56,7 +49,20 @@ pub(super) fn extended_upstream() -> impl Strategy<Value = Upstream> {
     )
 }
 
-fn auth() -> impl Strategy<Value = Auth> {
+pub(super) fn proxy() -> impl Strategy<Value = reqwest::Url> {
+    let proxy = "https?://[a-z]{1,9}(:[1-9][0-9]{0,3})?/";
+    proxy.prop_filter_map("a URL", |text| reqwest::Url::parse(&text).ok())
+}
+
+pub(super) fn rate() -> impl Strategy<Value = Rate> {
+    let rate = (1..=1_000_000_u32, prop_oneof![Just(1), Just(60), Just(3600)]);
+    rate.prop_map(|(requests, seconds)| Rate {
+        requests,
+        per: std::time::Duration::from_secs(seconds),
+    })
+}
+
+pub(super) fn auth() -> impl Strategy<Value = Auth> {
     let basic = ("[^:\\p{Cc}]{1,9}", text())
         .prop_map(|(username, password)| Auth::Basic { username, password: password.into() });
     let header = (header_value(), option::of("[!-~][ -~]{0,5}"));
