@@ -96,3 +96,49 @@ fn the_store_is_printed_without_its_password_and_a_password_in_its_url_is_refuse
         );
     }
 }
+
+#[test]
+fn forwards_need_a_store_and_their_secrets_to_send() {
+    let (directory, path) = file(
+        "sources: [{ name: badge, file: badge.csv, identity: who }]
+forward:
+  - { name: siem, url: 'https://siem.example/in', format: ndjson, select: { type: badges } }
+",
+    );
+    let (path, token) = (path.to_str().unwrap(), directory.path().join("token"));
+    for command in ["serve", "check", "fetch"] {
+        assert_eq!(
+            refused(&[command, "--config", path], &[]),
+            format!(
+                "error: the configuration has 2 errors:
+- {path}:3:3: forward: needs a store, whose records it sends; set `store.url`
+- {path}:3:83: forward[0].select.type: there is no source `badges`; did you mean `badge`?
+"
+            )
+        );
+    }
+    std::fs::write(&token, "hunter2\n").unwrap();
+    let forward = format!(
+        "[{{ name: siem, url: 'https://siem.example/in', format: ndjson, auth: {{ bearer: {{ \
+         token_file: {} }} }} }}]",
+        token.display()
+    );
+    let store = format!("sqlite:{}/history.db", directory.path().display());
+    let variables =
+        [("INCIDENT_GATEWAY__FORWARD", forward.as_str()), ("INCIDENT_GATEWAY__STORE__URL", &store)];
+    std::fs::write(path, "sources: [{ name: badge, file: badge.csv, identity: who }]\n").unwrap();
+    let Ran { code, stdout, stderr } = run(&["check", "--config", path], &variables);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.contains("    auth: { bearer: { token: \"********\" } }\n"), "{stdout}");
+    std::fs::write(path, &stdout).unwrap();
+    let again = run(&["check", "--config", path], &[]);
+    assert_eq!((again.code, again.stdout), (Some(0), stdout));
+    let masked = "the secret `forward[0].auth.bearer.token` is masked, as `check` prints it; \
+        write the secret, or the path of a file with it (`…_file`)\n";
+    assert_eq!(again.stderr, format!("note: {masked}"));
+    for demo in [&[][..], &["--demo"]] {
+        let serve = [&["serve", "--config", path][..], demo].concat();
+        assert_eq!(refused(&serve, &[]), format!("error: {masked}"));
+    }
+    assert!(!directory.path().join("history.db").exists());
+}
