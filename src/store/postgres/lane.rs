@@ -74,7 +74,9 @@ impl ServerBounds {
         let mut begin = match mode {
             // As the server's default is: an administrator may have made it read-only.
             Mode::Write => "BEGIN".to_owned(),
-            Mode::Read | Mode::ReadInOrder => "BEGIN READ ONLY".to_owned(),
+            Mode::Read | Mode::ReadInOrder => {
+                "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned()
+            }
         };
         for (setting, bound) in [
             ("statement_timeout", self.statement),
@@ -98,9 +100,11 @@ impl ServerBounds {
 /// Whether a transaction writes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mode {
+    /// All its statements see the same state.
     Read,
     /// The first of many rows, in the order that an index has, whatever the database knows of them.
     ReadInOrder,
+    /// Each of its statements sees what others had committed before it.
     Write,
 }
 
@@ -158,7 +162,7 @@ impl Connection {
         Ok(rows)
     }
 
-    /// The same for several statements, of which each sees what others had committed before it.
+    /// The same for several statements.
     pub(super) async fn run_all<const N: usize>(
         self,
         mode: Mode,

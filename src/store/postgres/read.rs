@@ -13,7 +13,7 @@ use crate::sources::Fingerprint;
 use crate::store::{Heads, RecordChunk, SourceHead, StoreKey, StoredRecord, Version, sequence};
 
 /// More sources or upstreams than any configuration has.
-const MAX_HEADS: i64 = 100_000;
+pub(super) const MAX_HEADS: i64 = 100_000;
 
 /// The database's clock, in seconds since the epoch.
 pub(super) const NOW: &str = "extract(epoch FROM clock_timestamp())::float8";
