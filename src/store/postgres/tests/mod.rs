@@ -8,6 +8,7 @@ mod forwards;
 mod lease;
 mod page_plans;
 mod pgbouncer;
+mod reading;
 mod schema;
 #[path = "../../../../tests/support/postgres.rs"]
 #[allow(dead_code, unreachable_pub, reason = "shared with the tests of the whole gateway")]
