@@ -4,13 +4,16 @@
 //! store and moves only behind records that its receiver has accepted, or that were put aside as
 //! dead letters. With replicas, the holder of the lease sends.
 
+mod follow;
 mod format;
 mod forwarders;
 mod metrics;
 mod once;
 mod receiver;
+mod retry;
 mod settings;
 mod status;
+mod worker;
 
 pub use self::format::{Batch, Encoder};
 pub use self::forwarders::{Forwarders, ForwardersHandle};

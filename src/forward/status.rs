@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::store::StoredForward;
+use super::ForwardMetrics;
+use crate::store::{ForwardReport, StoredForward};
 
 /// What a forward does.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -48,10 +49,10 @@ pub struct ForwardStatus {
 }
 
 impl ForwardStatus {
-    /// What is stored of a forward, as so many records are due.
-    pub(super) fn new(stored: &StoredForward, lag: Option<u64>) -> Self {
+    /// The status of a forward with this report, of which so many records are due.
+    pub(super) fn new(stored: &StoredForward, report: &ForwardReport, lag: Option<u64>) -> Self {
         let state = match lag {
-            _ if stored.report.is_retrying => ForwardState::Retrying,
+            _ if report.is_retrying => ForwardState::Retrying,
             Some(1..) => ForwardState::Sending,
             _ => ForwardState::Idle,
         };
@@ -61,7 +62,7 @@ impl ForwardStatus {
             lag,
             sent: stored.sent,
             dead_letters: stored.dead_letters,
-            last_error: stored.report.last_error.clone(),
+            last_error: report.last_error.clone(),
         }
     }
 }
@@ -69,46 +70,59 @@ impl ForwardStatus {
 /// The statuses of all forwards that are configured, in the configured order.
 pub type ForwardStatuses = Arc<[ForwardStatus]>;
 
-/// Publishes statuses.
+/// Publishes statuses. Clones publish to the same place.
 #[derive(Clone, Debug)]
-pub(super) struct Board(watch::Sender<ForwardStatuses>);
+pub(super) struct Board {
+    statuses: watch::Sender<ForwardStatuses>,
+    metrics: ForwardMetrics,
+}
 
 impl Board {
-    pub(super) fn new(statuses: watch::Sender<ForwardStatuses>) -> Self {
-        Self(statuses)
+    pub(super) fn new(statuses: watch::Sender<ForwardStatuses>, metrics: ForwardMetrics) -> Self {
+        Self { statuses, metrics }
     }
 
     /// Sets which forwards there are. What is known of those that stay is kept.
     pub(super) fn configure<'a>(&self, names: impl Iterator<Item = &'a str>) {
-        self.0.send_modify(|statuses| {
+        self.statuses.send_modify(|statuses| {
             let known = |name: &str| statuses.iter().find(|status| status.name == name).cloned();
             let status = |name: &str| {
                 let new = || ForwardStatus { name: name.to_owned(), ..ForwardStatus::default() };
                 known(name).unwrap_or_else(new)
             };
-            *statuses = names.map(status).collect();
+            let configured: ForwardStatuses = names.map(status).collect();
+            for ForwardStatus { name, .. } in statuses.iter() {
+                if configured.iter().all(|status| status.name != *name) {
+                    self.metrics.remove(name);
+                }
+            }
+            *statuses = configured;
         });
     }
 
-    /// Publishes the status of a forward, if it has changed.
+    /// Publishes the status of a forward that is configured, if it has changed.
     pub(super) fn publish(&self, new: ForwardStatus) {
-        self.0.send_if_modified(|statuses| {
-            let is_outdated =
-                |status: &&mut ForwardStatus| status.name == new.name && **status != new;
-            let is_known = statuses.iter().any(|status| status.name == new.name && *status != new);
-            if !is_known {
+        self.statuses.send_if_modified(|statuses| {
+            let position = statuses.iter().position(|status| status.name == new.name);
+            let Some(position) = position.filter(|position| statuses[*position] != new) else {
                 return false;
+            };
+            if let Some(lag) = new.lag {
+                self.metrics.set_lag(&new.name, lag);
             }
             let mut changed = statuses.to_vec();
-            if let Some(status) = changed.iter_mut().find(is_outdated) {
-                *status = new;
-            }
+            changed[position] = new;
             *statuses = changed.into();
             true
         });
     }
 
+    /// The counters of a forward.
+    pub(super) fn metrics(&self) -> &ForwardMetrics {
+        &self.metrics
+    }
+
     pub(super) fn subscribe(&self) -> watch::Receiver<ForwardStatuses> {
-        self.0.subscribe()
+        self.statuses.subscribe()
     }
 }

@@ -1,6 +1,9 @@
 //! A store in memory for unit tests. It counts its operations, and can fail, hang, lose its lease
 //! or lose the answer of a write. Its clock is tokio's.
 
+mod forwarding;
+mod write;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -12,19 +15,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{
-    Advance, Content, DuePage, DueQuery, DueRange, Epoch, ForwardClaim, ForwardStore, Heads,
-    HistoryFilter, HistoryPage, HistoryQuery, HistorySummary, KeptUp, Lease, RecordChanges,
-    RecordChunk, SequenceItem, SourceHead, SourceReport, SourceWrite, StableId, Store, StoreError,
-    StoreFuture, StoreKey, StoredForward, StoredRecord, Upsert, Version, Written,
+    DeadLetter, Epoch, ForwardClaim, Heads, HistoryFilter, HistoryPage, HistoryQuery,
+    HistorySummary, KeptUp, Lease, RecordChunk, SourceHead, SourceReport, SourceWrite, Store,
+    StoreError, StoreFuture, StoreKey, StoredForward, StoredRecord, Upsert, Version, Written,
 };
-use crate::config::ForwardFrom;
-use crate::join::Reason;
 use crate::sources::Fingerprint;
 
 /// A stored record.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredRow {
     pub(crate) number: i64,
+    /// The number that it had first.
+    pub(crate) first_number: i64,
     pub(crate) source: String,
     pub(crate) record: Upsert,
     pub(crate) first_seen: SystemTime,
@@ -56,7 +58,13 @@ pub(crate) struct Memory {
     /// What another process keeps up while it holds the lease.
     pub(crate) other: Option<KeptUp>,
     last_version: i64,
-    last_number: i64,
+    pub(crate) last_number: i64,
+    /// The greatest number after the first write of records, by source.
+    first_through: BTreeMap<String, i64>,
+    /// What is stored of forwards.
+    pub(crate) forwards: BTreeMap<String, StoredForward>,
+    /// Dead letters, with the name of their forward and when they were stored.
+    pub(crate) dead_letters: Vec<(String, DeadLetter, SystemTime)>,
     pub(crate) last_revision: i64,
     generation: u64,
     forgotten: u64,
@@ -150,112 +158,6 @@ impl Memory {
             return Err(StoreError::LeaseLost);
         }
         Ok(())
-    }
-
-    fn write(&mut self, write: SourceWrite, now: SystemTime) -> Result<Written, StoreError> {
-        if *self.read_forgotten.get_or_insert(self.forgotten) != self.forgotten {
-            self.read_forgotten = None;
-            return Err(StoreError::Forgotten);
-        }
-        let revision = self.sources.get(&write.name).map_or(0, |source| source.revision);
-        if write.based_on.is_some_and(|based_on| based_on != revision) {
-            return Err(StoreError::Outdated);
-        }
-        self.writes.push(write.clone());
-        let SourceWrite { name, fingerprint, age, report, content, .. } = write;
-        let first_version = Version(self.last_version + 1);
-        let Some(age) = age else {
-            assert!(content.is_none(), "a failure changes the report alone");
-            let source = self.sources.get_mut(&name).expect("only stored sources can fail");
-            source.report = report;
-            return Ok(Written { first_version, revision: source.revision });
-        };
-        let fetched_at = now - age;
-        let before = self.sources.get(&name).cloned();
-        let mut source = before.clone().unwrap_or(StoredSource {
-            fingerprint,
-            revision: 0,
-            fetched_at,
-            report: SourceReport::default(),
-            sequence: Vec::new(),
-            table: None,
-        });
-        (source.fingerprint, source.fetched_at, source.report) = (fingerprint, fetched_at, report);
-        if content.is_some() {
-            self.last_revision += 1;
-            source.revision = self.last_revision;
-        }
-        match content {
-            None => assert!(before.is_some(), "the first write of a source has content"),
-            Some(Content::Table(bytes)) => source.table = Some(bytes),
-            Some(Content::Records(changes)) => {
-                let last_success = before.map(|before| before.fetched_at);
-                source.sequence = self.change_records(&name, changes, fetched_at, last_success);
-            }
-        }
-        let revision = source.revision;
-        self.sources.insert(name, source);
-        Ok(Written { first_version, revision })
-    }
-
-    /// Returns the source's sequence.
-    fn change_records(
-        &mut self,
-        source: &str,
-        changes: RecordChanges,
-        fetched_at: SystemTime,
-        last_success: Option<SystemTime>,
-    ) -> Vec<Version> {
-        let first_version = self.last_version + 1;
-        for version in changes.left {
-            let row = self.records.get_mut(&version).expect("only stored records leave");
-            assert!(row.source == source && row.last_seen.is_none(), "it left before");
-            let last_success = last_success.expect("a source has records after a success");
-            row.last_seen = Some(last_success.max(row.first_seen));
-        }
-        let mut ids: Vec<StableId> = changes.upserts.iter().map(|upsert| upsert.id).collect();
-        ids.sort_unstable();
-        assert!(ids.windows(2).all(|pair| pair[0] != pair[1]), "each id is written once");
-        for upsert in changes.upserts {
-            self.upsert(source, upsert, fetched_at);
-        }
-        let version = |item: SequenceItem| match item {
-            SequenceItem::Stored(version) => version,
-            SequenceItem::Upsert(index) => Version(first_version + i64::try_from(index).unwrap()),
-        };
-        let sequence: Vec<Version> = changes.sequence.into_iter().map(version).collect();
-        for version in &sequence {
-            let row = self.records.get(version).expect("the sequence has stored records");
-            assert!(row.source == source && row.last_seen.is_none(), "they are current");
-        }
-        sequence
-    }
-
-    fn upsert(&mut self, source: &str, mut record: Upsert, fetched_at: SystemTime) {
-        let stored = self.records.iter().find(|(_, row)| row.record.id == record.id);
-        let stored = stored.map(|(version, _)| *version);
-        let before = stored.and_then(|version| self.records.remove(&version));
-        if let Some(before) = &before
-            && record.reason == Some(Reason::IdentitiesUnavailable)
-        {
-            record.employee_id.clone_from(&before.record.employee_id);
-            record.reason = before.record.reason;
-        }
-        let gets_employee = |before: &StoredRow| {
-            before.record.employee_id.is_none() && record.employee_id.is_some()
-        };
-        let number = match &before {
-            Some(before) if !gets_employee(before) => before.number,
-            _ => {
-                self.last_number += 1;
-                self.last_number
-            }
-        };
-        let first_seen = before.map_or(fetched_at, |before| before.first_seen);
-        self.last_version += 1;
-        let source = source.to_owned();
-        let row = StoredRow { number, source, record, first_seen, last_seen: None };
-        self.records.insert(Version(self.last_version), row);
     }
 
     /// Deletes the records for which `is_deleted` returns true.
@@ -405,11 +307,11 @@ impl Store for MemoryStore {
         &'a self,
         epoch: Epoch,
         keep: Duration,
-        _: &'a [ForwardClaim],
+        forwards: &'a [ForwardClaim],
     ) -> StoreFuture<'a, u64> {
         self.operation("delete_expired", move |memory, now| {
             memory.check(epoch)?;
-            Ok(memory.delete(|row| row.last_seen.is_some_and(|last_seen| last_seen + keep < now)))
+            Ok(memory.delete_expired(keep, forwards, now))
         })
     }
 
@@ -432,34 +334,10 @@ impl Store for MemoryStore {
     fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64> {
         self.operation("forget", move |memory, _| {
             memory.forgotten += 1;
+            let is_kept = |letter: &DeadLetter| letter.employee_id.as_deref() != Some(employee_id);
+            memory.dead_letters.retain(|(_, letter, _)| is_kept(letter));
             Ok(memory.delete(|row| row.record.employee_id.as_deref() == Some(employee_id)))
         })
-    }
-}
-
-impl ForwardStore for MemoryStore {
-    fn begin_forwards<'a>(
-        &'a self,
-        _: Epoch,
-        _: &'a [(String, ForwardFrom)],
-    ) -> StoreFuture<'a, ()> {
-        self.operation("forwards", |_, _| Err(no_queries()))
-    }
-
-    fn forwards(&self) -> StoreFuture<'_, Vec<StoredForward>> {
-        self.operation("forwards", |_, _| Err(no_queries()))
-    }
-
-    fn due(&self, _: DueQuery) -> StoreFuture<'_, DuePage> {
-        self.operation("forwards", |_, _| Err(no_queries()))
-    }
-
-    fn count_due(&self, _: DueRange) -> StoreFuture<'_, u64> {
-        self.operation("forwards", |_, _| Err(no_queries()))
-    }
-
-    fn advance(&self, _: Epoch, _: Advance) -> StoreFuture<'_, ()> {
-        self.operation("forwards", |_, _| Err(no_queries()))
     }
 }
 

@@ -1,0 +1,421 @@
+//! A forward while the process has one lease.
+
+use std::future::pending;
+use std::time::{Duration, SystemTime};
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::boundaries::Boundaries;
+use super::commit::{Committed, commit};
+use super::lag::{Lag, Reading};
+use super::pages::Pages;
+use super::progress::{Progress, records};
+use super::{Mode, Worker, store_failure};
+use crate::forward::retry::Retry;
+use crate::forward::settings::Destination;
+use crate::forward::{ForwardStatus, Reply};
+use crate::store::{
+    DuePage, DueQuery, DueRange, Epoch, StoreError, StoreHandle, StoreState, StoredForward,
+};
+
+/// After so many failures in a row a worker that runs once gives up.
+pub(super) const MAX_FAILURES: u32 = 5;
+
+/// The longest time for which a worker that runs once lets its receiver be alone.
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// How long records are kept in memory before they are sent. Those that `forget` deletes meanwhile
+/// are sent nevertheless.
+const MAX_WAITING: Duration = Duration::from_secs(5);
+
+/// Sends while the process has one lease. One future of each kind is under way at most: a request,
+/// an advance of what was sent before, the next page, and a count.
+pub(super) struct Term<'a, D> {
+    pub(super) worker: &'a mut Worker<D>,
+    epoch: Epoch,
+    state: watch::Receiver<StoreState>,
+    writes: watch::Receiver<()>,
+    pub(super) progress: Progress,
+    pub(super) pages: Pages,
+    pub(super) boundaries: Boundaries,
+    lag: Lag,
+    request: Option<BoxFuture<'static, Reply>>,
+    advance: Option<BoxFuture<'static, Committed>>,
+    page: Option<BoxFuture<'static, Result<DuePage, StoreError>>>,
+    reading: Option<BoxFuture<'static, Result<Reading, StoreError>>>,
+    /// The failures of the receiver.
+    pub(super) retry: Retry,
+    /// The failures of reading.
+    page_retry: Retry,
+    /// Whether there was nothing behind the records that were read.
+    is_at_end: bool,
+    /// Records up to this number wait for no others any more.
+    pub(super) waited_through: i64,
+    /// Whether what is claimed is to be given back once all is stored that was sent.
+    pub(super) gives_claim_back: bool,
+    /// Why no more is sent, if it gives up.
+    pub(super) gave_up: Option<String>,
+    sent: u64,
+    dead_letters: u64,
+}
+
+/// How a term has ended, and what was sent.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) end: End,
+    pub(super) sent: u64,
+    pub(super) dead_letters: u64,
+}
+
+/// Why a term has ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// Nothing is to be done any more.
+    Complete,
+    /// This process has the lease no more.
+    LeaseLost,
+    /// What is stored is not what was expected.
+    Outdated,
+    /// The receiver or the store has failed too often.
+    GaveUp(String),
+}
+
+impl<'a, D: Destination> Term<'a, D> {
+    pub(super) fn new(worker: &'a mut Worker<D>, epoch: Epoch, stored: StoredForward) -> Self {
+        let now = Instant::now();
+        let config = worker.destination.config();
+        worker.handle.claims().claim(&config.name, 0);
+        Self {
+            epoch,
+            state: worker.handle.subscribe(),
+            writes: worker.handle.writes(),
+            pages: Pages::new(config.batch, stored.position, now),
+            progress: Progress::new(stored),
+            boundaries: Boundaries::default(),
+            lag: Lag::new(now),
+            request: None,
+            advance: None,
+            page: None,
+            reading: None,
+            retry: Retry::new(worker.jitter.u64(..)),
+            page_retry: Retry::new(worker.jitter.u64(..)),
+            is_at_end: false,
+            waited_through: 0,
+            gives_claim_back: false,
+            gave_up: None,
+            sent: 0,
+            dead_letters: 0,
+            worker,
+        }
+    }
+
+    /// Sends until the term ends.
+    pub(super) async fn run(mut self) -> Ended {
+        let end = loop {
+            let wake = match self.go_on() {
+                Ok(wake) => wake,
+                Err(end) => break end,
+            };
+            let sleep = async {
+                match wake {
+                    Some(wake) => sleep_until(wake).await,
+                    None => pending().await,
+                }
+            };
+            let end = tokio::select! {
+                biased;
+                // The handle has a sender.
+                _ = self.state.changed() => None,
+                reply = of(&mut self.request) => {
+                    self.note_reply(reply);
+                    None
+                }
+                committed = of(&mut self.advance) => self.note_committed(committed),
+                page = of(&mut self.page) => {
+                    self.note_page(page);
+                    None
+                }
+                reading = of(&mut self.reading) => {
+                    self.note_reading(reading);
+                    None
+                }
+                // Here, too.
+                _ = self.writes.changed() => {
+                    self.note_write();
+                    None
+                }
+                () = sleep => None,
+            };
+            if let Some(end) = end {
+                break end;
+            }
+        };
+        Ended { end, sent: self.sent, dead_letters: self.dead_letters }
+    }
+
+    /// Starts what can be started; returns when there may be more to start if nothing happens.
+    fn go_on(&mut self) -> Result<Option<Instant>, End> {
+        let now = Instant::now();
+        let is_leaving = {
+            let state = self.state.borrow_and_update();
+            if state.role.epoch(now) != Some(self.epoch) {
+                return Err(End::LeaseLost);
+            }
+            state.is_leaving
+        };
+        let is_stopping = is_leaving || self.gave_up.is_some();
+        let mut wakes = Wakes { now, earliest: None };
+        if !is_stopping {
+            self.read_page(&mut wakes);
+            self.send(&mut wakes);
+        }
+        self.store_progress();
+        if !is_stopping {
+            self.read_lag(&mut wakes);
+        }
+        self.publish();
+        if self.is_complete(is_stopping) {
+            return Err(self.gave_up.take().map_or(End::Complete, End::GaveUp));
+        }
+        Ok(wakes.earliest)
+    }
+
+    fn is_complete(&self, is_stopping: bool) -> bool {
+        let is_done = self.worker.mode == Mode::Once
+            && self.is_at_end
+            && self.page.is_none()
+            && self.pages.len() == 0
+            && !self.progress.has_gaps();
+        let is_idle = self.request.is_none() && self.progress.is_stored();
+        is_idle && (is_stopping || is_done)
+    }
+
+    /// Reads the next page, if a batch may have to wait for it otherwise.
+    fn read_page(&mut self, wakes: &mut Wakes) {
+        let waits_until = [&self.retry, &self.page_retry].map(|retry| retry.waits_until(wakes.now));
+        let waits_until = waits_until.into_iter().flatten().max();
+        let Some((limit, max_bytes)) = self.pages.room() else { return };
+        if self.page.is_some() || self.is_at_end || wakes.until(waits_until) {
+            return;
+        }
+        self.gives_claim_back = false;
+        self.is_at_end = true;
+        let query = DueQuery { range: self.range(self.pages.through()), limit, max_bytes };
+        let (handle, name) = (self.worker.handle.clone(), self.progress.stored.name.clone());
+        self.page = Some(read_page(handle, name, query).boxed());
+    }
+
+    fn range(&self, after: i64) -> DueRange {
+        let selection = self.worker.destination.config().select.clone();
+        DueRange { after, start: self.progress.stored.start, selection }
+    }
+
+    fn note_page(&mut self, page: Result<DuePage, StoreError>) {
+        let now = Instant::now();
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                if self.page_retry.failures() == 0 {
+                    let forward = &self.progress.stored.name;
+                    tracing::warn!(%forward, %error, "the records to be sent cannot be read");
+                }
+                self.is_at_end = false;
+                self.page_retry.note_failure(now, None);
+                self.give_up_after(self.page_retry.failures(), || store_failure(&error));
+                return;
+            }
+        };
+        self.page_retry.note_success();
+        self.is_at_end &= page.is_end;
+        self.progress.retain(self.pages.through(), &page);
+        let progress = &self.progress;
+        self.pages.append(page, now, |row| !progress.is_done(row.number));
+        if self.is_at_end {
+            self.lag.note_end(self.pages.len() as u64 + self.progress.unstored());
+        }
+    }
+
+    /// Sends the next batch, if it is its time.
+    fn send(&mut self, wakes: &mut Wakes) {
+        if self.request.is_some() || self.progress.is_ready() {
+            return;
+        }
+        let passed = self.pages.passed();
+        self.boundaries.pass(passed);
+        self.progress.pass(passed);
+        if self.progress.is_ready() || !self.is_batch_due(wakes) {
+            return;
+        }
+        let waits_until = self.worker.pace.waits_until(wakes.now);
+        if wakes.until(self.retry.waits_until(wakes.now).max(waits_until)) {
+            return;
+        }
+        let read_at = self.pages.read_at();
+        let rows = self.pages.leading(self.boundaries.next());
+        if read_at.is_none_or(|read_at| wakes.now - read_at > MAX_WAITING) {
+            let last = rows.last().map_or(0, |row| row.number);
+            self.waited_through = self.waited_through.max(last);
+            self.read_again();
+            return self.read_page(wakes);
+        }
+        let destination = self.worker.destination.clone();
+        let batch = destination.encode(rows, SystemTime::now());
+        self.pages.send(batch.records);
+        self.worker.pace.take(wakes.now);
+        self.request = Some(async move { destination.send(batch).await }.boxed());
+        self.read_page(wakes);
+    }
+
+    /// Whether the records that wait are to be sent, rather than to wait for more of them.
+    fn is_batch_due(&self, wakes: &mut Wakes) -> bool {
+        let (Some(next), Some(read_at)) = (self.pages.next(), self.pages.read_at()) else {
+            return false;
+        };
+        if self.boundaries.next().is_some()
+            || self.pages.is_batch_full()
+            || next <= self.waited_through
+        {
+            return true;
+        }
+        match self.worker.mode {
+            Mode::Serve => {
+                let max_wait = self.worker.destination.config().batch.max_wait;
+                !wakes.until(Some(read_at + max_wait).filter(|until| *until > wakes.now))
+            }
+            Mode::Once => self.page.is_none(),
+        }
+    }
+
+    /// Forgets the records that wait, so that they are read again.
+    pub(super) fn read_again(&mut self) {
+        self.page = None;
+        self.is_at_end = false;
+        self.pages.read_again(self.progress.position());
+    }
+
+    fn store_progress(&mut self) {
+        if let Some(advance) = self.progress.store_next() {
+            let max_failures = (self.worker.mode == Mode::Once).then_some(MAX_FAILURES);
+            let retry = Retry::new(self.worker.jitter.u64(..));
+            let handle = self.worker.handle.clone();
+            self.advance = Some(commit(handle, self.epoch, advance, max_failures, retry).boxed());
+        }
+        if self.gives_claim_back && self.progress.is_stored() {
+            self.gives_claim_back = false;
+            self.worker.handle.claims().claim(&self.progress.stored.name, 0);
+        }
+    }
+
+    fn note_committed(&mut self, committed: Committed) -> Option<End> {
+        match committed {
+            Committed::Stored => {}
+            Committed::Outdated => return Some(End::Outdated),
+            Committed::LeaseLost => return Some(End::LeaseLost),
+            Committed::GaveUp(error) => return Some(End::GaveUp(store_failure(&error))),
+        }
+        let advance = self.progress.note_stored();
+        self.lag.reduce(records(&advance));
+        let dead_letters = advance.dead_letters.len() as u64;
+        self.sent += advance.sent;
+        self.dead_letters += dead_letters;
+        self.worker.metrics.sent.inc_by(advance.sent);
+        self.worker.metrics.dead_letters.inc_by(dead_letters);
+        for letter in advance.dead_letters {
+            tracing::warn!(
+                forward = %self.progress.stored.name,
+                id = %letter.id,
+                status = letter.status,
+                answer = %letter.answer,
+                "the receiver refuses a record; it is not sent again"
+            );
+        }
+        None
+    }
+
+    fn note_write(&mut self) {
+        self.is_at_end = false;
+        self.lag.note_write();
+    }
+
+    /// Counts what is due, unless the next page is likely to tell.
+    fn read_lag(&mut self, wakes: &mut Wakes) {
+        if self.reading.is_some() || self.page.is_some() {
+            return;
+        }
+        let Some(at) = self.lag.next_reading() else { return };
+        if wakes.until(Some(at).filter(|at| *at > wakes.now)) {
+            return;
+        }
+        let handle = self.worker.handle.clone();
+        let range = self.range(self.progress.stored.position);
+        let name = self.progress.stored.name.clone();
+        self.reading = Some(self.lag.read(handle, name, range, self.progress.total()).boxed());
+    }
+
+    fn note_reading(&mut self, reading: Result<Reading, StoreError>) {
+        let now = Instant::now();
+        let Ok(reading) = reading else { return self.lag.note_failure(now) };
+        self.lag.note_read(&reading, self.progress.total(), now);
+        let stored = &mut self.progress.stored;
+        // If it has another position, an advance has taken effect that is not noted yet.
+        if let Some(read) = reading.stored.filter(|read| read.position == stored.position) {
+            // `keep` has deleted records that were not sent.
+            let deleted = read.dead_letters.saturating_sub(stored.dead_letters);
+            self.worker.metrics.dead_letters.inc_by(deleted);
+            (stored.sent, stored.dead_letters) = (read.sent, read.dead_letters);
+        }
+    }
+
+    fn publish(&self) {
+        let status =
+            ForwardStatus::new(&self.progress.stored, &self.progress.report, self.lag.known());
+        self.worker.board.publish(status);
+    }
+
+    /// A worker that runs once gives up after so many failures in a row.
+    pub(super) fn give_up_after(&mut self, failures: u32, why: impl FnOnce() -> String) {
+        if self.worker.mode == Mode::Once && failures >= MAX_FAILURES {
+            self.gave_up = Some(why());
+        }
+    }
+}
+
+/// Reads a page. It is claimed before any of it can be deleted.
+async fn read_page(
+    handle: StoreHandle,
+    name: String,
+    query: DueQuery,
+) -> Result<DuePage, StoreError> {
+    let claims = handle.claims();
+    let _no_deletion = claims.reading().await;
+    let page = handle.store().due(query).await?;
+    claims.claim(&name, page.through);
+    Ok(page)
+}
+
+/// The result of the future that is under way, if there is one.
+async fn of<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
+    let result = match slot {
+        Some(future) => future.await,
+        None => pending().await,
+    };
+    *slot = None;
+    result
+}
+
+/// Collects when there may be more to do.
+struct Wakes {
+    now: Instant,
+    earliest: Option<Instant>,
+}
+
+impl Wakes {
+    /// Whether to wait, and then until when.
+    fn until(&mut self, at: Option<Instant>) -> bool {
+        self.earliest = self.earliest.into_iter().chain(at).min();
+        at.is_some()
+    }
+}
