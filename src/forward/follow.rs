@@ -33,8 +33,9 @@ pub(super) async fn follow<D: Destination>(
             tracing::debug!(%error, "the statuses of forwards cannot be read");
         }
         sleep(started.elapsed() * (SHARE_OF_TIME - 1)).await;
-        let heads = heads.as_ref().map(Arc::as_ptr);
-        let is_changed = |state: &StoreState| state.heads.as_ref().map(Arc::as_ptr) != heads;
+        let is_changed = |state: &StoreState| {
+            state.heads.as_ref().map(Arc::as_ptr) != heads.as_ref().map(Arc::as_ptr)
+        };
         tokio::select! {
             () = sleep(INTERVAL) => {}
             _ = state.wait_for(is_changed) => {}

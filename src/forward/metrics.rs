@@ -27,27 +27,31 @@ impl ForwardMetrics {
     #[must_use]
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
+        metrics.register_in(registry);
+        metrics
+    }
+
+    pub(super) fn register_in(&self, registry: &mut Registry) {
         registry.register(
             "forward_sent",
             "Records that this process has sent and the receiver has accepted",
-            metrics.sent.clone(),
+            self.sent.clone(),
         );
         registry.register(
             "forward_failed",
             "Requests of this process that the receiver has not accepted",
-            metrics.failed.clone(),
+            self.failed.clone(),
         );
         registry.register(
             "forward_dead_letters",
             "Records that have become dead letters while this process held the lease",
-            metrics.dead_letters.clone(),
+            self.dead_letters.clone(),
         );
         registry.register(
             "forward_lag_records",
             "Records that are still to be sent",
-            metrics.lag.clone(),
+            self.lag.clone(),
         );
-        metrics
     }
 
     /// The metrics of one forward. Its counters are there from now on.

@@ -13,6 +13,8 @@ mod receiver;
 mod retry;
 mod settings;
 mod status;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub use self::format::{Batch, Encoder};

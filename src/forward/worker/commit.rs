@@ -29,19 +29,21 @@ pub(super) async fn commit(
 ) -> Committed {
     let store = handle.store();
     loop {
-        let error = match store.advance(epoch, advance.clone()).await {
-            Ok(()) => {
+        let is_stored = match store.advance(epoch, advance.clone()).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Outdated | StoreError::Forgotten) => {
+                store.forwards().await.map(|stored| has_taken_effect(&advance, &stored))
+            }
+            Err(error) => Err(error),
+        };
+        let error = match is_stored {
+            Ok(is_stored) => {
                 if retry.failures() > 0 {
                     handle.note(Operation::Upkeep, &Ok(()));
                 }
-                return Committed::Stored;
+                return if is_stored { Committed::Stored } else { Committed::Outdated };
             }
             Err(StoreError::LeaseLost) => return Committed::LeaseLost,
-            Err(StoreError::Outdated | StoreError::Forgotten) => match store.forwards().await {
-                Ok(stored) if is_stored(&advance, &stored) => return Committed::Stored,
-                Ok(_) => return Committed::Outdated,
-                Err(error) => error,
-            },
             Err(error) => {
                 handle.note::<()>(Operation::Upkeep, &Err(error.clone()));
                 error
@@ -58,7 +60,7 @@ pub(super) async fn commit(
 }
 
 /// Whether the advance took effect. Nobody else moves the position under this lease.
-fn is_stored(advance: &Advance, stored: &[StoredForward]) -> bool {
+fn has_taken_effect(advance: &Advance, stored: &[StoredForward]) -> bool {
     let stored = stored.iter().find(|stored| stored.name == advance.name);
     advance.from < advance.to && stored.is_some_and(|stored| stored.position == advance.to)
 }

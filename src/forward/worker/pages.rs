@@ -65,6 +65,7 @@ impl Pages {
         self.through = page.through;
         self.waiting.extend(page.rows.into_iter().filter(is_due));
         self.waiting_bytes = size_bytes(self.waiting.iter());
+        debug_assert!(self.len() <= 2 * self.limits.max_records, "two pages are in memory");
     }
 
     /// When the first of those that wait was read; `None` if none waits.

@@ -168,12 +168,12 @@ impl<'a, D: Destination> Term<'a, D> {
         };
         let is_stopping = is_leaving || self.gave_up.is_some();
         let mut wakes = Wakes { now, earliest: None };
+        // The next request does not wait until the one before is stored.
+        self.store_progress();
         if !is_stopping {
             self.read_page(&mut wakes);
             self.send(&mut wakes);
-        }
-        self.store_progress();
-        if !is_stopping {
+            self.store_progress();
             self.read_lag(&mut wakes);
         }
         self.publish();

@@ -94,7 +94,7 @@ impl Memory {
         sequence
     }
 
-    fn upsert(&mut self, source: &str, mut record: Upsert, fetched_at: SystemTime) {
+    pub(crate) fn upsert(&mut self, source: &str, mut record: Upsert, fetched_at: SystemTime) {
         let stored = self.records.iter().find(|(_, row)| row.record.id == record.id);
         let stored = stored.map(|(version, _)| *version);
         let before = stored.and_then(|version| self.records.remove(&version));

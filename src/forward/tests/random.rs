@@ -1,0 +1,291 @@
+//! Whatever happens, no record is lost or counted twice.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::faults::delete_expired;
+use super::target::{Answer, Outlet, Target};
+use super::{Process, add, forward, stored};
+use crate::config::{Batch, Forward, Rate, Selection};
+use crate::store::testing::MemoryStore;
+use crate::store::{DueRange, KeptUp, Role, Store as _, StoreError};
+
+const EMPLOYEES: [&str; 3] = ["10001", "10002", "10003"];
+
+/// What happened to the records, by their numbers.
+#[derive(Debug, Default)]
+struct History {
+    /// Those that the forward was to send.
+    selected: BTreeSet<i64>,
+    forgotten: BTreeSet<i64>,
+    /// Those that were deleted before the position was behind them.
+    expired: BTreeSet<i64>,
+    /// Dead letters that were deleted.
+    deleted_letters: Vec<i64>,
+}
+
+struct World {
+    random: fastrand::Rng,
+    store: Arc<MemoryStore>,
+    target: Arc<Target>,
+    forward: Forward,
+    history: History,
+    leader: Process,
+    /// A process that follows, or does not know that it is the leader no more.
+    other: Option<Process>,
+    forgets: bool,
+}
+
+impl World {
+    async fn new(seed: u64) -> Self {
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (store, target) = (MemoryStore::new(), Target::new());
+        let max_wait = Duration::from_millis([0, 0, 500, 8000][random.usize(..4)]);
+        let max_bytes = [1 << 20, 100][random.usize(..2)];
+        let batch = Batch { max_records: random.usize(1..12), max_bytes, max_wait };
+        let rate = random.bool().then_some(Rate { requests: 5, per: Duration::from_secs(1) });
+        let select = Selection { unattributed: random.bool(), ..Selection::default() };
+        let forward = Forward { batch, rate, select, ..forward("siem") };
+        target.delay(Duration::from_millis(random.u64(0..1500)));
+        let answer = if random.bool() { answer_for_batch } else { answer_for_items };
+        target.randomize(Some((random.fork(), answer)));
+        let leader = Process::leader(&store, forward.clone(), &target).await;
+        let (history, forgets) = (History::default(), random.bool());
+        Self { random, store, target, forward, history, leader, other: None, forgets }
+    }
+
+    fn outlets(&self) -> Vec<Arc<Outlet>> {
+        vec![Outlet::new(self.forward.clone(), &self.target)]
+    }
+
+    async fn step(&mut self) {
+        match self.random.u32(..20) {
+            0..=6 => self.add_records(),
+            7 => self.attribute(),
+            8..=9 => self.expire().await,
+            10 if self.forgets => self.forget().await,
+            11 => self.leader = self.start().await,
+            12 => {
+                let next = self.start().await;
+                let former = std::mem::replace(&mut self.leader, next);
+                if self.random.bool() {
+                    former.set_role(Role::Follower { kept_up: KeptUp::default() });
+                }
+                self.other = Some(former);
+            }
+            13 => {
+                let failure = StoreError::Unavailable("the disk is full".to_owned());
+                self.store.fail(Some(failure));
+            }
+            14 => self.store.lose_answers(true),
+            15 => self.store.hang(true),
+            _ => self.heal(),
+        }
+        sleep(Duration::from_millis(self.random.u64(0..4000))).await;
+        self.check_counts();
+    }
+
+    fn heal(&self) {
+        self.store.fail(None);
+        self.store.lose_answers(false);
+        self.store.hang(false);
+    }
+
+    async fn start(&mut self) -> Process {
+        self.heal();
+        let process = Process::start(&self.store, self.outlets());
+        process.lead(&self.store).await;
+        process
+    }
+
+    fn add_records(&mut self) {
+        for _ in 0..self.random.usize(..15) {
+            let employee_id = EMPLOYEES.get(self.random.usize(..4)).copied();
+            let number = add(&self.store, 1, employee_id)[0];
+            if employee_id.is_some() || self.forward.select.unattributed {
+                self.history.selected.insert(number);
+            }
+            if self.random.u32(..20) == 0 {
+                self.target.poison([number]);
+            }
+        }
+        self.leader.note_write();
+    }
+
+    /// A record gets its employee, and with it a new number.
+    fn attribute(&mut self) {
+        if self.forward.select.unattributed {
+            return;
+        }
+        let now = self.store.now();
+        let mut memory = self.store.memory();
+        let found = memory.records.values().find(|row| row.record.employee_id.is_none()).cloned();
+        if let Some(mut row) = found {
+            row.record.employee_id = Some(EMPLOYEES[0].into());
+            memory.upsert("denial", row.record, now);
+            self.history.selected.insert(memory.last_number);
+            drop(memory);
+            self.leader.note_write();
+        }
+    }
+
+    fn numbers(&self) -> BTreeSet<i64> {
+        self.store.memory().records.values().map(|row| row.number).collect()
+    }
+
+    fn letters(&self) -> Vec<i64> {
+        self.store.memory().dead_letters.iter().map(|(_, letter, _)| letter.number).collect()
+    }
+
+    fn note_deleted_letters(&mut self, before: &[i64]) {
+        let after = self.letters();
+        let deleted = before.iter().filter(|number| !after.contains(number));
+        self.history.deleted_letters.extend(deleted);
+    }
+
+    async fn expire(&mut self) {
+        self.heal();
+        for row in self.store.memory().records.values_mut() {
+            if self.random.u32(..8) == 0 {
+                row.last_seen = Some(std::time::SystemTime::UNIX_EPOCH);
+            }
+        }
+        let (before, letters) = (self.numbers(), self.letters());
+        let position = stored(&self.store, "siem").position;
+        let deletion = self.leader.handle.claims().deleting().await;
+        let position_now = stored(&self.store, "siem").position;
+        assert!(position <= position_now);
+        drop(deletion);
+        delete_expired(&self.store, &self.leader).await;
+        let after = self.numbers();
+        let unsent = before.difference(&after).filter(|number| **number > position_now);
+        self.history.expired.extend(unsent.filter(|number| self.history.selected.contains(number)));
+        self.note_deleted_letters(&letters);
+    }
+
+    async fn forget(&mut self) {
+        self.heal();
+        let (before, letters) = (self.numbers(), self.letters());
+        let employee_id = EMPLOYEES[self.random.usize(..3)];
+        self.store.forget(employee_id).await.unwrap();
+        self.history.forgotten.extend(before.difference(&self.numbers()));
+        self.note_deleted_letters(&letters);
+    }
+
+    /// Each record is sent, a dead letter, or due.
+    fn check_counts(&self) {
+        let stored = stored(&self.store, "siem");
+        let range = DueRange {
+            after: stored.position,
+            start: None,
+            selection: self.forward.select.clone(),
+        };
+        let due = self.store.memory().all_due(&range).len() as u64;
+        let counted = stored.sent + stored.dead_letters + due;
+        let selected = self.history.selected.len() as u64;
+        let forgotten = self.history.forgotten.len() as u64;
+        assert!(counted <= selected && selected <= counted + forgotten, "{stored:?} {due}");
+    }
+
+    async fn check(mut self) {
+        self.other = None;
+        self.leader = self.start().await;
+        self.target.randomize(None);
+        let status = self.leader.idle().await;
+        self.check_counts();
+        let stored = stored(&self.store, "siem");
+        assert_eq!((status.sent, status.dead_letters), (stored.sent, stored.dead_letters));
+        let (taken, poison) = (self.target.taken(), self.target.poisoned());
+        let mut letters = self.letters();
+        letters.extend(&self.history.deleted_letters);
+        letters.sort_unstable();
+        assert!(letters.windows(2).all(|pair| pair[0] < pair[1]), "{letters:?}");
+        assert!(letters.iter().all(|number| poison.contains(number)));
+        let taken_once: BTreeSet<i64> = taken.iter().copied().collect();
+        assert!(taken_once.is_disjoint(&poison) && taken_once.is_subset(&self.history.selected));
+        for number in &self.history.selected {
+            let is_gone =
+                self.history.forgotten.contains(number) || self.history.expired.contains(number);
+            let is_done = match poison.contains(number) {
+                true => letters.contains(number),
+                false => taken_once.contains(number),
+            };
+            assert!(
+                is_done || is_gone,
+                "record {number} was lost: {stored:?} {:?} {:?} {letters:?} {:?}",
+                self.target.batches(),
+                poison,
+                self.history,
+            );
+        }
+        if !self.forgets {
+            let dead_letters = letters.len() + self.history.expired.len();
+            assert_eq!(stored.dead_letters, dead_letters as u64);
+        }
+        // Records are first sent in their order, and single items are the only ones that are
+        // accepted in another order.
+        let batches = self.target.batches().concat();
+        assert!(is_ascending(&first_occurrences(&batches)), "{batches:?}");
+    }
+}
+
+fn first_occurrences(numbers: &[i64]) -> Vec<i64> {
+    let mut seen = BTreeSet::new();
+    numbers.iter().copied().filter(|number| seen.insert(*number)).collect()
+}
+
+fn is_ascending(numbers: &[i64]) -> bool {
+    numbers.windows(2).all(|pair| pair[0] < pair[1])
+}
+
+fn answer_for_batch(random: &mut fastrand::Rng, _: &[i64]) -> Answer {
+    match random.u32(..16) {
+        0 => Answer::Lost,
+        1 => Answer::Failed(None),
+        2 => Answer::Failed(Some(random.u64(..20))),
+        3 => Answer::TooLarge(random.usize(1..5)),
+        4 => Answer::Hang,
+        _ => Answer::Honest,
+    }
+}
+
+fn answer_for_items(random: &mut fastrand::Rng, numbers: &[i64]) -> Answer {
+    match random.u32(..10) {
+        0 => answer_for_batch(random, numbers),
+        1 => Answer::WrongItems(random.usize(1..20)),
+        2..=4 => {
+            let mut status = |number: &i64| (*number, [201, 201, 429, 503][random.usize(..4)]);
+            Answer::Items(numbers.iter().map(&mut status).collect())
+        }
+        _ => Answer::Items(Vec::new()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_lost_and_everything_is_counted_once() {
+    for seed in 0..300 {
+        let mut world = World::new(seed).await;
+        for _ in 0..world.random.usize(20..80) {
+            world.step().await;
+        }
+        world.check().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_deliveries_are_in_order() {
+    for seed in 0..100 {
+        let mut world = World::new(seed).await;
+        world.target.randomize(Some((fastrand::Rng::with_seed(seed), answer_for_batch)));
+        for _ in 0..40 {
+            world.step().await;
+        }
+        let target = Arc::clone(&world.target);
+        world.check().await;
+        assert!(is_ascending(&first_occurrences(&target.taken())));
+    }
+}
