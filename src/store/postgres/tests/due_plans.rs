@@ -67,13 +67,13 @@ async fn the_index_of_numbers_has_what_is_due_in_order() {
             for after in [0, 49_000] {
                 let range = DueRange { after, ..range.clone() };
                 let (explained, read) = explain(&one, &range).await;
-                let text = explained.to_string();
+                let shown = explained.to_string();
                 let (reads, _) = plan(&explained);
-                let what = format!("{is_analyzed}, {range:?}: {reads:?}, {read} read\n{text}");
+                let what = format!("{is_analyzed}, {range:?}: {reads:?}, {read} read\n{shown}");
                 assert!(reads.iter().any(|read| read == "records_number_key"), "{what}");
-                assert!(!text.contains("Sort\"") && !text.contains("all of records"), "{what}");
+                assert!(!shown.contains("Sort\"") && !shown.contains("all of records"), "{what}");
                 assert!(read <= *most_read, "{what}");
-                assert!(!text.contains("Gather"), "{what}");
+                assert!(!shown.contains("Gather"), "{what}");
                 if after == 0 {
                     let query = DueQuery { range, limit: 500, max_bytes: 1 << 20 };
                     let page = one.due(query).await.unwrap();

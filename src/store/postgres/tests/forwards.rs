@@ -1,5 +1,6 @@
 //! Where forwards stand: who may move them, and that nothing is counted twice.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::costs::{RoundTrips, counting_proxy};
@@ -200,19 +201,76 @@ async fn forget_leaves_no_dead_letter() {
     let employees = ["ada", "nul\0", "ada"];
     let upserts = (0..).zip(employees).map(|(id, employee)| upsert(id, Some(employee)));
     one.write(epoch, write_of("plain", upserts.collect())).await.unwrap();
-    let refused = |number, employee| {
-        let dead_letters = vec![dead_letter(number, number as usize - 1, employee)];
+    let refused = |id, number, employee| {
+        let dead_letters = vec![dead_letter(number, id, employee)];
         Advance { dead_letters, ..advance(number - 1, number, 0) }
     };
-    one.advance(epoch, refused(1, "ada")).await.unwrap();
-    one.advance(epoch, refused(2, "nul\0")).await.unwrap();
+    one.advance(epoch, refused(0, 1, "ada")).await.unwrap();
+    one.advance(epoch, refused(1, 2, "nul\0")).await.unwrap();
     assert_eq!(command.forget("ada").await, Ok(2));
     let letters = "SELECT coalesce(string_agg(number::text, ','), '') FROM dead_letters";
     assert_eq!(server.value(&database, letters).await, "2");
-    one.advance(epoch, refused(3, "ada")).await.unwrap();
+    one.advance(epoch, refused(2, 3, "ada")).await.unwrap();
     assert_eq!(server.value(&database, letters).await, "2");
     assert_eq!(command.forget("nul\0").await, Ok(1));
     assert_eq!(server.value(&database, letters).await, "");
     // Nothing was lost by it.
     assert_eq!(one.forwards().await.unwrap()[0].dead_letters, 3);
+}
+
+/// Advances, writes and deletions of two processes wait for each other only in an order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operations_at_once_do_not_block_each_other() {
+    let test = "operations_at_once_do_not_block_each_other";
+    let Some(server) = PostgresServer::shared(test) else { return };
+    let database = server.create_database().await;
+    let (one, command) = (store(server, &database).await, store(server, &database).await);
+    let epoch = held(&one).await.unwrap();
+    begin(&one, epoch, ForwardFrom::Beginning).await;
+    let employees = ["ada", "bob", "eve"];
+    let has_ended = AtomicBool::new(false);
+    let moves = async {
+        for (id, number) in (0..60).cycle().zip(0..300) {
+            let dead_letters = vec![dead_letter(number + 1, id, employees[id % 3])];
+            let moved = Advance { dead_letters, ..advance(number, number + 1, 0) };
+            one.advance(epoch, moved).await.unwrap();
+            if number % 50 == 0 {
+                held(&one).await.unwrap();
+            }
+        }
+        has_ended.store(true, Ordering::Relaxed);
+    };
+    let ends = || has_ended.load(Ordering::Relaxed);
+    let writes = async {
+        while !ends() {
+            let upserts = (0..60).map(|id| upsert(id, Some(employees[id % 3]))).collect();
+            match one.write(epoch, write_of("plain", upserts)).await {
+                Ok(_) => one.retain_sources(epoch, &[]).await.unwrap(),
+                Err(StoreError::Forgotten) => drop(one.sequence("plain").await.unwrap()),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let deletions = async {
+        let mut deleted = 0;
+        while !ends() {
+            deleted += one.delete_expired(epoch, Duration::ZERO, &[claim(0)]).await.unwrap();
+        }
+        deleted
+    };
+    let forgets = async {
+        let mut forgotten = 0;
+        for employee in employees.iter().cycle().take_while(|_| !ends()) {
+            forgotten += command.forget(employee).await.unwrap();
+        }
+        forgotten
+    };
+    let all = async { tokio::join!(moves, writes, deletions, forgets) };
+    let ((), (), deleted, forgotten) = within(all).await;
+    assert!(deleted > 0 && forgotten > 0, "{deleted} deleted, {forgotten} forgotten");
+    let [forward] = one.forwards().await.unwrap().try_into().unwrap();
+    assert_eq!(forward.position, 300);
+    assert!(forward.dead_letters >= 300);
+    let records = server.value(&database, "SELECT count(*) FROM records").await;
+    assert_eq!(one.count().await.unwrap().to_string(), records);
 }

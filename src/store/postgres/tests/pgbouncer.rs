@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::server::{PgBouncer, PostgresServer, Settings};
 use super::{config, expire_lease, held, upsert, write, write_of};
 use crate::config::Postgres;
+use crate::store::conformance::{self, InspectedStore};
 use crate::store::postgres::PostgresStore;
-use crate::store::{Epoch, Store, StoreError, conformance};
+use crate::store::{Epoch, Store, StoreError};
 
 async fn store(server: &PostgresServer, bouncer: &PgBouncer, database: &str) -> PostgresStore {
     let config = Postgres {
@@ -28,6 +29,18 @@ async fn a_store_behind_pgbouncer_works() {
     conformance::run_all(async || {
         let database = server.create_database().await;
         Arc::new(store(&server, &bouncer, &database).await) as Arc<dyn Store>
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forwards_behind_pgbouncer_are_kept() {
+    let test = "forwards_behind_pgbouncer_are_kept";
+    let Some(server) = PostgresServer::start(test, &Settings::default()) else { return };
+    let Some(bouncer) = server.start_pgbouncer(test) else { return };
+    conformance::run_forwarding(async || {
+        let database = server.create_database().await;
+        Arc::new(store(&server, &bouncer, &database).await) as Arc<dyn InspectedStore>
     })
     .await;
 }
