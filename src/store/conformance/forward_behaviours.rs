@@ -103,8 +103,10 @@ async fn forwards_begin_once(store: &dyn InspectedStore) {
 
 async fn what_was_there_is_left_out_for_good(store: &dyn InspectedStore) {
     let epoch = acquire(store).await;
-    let stored = unattributed(record("okta", 1));
-    store.write(epoch, write_of("okta", vec![stored])).await.unwrap();
+    for key in [1, 2] {
+        let stored = unattributed(record("okta", key));
+        store.write(epoch, write_of("okta", vec![stored])).await.unwrap();
+    }
     // A first refresh that brings nothing is one too.
     begin(store, "old", ForwardFrom::Beginning).await;
     begin(store, "new", ForwardFrom::Now).await;
@@ -112,14 +114,16 @@ async fn what_was_there_is_left_out_for_good(store: &dyn InspectedStore) {
     let first = vec![unattributed(record("first", 1)), record("first", 2)];
     store.write(epoch, write_of("first", first)).await.unwrap();
     assert_eq!(due(store, "new").await.rows, []);
-    assert_eq!(due(store, "old").await.rows.len(), 3);
+    assert_eq!(due(store, "old").await.rows.len(), 4);
 
     // Those without an employee get one, and a new number.
-    store.write(epoch, write_of("okta", vec![record("okta", 1)])).await.unwrap();
+    let stored = vec![record("okta", 1), record("okta", 2)];
+    store.write(epoch, write_of("okta", stored)).await.unwrap();
     store.write(epoch, write_of("first", vec![record("first", 1)])).await.unwrap();
     assert_eq!(due(store, "new").await.rows, []);
     let old: Vec<_> = due(store, "old").await.rows.into_iter().map(|row| row.id).collect();
-    let expected = [record("first", 2), record("okta", 1), record("first", 1)].map(|it| it.id);
+    let expected = [("first", 2), ("okta", 1), ("okta", 2), ("first", 1)];
+    let expected = expected.map(|(source, key)| record(source, key).id);
     assert_eq!(old, expected);
 
     // Also when they lose it and get another.
@@ -127,10 +131,10 @@ async fn what_was_there_is_left_out_for_good(store: &dyn InspectedStore) {
     store.write(epoch, write_of("okta", vec![record("okta", 1)])).await.unwrap();
     assert_eq!(due(store, "new").await.rows, []);
     store.write(epoch, write_of("empty", vec![record("empty", 1)])).await.unwrap();
-    store.write(epoch, write_of("okta", vec![record("okta", 2)])).await.unwrap();
+    store.write(epoch, write_of("okta", vec![record("okta", 3)])).await.unwrap();
     store.write(epoch, write_of("first", vec![record("first", 3)])).await.unwrap();
     let new: Vec<_> = due(store, "new").await.rows.into_iter().map(|row| row.id).collect();
-    let expected = [record("empty", 1), record("okta", 2), record("first", 3)].map(|it| it.id);
+    let expected = [record("empty", 1), record("okta", 3), record("first", 3)].map(|it| it.id);
     assert_eq!(new, expected);
 }
 

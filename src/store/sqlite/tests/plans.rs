@@ -1,8 +1,32 @@
 //! The history is read in the order of an index, whatever the filter.
 
+use super::forwarding_due::{BY_KEY, BY_NEW_NUMBER, KEY_COLUMNS};
 use super::ranges::{Ranges, Times};
 use super::*;
 use crate::decode::Priority;
+
+#[tokio::test]
+async fn due_records_are_read_in_the_order_of_their_numbers() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("history.db");
+    prepared(&path).await;
+    let connection = Connection::open(&path).unwrap();
+    for (order, expected) in [
+        (BY_KEY, "SEARCH records USING INTEGER PRIMARY KEY (rowid>?)"),
+        (BY_NEW_NUMBER, "SEARCH records USING INDEX records_by_new_number (number>?)"),
+    ] {
+        let sql = format!("SELECT {KEY_COLUMNS}, bytes FROM records WHERE {order}");
+        assert_eq!(plan(&connection, &sql), expected);
+    }
+    for (sql, index) in [
+        ("SELECT 1 FROM dead_letters WHERE refused_at < ? ORDER BY refused_at", "by_time"),
+        ("SELECT 1 FROM dead_letters WHERE employee_id = ?", "by_employee"),
+    ] {
+        let plan = plan(&connection, sql);
+        assert!(plan.starts_with("SEARCH dead_letters USING") && plan.contains(index), "{plan}");
+        assert!(!plan.contains("TEMP"), "{plan}");
+    }
+}
 
 fn plan(connection: &Connection, sql: &str) -> String {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();

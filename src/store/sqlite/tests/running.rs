@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::*;
 
-fn contains(path: &Path, needle: &[u8]) -> bool {
+pub(super) fn contains(path: &Path, needle: &[u8]) -> bool {
     ["", "-wal"].iter().any(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
