@@ -6,7 +6,7 @@ use super::Format;
 use super::csv::{write_quoted, write_text};
 use super::json::write_string;
 use super::member::{drop_line_breaks, splice_maybe_empty, splice_replacing};
-use crate::decode::{Member, Priority, members};
+use crate::decode::{Member, Priority, unescape};
 use crate::join::Reason;
 use crate::json::Scanner;
 use crate::store::HistoryRow;
@@ -92,9 +92,9 @@ pub(crate) fn sent_incident(out: &mut Vec<u8>, row: &HistoryRow) {
 
 /// Writes a row as an object without its closing brace; `is_seen` adds `last_seen` and `current`.
 fn write_members(out: &mut Vec<u8>, row: &HistoryRow, is_seen: bool) {
-    out.extend_from_slice(b"{\"id\":");
-    write_string(out, &row.id.to_string());
-    out.extend_from_slice(b",\"type\":");
+    out.extend_from_slice(b"{\"id\":\"");
+    row.id.write(out);
+    out.extend_from_slice(b"\",\"type\":");
     write_string(out, &row.source);
     out.extend_from_slice(b",\"employee_id\":");
     write_json(out, &row.employee_id);
@@ -146,29 +146,42 @@ fn write_cells(out: &mut Vec<u8>, row: &HistoryRow, incident: &[u8]) {
 /// else as it is. The bytes are from a database, so they are checked: what is no JSON is written as
 /// null, which leaves the document whole.
 fn write_incident(out: &mut Vec<u8>, row: &HistoryRow) {
-    if !is_json(&row.bytes) {
+    let Some(has_type) = has_type(&row.bytes) else {
         out.extend_from_slice(b"null");
         return;
-    }
+    };
     let Some((b'{', record)) = row.bytes.split_first() else {
         out.extend_from_slice(&row.bytes);
         return;
     };
-    let mut prefix = b"{\"type\":".to_vec();
-    write_string(&mut prefix, &row.source);
-    prefix.push(b',');
-    if members(record).any(|(name, _)| name.is_some_and(|name| name == "type")) {
-        splice_replacing(out, &prefix, record, &[Member::Type]);
+    out.extend_from_slice(b"{\"type\":");
+    write_string(out, &row.source);
+    if has_type {
+        splice_replacing(out, b"", record, &[Member::Type]);
     } else {
-        splice_maybe_empty(out, &prefix, record);
+        splice_maybe_empty(out, b",", record);
     }
+}
+
+/// Whether the bytes are an object with a member `type`; `None` if they are not one JSON value.
+fn has_type(bytes: &[u8]) -> Option<bool> {
+    let mut scanner = Scanner::new(bytes);
+    let mut has_type = false;
+    let read = if bytes.starts_with(b"{") {
+        scanner.object("", |scanner, name| {
+            has_type |= unescape(name).is_some_and(|name| name == "type");
+            scanner.value(1).map(drop)
+        })
+    } else {
+        scanner.value(0).map(drop)
+    };
+    let is_json = read.and_then(|()| scanner.end()).is_ok();
+    (is_json && (scanner.is_ascii() || str::from_utf8(bytes).is_ok())).then_some(has_type)
 }
 
 /// Whether the bytes are one JSON value.
 pub(crate) fn is_json(bytes: &[u8]) -> bool {
-    let mut scanner = Scanner::new(bytes);
-    scanner.value(0).and_then(|_| scanner.end()).is_ok()
-        && (scanner.is_ascii() || str::from_utf8(bytes).is_ok())
+    has_type(bytes).is_some()
 }
 
 /// Writes a number as rows have it; null if it is not finite.
