@@ -73,28 +73,26 @@ impl Alertmanager {
         sent_incident(&mut incident, row);
         write_string(out, &String::from_utf8_lossy(&incident));
         out.push(b'}');
-        self.write_times(out, row, active);
+        write_times(out, row, active);
         if let (Some(public_url), Some(employee)) = (&self.public_url, &row.employee_id) {
             out.extend_from_slice(b",\"generatorURL\":");
             write_string(out, &format!("{public_url}{}", employee_path(employee)));
         }
         out.push(b'}');
     }
+}
 
-    /// Writes when the alert began and when it ends. Alertmanager takes no alert that ends before
-    /// it began, and takes the first instant of the year 1 for no time.
-    fn write_times(&self, out: &mut Vec<u8>, row: &HistoryRow, active: &Active) {
-        let starts_at = row.timestamp.and_then(Time::from_seconds);
-        let is_possible = |starts_at: &Time| {
-            starts_at.year() >= 1 && active.ends_at.is_none_or(|ends_at| *starts_at < ends_at)
-        };
-        for (name, time) in
-            [(",\"startsAt\":", starts_at.filter(is_possible)), (",\"endsAt\":", active.ends_at)]
-        {
-            if let Some(time) = time {
-                out.extend_from_slice(name.as_bytes());
-                time.write(out);
-            }
+/// Writes when the alert began and when it ends. Alertmanager takes no alert that ends before it
+/// began, and takes the first instant of the year 1 for no time.
+fn write_times(out: &mut Vec<u8>, row: &HistoryRow, active: &Active) {
+    let is_possible = |starts_at: &Time| {
+        starts_at.year() >= 1 && active.ends_at.is_none_or(|ends_at| *starts_at < ends_at)
+    };
+    let starts_at = row.timestamp.and_then(Time::from_seconds).filter(is_possible);
+    for (name, time) in [(",\"startsAt\":", starts_at), (",\"endsAt\":", active.ends_at)] {
+        if let Some(time) = time {
+            out.extend_from_slice(name.as_bytes());
+            time.write(out);
         }
     }
 }

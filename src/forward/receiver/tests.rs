@@ -84,15 +84,15 @@ async fn a_batch_is_posted_whole_with_its_type_and_credentials() {
     for (auth, expected) in cases {
         let forward = Forward { auth, ..forward(&receiver.url) };
         assert_eq!(send(&forward, 1).await, done());
-        let received = receiver.received().pop().unwrap();
-        let lines: Vec<&str> = received.head.lines().collect();
+        let request = receiver.received().pop().unwrap();
+        let lines: Vec<&str> = request.head.lines().collect();
         assert_eq!(lines[0], "post /in/_bulk?a=b http/1.1");
         for line in ["content-type: text/x-test", "content-length: 9"] {
             assert_eq!(lines.iter().filter(|other| **other == line).count(), 1, "{lines:?}");
         }
         let is_of_auth = |line: &&str| line.starts_with("authorization") || line.starts_with("x-b");
         let sent: Vec<&str> = lines.into_iter().filter(is_of_auth).collect();
-        assert_eq!((sent, received.body), (expected, BODY.as_bytes().to_vec()));
+        assert_eq!((sent, request.body), (expected, BODY.as_bytes().to_vec()));
     }
 }
 
@@ -233,15 +233,15 @@ fn credentials_that_no_header_can_have_are_told_by_their_setting() {
     assert_eq!(error, SetupError::Credentials { setting });
 }
 
-fn oauth2(token_url: &Url) -> Option<Auth> {
-    Some(Auth::OAuth2(OAuth2 {
+fn oauth2(token_url: &Url) -> Auth {
+    Auth::OAuth2(OAuth2 {
         token_url: token_url.clone(),
         client_id: "client".to_owned(),
         client_secret: "cl1ent-s3cret".into(),
         scope: None,
         audience: None,
         client_auth: ClientAuth::Body,
-    }))
+    })
 }
 
 fn token(token: &str) -> Step {
@@ -252,14 +252,14 @@ fn token(token: &str) -> Step {
 async fn a_refused_token_is_renewed_once() {
     let tokens = ScriptedReceiver::start(vec![token("first"), token("second")]).await;
     let receiver = ScriptedReceiver::start(vec![answer(401, ""), answer(200, "")]).await;
-    let forward = Forward { auth: oauth2(&tokens.url), ..forward(&receiver.url) };
+    let forward = Forward { auth: Some(oauth2(&tokens.url)), ..forward(&receiver.url) };
     assert_eq!(send(&forward, 1).await, done());
-    let received = receiver.received();
-    for (request, token) in received.iter().zip(["first", "second"]) {
+    let requests = receiver.received();
+    for (request, token) in requests.iter().zip(["first", "second"]) {
         assert!(request.head.contains(&format!("\r\nauthorization: bearer {token}\r\n")));
         assert_eq!(request.body, BODY.as_bytes());
     }
-    assert_eq!((received.len(), tokens.received().len()), (2, 2));
+    assert_eq!((requests.len(), tokens.received().len()), (2, 2));
 
     let receiver = ScriptedReceiver::start(vec![answer(401, "")]).await;
     let forward = Forward { url: receiver.url.clone(), ..forward };
@@ -288,7 +288,7 @@ async fn without_a_token_nothing_is_sent() {
         (busy, "no access token from 127.0.0.1: it answered 429", Some(Duration::from_secs(9))),
     ] {
         let tokens = ScriptedReceiver::start(vec![step]).await;
-        let forward = Forward { auth: oauth2(&tokens.url), ..forward(&receiver.url) };
+        let forward = Forward { auth: Some(oauth2(&tokens.url)), ..forward(&receiver.url) };
         assert_eq!(failed(send(&forward, 1).await), (expected.to_owned(), wait));
     }
     assert_eq!(receiver.received().len(), 0);
@@ -342,4 +342,14 @@ async fn an_answer_that_is_not_elasticsearchs_is_a_failure() {
     ] {
         assert_eq!(failed(bulk(step, 2).await), (expected.to_owned(), None));
     }
+}
+
+#[tokio::test]
+async fn an_answer_may_come_before_the_whole_body_was_read() {
+    let receiver =
+        ScriptedReceiver::hasty(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nlong").await;
+    let client = Receiver::new(&forward(&receiver.url)).unwrap();
+    let body = Bytes::from(vec![b'x'; 1 << 20]);
+    let reply = client.send(HeaderValue::from_static("a/b"), body, 1).await;
+    assert!(matches!(reply, Reply::Blamed { status: 413, .. }), "{reply:?}");
 }

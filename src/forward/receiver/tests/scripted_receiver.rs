@@ -59,6 +59,19 @@ impl ScriptedReceiver {
         Self { url: url.parse().unwrap(), received }
     }
 
+    /// Sends these bytes to each client as soon as it has sent something, and closes the connection.
+    pub(super) async fn hasty(answer: &'static [u8]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/in", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.read_u8().await.unwrap();
+                stream.write_all(answer).await.unwrap();
+            }
+        });
+        Self { url: url.parse().unwrap(), received: Arc::default() }
+    }
+
     pub(super) fn received(&self) -> Vec<Received> {
         self.received.lock().unwrap().clone()
     }
