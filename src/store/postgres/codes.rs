@@ -71,16 +71,6 @@ pub(super) fn column_text(column: &str) -> Cow<'_, str> {
     Cow::Owned(text.replace(&format!("{ESCAPE}1"), &ESCAPE.to_string()))
 }
 
-/// An employee's id as PostgreSQL can store it.
-pub(super) fn employee_column(id: &str) -> Cow<'_, str> {
-    text_column(id)
-}
-
-/// The id that [`employee_column`] has made this of.
-pub(super) fn employee_id(column: &str) -> Cow<'_, str> {
-    column_text(column)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -89,10 +79,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn employees_are_read_as_they_were_written(id in "[a\0\u{E000}01]{0,8}") {
-            let column = employee_column(&id);
+        fn texts_are_read_as_they_were_written(text in "[a\0\u{E000}01]{0,8}") {
+            let column = text_column(&text);
             prop_assert!(!column.contains('\0'));
-            prop_assert_eq!(employee_id(&column), id.as_str());
+            prop_assert_eq!(column_text(&column), text.as_str());
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::SemaphorePermit;
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use super::codes::{Id, employee_column, employee_id, priority, reason};
+use super::codes::{Id, column_text, priority, reason, text_column};
 use super::fault::Failure;
 use super::lane::{Mode, Param};
 use super::read::MAX_HEADS;
@@ -68,7 +68,7 @@ impl Conditions {
         if let Some(employees) = employees {
             if let [employee] = employees.as_slice() {
                 // Without a list, which would take longer to plan than the records to read.
-                let employee = params.bind(employee_column(employee).into_owned(), Type::TEXT);
+                let employee = params.bind(text_column(employee).into_owned(), Type::TEXT);
                 sql.conditions.push(format!("r.employee_id = {employee}"));
             } else {
                 let employees = employee_columns(employees);
@@ -257,7 +257,7 @@ impl PostgresStore {
 }
 
 fn employee_columns(employees: &[String]) -> Vec<String> {
-    distinct(employees).iter().map(|id| employee_column(id).into_owned()).collect()
+    distinct(employees).iter().map(|id| text_column(id).into_owned()).collect()
 }
 
 /// Each value once, because it would find its records as often.
@@ -273,7 +273,7 @@ fn history_row(row: &Row, sources: &Sources) -> Result<Option<HistoryRow>, Failu
     const UNKNOWN: Failure = Failure::Unexpected("a stored record has a source that is not known");
     let Some(bytes) = row.try_get(9)? else { return Ok(None) };
     let (source, fetched_at) = sources.0.get(&row.try_get(2)?).ok_or(UNKNOWN)?;
-    let employee = row.try_get::<_, Option<&str>>(3)?.map(employee_id);
+    let employee = row.try_get::<_, Option<&str>>(3)?.map(column_text);
     let first_seen: f64 = row.try_get(7)?;
     let last_seen: Option<f64> = row.try_get(8)?;
     Ok(Some(HistoryRow {

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::codes::{Id, employee_id, priority, reason};
+use super::codes::{Id, column_text, priority, reason};
 use super::fault::Failure;
 use super::lane::{Mode, Param};
 use super::{HISTORY, PostgresStore, READ};
@@ -74,7 +74,7 @@ impl PostgresStore {
         let rows = connection.run(Mode::Read, READ_RECORDS, &params).await?;
         let mut chunk = RecordChunk::default();
         for row in rows {
-            let employee = row.try_get::<_, Option<&str>>(3)?.map(employee_id);
+            let employee = row.try_get::<_, Option<&str>>(3)?.map(column_text);
             chunk.push(StoredRecord {
                 version: Version(row.try_get(0)?),
                 id: row.try_get::<_, Id>(1)?.0,

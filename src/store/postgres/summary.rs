@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::codes::{employee_id, priority};
+use super::codes::{column_text, priority};
 use super::fault::Failure;
 use super::history::{Conditions, Params};
 use super::lane::{Mode, Param};
@@ -86,7 +86,7 @@ fn employee(row: &Row) -> Result<SummaryEmployee, Failure> {
         *count = row.try_get::<_, i64>(column)?.unsigned_abs();
     }
     Ok(SummaryEmployee {
-        employee_id: employee_id(row.try_get(0)?).into_owned(),
+        employee_id: column_text(row.try_get(0)?).into_owned(),
         priorities,
         latest: row.try_get(5)?,
     })

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::codes::{Id, employee_column};
+use super::codes::{Id, text_column};
 use super::fault::Failure;
 use super::lane::{Connection, Param};
 use crate::join::Reason;
@@ -73,7 +73,7 @@ pub(super) async fn write_records(
         let priorities: Vec<_> = chunk.iter().map(|of| of.priority.map(priority_code)).collect();
         let reasons: Vec<_> = chunk.iter().map(|of| of.reason.map(reason_code)).collect();
         let employees: Vec<_> =
-            chunk.iter().map(|of| of.employee_id.as_deref().map(employee_column)).collect();
+            chunk.iter().map(|of| of.employee_id.as_deref().map(text_column)).collect();
         let bytes: Vec<&[u8]> = chunk.iter().map(|upsert| upsert.bytes.as_ref()).collect();
         let params: [Param<'_>; 10] = [
             (&version, Type::INT8),
