@@ -4,8 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::values::is_loopback;
-use crate::config::{Auth, Config, Forward, PostgresTls, StoreUrl};
+use crate::config::{Config, PostgresTls, StoreUrl};
 
 /// What an operator should know of a configuration.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,13 +25,6 @@ pub enum Warning {
     PlainStore {
         /// The store's host.
         host: String,
-    },
-    /// The credentials of a forward go to another machine unencrypted.
-    PlainForward {
-        /// The forward's name.
-        name: String,
-        /// The key of the URL.
-        key: &'static str,
     },
     /// A file of credentials without any entry.
     NoEntries {
@@ -75,29 +67,8 @@ impl Config {
         {
             warnings.push(Warning::PlainStore { host: postgres.host.clone() });
         }
-        let forwards = self.forward.iter().flat_map(|forward| {
-            let keys = plain_credentials(forward).into_iter();
-            keys.map(|key| Warning::PlainForward { name: forward.name.clone(), key })
-        });
-        warnings.extend(forwards);
         warnings
     }
-}
-
-/// The keys of the URLs to which credentials of a forward go unencrypted.
-fn plain_credentials(forward: &Forward) -> Vec<&'static str> {
-    let is_plain = |url: &reqwest::Url| url.scheme() != "https" && !is_loopback(url);
-    let has_credentials = forward.auth.as_ref().is_some_and(|auth| *auth != Auth::None);
-    let mut keys = Vec::new();
-    if has_credentials && is_plain(&forward.url) {
-        keys.push("url");
-    }
-    if let Some(Auth::OAuth2(oauth2)) = &forward.auth
-        && is_plain(&oauth2.token_url)
-    {
-        keys.push("auth.oauth2.token_url");
-    }
-    keys
 }
 
 impl fmt::Display for Warning {
@@ -118,11 +89,6 @@ impl fmt::Display for Warning {
                 f,
                 "`store.url`: records go to {host} unencrypted, where others can read them; write \
                  `sslmode=verify-full` in place of `sslmode=disable`"
-            ),
-            Self::PlainForward { name, key } => write!(
-                f,
-                "`{key}` of the forward `{name}` is http://, so its credentials cross the network \
-                 unencrypted; use https://"
             ),
             Self::NoEntries { setting, path } => write!(
                 f,

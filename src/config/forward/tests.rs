@@ -268,35 +268,6 @@ fn a_masked_secret_is_refused_by_its_name() {
 }
 
 #[test]
-fn whoever_sends_credentials_unencrypted_is_warned() {
-    let warnings = |url: &str, auth: &str| {
-        let text = format!(
-            "listen: 127.0.0.1:0\nforward: [{{ name: siem, url: '{url}', format: ndjson{auth} }}]"
-        );
-        let warnings = config(&text).warnings();
-        warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let bearer = ", auth: { bearer: { token: hunter2 } }";
-    assert_eq!(
-        warnings("http://h", bearer),
-        ["`url` of the forward `siem` is http://, so its credentials cross the network \
-          unencrypted; use https://"]
-    );
-    for (url, auth) in [
-        ("http://h", ""),
-        ("http://h", ", auth: { none: {} }"),
-        ("https://h", bearer),
-        ("http://127.0.0.1:9", bearer),
-        ("http://localhost", bearer),
-    ] {
-        assert_eq!(warnings(url, auth), Vec::<String>::new(), "{url}{auth}");
-    }
-    let oauth2 = ", auth: { oauth2: { token_url: 'http://idp', client_id: a, client_secret: b } }";
-    let [warning] = &warnings("https://h", oauth2)[..] else { panic!() };
-    assert!(warning.starts_with("`auth.oauth2.token_url` of the forward `siem`"), "{warning}");
-}
-
-#[test]
 fn a_source_whose_faults_hide_it_is_not_missed() {
     let text = "sources: [{ name: mine }]\n\
         forward: [{ name: a, url: 'http://h', format: ndjson, select: { type: mine } }]";
