@@ -75,7 +75,7 @@ fn forward(reader: &mut Reader, item: &Node, names: &mut Vec<String>) -> Option<
     let url = reader.required(&fields, "url", |reader, node| {
         reader.value(node, url_with_query(node, CREDENTIALS_REMEDY))
     });
-    let auth = reader.optional(&fields, "auth", auth).flatten();
+    let auth = reader.optional(&fields, "auth", auth);
     let ca = reader.optional(&fields, "ca_file", |reader, node| {
         reader.value(node, authorities(node)).flatten()
     });
@@ -156,9 +156,9 @@ fn name(node: &Node, names: &[String]) -> Result<String, ConfigErrorKind> {
 }
 
 /// How requests are authenticated; null means not at all.
-fn auth(reader: &mut Reader, node: &Node) -> Option<Option<Auth>> {
+fn auth(reader: &mut Reader, node: &Node) -> Option<Auth> {
     if node.is_null() {
-        return Some(None);
+        return None;
     }
     let auth = Auth::read(reader, node)?;
     if let Auth::Headers(headers) = &auth
@@ -167,7 +167,7 @@ fn auth(reader: &mut Reader, node: &Node) -> Option<Option<Auth>> {
         let detail = "has the header `Content-Type`, which follows from `format`; remove it";
         reader.report(node.position, ConfigErrorKind::Detail(detail.to_owned()));
     }
-    Some(Some(auth))
+    Some(auth)
 }
 
 fn client_certificate(reader: &mut Reader, fields: &Fields<'_>) -> Option<ClientCertificate> {

@@ -47,7 +47,7 @@ fn what_is_not_set_has_its_default() {
         timeout: Duration::from_secs(10),
         from: ForwardFrom::Now,
     };
-    assert_eq!(config(text).forward, [expected.clone()]);
+    assert_eq!(config(text).forward, std::slice::from_ref(&expected));
     let in_variable = "[{ name: siem, url: 'https://h/p?q', format: ndjson }]";
     let variables = [
         ("INCIDENT_GATEWAY__FORWARD", in_variable),
