@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::target::{Answer, Outlet, Target};
-use super::{LONG, add, configure_claims, forward, next_epoch, stored};
+use super::{LONG, add, configure_claims, forward, list, next_epoch, stored};
 use crate::config::{Batch, Forward};
 use crate::forward::once::{Outcome, send_all};
 use crate::store::testing::MemoryStore;
@@ -85,7 +85,7 @@ async fn a_forward_gives_up_and_the_others_go_on() {
     // The next run goes on behind what was sent.
     down.script([]);
     assert_eq!(send(&store, &outlets[..1]).await, [outcome("down", 15, 0, 0, "")]);
-    assert_eq!(down.taken(), Vec::from_iter(1..=25));
+    assert_eq!(down.taken(), list(1..=25));
 }
 
 #[tokio::test(start_paused = true)]

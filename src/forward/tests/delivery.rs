@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::target::{Outlet, Target};
-use super::{Process, add, forward, settle, stored};
+use super::{Process, add, forward, list, settle, stored};
 use crate::config::{Batch, Forward, ForwardFrom, Rate, Selection};
 use crate::forward::{ForwardState, ForwardStatus};
 use crate::metrics;
@@ -70,17 +70,17 @@ async fn a_batch_waits_for_more_records_but_not_when_it_is_full() {
     process.idle().await;
     let waited = started.elapsed().as_millis();
     assert!((1000..1010).contains(&waited), "{waited}");
-    assert_eq!(target.batches(), [Vec::from_iter(1..=9)]);
+    assert_eq!(target.batches(), [list(1..=9)]);
     // A full one goes at once, and the rest waits for as long as it may.
     let started = Instant::now();
     add(&store, 12, Some("10001"));
     process.note_write();
     settle().await;
-    assert_eq!(target.batches()[1..], [Vec::from_iter(10..=19)]);
+    assert_eq!(target.batches()[1..], [list(10..=19)]);
     process.idle().await;
     let waited = started.elapsed().as_millis();
     assert!((1000..1010).contains(&waited), "{waited}");
-    assert_eq!(target.batches()[2..], [Vec::from_iter(20..=21)]);
+    assert_eq!(target.batches()[2..], [list(20..=21)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -95,6 +95,22 @@ async fn records_that_are_forgotten_while_they_wait_are_not_sent() {
     assert_eq!(store.forget("10001").await, Ok(2));
     process.wait_for(|status| status.sent > 0).await;
     assert_eq!(target.batches(), [[3, 4, 5]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_are_found_that_nobody_has_told_of() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    process.idle().await;
+    // As when the answer of a write was lost that took effect.
+    let numbers = add(&store, 3, Some("10001"));
+    sleep(Duration::from_secs(6)).await;
+    assert_eq!(target.batches(), [numbers]);
+    assert_eq!((process.status().sent, process.status().lag), (3, Some(0)));
+    // Looking costs little.
+    let calls = store.calls("due");
+    sleep(Duration::from_mins(1)).await;
+    assert!(store.calls("due") - calls <= 13);
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +147,7 @@ async fn selected_records_are_sent_and_the_others_passed_over() {
     let forward = Forward { select: all, ..forward("all") };
     let process = Process::leader(&store, forward, &target).await;
     process.idle().await;
-    assert_eq!(target.taken(), Vec::from_iter(1..=18_001));
+    assert_eq!(target.taken(), list(1..=18_001));
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,7 +185,7 @@ async fn forwards_do_not_hold_up_each_other_and_a_reload_keeps_those_that_have_n
     other.delay(Duration::ZERO);
     process.set(vec![Outlet::new(Forward { batch, ..forward("pager") }, &other)]);
     process.wait_for(|status| status.name == "pager" && status.sent == 30).await;
-    assert_eq!(other.taken(), Vec::from_iter(1..=30));
+    assert_eq!(other.taken(), list(1..=30));
     assert_eq!(other.batches()[1].len(), 4);
     assert!(!metrics::encode(&registry).contains("siem"));
     assert!(has(&registry, "sent_total{forward=\"pager\"} 30"));

@@ -1,11 +1,13 @@
 //! Receivers and stores that fail.
 
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::{Instant, advance, sleep};
 
 use super::target::{Answer, Target};
-use super::{Process, add, forward, settle, stored};
+use super::{Process, add, dead_letters, forward, id_of, list, settle, stored};
 use crate::forward::ForwardState;
 use crate::store::testing::MemoryStore;
 use crate::store::{Store as _, StoreError};
@@ -55,7 +57,7 @@ async fn a_lost_answer_repeats_the_batch() {
     target.script([Answer::Lost, Answer::Hang]);
     let process = Process::leader(&store, forward("siem"), &target).await;
     assert_eq!(process.idle().await.sent, 12);
-    assert_eq!(target.taken(), Vec::from_iter((1..=10).chain(1..=12)));
+    assert_eq!(target.taken(), list((1..=10).chain(1..=12)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -80,7 +82,7 @@ async fn what_is_deleted_or_forgotten_while_the_receiver_is_down_is_not_sent() {
     assert_eq!(status.state, ForwardState::Retrying);
     let status = process.idle().await;
     assert_eq!((status.sent, status.dead_letters), (15, 8));
-    assert_eq!(target.taken(), Vec::from_iter(6..=20));
+    assert_eq!(target.taken(), list(6..=20));
 }
 
 #[tokio::test(start_paused = true)]
@@ -99,7 +101,7 @@ async fn what_is_being_sent_is_not_deleted() {
     assert_eq!(stored(&store, "siem").dead_letters, 30);
     let status = process.idle().await;
     assert_eq!((status.sent, status.dead_letters), (20, 30));
-    assert_eq!(target.taken(), Vec::from_iter(1..=20));
+    assert_eq!(target.taken(), list(1..=20));
 }
 
 /// Deletes what has not been current for a minute, as the session does.
@@ -118,14 +120,14 @@ async fn one_request_is_sent_while_the_position_is_being_stored() {
     let process = Process::leader(&store, forward("siem"), &target).await;
     sleep(Duration::from_millis(1500)).await;
     store.hang(true);
-    sleep(Duration::from_secs(60)).await;
+    sleep(Duration::from_mins(1)).await;
     // The second is answered, and the third is the one beside the position of the second.
     assert_eq!(target.batches().len(), 3);
     assert_eq!(process.status().sent, 10);
     assert_eq!(stored(&store, "siem").position, 10);
     store.hang(false);
     assert_eq!(process.idle().await.sent, 50);
-    assert_eq!(target.taken(), Vec::from_iter(1..=50));
+    assert_eq!(target.taken(), list(1..=50));
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,6 +150,47 @@ async fn counts_are_exact_whatever_the_store_says_of_its_writes() {
     let stored = stored(&store, "siem");
     assert_eq!((stored.sent, stored.dead_letters, stored.position), (99, 1, 100));
     // Nothing was sent twice, because what was sent is remembered until it is stored.
-    assert_eq!(target.taken(), Vec::from_iter((1..=16).chain(18..=100)));
+    assert_eq!(target.taken(), list((1..=16).chain(18..=100)));
     assert!(process.handle.state().is_up());
+}
+
+/// Collects the log of this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_has_a_line_when_a_receiver_fails_and_when_it_is_well_again() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 30, Some("10001"));
+    target.poison([25]);
+    target.script(vec![Answer::Failed(None); 20]);
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    assert_eq!(process.idle().await.sent, 29);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("forward=siem")).collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    assert!(
+        lines[0].contains("WARN") && lines[0].contains("a request has failed; it is tried again"),
+        "{log}"
+    );
+    assert!(lines[0].contains("detail=the receiver answered 503"), "{log}");
+    assert!(lines[1].contains("INFO") && lines[1].contains("takes records again"), "{log}");
+    let id = id_of(25);
+    let letter = format!("forward=siem id={id} status=400 answer=no");
+    assert!(lines[2].contains("WARN") && lines[2].contains(&letter), "{log}");
+    assert_eq!(dead_letters(&store).len(), 1);
 }

@@ -169,6 +169,11 @@ fn id_of(number: i64) -> StableId {
     StableId::of_id("denial", &number.to_le_bytes())
 }
 
+/// The numbers of records.
+fn list(numbers: impl IntoIterator<Item = i64>) -> Vec<i64> {
+    numbers.into_iter().collect()
+}
+
 /// What is stored of a forward.
 fn stored(store: &MemoryStore, name: &str) -> StoredForward {
     store.memory().forwards[name].clone()

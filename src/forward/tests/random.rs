@@ -210,12 +210,13 @@ impl World {
         for number in &self.history.selected {
             let is_gone =
                 self.history.forgotten.contains(number) || self.history.expired.contains(number);
-            let is_done = match poison.contains(number) {
-                true => letters.contains(number),
-                false => taken_once.contains(number),
+            let has_arrived = if poison.contains(number) {
+                letters.contains(number)
+            } else {
+                taken_once.contains(number)
             };
             assert!(
-                is_done || is_gone,
+                has_arrived || is_gone,
                 "record {number} was lost: {stored:?} {:?} {:?} {letters:?} {:?}",
                 self.target.batches(),
                 poison,
@@ -267,7 +268,7 @@ fn answer_for_items(random: &mut fastrand::Rng, numbers: &[i64]) -> Answer {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_and_everything_is_counted_once() {
-    for seed in 0..300 {
+    for seed in 0..200 {
         let mut world = World::new(seed).await;
         for _ in 0..world.random.usize(20..80) {
             world.step().await;
@@ -278,7 +279,7 @@ async fn nothing_is_lost_and_everything_is_counted_once() {
 
 #[tokio::test(start_paused = true)]
 async fn first_deliveries_are_in_order() {
-    for seed in 0..100 {
+    for seed in 0..50 {
         let mut world = World::new(seed).await;
         world.target.randomize(Some((fastrand::Rng::with_seed(seed), answer_for_batch)));
         for _ in 0..40 {

@@ -98,10 +98,8 @@ impl Lag {
         self.is_count_wanted = true;
         async move {
             let started = Instant::now();
-            let count = match must_count {
-                true => Some(handle.store().count_due(range).await?),
-                false => None,
-            };
+            let count =
+                if must_count { Some(handle.store().count_due(range).await?) } else { None };
             let stored = handle.store().forwards().await?;
             let stored = stored.into_iter().find(|stored| stored.name == name);
             Ok(Reading { total, count, stored, took: started.elapsed() })

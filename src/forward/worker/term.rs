@@ -27,6 +27,10 @@ pub(super) const MAX_FAILURES: u32 = 5;
 /// The longest time for which a worker that runs once lets its receiver be alone.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
+/// How often records are looked for that nobody has told of, as those of a write that seemed to
+/// fail.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How long records are kept in memory before they are sent. Those that `forget` deletes meanwhile
 /// are sent nevertheless.
 const MAX_WAITING: Duration = Duration::from_secs(5);
@@ -52,6 +56,8 @@ pub(super) struct Term<'a, D> {
     page_retry: Retry,
     /// Whether there was nothing behind the records that were read.
     is_at_end: bool,
+    /// When that was read last.
+    read_at: Instant,
     /// Records up to this number wait for no others any more.
     pub(super) waited_through: i64,
     /// Whether what is claimed is to be given back once all is stored that was sent.
@@ -103,6 +109,7 @@ impl<'a, D: Destination> Term<'a, D> {
             retry: Retry::new(worker.jitter.u64(..)),
             page_retry: Retry::new(worker.jitter.u64(..)),
             is_at_end: false,
+            read_at: now,
             waited_through: 0,
             gives_claim_back: false,
             gave_up: None,
@@ -195,6 +202,10 @@ impl<'a, D: Destination> Term<'a, D> {
 
     /// Reads the next page, if a batch may have to wait for it otherwise.
     fn read_page(&mut self, wakes: &mut Wakes) {
+        if self.worker.mode == Mode::Serve && self.page.is_none() {
+            let poll_at = self.read_at + POLL_INTERVAL;
+            self.is_at_end &= wakes.until(Some(poll_at).filter(|at| *at > wakes.now));
+        }
         let waits_until = [&self.retry, &self.page_retry].map(|retry| retry.waits_until(wakes.now));
         let waits_until = waits_until.into_iter().flatten().max();
         let Some((limit, max_bytes)) = self.pages.room() else { return };
@@ -229,6 +240,7 @@ impl<'a, D: Destination> Term<'a, D> {
             }
         };
         self.page_retry.note_success();
+        self.read_at = now;
         self.is_at_end &= page.is_end;
         self.progress.retain(self.pages.through(), &page);
         let progress = &self.progress;
