@@ -8,13 +8,14 @@ use tokio::sync::watch;
 
 use crate::cache::Cache;
 use crate::clock::WallClock;
-use crate::config::{Config, StoreUrl};
+use crate::config::Config;
 use crate::metrics::{self, Registry};
 use crate::refresh::{Refresh, RefreshMetrics, Repeat, RunOptions, Settings, SourceFetcher};
 use crate::snapshot::{self, Snapshot};
 use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 
-/// The parts of a gateway that fetch and publish data, without listeners. `fetch` needs no others.
+/// The parts of a gateway that fetch and publish data, without listeners. `fetch` and
+/// `forward` need no others.
 pub struct Engine {
     /// The clients of the upstreams.
     pub upstreams: Arc<Upstreams>,
@@ -32,17 +33,21 @@ pub struct Engine {
 
 impl Engine {
     /// Builds the parts from `config`. `seed` determines all jitter, `repeat` whether the refresh
-    /// ever ends.
+    /// ever ends. `keeps_ids` says whether the ids of all records are kept, as the store needs them.
     ///
     /// # Errors
     ///
     /// When an upstream cannot be set up.
-    pub fn new(config: &Config, seed: u64, repeat: Repeat) -> Result<Self, SetupError> {
+    pub fn new(
+        config: &Config,
+        seed: u64,
+        repeat: Repeat,
+        keeps_ids: bool,
+    ) -> Result<Self, SetupError> {
         let mut registry = metrics::registry();
         let upstream_metrics = UpstreamMetrics::register(&mut registry);
         let upstreams = Arc::new(Upstreams::new(config, &upstream_metrics, seed)?);
         let cache = Arc::new(new_cache(config));
-        let keeps_ids = repeat == Repeat::Always && config.store.url != StoreUrl::None;
         let fetcher =
             SourceFetcher::new(Arc::clone(&upstreams), config, &upstream_metrics, keeps_ids);
         let options = RunOptions { seed, repeat, clock: WallClock::system() };

@@ -20,7 +20,7 @@ use self::store::RunningStore;
 use crate::access::{self, Access, AccessMetrics};
 use crate::background::Background;
 use crate::cache::Cache;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::forward::{ForwardMetrics, ForwardSettings};
 use crate::http::{Gateway, ListenerSettings, Phase, TlsError, event_generation};
 use crate::refresh::{Refresh, RefreshHandle, Repeat, StoreLink};
@@ -30,7 +30,7 @@ use crate::upstream::{SetupError, UpstreamMetrics, Upstreams};
 pub use self::engine::Engine;
 pub use self::reload::{ConfigWatch, LOOK_INTERVAL, Load, ReloadMetrics};
 pub use self::store::OpenStore;
-pub(crate) use self::store::store_of;
+pub(crate) use self::store::{configure_claims, session_settings, store_of};
 
 /// Why the gateway could not start.
 #[derive(Debug)]
@@ -117,8 +117,9 @@ impl Running {
         let public = BoundListener::new("listen", config.listen)?;
         let admin = BoundListener::new("admin_listen", config.admin_listen)?;
         let (address, admin_address) = (public.address, admin.address);
+        let keeps_ids = config.store.url != StoreUrl::None;
         let Engine { upstreams, cache, mut registry, upstream_metrics, snapshots, mut refresh } =
-            Engine::new(config, seed, Repeat::Always).map_err(StartError::Upstream)?;
+            Engine::new(config, seed, Repeat::Always, keeps_ids).map_err(StartError::Upstream)?;
         let reload_metrics = ReloadMetrics::register(&mut registry);
         let access_metrics = AccessMetrics::register(&mut registry);
         let access = Access::new(config, None, &access_metrics).map_err(StartError::Access)?;

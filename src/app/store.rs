@@ -145,7 +145,7 @@ pub(crate) fn store_of(
 }
 
 /// What the session does its work for under this configuration.
-fn session_settings(config: &Config, upstreams: &Arc<Upstreams>) -> SessionSettings {
+pub(crate) fn session_settings(config: &Config, upstreams: &Arc<Upstreams>) -> SessionSettings {
     let (names, definitions) = (sources::names(config), sources::definitions(config));
     let sources = names.iter().zip(&definitions);
     let kept_up = sources.map(|(name, of)| (name.to_string(), of.fingerprint())).collect();
@@ -158,7 +158,7 @@ fn session_settings(config: &Config, upstreams: &Arc<Upstreams>) -> SessionSetti
 }
 
 /// Tells the deletion of expired records which forwards this configuration has.
-fn configure_claims(handle: &StoreHandle, config: &Config) {
+pub(crate) fn configure_claims(handle: &StoreHandle, config: &Config) {
     let forwards = config.forward.iter().map(|forward| (forward.name.as_str(), &forward.select));
     handle.claims().configure(forwards);
 }

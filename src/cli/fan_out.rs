@@ -1,27 +1,24 @@
-//! Reads every source once, for the commands `fetch` and `check --connect`.
+//! Reads every source once, for the commands `fetch` and `forward`.
 
 use std::sync::Arc;
 
-use crate::app::Engine;
-use crate::config::Config;
-use crate::refresh::Repeat;
-use crate::snapshot::Snapshot;
-use crate::upstream::SetupError;
+use tokio::sync::watch;
 
-/// Calls every source once, retries included, and returns the last snapshot. `progress` is
-/// called with each snapshot that is published meanwhile.
+use crate::refresh::Refresh;
+use crate::snapshot::Snapshot;
+
+/// Runs a refresh that ends once every source was called, retries included, and returns the last
+/// snapshot. `progress` is called with each snapshot that is published meanwhile.
 pub(super) async fn fan_out(
-    config: &Config,
+    refresh: Refresh,
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
     mut progress: impl FnMut(&Snapshot),
-) -> Result<Arc<Snapshot>, SetupError> {
-    let Engine { mut snapshots, refresh, .. } =
-        Engine::new(config, fastrand::u64(..), Repeat::Never)?;
+) -> Arc<Snapshot> {
     let refresh = tokio::spawn(refresh.run());
     while snapshots.changed().await.is_ok() {
         progress(&snapshots.borrow_and_update());
     }
     // The sender was dropped with the refresh, so this is the last snapshot.
     let _ = refresh.await;
-    let snapshot = Arc::clone(&snapshots.borrow());
-    Ok(snapshot)
+    Arc::clone(&snapshots.borrow())
 }

@@ -16,7 +16,9 @@ use super::fan_out::fan_out;
 use super::output::{Output, OutputError};
 use super::progress::Progress;
 use super::runtime::run_until_signal;
+use crate::app::Engine;
 use crate::config::{self, Config, ConfigErrors, Environment, Overrides};
+use crate::refresh::Repeat;
 use crate::render::{Filter, Format};
 use crate::snapshot::Completeness;
 
@@ -87,10 +89,12 @@ async fn fetch(mut config: Config, demo: bool, output: Output, format: FormatArg
         demo.configure(&mut config);
     }
     let mut progress = Progress::new();
-    let snapshot = match fan_out(&config, |snapshot| progress.draw(snapshot)).await {
-        Ok(snapshot) => snapshot,
-        Err(error) => return super::fail(&error.to_string()),
-    };
+    let Engine { refresh, snapshots, .. } =
+        match Engine::new(&config, fastrand::u64(..), Repeat::Never, false) {
+            Ok(engine) => engine,
+            Err(error) => return super::fail(&error.to_string()),
+        };
+    let snapshot = fan_out(refresh, snapshots, |snapshot| progress.draw(snapshot)).await;
     progress.print_failures(&snapshot);
     if !snapshot.has_data() {
         return super::fail("no source answered; nothing was written");

@@ -1,6 +1,6 @@
 //! The command line and its commands.
 //!
-//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration; `fetch` adds 3, see [`fetch`]. The
+//! Exit codes: 0 done, 1 failed, 2 bad usage or configuration; [`fetch`] and [`forward`] add 3. The
 //! values of settings are parsed in [`crate::config`], so that the errors of flags, file and
 //! environment come in one report.
 
@@ -10,6 +10,7 @@ pub mod demo_upstream;
 mod fan_out;
 pub mod fetch;
 pub mod forget;
+pub mod forward;
 pub mod healthcheck;
 mod output;
 mod progress;
@@ -61,6 +62,8 @@ enum Command {
     /// Validate the configuration and print the effective one, secrets masked; or report on what
     /// the sources send and what their mappings make of it
     Check(check::Args),
+    /// Read every source once, store what they have, send what is due to the receivers, and exit
+    Forward(forward::Args),
     /// Delete one employee's history from the store
     Forget(forget::Args),
     /// Ask a running gateway whether it is ready; exit 0 or 1
@@ -84,6 +87,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, environment: &Environm
         Command::Serve(args) => serve::run(args, environment),
         Command::Fetch(args) => fetch::run(args, environment),
         Command::Check(args) => check::run(args, environment),
+        Command::Forward(args) => forward::run(args, environment),
         Command::Forget(args) => forget::run(args, environment),
         Command::Healthcheck(args) => healthcheck::run(args, environment),
         Command::DemoUpstream(args) => Ok(demo_upstream::run(*args)),
@@ -165,6 +169,7 @@ mod tests {
             "check --config c.yaml --connect",
             "check --connect --source okta",
             "check --source okta --body body.json",
+            "forward --config c.yaml",
             "forget E1 --config c.yaml",
             "forget --config c.yaml -- -1",
             "healthcheck --url http://127.0.0.1:9001",
@@ -186,6 +191,8 @@ mod tests {
             "check --demo",
             "check --body body.json",
             "forget",
+            "forward siem",
+            "forward --demo",
             "forget E1 E2",
             "check --connect --source okta --body body.json",
         ] {

@@ -18,11 +18,21 @@ pub struct StoreLink {
     pub state: watch::Receiver<StoreState>,
     /// The store.
     pub store: Arc<dyn Store>,
+    /// Whether last good data is taken from it.
+    restores: bool,
 }
 
 impl From<&StoreHandle> for StoreLink {
     fn from(handle: &StoreHandle) -> Self {
-        Self { state: handle.subscribe(), store: Arc::clone(handle.store()) }
+        Self { state: handle.subscribe(), store: Arc::clone(handle.store()), restores: true }
+    }
+}
+
+impl StoreLink {
+    /// The same for a refresh that fetches all sources, and takes nothing from the store.
+    #[must_use]
+    pub fn without_restoring(self) -> Self {
+        Self { restores: false, ..self }
     }
 }
 
@@ -93,7 +103,7 @@ impl StoreSide {
     /// Adopts what is known of the store now. Returns whether there are new heads.
     pub(super) fn update(&mut self) -> bool {
         let heads = self.link.state.borrow_and_update().heads.clone();
-        let Some(heads) = heads else { return false };
+        let Some(heads) = heads.filter(|_| self.link.restores) else { return false };
         if self.heads.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, &heads)) {
             return false;
         }

@@ -45,7 +45,7 @@ pub use metrics::StoreMetrics;
 pub use record::{RecordChunk, StableId, StoredRecord, Upsert, Version};
 pub use recorder::Recorder;
 pub use session::{
-    Departure, Session, SessionHandle, SessionOptions, SessionSettings, first_answer,
+    Beginnings, Departure, Session, SessionHandle, SessionOptions, SessionSettings, first_answer,
 };
 pub use source::{
     Content, Heads, RecordChanges, SequenceItem, SourceHead, SourceReport, SourceWrite, Written,

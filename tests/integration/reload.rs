@@ -2,6 +2,7 @@
 //! logged and counted about it.
 
 mod access;
+mod forwards;
 mod jwt;
 mod sources;
 mod tls;

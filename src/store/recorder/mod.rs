@@ -44,6 +44,9 @@ use crate::sources::Fingerprint;
 /// would be written without the employees that a table has which is still being fetched.
 const MAX_LOADING: Duration = Duration::from_secs(30);
 
+/// How often in a row an operation may fail that nobody repeats later.
+const MAX_FAILURES: u32 = 5;
+
 /// Stores what the refresh publishes; [`Recorder::run`] drives it.
 pub struct Recorder {
     handle: StoreHandle,
@@ -140,6 +143,29 @@ impl Recorder {
                 _ = self.state.changed() => {}
                 () = sleep => {}
             }
+        }
+    }
+
+    /// Writes what the newest snapshot has, and returns once everything is written.
+    ///
+    /// # Errors
+    ///
+    /// When this process does not hold the lease, and when the store has failed five times in a
+    /// row, which takes about 15 s if it fails at once.
+    pub async fn write_once(mut self) -> Result<(), StoreError> {
+        loop {
+            let wake = self.write_all().await;
+            if self.held_epoch().is_none() {
+                return Err(StoreError::LeaseLost);
+            }
+            let Some(wake) = wake else { return Ok(()) };
+            let retries = self.sources.values().map(|recorded| &recorded.retry);
+            if retries.chain([&self.retry]).any(|retry| retry.failures() >= MAX_FAILURES) {
+                let detail = self.state.borrow().last_error().map(ToString::to_string);
+                let unknown = || "what was fetched could not be stored".to_owned();
+                return Err(StoreError::Unavailable(detail.unwrap_or_else(unknown)));
+            }
+            sleep_until(wake).await;
         }
     }
 

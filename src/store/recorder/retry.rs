@@ -23,6 +23,11 @@ impl Retry {
         self.at = Some(now + pause.min(MAX_PAUSE));
     }
 
+    /// How often the operation has failed since it last succeeded.
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Whether the operation has failed since it last succeeded.
     pub(super) fn has_failed(&self) -> bool {
         self.failures > 0

@@ -23,6 +23,7 @@ use crate::store::testing::MemoryStore;
 use crate::store::{Epoch, Role, StoreHandle, StoreMetrics};
 
 mod faults;
+mod once;
 mod properties;
 mod reports;
 

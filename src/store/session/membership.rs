@@ -7,8 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::backoff::Backoff;
-use super::{Departure, SessionSettings, bounded};
-use crate::config::ForwardFrom;
+use super::{Beginnings, Departure, SessionSettings, bounded};
 use crate::store::{
     Epoch, Heads, KeptUp, Lease, Operation, Role, SourceHead, StoreError, StoreHandle,
 };
@@ -52,7 +51,7 @@ pub(super) struct Membership {
     /// The newest lease that this process was given, whether or not its term has begun.
     epoch: Option<Epoch>,
     /// The forwards that were begun last, and under which lease.
-    begun: Option<(Epoch, Arc<[(String, ForwardFrom)]>)>,
+    begun: Option<(Epoch, Beginnings)>,
     /// Whether the last attempt could tell who has the lease.
     saw_lease: bool,
     /// When an attempt last succeeded.
@@ -163,9 +162,9 @@ impl Membership {
     async fn begin_forwards(
         &mut self,
         epoch: Epoch,
-        forwards: Arc<[(String, ForwardFrom)]>,
+        forwards: Beginnings,
     ) -> Result<(), StoreError> {
-        let is_begun = |(of, begun): &(Epoch, Arc<[_]>)| *of == epoch && *begun == forwards;
+        let is_begun = |(of, begun): &(Epoch, Beginnings)| *of == epoch && *begun == forwards;
         if !forwards.is_empty() && !self.begun.as_ref().is_some_and(is_begun) {
             let operation = self.handle.store().begin_forwards(epoch, &forwards);
             bounded("the positions of the forwards", ANSWER_TIMEOUT, operation).await?;

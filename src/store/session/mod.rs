@@ -23,6 +23,9 @@ use super::{KeptUp, StoreError, StoreFuture, StoreHandle};
 use crate::config::ForwardFrom;
 use crate::upstream::Upstreams;
 
+/// The names of forwards, and where each begins.
+pub type Beginnings = Arc<[(String, ForwardFrom)]>;
+
 /// What a session does its work for. A reload may change it.
 #[derive(Clone)]
 pub struct SessionSettings {
@@ -30,8 +33,8 @@ pub struct SessionSettings {
     pub kept_up: KeptUp,
     /// Their concurrency limits are kept.
     pub upstreams: Arc<Upstreams>,
-    /// The names of the forwards, and where each begins as long as it has no position.
-    pub forwards: Arc<[(String, ForwardFrom)]>,
+    /// The forwards, of which the session begins those that have no position.
+    pub forwards: Beginnings,
 }
 
 /// What stays the same as long as a session runs.
