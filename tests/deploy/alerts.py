@@ -1,6 +1,7 @@
 """Holds tests.yaml to alerts.yaml and recording.yaml: every alert has a firing and a silent case that promtool checks,
 every recorded series an expected value, every alert a runbook section that exists; and proves that the cases can fail.
-Prometheus' own configurations must be valid, and scrape with a token."""
+Prometheus' own configurations must be valid, scrape with a token, and send alerts to Alertmanager; Alertmanager's must be
+valid with its examples, and route each kind of alert to its receiver."""
 
 import pathlib
 import re
@@ -78,6 +79,8 @@ def configuration_faults():
                 if key in scrape.get(section, {}):
                     (tree / key).write_text("")
                     scrape[section][key] = str(tree / key)
+            if not config["alerting"]["alertmanagers"]:
+                yield f"{file}: no Alertmanager gets the alerts"
             if "authorization" not in scrape:
                 yield f"{file}: scrapes without a token"
             (tree / file).write_text(yaml.safe_dump(config))
@@ -86,8 +89,31 @@ def configuration_faults():
             yield f"{file}: {done.stderr.strip()}"
 
 
+def routing_faults():
+    """Alertmanager reads its configuration, the examples in it too, and tells the right people."""
+    text = (ROOT / "deploy" / "alertmanager" / "alertmanager.yml").read_text()
+    examples = re.sub(r"^    # ((?:webhook|email|pagerduty)_configs:|  .*)$", r"    \1", text, flags=re.MULTILINE)
+    read = {key for receiver in yaml.safe_load(examples)["receivers"] for key in receiver}
+    if read != {"name", "webhook_configs", "email_configs", "pagerduty_configs"}:
+        yield f"alertmanager.yml: the examples are {read}"
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in (("plain.yml", text), ("examples.yml", examples)):
+            file = pathlib.Path(folder) / name
+            file.write_text(content)
+            done = subprocess.run(["amtool", "check-config", file], capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                yield f"alertmanager.yml ({name}): {done.stdout}{done.stderr}"
+    for labels, receiver in ((("alertname=incident", "priority=critical", "employee_id=1"), "security"),
+                             (("alertname=IncidentGatewayDown", "severity=page"), "operators"),
+                             (("alertname=IncidentGatewayStoreDown", "severity=ticket"), "nobody")):
+        done = subprocess.run(["amtool", "config", "routes", "test", f"--config.file={ROOT}/deploy/alertmanager/alertmanager.yml",
+                               *labels], capture_output=True, text=True, check=False)
+        if done.stdout.strip() != receiver:
+            yield f"alertmanager.yml: {labels} goes to {done.stdout.strip()}{done.stderr.strip()}, not to {receiver}"
+
+
 def main():
-    found = [*configuration_faults(), *coverage_faults(), *blind_spots()]
+    found = [*configuration_faults(), *routing_faults(), *coverage_faults(), *blind_spots()]
     for fault in found:
         print(f"FAIL {fault}")
     if not found:

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# deploy/compose.yaml: every service configured; gateway, PostgreSQL and demo upstream running, a
-# scaled-down copy beside them. Where PostgreSQL's image cannot be had, Debian's PostgreSQL in an image
-# with the same interface (postgres/) stands in for it. Prometheus and Grafana run too where their
-# images can be had. Takes the image that image.sh has built.
+# deploy/compose.yaml: every service configured; gateway, PostgreSQL, Alertmanager and demo upstream
+# running, a scaled-down copy beside them. Where the image of PostgreSQL or Alertmanager cannot be
+# had, Debian's program in an image with the same interface (postgres/, alertmanager/) stands in for
+# it. Prometheus and Grafana run too where their images can be had. Takes the image that image.sh has
+# built.
 set -euo pipefail
 . "$(dirname "$0")/need.sh"
 
@@ -25,8 +26,15 @@ GATEWAY_PORT=28100
 ADMIN_PORT=28101
 PROMETHEUS_PORT=28102
 GRAFANA_PORT=28103
+ALERTMANAGER_PORT=28104
+PUBLIC_URL=http://localhost:28100
+CACHE_TTL=5s
 ENV
-sed -e 's/19000/28110/; s/19001/28111/; s/19090/28112/; s/13000/28113/' "$root/deploy/small.env.example" > "$settings/small.env"
+sed -e 's/19000/28110/; s/19001/28111/; s/19090/28112/; s/13000/28113/; s/19093/28114/' "$root/deploy/small.env.example" > "$settings/small.env"
+# of every priority: the demo upstream has a critical one every few minutes
+mkdir "$settings/gateway"
+sed 's/priority: critical/priority: [low, medium, high, critical]/' "$root/deploy/gateway/config.yaml" > "$settings/gateway/config.yaml"
+export GATEWAY_CONFIG_FOLDER=$settings/gateway
 export SECRETS=$settings/secrets
 password=$("$root/deploy/create-secrets" "$SECRETS" | sed -n 's/^user admin, password \([0-9a-f]*\) .*/\1/p')
 
@@ -51,15 +59,17 @@ diff <(grep -Eo '\$\{[A-Z_]*:?-[^}]*\}' "$root/deploy/compose.yaml" | sed 's/^\$
      <(grep -v '^#' "$root/deploy/.env.example" | grep . | sort -u) || fail ".env.example and compose.yaml disagree"
 run "$root/deploy/.env.example" "$project" config -q || fail "compose.yaml is not valid"
 
-services=(gateway upstream postgres)
-for service in postgres prometheus grafana; do
+services=(gateway upstream)
+for service in postgres alertmanager prometheus grafana; do
   image=$(sed -n "s/^${service^^}_IMAGE=//p" "$root/deploy/.env.example")
   if docker image inspect "$image" >/dev/null 2>&1 || timeout 120 docker pull -q "$image" >/dev/null 2>&1; then
-    [ "$service" = postgres ] || services+=("$service")
-  elif [ "$service" = postgres ]; then
-    echo "note: Debian's PostgreSQL stands in for the image $image, which cannot be had here"
-    export POSTGRES_IMAGE=incident-gateway-test-postgres
-    docker build -q -t "$POSTGRES_IMAGE" "$root/tests/deploy/postgres" >/dev/null 2>&1 || fail "docker build tests/deploy/postgres"
+    services+=("$service")
+  elif [ -d "$root/tests/deploy/$service" ]; then
+    echo "note: Debian's program stands in for the image $image, which cannot be had here"
+    export "${service^^}_IMAGE=incident-gateway-test-$service"
+    docker build -q -t "incident-gateway-test-$service" "$root/tests/deploy/$service" >/dev/null 2>&1 \
+      || fail "docker build tests/deploy/$service"
+    services+=("$service")
   else
     echo "note: $service is not run: its image $image cannot be had here"
   fi
@@ -116,6 +126,23 @@ run "$settings/first.env" "$project" start postgres >/dev/null 2>&1
 await "the store to be back" is store_up 1
 await "the lease to be held again" is store_leader 1
 remembered || fail "the history is gone after a restart of PostgreSQL"
+
+# forwarding: a new incident is an alert that links to the page of its employee
+alerts() { curl -fsS 'http://127.0.0.1:28104/api/v2/alerts?filter=alertname=incident'; }
+is_alert() { alerts | grep -q '"generatorURL":"http://localhost:28100/employees/'; }
+await "an incident in Alertmanager" is_alert
+forward() { curl -fsS -u "admin:$password" http://127.0.0.1:28100/sources | grep -Eq '"forwards":\[\{"name":"alertmanager","state":"'"$1"'"'; }
+run "$settings/first.env" "$project" stop alertmanager >/dev/null 2>&1
+await "the forward to be tried again" forward retrying
+complete 28100 || fail "no complete answers without Alertmanager"
+run "$settings/first.env" "$project" start alertmanager >/dev/null 2>&1
+await "the forward to go on" forward '(idle|sending)'
+
+# without a store, and so without forwards
+if ! STORE_URL=none STORE_PASSWORD_FILE='' GATEWAY_CONFIG='' run "$settings/first.env" "$project" \
+    run --rm --no-deps -T gateway check >/dev/null 2>"$settings/none"; then
+  fail "the gateway refuses to have no store: $(cat "$settings/none")"
+fi
 
 id=$(docker ps -q -f label=com.docker.compose.project="$project" -f label=com.docker.compose.service=gateway)
 [ "$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.Memory}}' "$id")" = "true [ALL] 268435456" ] \
