@@ -38,7 +38,8 @@ pub(super) fn delete_batch(
             forwarding::count_dead_letters(&transaction, name, unsent)?;
         }
     }
-    delete_records(&transaction, &mut counters, expired.iter().map(|key| key.record))?;
+    let records: Vec<i64> = expired.iter().map(|key| key.record).collect();
+    delete_records(&transaction, &mut counters, &records)?;
     let sql = "DELETE FROM dead_letters WHERE rowid IN (SELECT rowid FROM dead_letters \
                WHERE refused_at < ? ORDER BY refused_at LIMIT ?)";
     let letters = transaction.prepare_cached(sql)?.execute(params![before, BATCH_RECORDS])?;

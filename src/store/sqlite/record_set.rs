@@ -2,13 +2,14 @@
 
 use hashbrown::HashMap;
 
-/// How many keys a block has: 1 KiB of bits.
-const BLOCK_KEYS: i64 = 8 * 1024;
+/// How many words of 64 bits a block has, and how many keys.
+const BLOCK_WORDS: usize = 128;
+const BLOCK_KEYS: i64 = 128 * 64;
 
 /// A set of keys of records: a bit for each, in blocks, because most of them follow each other.
 #[derive(Debug, Default)]
 pub(super) struct RecordSet {
-    blocks: HashMap<i64, Box<[u64; BLOCK_KEYS as usize / 64]>>,
+    blocks: HashMap<i64, Box<[u64; BLOCK_WORDS]>>,
 }
 
 impl RecordSet {

@@ -82,11 +82,11 @@ pub(super) fn save_limits(
 pub(super) fn delete_records(
     connection: &Connection,
     counters: &mut Counters,
-    records: impl ExactSizeIterator<Item = i64> + Clone,
+    records: &[i64],
 ) -> Result<(), Fault> {
     for sql in ["DELETE FROM records WHERE record = ?", "DELETE FROM former WHERE record = ?"] {
         let mut statement = connection.prepare_cached(sql)?;
-        for record in records.clone() {
+        for record in records {
             statement.execute([record])?;
         }
     }
@@ -120,7 +120,7 @@ pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u
             break dead_letters;
         }
         counters.forgotten += 1;
-        delete_records(&transaction, &mut counters, records.iter().copied())?;
+        delete_records(&transaction, &mut counters, &records)?;
         transaction.commit()?;
         total += records.len() as u64;
     };
