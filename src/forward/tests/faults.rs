@@ -86,6 +86,19 @@ async fn what_is_deleted_or_forgotten_while_the_receiver_is_down_is_not_sent() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_receiver_that_is_down_is_not_tried_again_when_nothing_is_due() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 3, Some("10001"));
+    target.script([Answer::Failed(Some(60))]);
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    process.wait_for(|status| status.state == ForwardState::Retrying).await;
+    store.forget("10001").await.unwrap();
+    let status = process.idle().await;
+    assert_eq!((status.sent, status.last_error), (0, None));
+    assert_eq!(target.requests().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_being_sent_is_not_deleted() {
     let (store, target) = (MemoryStore::new(), Target::new());
     add(&store, 50, Some("10001"));

@@ -49,7 +49,7 @@ impl World {
         let batch = Batch { max_records: random.usize(1..12), max_bytes, max_wait };
         let rate = random.bool().then_some(Rate { requests: 5, per: Duration::from_secs(1) });
         let select = Selection { unattributed: random.bool(), ..Selection::default() };
-        let forward = Forward { batch, rate, select, ..forward("siem") };
+        let forward = Forward { select, batch, rate, ..forward("siem") };
         target.delay(Duration::from_millis(random.u64(0..1500)));
         let answer = if random.bool() { answer_for_batch } else { answer_for_items };
         target.randomize(Some((random.fork(), answer)));

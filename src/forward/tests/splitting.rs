@@ -4,6 +4,7 @@ use super::target::{Answer, Target};
 use super::{Process, add, dead_letters, forward, stored};
 use crate::config::{Batch, Forward};
 use crate::forward::ForwardState;
+use crate::store::ForwardReport;
 use crate::store::testing::MemoryStore;
 
 fn batches_of(max_records: usize) -> Forward {
@@ -107,5 +108,5 @@ async fn the_error_of_a_refused_item_stays_when_the_receiver_is_well_again() {
     let status = process.wait_for(|status| status.state == ForwardState::Retrying).await;
     assert_eq!(status.last_error.as_deref(), Some("the receiver answered 503"));
     assert_eq!(process.wait_for(|status| status.sent == 2).await.last_error, None);
-    assert_eq!(stored(&store, "siem").report, Default::default());
+    assert_eq!(stored(&store, "siem").report, ForwardReport::default());
 }

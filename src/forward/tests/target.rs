@@ -30,6 +30,9 @@ pub(super) enum Answer {
     WrongItems(usize),
 }
 
+/// Makes random answers for the records with these numbers.
+pub(super) type RandomAnswers = (fastrand::Rng, fn(&mut fastrand::Rng, &[i64]) -> Answer);
+
 /// A request, with the numbers of its records.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
@@ -47,7 +50,7 @@ struct Log {
     delay: Duration,
     in_flight: usize,
     /// Makes random answers when there are no others.
-    random: Option<(fastrand::Rng, fn(&mut fastrand::Rng, &[i64]) -> Answer)>,
+    random: Option<RandomAnswers>,
 }
 
 /// What a receiver got and how it answers. Processes share it.
@@ -69,10 +72,7 @@ impl Target {
     }
 
     /// Sets how requests are answered from now on.
-    pub(super) fn randomize(
-        &self,
-        random: Option<(fastrand::Rng, fn(&mut fastrand::Rng, &[i64]) -> Answer)>,
-    ) {
+    pub(super) fn randomize(&self, random: Option<RandomAnswers>) {
         self.log().random = random;
     }
 

@@ -18,7 +18,8 @@ use crate::forward::retry::Retry;
 use crate::forward::settings::Destination;
 use crate::forward::{ForwardStatus, Reply};
 use crate::store::{
-    DuePage, DueQuery, DueRange, Epoch, StoreError, StoreHandle, StoreState, StoredForward,
+    DuePage, DueQuery, DueRange, Epoch, ForwardReport, StoreError, StoreHandle, StoreState,
+    StoredForward,
 };
 
 /// After so many failures in a row a worker that runs once gives up.
@@ -246,7 +247,13 @@ impl<'a, D: Destination> Term<'a, D> {
         let progress = &self.progress;
         self.pages.append(page, now, |row| !progress.is_done(row.number));
         if self.is_at_end {
-            self.lag.note_end(self.pages.len() as u64 + self.progress.unstored());
+            let due = self.pages.len() as u64 + self.progress.unstored();
+            self.lag.note_end(due);
+            // What could not be sent was deleted, so that nothing is tried again.
+            if due == 0 && self.progress.report.is_retrying {
+                self.progress.report = ForwardReport::default();
+                self.retry.note_success();
+            }
         }
     }
 
