@@ -265,6 +265,9 @@ async fn work_under(
     stored.map_err(|error| {
         Failure::Store(format!("what was fetched cannot be stored: {error}; nothing was sent"))
     })?;
+    let report = Report::of_sources(&snapshot);
+    // Its data is stored, and may take much memory.
+    drop(snapshot);
     progress.begin_below();
     let statuses = watch::Sender::new(ForwardStatuses::default());
     let draw = async {
@@ -280,7 +283,7 @@ async fn work_under(
     };
     let statuses = statuses.borrow();
     progress.draw_forwards(&statuses);
-    Ok(Report::new(&snapshot, outcomes, &statuses))
+    Ok(report.with_forwards(outcomes, &statuses))
 }
 
 /// What came of everything.
@@ -303,7 +306,17 @@ struct Forwarded {
 }
 
 impl Report {
-    fn new(snapshot: &Snapshot, outcomes: Vec<Outcome>, statuses: &ForwardStatuses) -> Self {
+    fn of_sources(snapshot: &Snapshot) -> Self {
+        let sources = &snapshot.sources;
+        Self {
+            sources: sources.len(),
+            read: sources.iter().filter(|source| source.fetched_at.is_some()).count(),
+            have_all_failed: !sources.incidents().is_empty() && !snapshot.has_data(),
+            forwards: Vec::new(),
+        }
+    }
+
+    fn with_forwards(self, outcomes: Vec<Outcome>, statuses: &ForwardStatuses) -> Self {
         let last_error = |name: &str| {
             let status = statuses.iter().find(|status| status.name == name);
             status.and_then(|status| status.last_error.clone())
@@ -312,13 +325,7 @@ impl Report {
             let last_error = last_error(&outcome.name);
             Forwarded { outcome, last_error }
         };
-        let read = snapshot.sources.iter().filter(|source| source.fetched_at.is_some()).count();
-        Self {
-            sources: snapshot.sources.len(),
-            read,
-            have_all_failed: !snapshot.sources.incidents().is_empty() && !snapshot.has_data(),
-            forwards: outcomes.into_iter().map(forwarded).collect(),
-        }
+        Self { forwards: outcomes.into_iter().map(forwarded).collect(), ..self }
     }
 
     /// Prints what went wrong and the summary, and returns the exit code.

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::until;
 use crate::support::client::get;
-use crate::support::reloadable::{CONFIG, Files, Reloadable};
+use crate::support::reloadable::{CONFIG, Files, Reloadable, SAME_AGAIN, UNUSABLE};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 
 /// A configuration with a store, a source in a file, and forwards of these names and paths.
@@ -104,4 +104,31 @@ async fn forwards_are_added_changed_and_removed_by_name() {
     assert_eq!(change(&[]).await, "forward.siem (removed), forward.pager (removed)");
     until("no forwards", async || forwards(&gateway).await == Value::Null).await;
     assert!(!has_series(&gateway, "forward_").await);
+}
+
+#[tokio::test]
+async fn a_forward_that_cannot_be_set_up_leaves_everything_as_it_was() {
+    let receiver = ScriptedUpstream::start().await;
+    receiver.script("/a", Script::status(200));
+    let files = Files::new("");
+    write_events(&files, 1);
+    let first = settings(&files, &receiver, &[("siem", "/a', from: beginning")]);
+    files.write(CONFIG, &first);
+    // No certificate authorities, so that no server can be verified.
+    let authorities = files.name("none.pem");
+    let gateway = Reloadable::start(files, &[("SSL_CERT_FILE", &authorities)]).await;
+    until("the first record", async || forwards(&gateway).await[0]["sent"] == 1).await;
+
+    let both = settings(&gateway.files, &receiver, &[("siem", "/b'"), ("pager", "/c'")]);
+    let https = receiver.base_url().replace("http:", "https:") + "/c";
+    let unusable = both.replace(&format!("{}/c", receiver.base_url()), &https);
+    let error = gateway.change_invalidly(|files| files.write(CONFIG, unusable)).await;
+    assert_eq!(error.message, UNUSABLE);
+    assert!(error.field("error").contains("pager"), "{}", error.line);
+    assert_eq!(forwards(&gateway).await.as_array().unwrap().len(), 1);
+    write_events(&gateway.files, 2);
+    until("the second record", async || forwards(&gateway).await[0]["sent"] == 2).await;
+    assert_eq!(received(&receiver, "/a"), ["e1", "e2"]);
+    let again = gateway.change(|files| files.write(CONFIG, &first)).await;
+    assert_eq!(again[0].message, SAME_AGAIN);
 }
