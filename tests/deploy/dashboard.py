@@ -1,5 +1,5 @@
-"""Runs the gateway (`serve --demo`) and Prometheus with deploy/prometheus, then evaluates every query of the dashboard:
-none may fail, be empty or be NaN. The metrics that rules and alerts name must be among those scraped. A second gateway, whose
+"""Runs the gateway (`serve --demo`), Prometheus with deploy/prometheus and Alertmanager with deploy/alertmanager, then
+evaluates every query of the dashboard: none may fail, be empty or be NaN. Alertmanager has incidents of the gateway. The metrics that rules and alerts name must be among those scraped. A second gateway, whose
 upstream and PostgreSQL are not there, must raise the alerts that this deserves, and the first one, which has SQLite, none.
 
 Reads GATEWAY, the path of the gateway's binary.
@@ -25,6 +25,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "incident-gateway.json"
 PROMETHEUS = ROOT / "deploy" / "prometheus"
+ALERTMANAGER = ROOT / "deploy" / "alertmanager" / "alertmanager.yml"
 PATIENCE = 60  # seconds for each thing waited for; each is done within a few
 METRICS_TOKEN, READER_TOKEN = "token-for-metrics", "token-for-incidents"
 DESERVED = {"IncidentGatewaySourceMissing", "IncidentGatewayCircuitOpen", "IncidentGatewayStoreDown"}
@@ -136,11 +137,12 @@ def faults(prometheus, sick):
 def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        public, admin, web, sick_public, sick_admin, nobody = (free_port() for _ in range(6))
+        public, admin, web, alerts, sick_public, sick_admin, nobody = (free_port() for _ in range(7))
         config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(PROMETHEUS / file) for file in config["rule_files"]]
         config["scrape_configs"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{admin}", f"127.0.0.1:{sick_admin}"]
+        config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{alerts}"]
         # the first gateway asks for sign-in on both listeners; the second is open, and ignores the token
         (folder / "token").write_text(METRICS_TOKEN)
         config["scrape_configs"][0]["authorization"]["credentials_file"] = str(folder / "token")
@@ -156,7 +158,9 @@ def main():
         environment = {"INCIDENT_GATEWAY__CACHE__TTL": "6s", "RUST_LOG": "warn",
                        "INCIDENT_GATEWAY__AUTH__TOKENS_FILE": str(folder / "tokens"),
                        "INCIDENT_GATEWAY__ADMIN__AUTH": "true",
-                       "INCIDENT_GATEWAY__STORE__URL": f"sqlite:{folder}/history.db"}
+                       "INCIDENT_GATEWAY__STORE__URL": f"sqlite:{folder}/history.db",
+                       "INCIDENT_GATEWAY__FORWARD": f"[{{ name: pager, url: 'http://127.0.0.1:{alerts}/api/v2/alerts', "
+                                                    "format: alertmanager, select: { priority: critical }, from: beginning }]"}
         sick = [os.environ["GATEWAY"], "serve", "--listen", f"127.0.0.1:{sick_public}",
                 "--admin-listen", f"127.0.0.1:{sick_admin}"]
         sick_environment = {"ELEVATE_BASE_URL": f"http://127.0.0.1:{nobody}", "ELEVATE_USERNAME": "u",
@@ -164,8 +168,10 @@ def main():
                             "INCIDENT_GATEWAY__STORE__URL": f"postgres://gateway@127.0.0.1:{nobody}/gateway"}
         server = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                   f"--web.listen-address=127.0.0.1:{web}", "--log.level=warn"]
+        pager = ["prometheus-alertmanager", f"--config.file={ALERTMANAGER}", f"--storage.path={folder}/alerts",
+                 f"--web.listen-address=127.0.0.1:{alerts}", "--cluster.listen-address="]
         prometheus = f"http://127.0.0.1:{web}"
-        with running(gateway, folder / "gateway.log", env=environment) as process, \
+        with running(pager, folder / "alertmanager.log"), running(gateway, folder / "gateway.log", env=environment) as process, \
                 running(sick, folder / "sick.log", env=sick_environment), \
                 running(server, folder / "prometheus.log"):
             try:
@@ -185,7 +191,8 @@ def main():
                         " and count(job:incident_gateway_cache_answers:ratio_rate5m > 0)" \
                         " and min(increase(incident_gateway_refresh_duration_seconds_count[1m])) > 0" \
                         " and count(job_source:incident_gateway_upstream_failures:ratio_rate5m >= 0) == 11" \
-                        " and count(job:incident_gateway_store_write_duration_seconds:p90_10m > 0)"
+                        " and count(job:incident_gateway_store_write_duration_seconds:p90_10m > 0)" \
+                        " and count(incident_gateway_forward_sent_total > 0 and incident_gateway_forward_lag_records == 0)"
                     return api(prometheus, "query", query=enough)["result"]
 
                 wait_for("all sources, scraped several times", asked_and_counted)
@@ -193,6 +200,9 @@ def main():
                 wait_for(f"{DESERVED} of the gateway without an upstream",
                          lambda: {(alert, sick_instance) for alert in DESERVED} <= set(raised(prometheus)))
                 found = list(faults(prometheus, sick_instance))
+                incidents = json.loads(get(f"http://127.0.0.1:{alerts}/api/v2/alerts?filter=alertname=incident"))
+                if {alert["receivers"][0]["name"] for alert in incidents} != {"security"}:
+                    found.append(f"{len(incidents)} incidents in Alertmanager, not all for the receiver `security`")
             finally:
                 if process.poll() is not None:
                     print((folder / "gateway.log").read_text(), (folder / "prometheus.log").read_text(), file=sys.stderr)

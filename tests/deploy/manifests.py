@@ -18,6 +18,7 @@ import kubernetes_validate
 import yaml
 
 import manifests_access as access
+import manifests_forward as forward
 import manifests_store as store
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -140,9 +141,10 @@ def reference_faults(docs, secret_templates):
                 if variable["name"].endswith(("_FILE", "CONFIG_PATH")) and variable["value"] not in files:
                     yield f"{user}: {variable['name']} names {variable['value']}, where nothing is mounted"
             if pod.name == "incident-gateway":
-                for path in store.files_of(access.gateway_settings(docs)):
-                    if path not in files:
-                        yield f"{user}: the store's URL names {path}, where nothing is mounted"
+                for what, of in (("the store's URL names", store), ("a forward names", forward)):
+                    for path in of.files_of(access.gateway_settings(docs)):
+                        if path not in files:
+                            yield f"{user}: {what} {path}, where nothing is mounted"
             for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
                 for action in ("httpGet", "tcpSocket"):
                     port = container.get(probe, {}).get(action, {}).get("port")
@@ -285,6 +287,10 @@ SQLITE_ALONE = re.compile(
     r"|Deployment/incident-gateway/.*/fsGroupChangePolicy"
     r"|Deployment/incident-gateway/.*/(volumes|volumeMounts)/history/.*"
     r"|(HorizontalPodAutoscaler/incident-gateway|PersistentVolumeClaim/incident-gateway-history)/.*)$")
+# What the component `forward` adds.
+FORWARD_ALONE = re.compile(
+    r"^(Deployment/incident-gateway/.*/(volumes|volumeMounts)/forward/.*"
+    r"|NetworkPolicy/incident-gateway-to-receivers/.*)$")
 # What the component `oauth2-proxy` changes of the gateway.
 BEHIND_PROXY_ALONE = re.compile(r"^NetworkPolicy/incident-gateway/spec/ingress/0/from/.*$")
 
@@ -321,7 +327,7 @@ def difference_faults(rendered):
         other = shape(docs)
         own = {"development": [CLOSED_ALONE, WITHOUT_POSTGRES_ALONE],
                "sqlite": [WITHOUT_POSTGRES_ALONE, SQLITE_ALONE],
-               "oauth2-proxy": [BEHIND_PROXY_ALONE]}.get(overlay, [])
+               "oauth2-proxy": [BEHIND_PROXY_ALONE, FORWARD_ALONE]}.get(overlay, [])
         for path in sorted(base.keys() | other.keys()):
             if base.get(path) != other.get(path) and not PARAMETERS.match(path) and not any(known.match(path) for known in own):
                 yield f"{overlay}: differs from staging in {path}: {base.get(path)!r}, {other.get(path)!r}"
@@ -332,8 +338,9 @@ def mounted_files():
     """A folder like the pod's /etc, with what the Secrets hold: a certificate, users and tokens."""
     folder = pathlib.Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
-    tls, files, store_files = (folder / f"incident-gateway-{name}" for name in ("tls", "access", "store"))
-    for directory in (tls, files, store_files):
+    names = ("tls", "access", "store", "forward")
+    tls, files, store_files, forward_files = (folder / f"incident-gateway-{name}" for name in names)
+    for directory in (tls, files, store_files, forward_files):
         directory.mkdir()
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                     "-days", "1", "-subj", "/CN=incident-gateway", "-addext", "subjectAltName=DNS:incident-gateway",
@@ -341,6 +348,7 @@ def mounted_files():
     shutil.copy(tls / "tls.crt", tls / "ca.crt")
     shutil.copy(tls / "tls.crt", store_files / "ca.crt")
     (store_files / "password").write_text("example\n")
+    (forward_files / "siem-token").write_text("example\n")
     # the password is `example`; the token's digest is that of `example`
     (files / "users").write_text("alice:$2y$10$m/7pPv9Yw7eVCHRTiheEoOQyuKt1wn9e0Z7s3hqFcYAnk4nZ9Cgca\n")
     (files / "tokens").write_text(f"prometheus:{hashlib.sha256(b'example').hexdigest()}:metrics\n")
@@ -361,7 +369,7 @@ def gateway_faults(docs):
         if pod.name == "incident-gateway":
             data |= {variable["name"]: variable["value"] for variable in pod.containers[0]["env"]
                      if variable["name"].startswith("INCIDENT_GATEWAY__")}
-    settings = {key: re.sub("(^|=)/etc/", rf"\1{mounted_files()}/", value) for key, value in data.items()}
+    settings = {key: re.sub("(^|=|_file: )/etc/", rf"\1{mounted_files()}/", value) for key, value in data.items()}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(text)
         file.flush()
@@ -383,7 +391,7 @@ def faults(tree):
             continue
         rendered[overlay] = docs
         for check in (schema_faults, lambda docs: reference_faults(docs, templates), pod_security_faults,
-                      timing_faults, store.faults, gateway_faults):
+                      timing_faults, store.faults, forward.faults, gateway_faults):
             found += [f"{overlay}: {fault}" for fault in check(docs)]
         if overlay not in OPEN_OVERLAYS:
             found += [f"{overlay}: {fault}" for fault in access.closed_faults(docs)]
@@ -480,6 +488,19 @@ MUTATIONS = [
     ("base/deployment.yaml", "fsGroup: 65532", "fsGroup: 1000", "the gateway cannot write to its volume"),
     ("components/sqlite/volume.yaml", "name: incident-gateway-history", "name: history",
      "no PersistentVolumeClaim named incident-gateway-history"),
+    ("components/forward/deployment.yaml", "mountPath: /etc/incident-gateway-forward", "mountPath: /etc/forward",
+     "a forward names /etc/incident-gateway-forward/siem-token, where nothing is mounted"),
+    ("secret.template.yaml", "  siem-token: REPLACE-ME", "  token: REPLACE-ME",
+     "a forward names /etc/incident-gateway-forward/siem-token, where nothing is mounted"),
+    ("components/forward/networkpolicy.yaml", "port: 9093", "port: 9094", "reach port 9093 of the forward alertmanager"),
+    ("components/forward/kustomization.yaml", "https://splunk.example.com", "http://splunk.example.com:443",
+     "cross the network in clear"),
+    ("components/forward/kustomization.yaml", "format: splunk_hec", "format: splunk", "refuses the configuration"),
+    ("components/forward/kustomization.yaml", "      - INCIDENT_GATEWAY__PUBLIC_URL=https://incidents.example.com\n", "",
+     "alerts link to nothing"),
+    ("overlays/production/kustomization.yaml",
+     "STORE__URL=postgres://incident_gateway@postgres.example.com/incident_gateway?sslmode=verify-full"
+     "&sslrootcert=/etc/incident-gateway-store/ca.crt", "STORE__URL=none", "forwards without a store"),
 ]
 
 

@@ -1,11 +1,13 @@
 """Runs what docs/RUNBOOK.md says of the store against gateways with SQLite and PostgreSQL, and the demo upstream: the
-backups are whole and serve another gateway, DuckDB reads the dump and counts what the gateway counts, `forget` deletes.
+backups are whole and serve another gateway, DuckDB reads the dump and counts what the gateway counts, `forget` deletes,
+dead letters are listed and sent again, and forwards begin anew.
 
 Reads GATEWAY, the path of the gateway's binary. Runs PostgreSQL as the user `postgres` where it is root itself.
 """
 
 import contextlib
 import glob
+import http.server
 import json
 import os
 import pathlib
@@ -16,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -108,9 +111,9 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(store, upstream_port):
+def gateway(store, upstream_port, **settings):
     port, admin = free_port(), free_port()
-    environment = {"INCIDENT_GATEWAY__STORE__URL": store, "RUST_LOG": "warn",
+    environment = {"INCIDENT_GATEWAY__STORE__URL": store, "RUST_LOG": "warn", **settings,
                    "ELEVATE_BASE_URL": f"http://127.0.0.1:{upstream_port}", "ELEVATE_USERNAME": "demo", "ELEVATE_PASSWORD": "demo"}
     with running(GATEWAY, "serve", "--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin}",
                  env=environment) as process:
@@ -256,7 +259,121 @@ def forget_deletes(folder):
         return said.strip()
 
 
-CASES = [sqlite_backups, postgres_backup, duckdb_reads_the_dump, forget_deletes]
+class Receiver(http.server.ThreadingHTTPServer):
+    """Takes rows by POST, but no batch that has one of every 64 records as long as it is particular."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), ReceiverRequest)
+        self.is_particular = True
+        self.received = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def take(self):
+        """The ids that were received since the last call."""
+        taken, self.received = self.received, []
+        return taken
+
+
+class ReceiverRequest(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):  # pylint: disable=invalid-name
+        rows = self.rfile.read(int(self.headers["Content-Length"])).splitlines()
+        ids = [json.loads(row)["id"] for row in rows]
+        refuses = self.server.is_particular and any(int(each[:2], 16) % 64 == 0 for each in ids)
+        if not refuses:
+            self.server.received += ids
+        answer = b"a field has no mapping" if refuses else b""
+        self.send_response(400 if refuses else 200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_):
+        pass
+
+
+def commands_with(text):
+    """The commands of the runbook in which this stands."""
+    return [line for line in re.findall(r"^\$ (.*)$", RUNBOOK, re.MULTILINE) if text in line]
+
+
+def position_statements():
+    """The runbook's statements on positions of forwards, by what they are for."""
+    table = RUNBOOK.partition("| to | SQL |")[2].partition("\n\n")[0]
+    return dict(re.findall(r"^\| ([^|]+) \| `(.*)` \|$", table, re.MULTILINE))
+
+
+def forwarding(folder, store, is_command, query):
+    """What the runbook says of dead letters and positions, on one kind of store."""
+    port, receiver, statements = free_port(), Receiver(), position_statements()
+    assert len(statements) == 6, statements
+    forward = f"[{{ name: siem, url: 'http://127.0.0.1:{receiver.server_port}/in', format: ndjson, from: beginning }}]"
+
+    def until_done(server):
+        def is_done():
+            state = server.get("/sources")["forwards"][0]
+            return state["state"] == "idle" and state["lag"] == 0
+        wait_for("nothing to be due", is_done)
+        return server.get("/sources")["forwards"][0]
+
+    def after(*names):
+        """What is sent after these statements, and a start of the gateway."""
+        for name in names:
+            query(statements[name])
+        receiver.take()
+        with gateway(store, port, INCIDENT_GATEWAY__FORWARD=forward) as server:
+            server.wait_until_stored()
+            until_done(server)
+        return receiver.take()
+
+    with demo_upstream(port):
+        with gateway(store, port, INCIDENT_GATEWAY__FORWARD=forward) as server:
+            history = server.wait_until_stored()
+            wait_for("records at the receiver", lambda: receiver.received)
+            state = until_done(server)
+            sent = receiver.take()
+            refused = state["dead_letters"]
+            assert state["sent"] == len(sent) == len(set(sent)) and refused > 10, state
+            (folder / "history.ndjson").write_text(run(DUMP, server.url))
+            environment = {**os.environ, "DB": store.removeprefix("sqlite:"), "PGURL": store}
+            listing = next(filter(is_command, commands_with("status, answer FROM dead_letters ORDER BY")))
+            listed = run("bash", "-c", listing, env=environment)
+            assert listed.count("a field has no mapping") == refused, listed
+            run("bash", "-c", next(filter(is_command, commands_with("> dead.csv"))), env=environment, cwd=folder)
+            os.chdir(folder)
+            joined = re.search(r'^duckdb -c "(.*)"$', commands_with("read_csv('dead.csv'")[0])[1]
+            rows = duckdb.sql(joined).fetchall()
+            assert len(rows) == refused, rows
+        # without a change, nothing is sent again
+        assert after() == []
+        receiver.is_particular = False
+        everyone = set(after("begin anew, as `from` says"))
+        assert len(everyone) == len(sent) + refused and everyone <= history.keys()
+        # the dead letters are still there: from the first one on
+        again = after("send again from the first dead letter on", "and forget the dead letters")
+        assert everyone - set(sent) <= set(again) and len(again) < len(everyone)
+        assert after("send again from the first dead letter on") == []
+        assert set(after("send again what was first seen in the last day")) == everyone
+        assert len(after("send again what was first seen in the last day", "pass over the next record")) == len(everyone) - 1
+        assert after("send again what was first seen in the last day", "skip everything that waits") == []
+    receiver.shutdown()
+    return f"{refused} dead letters of {len(everyone)} records"
+
+
+def forwards_in_sqlite(folder):
+    database = folder / "history.db"
+    return forwarding(folder, f"sqlite:{database}", lambda command: command.startswith("sqlite3"),
+                      lambda sql: run("sqlite3", database, sql))
+
+
+def forwards_in_postgres(folder):
+    with postgres() as database:
+        url = database("forwards")
+        return forwarding(folder, url, lambda command: command.startswith("psql"), lambda sql: run("psql", url, "-c", sql))
+
+
+CASES = [sqlite_backups, postgres_backup, duckdb_reads_the_dump, forget_deletes, forwards_in_sqlite, forwards_in_postgres]
 
 
 def main():
