@@ -1,6 +1,7 @@
 """Runs the gateway (`serve --demo`), Prometheus with deploy/prometheus and Alertmanager with deploy/alertmanager, then
-evaluates every query of the dashboard: none may fail, be empty or be NaN. Alertmanager has incidents of the gateway. The metrics that rules and alerts name must be among those scraped. A second gateway, whose
-upstream and PostgreSQL are not there, must raise the alerts that this deserves, and the first one, which has SQLite, none.
+evaluates every query of the dashboard: none may fail, be empty or be NaN. The metrics that rules and alerts name must be
+among those scraped. Alertmanager must have the gateway's incidents. A second gateway, whose upstream and PostgreSQL are not
+there, must raise the alerts that this deserves, and the first one, which has SQLite, none.
 
 Reads GATEWAY, the path of the gateway's binary.
 """
