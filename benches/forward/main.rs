@@ -56,7 +56,12 @@ fn main() {
     };
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("history.db");
-    let writes = records::first_writes(records);
+    let mut writes = records::first_writes(records);
+    for write in &mut writes {
+        // They are named by their paths.
+        let name = write.name.rsplit('/').find(|part| !part.is_empty()).unwrap();
+        write.name = name.to_owned();
+    }
     let stored = runtime().block_on(store(&database, &writes));
     let config = |forward: &str| configuration(&database, &writes, forward);
     let idle = memory_without_forwards(&config("[]"));
