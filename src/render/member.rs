@@ -34,7 +34,7 @@ pub(super) fn splice_unchanged(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) 
 /// Appends an object like [`splice_unchanged`], for a record that may be an empty object, as an
 /// unattributed one may.
 pub(super) fn splice_maybe_empty(out: &mut Vec<u8>, prefix: &[u8], record: &[u8]) {
-    if record.trim_ascii_start() == b"}" {
+    if record.trim_ascii() == b"}" {
         out.extend_from_slice(without_comma(prefix));
         out.extend_from_slice(record);
     } else {
@@ -103,7 +103,14 @@ mod tests {
 
     #[test]
     fn an_empty_record_needs_no_comma() {
-        assert_eq!(spliced(|out| splice_maybe_empty(out, PREFIX, b" }")), r#"{"type":"denial" }"#);
+        for (record, expected) in [
+            (" }", r#"{"type":"denial" }"#),
+            // As a database may have it.
+            ("}\n", "{\"type\":\"denial\"}\n"),
+        ] {
+            let written = spliced(|out| splice_maybe_empty(out, PREFIX, record.as_bytes()));
+            assert_eq!(written, expected);
+        }
         let record = br#""a":1}"#;
         assert_eq!(
             spliced(|out| splice_maybe_empty(out, PREFIX, record)),
