@@ -70,16 +70,9 @@ impl Process {
         base_url: &str,
         variables: &[(&str, &str)],
     ) -> (Self, Lines<BufReader<ChildStderr>>) {
-        command.env_clear();
-        command
-            .env("ELEVATE_BASE_URL", base_url)
-            .env("ELEVATE_USERNAME", "reader")
-            .env("ELEVATE_PASSWORD", "secret");
-        for (name, value) in
-            variables.iter().chain(&[("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0")])
-        {
-            command.env(format!("INCIDENT_GATEWAY__{name}"), value);
-        }
+        set_environment(&mut command, base_url, variables);
+        let free_ports = [("LISTEN", "127.0.0.1:0"), ("ADMIN_LISTEN", "127.0.0.1:0")];
+        add_variables(&mut command, &free_ports);
         Self::spawn(command).await
     }
 
@@ -152,6 +145,30 @@ impl Process {
         let status = std::fs::read_to_string(self.proc("status")).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().to_owned()
+    }
+}
+
+/// Starts the command `forward`, which fetches from `base_url`, with these environment variables
+/// (named without their prefix); killed when dropped.
+pub fn spawn_forward(base_url: &str, variables: &[(&str, &str)]) -> Child {
+    let mut command = Command::new(BINARY);
+    command.arg("forward").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    set_environment(&mut command, base_url, variables);
+    command.kill_on_drop(true).spawn().unwrap()
+}
+
+fn set_environment(command: &mut Command, base_url: &str, variables: &[(&str, &str)]) {
+    command
+        .env_clear()
+        .env("ELEVATE_BASE_URL", base_url)
+        .env("ELEVATE_USERNAME", "reader")
+        .env("ELEVATE_PASSWORD", "secret");
+    add_variables(command, variables);
+}
+
+fn add_variables(command: &mut Command, variables: &[(&str, &str)]) {
+    for (name, value) in variables {
+        command.env(format!("INCIDENT_GATEWAY__{name}"), value);
     }
 }
 

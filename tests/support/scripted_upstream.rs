@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -51,6 +51,10 @@ pub struct Seen {
     pub headers: Vec<(String, String)>,
     /// The body, of the announced length.
     pub body: String,
+    /// When it had come.
+    pub began: Instant,
+    /// When it was answered, or the connection had ended.
+    pub ended: Option<Instant>,
 }
 
 impl Seen {
@@ -60,15 +64,34 @@ impl Seen {
     }
 }
 
+/// What a path does for a request.
+type Decision = Box<dyn FnMut(&Seen) -> Script + Send>;
+
 #[derive(Default)]
 struct Shared {
     scripts: Mutex<HashMap<String, VecDeque<Script>>>,
+    decisions: Mutex<HashMap<String, Decision>>,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
     in_flight: AtomicUsize,
     most_in_flight: AtomicUsize,
     sent: AtomicUsize,
     alpn: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Shared {
+    /// What is to be done for this request.
+    fn script(&self, seen: &Seen) -> Script {
+        if let Some(decide) = self.decisions.lock().unwrap().get_mut(&seen.path) {
+            return decide(seen);
+        }
+        let mut scripts = self.scripts.lock().unwrap();
+        let script = scripts.get_mut(&seen.path).and_then(|scripts| match scripts.len() {
+            0 | 1 => scripts.front().cloned(),
+            _ => scripts.pop_front(),
+        });
+        script.unwrap_or_else(|| Script::status(404))
+    }
 }
 
 /// The upstream; it ends with all its connections when dropped.
@@ -124,6 +147,11 @@ impl ScriptedUpstream {
     /// Sets what the calls of this path do from now on, one after another; the last one repeats.
     pub fn script_each(&self, path: &str, scripts: impl IntoIterator<Item = Script>) {
         self.shared.scripts.lock().unwrap().insert(path.to_owned(), scripts.into_iter().collect());
+    }
+
+    /// Lets a function decide from now on what each call of this path does, in spite of scripts.
+    pub fn decide(&self, path: &str, decision: impl FnMut(&Seen) -> Script + Send + 'static) {
+        self.shared.decisions.lock().unwrap().insert(path.to_owned(), Box::new(decision));
     }
 
     /// Sets what happens to new connections; open ones are not affected. Returns when the change
@@ -236,35 +264,37 @@ async fn handshake(
     start.into_stream(Arc::clone(tls.config())).await
 }
 
-struct InFlight<'a>(&'a Shared);
+struct InFlight<'a> {
+    shared: &'a Shared,
+    /// Its place in what was seen.
+    index: usize,
+}
 
 impl<'a> InFlight<'a> {
-    fn new(shared: &'a Shared) -> Self {
+    fn new(shared: &'a Shared, seen: Seen) -> Self {
+        let index = {
+            let mut all = shared.seen.lock().unwrap();
+            all.push(seen);
+            all.len() - 1
+        };
         let now = shared.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         shared.most_in_flight.fetch_max(now, Ordering::SeqCst);
-        Self(shared)
+        Self { shared, index }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.shared.in_flight.fetch_sub(1, Ordering::SeqCst);
+        self.shared.seen.lock().unwrap()[self.index].ended = Some(Instant::now());
     }
 }
 
 async fn serve(mut wire: impl Wire, connection: usize, shared: &Shared) -> io::Result<()> {
     let mut unread = Vec::new();
     while let Some(seen) = read_request(&mut wire, &mut unread, connection).await? {
-        let script = {
-            let mut scripts = shared.scripts.lock().unwrap();
-            let script = scripts.get_mut(&seen.path).and_then(|scripts| match scripts.len() {
-                0 | 1 => scripts.front().cloned(),
-                _ => scripts.pop_front(),
-            });
-            script.unwrap_or_else(|| Script::status(404))
-        };
-        shared.seen.lock().unwrap().push(seen);
-        let in_flight = InFlight::new(shared);
+        let script = shared.script(&seen);
+        let in_flight = InFlight::new(shared, seen);
         match play(wire, script, &shared.sent).await? {
             Some(kept) => wire = kept,
             None => return Ok(()),
@@ -304,7 +334,8 @@ async fn read_request(
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let mut seen = Seen { connection, method, path, headers, body: String::new() };
+    let (body, began, ended) = (String::new(), Instant::now(), None);
+    let mut seen = Seen { connection, method, path, headers, body, began, ended };
     let length = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
     while unread.len() < length {
         if wire.read_buf(unread).await? == 0 {
@@ -312,5 +343,6 @@ async fn read_request(
         }
     }
     seen.body = String::from_utf8(unread.drain(..length).collect()).unwrap();
+    seen.began = Instant::now();
     Ok(Some(seen))
 }

@@ -9,10 +9,11 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use self::disk::SmallDisk;
-use self::ledger::{Ledger, Listing};
+use self::ledger::Ledger;
 use crate::replicas::cluster::{Cluster, incidents, is_complete, metric};
 use crate::support::client::get;
 use crate::support::gateway::good_upstream;
+use crate::support::listing::Listing;
 use crate::support::postgres::Stop;
 use crate::support::process::Process;
 use crate::support::scripted_upstream::ScriptedUpstream;
@@ -20,7 +21,7 @@ use rustix::process::Signal;
 use tokio::time::sleep;
 
 /// How often each store is crashed: `INCIDENT_GATEWAY_CRASH_ROUNDS`.
-static ROUNDS: LazyLock<usize> = LazyLock::new(|| {
+pub(crate) static ROUNDS: LazyLock<usize> = LazyLock::new(|| {
     let rounds = std::env::var("INCIDENT_GATEWAY_CRASH_ROUNDS").ok();
     rounds.map_or(8, |rounds| rounds.parse().unwrap())
 });
@@ -31,13 +32,13 @@ const MAX_LIFE: Duration = Duration::from_millis(900);
 /// How often what the upstream lists changes; a refresh is made every 200 ms.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(50);
 
-const SETTINGS: [(&str, &str); 3] =
+pub(crate) const SETTINGS: [(&str, &str); 3] =
     [("CACHE__TTL", "200ms"), ("UPSTREAM__RETRIES", "0"), ("UPSTREAM__CONCURRENCY", "8")];
 
 /// How long a test waits for what has no bound of its own.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
-async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, holds: impl AsyncFn() -> bool) {
     let began = Instant::now();
     while !holds().await {
         assert!(began.elapsed() < MAX_WAIT, "never {what}");

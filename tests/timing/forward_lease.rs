@@ -1,36 +1,24 @@
 //! The command `forward` with a PostgreSQL store, whose lease another process may have.
 
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::{sleep, timeout};
 
 use crate::support::client::get;
 use crate::support::gateway::good_upstream;
 use crate::support::postgres::PostgresServer;
-use crate::support::process::Process;
+use crate::support::process::{Process, spawn_forward};
 use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 
 /// Starts the command with this store, a source of records and a receiver.
 fn spawn(store: &str, upstream: &ScriptedUpstream, receiver: &ScriptedUpstream) -> Child {
     let url = format!("{}/in", receiver.base_url());
     let forward = format!("[{{ name: siem, url: '{url}', format: ndjson, from: beginning }}]");
-    Command::new(env!("CARGO_BIN_EXE_incident-gateway"))
-        .arg("forward")
-        .env_clear()
-        .env("ELEVATE_BASE_URL", upstream.base_url())
-        .env("ELEVATE_USERNAME", "reader")
-        .env("ELEVATE_PASSWORD", "secret")
-        .env("INCIDENT_GATEWAY__STORE__URL", store)
-        .env("INCIDENT_GATEWAY__FORWARD", forward)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+    let variables = [("STORE__URL", store), ("FORWARD", forward.as_str())];
+    spawn_forward(&upstream.base_url(), &variables)
 }
 
 /// Waits for the end; returns the exit code, stderr, and how long that took.

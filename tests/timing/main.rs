@@ -9,6 +9,7 @@ mod client_cache;
 mod clients;
 mod crashes;
 mod fault_matrix;
+mod forward_crashes;
 mod forward_lease;
 mod guessing;
 mod half_close;

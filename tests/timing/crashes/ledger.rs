@@ -1,48 +1,13 @@
 //! What the history is known to have.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::ops::Range;
 
 use crate::support::client::Client;
-use crate::support::gateway::path;
-use crate::support::scripted_upstream::{Script, ScriptedUpstream};
 use serde_json::Value;
 
 /// The most records in an answer.
 const MAX_LIMIT: usize = 10_000;
-
-/// The index of the source `misuse`.
-const MISUSE: usize = 4;
-
-/// The records that an upstream lists, each with a text of so many bytes beside its name.
-pub(super) struct Listing {
-    pub(super) records: Range<usize>,
-    pub(super) padding: usize,
-}
-
-impl Listing {
-    /// What only this record has.
-    pub(super) fn name(record: usize) -> String {
-        format!("\"record {record}\"")
-    }
-
-    pub(super) fn script(self, upstream: &ScriptedUpstream) {
-        let padding = "x".repeat(self.padding);
-        let mut body = String::new();
-        for record in self.records {
-            let separator = if body.is_empty() { "" } else { "," };
-            let (name, employee) = (Self::name(record), 100 + record % 7);
-            write!(
-                body,
-                r#"{separator}{{"priority":"low","employee_id":{employee},"timestamp":{record},"name":{name},"padding":"{padding}"}}"#
-            )
-            .unwrap();
-        }
-        upstream.script(&path(MISUSE), Script::json(format!(r#"{{"results":[{body}]}}"#)));
-    }
-}
 
 /// Every record that the history ever had: its bytes and when it was first seen, by its stable id.
 #[derive(Default)]
