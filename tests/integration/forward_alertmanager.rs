@@ -41,11 +41,11 @@ impl Alertmanager {
         }
         let folder = tempfile::tempdir().unwrap();
         let (config, log) = (folder.path().join("alertmanager.yml"), folder.path().join("log"));
-        let text = format!(
+        let settings = format!(
             "route: {{ receiver: hook, group_by: [id], group_wait: 0s, group_interval: 1s }}\n\
              receivers:\n  - name: hook\n    webhook_configs: [ {{ url: '{webhook}' }} ]\n"
         );
-        fs::write(&config, text).unwrap();
+        fs::write(&config, settings).unwrap();
         let child = Command::new(PROGRAM)
             .arg(format!("--config.file={}", config.display()))
             .arg(format!("--storage.path={}", folder.path().join("data").display()))
