@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, pending};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     DeadLetter, Epoch, ForwardClaim, Heads, HistoryFilter, HistoryPage, HistoryQuery,
@@ -75,6 +75,7 @@ pub(crate) struct Memory {
     /// The source whose writes fail.
     unwritable: Option<&'static str>,
     loses_answers: bool,
+    delay: Duration,
 }
 
 /// A store in memory.
@@ -116,6 +117,11 @@ impl MemoryStore {
         self.is_hanging.send_replace(is_hanging);
     }
 
+    /// Sets how long each operation takes.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.memory().delay = delay;
+    }
+
     /// Lets writes take effect and then fail, as if the connection broke after COMMIT.
     pub(crate) fn lose_answers(&self, loses_answers: bool) {
         self.memory().loses_answers = loses_answers;
@@ -133,6 +139,10 @@ impl MemoryStore {
     ) -> StoreFuture<'a, T> {
         async move {
             *self.memory().calls.entry(name).or_default() += 1;
+            let delay = self.memory().delay;
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
             let mut is_hanging = self.is_hanging.subscribe();
             is_hanging.wait_for(|is_hanging| !is_hanging).await.expect("the store lives");
             let now = self.now();

@@ -67,6 +67,9 @@ pub enum Reply {
         detail: String,
         /// How long the receiver asks to wait; at most an hour.
         retry_after: Option<Duration>,
+        /// Whether a connection was made, but no whole answer came, as when the batch is too much
+        /// for the receiver.
+        is_unanswered: bool,
     },
 }
 
@@ -143,7 +146,7 @@ impl Receiver {
     pub async fn send(&self, content_type: HeaderValue, body: Bytes, records: usize) -> Reply {
         match self.answer(&content_type, body).await {
             Ok(answer) => self.reply(answer, records).await,
-            Err(error) => Reply::Failed { detail: error.detail, retry_after: error.retry_after },
+            Err(error) => failed(error),
         }
     }
 
@@ -179,7 +182,7 @@ impl Receiver {
         match timeout_at(deadline, request.send()).await {
             Ok(Ok(response)) => Ok(Answer { response, deadline, token: None }),
             Ok(Err(error)) => Err(transport_failure(&error, self.peer)),
-            Err(_) => Err(UpstreamError::new(Outcome::Timeout, self.too_late())),
+            Err(_) => Err(self.too_late()),
         }
     }
 
@@ -208,6 +211,7 @@ impl Receiver {
             _ => Reply::Failed {
                 detail: self.failure(status),
                 retry_after: retry_after_any(status, answer.response.headers()),
+                is_unanswered: false,
             },
         }
     }
@@ -231,10 +235,10 @@ impl Receiver {
             Ok(Ok(BodyEnd::Limit)) => {
                 format!("the answer is larger than {max_bytes} bytes for {records} records")
             }
-            Ok(Err(error)) => error.detail,
-            Err(_) => self.too_late(),
+            Ok(Err(error)) => return failed(error),
+            Err(_) => return failed(self.too_late()),
         };
-        Reply::Failed { detail, retry_after: None }
+        Reply::Failed { detail, retry_after: None, is_unanswered: false }
     }
 
     /// What a status means that neither accepts nor blames the batch.
@@ -261,14 +265,22 @@ impl Receiver {
         }
     }
 
-    fn too_late(&self) -> String {
-        format!("no whole answer came within {}", humantime::format_duration(self.timeout))
+    fn too_late(&self) -> UpstreamError {
+        let timeout = humantime::format_duration(self.timeout);
+        let detail = format!("no whole answer came within {timeout}");
+        UpstreamError::new(Outcome::Timeout, detail)
     }
 
     /// Masks what an answer may repeat of the request's credentials.
     fn mask(&self, token: Option<&Secret>) -> Mask {
         Mask::of_auth(self.auth.as_ref(), token.map_or(&[], std::slice::from_ref))
     }
+}
+
+/// A request without an answer that can be read.
+fn failed(error: UpstreamError) -> Reply {
+    let is_unanswered = matches!(error.kind, Outcome::Timeout | Outcome::Body);
+    Reply::Failed { detail: error.detail, retry_after: error.retry_after, is_unanswered }
 }
 
 impl fmt::Debug for Receiver {

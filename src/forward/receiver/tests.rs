@@ -47,7 +47,7 @@ fn done() -> Reply {
 
 fn failed(reply: Reply) -> (String, Option<Duration>) {
     match reply {
-        Reply::Failed { detail, retry_after } => (detail, retry_after),
+        Reply::Failed { detail, retry_after, .. } => (detail, retry_after),
         other => panic!("{other:?}"),
     }
 }

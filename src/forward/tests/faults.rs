@@ -203,7 +203,10 @@ async fn the_log_has_a_line_when_a_receiver_fails_and_when_it_is_well_again() {
     assert!(lines[0].contains("detail=the receiver answered 503"), "{log}");
     assert!(lines[1].contains("INFO") && lines[1].contains("takes records again"), "{log}");
     let id = id_of(25);
-    let letter = format!("forward=siem id={id} status=400 answer=no");
+    let letter = format!(
+        "the receiver refuses a record: it becomes a dead letter and is not sent again \
+         forward=siem id={id} status=400 answer=no"
+    );
     assert!(lines[2].contains("WARN") && lines[2].contains(&letter), "{log}");
     assert_eq!(dead_letters(&store).len(), 1);
 }

@@ -22,6 +22,8 @@ async fn late_answers_of_a_former_leader_change_nothing() {
     let first = Process::leader(&store, forward("siem"), &target).await;
     sleep(Duration::from_secs(7)).await;
     assert_eq!(stored(&store, "siem").position, 10);
+    let epoch = first.handle.state().role.epoch(Instant::now()).unwrap();
+    first.set_role(Role::Leader { epoch, until: Instant::now() + LONG });
     // The first one does not know that its lease is over.
     let second = Process::leader(&store, forward("siem"), &target).await;
     sleep(Duration::from_secs(1)).await;

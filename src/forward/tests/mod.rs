@@ -7,6 +7,7 @@ mod followers;
 mod leases;
 mod random;
 mod splitting;
+mod statuses;
 mod target;
 
 use std::collections::BTreeMap;

@@ -250,6 +250,7 @@ fn answer_for_batch(random: &mut fastrand::Rng, _: &[i64]) -> Answer {
         2 => Answer::Failed(Some(random.u64(..20))),
         3 => Answer::TooLarge(random.usize(1..5)),
         4 => Answer::Hang,
+        5 => Answer::Overwhelmed(random.usize(1..5)),
         _ => Answer::Honest,
     }
 }

@@ -1,11 +1,15 @@
 //! Records at fault.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+
 use super::target::{Answer, Target};
-use super::{Process, add, dead_letters, forward, stored};
+use super::{Process, add, dead_letters, forward, list, stored};
 use crate::config::{Batch, Forward};
 use crate::forward::ForwardState;
-use crate::store::ForwardReport;
 use crate::store::testing::MemoryStore;
+use crate::store::{ForwardReport, Store as _};
 
 fn batches_of(max_records: usize) -> Forward {
     let batch = Batch { max_records, ..forward("siem").batch };
@@ -58,6 +62,54 @@ async fn batches_that_are_too_large_are_divided_until_they_fit() {
     let process = Process::leader(&store, forward("siem"), &target).await;
     assert_eq!(process.idle().await.dead_letters, 0);
     assert_eq!(target.taken(), numbers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn records_that_are_forgotten_before_a_slow_refusal_are_not_sent_again() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 5, Some("10001"));
+    add(&store, 5, Some("10002"));
+    target.delay(Duration::from_secs(9));
+    target.script([Answer::TooLarge(5)]);
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    sleep(Duration::from_secs(8)).await;
+    add(&store, 1, Some("10002"));
+    process.note_write();
+    assert_eq!(store.forget("10001").await, Ok(5));
+    process.idle().await;
+    assert_eq!(target.taken(), list(6..=11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_that_are_not_answered_are_divided_until_they_are() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    let numbers = add(&store, 20, Some("10001"));
+    target.script(vec![Answer::Overwhelmed(3); 1000]);
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    process.idle().await;
+    assert_eq!(target.taken(), numbers);
+    let lengths: Vec<usize> = target.batches().iter().map(Vec::len).collect();
+    // A part is divided after three failures, and behind the parts nothing is.
+    let divided = [5, 5, 5, 2, 3, 5, 5, 5, 2, 3];
+    assert_eq!(lengths, [&[10, 10, 10][..], &divided, &[5, 10, 10], &divided].concat());
+    assert!(dead_letters(&store).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_failures_divide_no_batch_and_a_single_record_is_never_refused_by_silence() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 10, Some("10001"));
+    let failures = [Answer::Lost, Answer::Lost, Answer::Failed(None), Answer::Lost, Answer::Lost];
+    target.script(failures);
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    process.idle().await;
+    assert!(target.batches().iter().all(|batch| batch.len() == 10), "{:?}", target.batches());
+    assert_eq!(target.batches().len(), 6);
+    target.script(vec![Answer::Overwhelmed(0); 20]);
+    add(&store, 1, Some("10001"));
+    process.note_write();
+    let status = process.wait_for(|status| status.sent == 11).await;
+    assert_eq!((target.batches().len(), status.dead_letters), (27, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -22,6 +22,8 @@ pub(super) enum Answer {
     Failed(Option<u64>),
     /// It refuses what has more records than this.
     TooLarge(usize),
+    /// It answers nothing to what has more records than this.
+    Overwhelmed(usize),
     /// It takes the request and answers nothing until the client gives up.
     Hang,
     /// It answers for each record; the status of the others is 201.
@@ -120,17 +122,25 @@ impl Target {
             (log.delay, scripted.or(random).unwrap_or(Answer::Honest))
         };
         sleep(delay).await;
-        let failed = |detail: &str, seconds: Option<u64>| Reply::Failed {
+        let unanswered = |detail: &str| Reply::Failed {
             detail: detail.to_owned(),
-            retry_after: seconds.map(Duration::from_secs),
+            retry_after: None,
+            is_unanswered: true,
         };
         let blamed = |status| Reply::Blamed { status, answer: "no".to_owned() };
         match answer {
-            Answer::Failed(seconds) => failed("the receiver answered 503", seconds),
+            Answer::Failed(seconds) => Reply::Failed {
+                detail: "the receiver answered 503".to_owned(),
+                retry_after: seconds.map(Duration::from_secs),
+                is_unanswered: false,
+            },
             Answer::TooLarge(most) if numbers.len() > most => blamed(413),
+            Answer::Overwhelmed(most) if numbers.len() > most => {
+                unanswered("the connection was closed")
+            }
             Answer::Hang => {
                 sleep(timeout.saturating_sub(delay)).await;
-                failed("the receiver does not answer", None)
+                unanswered("the receiver does not answer")
             }
             Answer::WrongItems(items) => {
                 let item = ItemStatus { status: 201, error: String::new() };
@@ -149,14 +159,14 @@ impl Target {
                 let item = |status| ItemStatus { status, error: "item".to_owned() };
                 Reply::Done(Accepted::Items(statuses.into_iter().map(item).collect()))
             }
-            Answer::Honest | Answer::Lost | Answer::TooLarge(_) => {
+            Answer::Honest | Answer::Lost | Answer::TooLarge(_) | Answer::Overwhelmed(_) => {
                 let mut log = self.log();
                 if numbers.iter().any(|number| log.poison.contains(number)) {
                     return blamed(400);
                 }
                 log.taken.extend(numbers);
                 match answer {
-                    Answer::Lost => failed("the connection was closed", None),
+                    Answer::Lost => unanswered("the connection was closed"),
                     _ => Reply::Done(Accepted::All),
                 }
             }

@@ -1,8 +1,8 @@
-//! Finds the records at fault in a batch that the receiver has refused.
+//! Divides batches that the receiver has refused, or does not answer.
 
 use crate::store::HistoryRow;
 
-/// Numbers that no batch crosses: the ends of the parts of a batch that was refused, the next one
+/// Numbers that no batch crosses: the ends of the parts of a batch that was divided, the next one
 /// last. Each part that is refused again is divided again, until the record at fault stands alone.
 #[derive(Debug, Default)]
 pub(super) struct Boundaries(Vec<i64>);

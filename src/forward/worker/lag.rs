@@ -69,6 +69,13 @@ impl Lag {
         self.is_count_wanted = false;
     }
 
+    /// So many records are in memory that are not done and stored: at least those are due.
+    pub(super) fn note_in_hand(&mut self, records: u64) {
+        if records > 0 {
+            self.known = self.known.max(Some(records));
+        }
+    }
+
     /// So many records were done and stored.
     pub(super) fn reduce(&mut self, records: u64) {
         self.known = self.known.map(|known| known.saturating_sub(records));
@@ -117,7 +124,7 @@ impl Lag {
         self.next_reading = now + reading.took * (SHARE_OF_TIME - 1);
     }
 
-    /// Reading has failed.
+    /// Reading has failed, or what was read is of no use.
     pub(super) fn note_failure(&mut self, now: Instant) {
         self.is_outdated = true;
         self.is_unread = true;

@@ -6,7 +6,9 @@ mod lag;
 mod pages;
 mod progress;
 mod replies;
+mod status;
 mod term;
+mod wakes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,12 +70,12 @@ impl<D: Destination> Worker<D> {
     /// Sends whenever this process has the lease, until that is about to be given back.
     pub(super) async fn serve(mut self) {
         let mut lost = None;
-        while let Some(lease) = self.lease(lost).await {
-            let (epoch, _) = lease;
+        while let Some(epoch) = self.lease(lost).await {
             let Some(stored) = self.read_stored(epoch).await else { continue };
             match Term::new(&mut self, epoch, stored).run().await.end {
                 End::Complete => return,
-                End::LeaseLost => lost = Some(lease),
+                // It may have been renewed during the term.
+                End::LeaseLost => lost = self.held().filter(|(of, _)| *of == epoch),
                 End::Outdated => sleep(READ_PAUSE).await,
                 End::GaveUp(_) => unreachable!("only a worker that runs once gives up"),
             }
@@ -103,8 +105,17 @@ impl<D: Destination> Worker<D> {
         Done { sent: ended.sent, dead_letters: ended.dead_letters, gave_up }
     }
 
-    /// Waits for a lease other than `lost`; `None` if it is about to be given back.
-    async fn lease(&self, lost: Option<(Epoch, Instant)>) -> Option<(Epoch, Instant)> {
+    /// The lease that this process holds as far as it knows, and until when.
+    fn held(&self) -> Option<(Epoch, Instant)> {
+        match self.handle.state().role {
+            Role::Leader { epoch, until } => Some((epoch, until)),
+            Role::Waiting | Role::Follower { .. } | Role::Detached => None,
+        }
+    }
+
+    /// Waits for a lease that is none, or was renewed since it was `lost`; `None` if it is about to
+    /// be given back.
+    async fn lease(&self, lost: Option<(Epoch, Instant)>) -> Option<Epoch> {
         let mut state = self.handle.subscribe();
         loop {
             {
@@ -116,7 +127,7 @@ impl<D: Destination> Worker<D> {
                     && Instant::now() < until
                     && lost != Some((epoch, until))
                 {
-                    return Some((epoch, until));
+                    return Some(epoch);
                 }
             }
             // The handle has a sender.

@@ -20,6 +20,7 @@ pub(super) struct Pages {
     through: i64,
     /// When the first of those that wait was read.
     read_at: Instant,
+    in_flight_read_at: Instant,
 }
 
 impl Pages {
@@ -33,6 +34,7 @@ impl Pages {
             in_flight_bytes: 0,
             through,
             read_at: now,
+            in_flight_read_at: now,
         }
     }
 
@@ -86,6 +88,7 @@ impl Pages {
         self.in_flight = self.waiting.drain(..records).collect();
         self.in_flight_bytes = size_bytes(self.in_flight.iter());
         self.waiting_bytes -= self.in_flight_bytes;
+        self.in_flight_read_at = self.read_at;
     }
 
     /// Takes the records of the request that has ended.
@@ -96,6 +99,7 @@ impl Pages {
 
     /// Lets records of a request wait again, before all others.
     pub(super) fn put_back(&mut self, rows: Vec<HistoryRow>) {
+        self.read_at = self.in_flight_read_at;
         self.waiting_bytes += size_bytes(rows.iter());
         for row in rows.into_iter().rev() {
             self.waiting.push_front(row);

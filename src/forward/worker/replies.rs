@@ -10,9 +10,14 @@ use crate::forward::settings::Destination;
 use crate::forward::{Accepted, ItemStatus, Reply};
 use crate::store::{DeadLetter, ForwardReport, HistoryRow};
 
+/// After so many requests in a row without an answer, a batch is divided.
+const MAX_UNANSWERED: u32 = 3;
+
 impl<D: Destination> Term<'_, D> {
     pub(super) fn note_reply(&mut self, reply: Reply) {
         let rows = self.pages.take_in_flight();
+        let is_unanswered = matches!(reply, Reply::Failed { is_unanswered: true, .. });
+        self.note_unanswered(is_unanswered, &rows);
         match reply {
             Reply::Done(Accepted::All) => {
                 self.note_answer();
@@ -27,7 +32,9 @@ impl<D: Destination> Term<'_, D> {
                 self.note_failure(&rows, detail, None);
             }
             Reply::Blamed { status, answer } => self.note_blame(rows, status, answer),
-            Reply::Failed { detail, retry_after } => self.note_failure(&rows, detail, retry_after),
+            Reply::Failed { detail, retry_after, .. } => {
+                self.note_failure(&rows, detail, retry_after);
+            }
         }
     }
 
@@ -41,6 +48,18 @@ impl<D: Destination> Term<'_, D> {
         // The error of a record that was refused stays.
         if self.progress.report.is_retrying {
             self.progress.report = ForwardReport::default();
+        }
+    }
+
+    /// The next batches are smaller after some requests in a row without an answer: this one may
+    /// be too much for the receiver. If it is not, they cost some more requests.
+    fn note_unanswered(&mut self, is_unanswered: bool, rows: &[HistoryRow]) {
+        self.unanswered = if is_unanswered { self.unanswered + 1 } else { 0 };
+        if self.unanswered == MAX_UNANSWERED {
+            self.unanswered = 0;
+            if rows.len() > 1 {
+                self.boundaries.split(rows);
+            }
         }
     }
 

@@ -13,10 +13,11 @@ use super::commit::{Committed, commit};
 use super::lag::{Lag, Reading};
 use super::pages::Pages;
 use super::progress::{Progress, records};
+use super::wakes::Wakes;
 use super::{Mode, Worker, store_failure};
+use crate::forward::Reply;
 use crate::forward::retry::Retry;
 use crate::forward::settings::Destination;
-use crate::forward::{ForwardStatus, Reply};
 use crate::store::{
     DuePage, DueQuery, DueRange, Epoch, ForwardReport, StoreError, StoreHandle, StoreState,
     StoredForward,
@@ -46,13 +47,15 @@ pub(super) struct Term<'a, D> {
     pub(super) progress: Progress,
     pub(super) pages: Pages,
     pub(super) boundaries: Boundaries,
-    lag: Lag,
+    pub(super) lag: Lag,
     request: Option<BoxFuture<'static, Reply>>,
     advance: Option<BoxFuture<'static, Committed>>,
-    page: Option<BoxFuture<'static, Result<DuePage, StoreError>>>,
-    reading: Option<BoxFuture<'static, Result<Reading, StoreError>>>,
+    pub(super) page: Option<BoxFuture<'static, Result<DuePage, StoreError>>>,
+    pub(super) reading: Option<BoxFuture<'static, Result<Reading, StoreError>>>,
     /// The failures of the receiver.
     pub(super) retry: Retry,
+    /// How many requests in a row got no answer, since a batch was divided because of that.
+    pub(super) unanswered: u32,
     /// The failures of reading.
     page_retry: Retry,
     /// Whether there was nothing behind the records that were read.
@@ -108,6 +111,7 @@ impl<'a, D: Destination> Term<'a, D> {
             page: None,
             reading: None,
             retry: Retry::new(worker.jitter.u64(..)),
+            unanswered: 0,
             page_retry: Retry::new(worker.jitter.u64(..)),
             is_at_end: false,
             read_at: now,
@@ -175,7 +179,7 @@ impl<'a, D: Destination> Term<'a, D> {
             state.is_leaving
         };
         let is_stopping = is_leaving || self.gave_up.is_some();
-        let mut wakes = Wakes { now, earliest: None };
+        let mut wakes = Wakes::new(now);
         // The next request does not wait until the one before is stored.
         self.store_progress();
         if !is_stopping {
@@ -188,13 +192,12 @@ impl<'a, D: Destination> Term<'a, D> {
         if self.is_complete(is_stopping) {
             return Err(self.gave_up.take().map_or(End::Complete, End::GaveUp));
         }
-        Ok(wakes.earliest)
+        Ok(wakes.earliest())
     }
 
     fn is_complete(&self, is_stopping: bool) -> bool {
         let is_done = self.worker.mode == Mode::Once
-            && self.is_at_end
-            && self.page.is_none()
+            && self.has_read_all()
             && self.pages.len() == 0
             && !self.progress.has_gaps();
         let is_idle = self.request.is_none() && self.progress.is_stored();
@@ -220,7 +223,12 @@ impl<'a, D: Destination> Term<'a, D> {
         self.page = Some(read_page(handle, name, query).boxed());
     }
 
-    fn range(&self, after: i64) -> DueRange {
+    /// Whether all that is due is in memory.
+    pub(super) fn has_read_all(&self) -> bool {
+        self.is_at_end && self.page.is_none()
+    }
+
+    pub(super) fn range(&self, after: i64) -> DueRange {
         let selection = self.worker.destination.config().select.clone();
         DueRange { after, start: self.progress.stored.start, selection }
     }
@@ -247,7 +255,7 @@ impl<'a, D: Destination> Term<'a, D> {
         let progress = &self.progress;
         self.pages.append(page, now, |row| !progress.is_done(row.number));
         if self.is_at_end {
-            let due = self.pages.len() as u64 + self.progress.unstored();
+            let due = self.in_hand();
             self.lag.note_end(due);
             // What could not be sent was deleted, so that nothing is tried again.
             if due == 0 && self.progress.report.is_retrying {
@@ -348,7 +356,7 @@ impl<'a, D: Destination> Term<'a, D> {
                 id = %letter.id,
                 status = letter.status,
                 answer = %letter.answer,
-                "the receiver refuses a record; it is not sent again"
+                "the receiver refuses a record: it becomes a dead letter and is not sent again"
             );
         }
         None
@@ -357,41 +365,6 @@ impl<'a, D: Destination> Term<'a, D> {
     fn note_write(&mut self) {
         self.is_at_end = false;
         self.lag.note_write();
-    }
-
-    /// Counts what is due, unless the next page is likely to tell.
-    fn read_lag(&mut self, wakes: &mut Wakes) {
-        if self.reading.is_some() || self.page.is_some() {
-            return;
-        }
-        let Some(at) = self.lag.next_reading() else { return };
-        if wakes.until(Some(at).filter(|at| *at > wakes.now)) {
-            return;
-        }
-        let handle = self.worker.handle.clone();
-        let range = self.range(self.progress.stored.position);
-        let name = self.progress.stored.name.clone();
-        self.reading = Some(self.lag.read(handle, name, range, self.progress.total()).boxed());
-    }
-
-    fn note_reading(&mut self, reading: Result<Reading, StoreError>) {
-        let now = Instant::now();
-        let Ok(reading) = reading else { return self.lag.note_failure(now) };
-        self.lag.note_read(&reading, self.progress.total(), now);
-        let stored = &mut self.progress.stored;
-        // If it has another position, an advance has taken effect that is not noted yet.
-        if let Some(read) = reading.stored.filter(|read| read.position == stored.position) {
-            // `keep` has deleted records that were not sent.
-            let deleted = read.dead_letters.saturating_sub(stored.dead_letters);
-            self.worker.metrics.dead_letters.inc_by(deleted);
-            (stored.sent, stored.dead_letters) = (read.sent, read.dead_letters);
-        }
-    }
-
-    fn publish(&self) {
-        let status =
-            ForwardStatus::new(&self.progress.stored, &self.progress.report, self.lag.known());
-        self.worker.board.publish(status);
     }
 
     /// A worker that runs once gives up after so many failures in a row.
@@ -423,18 +396,4 @@ async fn of<T>(slot: &mut Option<BoxFuture<'static, T>>) -> T {
     };
     *slot = None;
     result
-}
-
-/// Collects when there may be more to do.
-struct Wakes {
-    now: Instant,
-    earliest: Option<Instant>,
-}
-
-impl Wakes {
-    /// Whether to wait, and then until when.
-    fn until(&mut self, at: Option<Instant>) -> bool {
-        self.earliest = self.earliest.into_iter().chain(at).min();
-        at.is_some()
-    }
 }
