@@ -11,6 +11,7 @@ mod crashes;
 mod fault_matrix;
 mod forward_crashes;
 mod forward_lease;
+mod forward_replicas;
 mod guessing;
 mod half_close;
 mod overload;
