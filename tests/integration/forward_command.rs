@@ -7,24 +7,23 @@ use incident_gateway::clock::WallClock;
 use incident_gateway::store::Store as _;
 use incident_gateway::store::sqlite::{Access, SqliteStore};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use super::cli::{Ran, command, refused, run};
-use super::support::scripted_upstream::{Reply, Script, ScriptedUpstream};
+use super::support::forward_receiver::{Answer, ForwardReceiver, Record};
+use super::support::scripted_upstream::{Reply, Script};
 
 /// A folder with files of records, a store and a configuration, and a receiver.
 struct Pipeline {
     folder: TempDir,
-    receiver: ScriptedUpstream,
+    receiver: ForwardReceiver,
 }
 
 impl Pipeline {
     /// A receiver that takes everything, and no files yet.
     async fn new() -> Self {
-        let receiver = ScriptedUpstream::start().await;
-        receiver.script("/in", Script::status(200));
+        let receiver = ForwardReceiver::start("ndjson").await;
         let pipeline = Self { folder: tempfile::tempdir().unwrap(), receiver };
         pipeline.configure("from: beginning");
         pipeline
@@ -46,12 +45,12 @@ sources:
   - {{ name: door, file: '{}', id: event, priority: {{ default: low }},
       timestamp: when, identity: {{ at: who, as: employee_id }} }}
 forward:
-  - {{ name: siem, url: '{}/in', format: ndjson, {rest} }}
+  - {}
 ",
                 self.path("history.db").display(),
                 self.path("badge.ndjson").display(),
                 self.path("door.ndjson").display(),
-                self.receiver.base_url(),
+                self.receiver.forward("siem", rest),
             ),
         );
     }
@@ -88,12 +87,10 @@ forward:
 
     /// The bodies that the receiver got, each as the events of its records.
     fn received(&self) -> Vec<Vec<String>> {
-        let event = |line: &str| {
-            let row: Value = serde_json::from_str(line).unwrap();
-            row["incident"]["record"]["event"].as_str().unwrap().to_owned()
-        };
-        let bodies = self.receiver.seen().into_iter().map(|seen| seen.body);
-        bodies.map(|body| body.lines().map(event).collect()).collect()
+        let event =
+            |record: &Record| record.incident["record"]["event"].as_str().unwrap().to_owned();
+        let requests = self.receiver.requests();
+        requests.iter().map(|request| request.records.iter().map(event).collect()).collect()
     }
 }
 
@@ -113,9 +110,6 @@ async fn everything_is_sent_once_from_the_beginning() {
     pipeline.events("badge", &["b1", "b2", "b3"]);
     assert_eq!(pipeline.outcome().await, (Some(0), summary(2, [1, 0, 0])));
     assert_eq!(pipeline.received()[1..], [["b3"]]);
-    let seen = pipeline.receiver.seen();
-    assert!(seen.iter().all(|seen| seen.method == "POST"));
-    assert_eq!(seen[0].header("content-type"), Some("application/x-ndjson"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,10 +135,9 @@ async fn records_that_are_refused_are_told_and_kept_apart() {
     pipeline.events("badge", &["b1", "b2"]);
     pipeline.events("door", &[]);
     let refusal = Reply { status: 400, ..Reply::json("no such field") };
+    let refusal = Answer::Other(refusal.into());
     // Both, the first, the second.
-    pipeline
-        .receiver
-        .script_each("/in", [refusal.clone().into(), refusal.into(), Script::status(200)]);
+    pipeline.receiver.answer_each([refusal.clone(), refusal, Answer::Status(200)]);
     let Ran { code, stdout, stderr } = pipeline.run().await;
     assert_eq!((code, stdout.trim_end()), (Some(3), &*summary(2, [1, 1, 0])), "{stderr}");
     assert!(stderr.contains("no such field") && stderr.contains("siem"), "{stderr}");
@@ -159,13 +152,13 @@ async fn what_a_receiver_does_not_take_is_still_due() {
     pipeline.events("badge", &["b1", "b2"]);
     pipeline.events("door", &["d1"]);
     let busy = Reply { status: 503, ..Reply::json("{}") }.header("Retry-After", "31");
-    pipeline.receiver.script("/in", busy);
+    pipeline.receiver.answer_each([Answer::Other(busy.into())]);
     let started = Instant::now();
     let Ran { code, stdout, stderr } = pipeline.run().await;
     assert_eq!((code, stdout.trim_end()), (Some(1), &*summary(2, [0, 0, 3])), "{stderr}");
     assert!(stderr.contains("error: forward siem: ") && stderr.contains("503"), "{stderr}");
     assert!(started.elapsed() < Duration::from_secs(25), "it does not wait for that long");
-    pipeline.receiver.script("/in", Script::status(200));
+    pipeline.receiver.answer_each([Answer::Status(200)]);
     assert_eq!(pipeline.outcome().await, (Some(0), summary(2, [3, 0, 0])));
     let received = pipeline.received();
     assert_eq!(received, [["b1", "b2", "d1"], ["b1", "b2", "d1"]]);
@@ -177,9 +170,9 @@ async fn what_is_due_is_sent_though_sources_fail() {
     pipeline.events("badge", &["b1"]);
     pipeline.events("door", &["d1"]);
     let busy = Reply { status: 429, ..Reply::json("{}") }.header("Retry-After", "3600");
-    pipeline.receiver.script("/in", busy);
+    pipeline.receiver.answer_each([Answer::Other(busy.into())]);
     assert_eq!(pipeline.outcome().await, (Some(1), summary(2, [0, 0, 2])));
-    pipeline.receiver.script("/in", Script::status(204));
+    pipeline.receiver.answer_each([Answer::Status(204)]);
     std::fs::remove_file(pipeline.path("door.ndjson")).unwrap();
     std::fs::remove_file(pipeline.path("badge.ndjson")).unwrap();
     let Ran { code, stdout, stderr } = pipeline.run().await;
@@ -202,7 +195,7 @@ async fn a_signal_ends_it_and_the_next_run_goes_on() {
     let pipeline = Pipeline::new().await;
     pipeline.events("badge", &["b1"]);
     pipeline.events("door", &["d1"]);
-    pipeline.receiver.script("/in", Script::HangBeforeHeaders);
+    pipeline.receiver.answer_each([Answer::Other(Script::HangBeforeHeaders)]);
     for (signal, expected) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let before = pipeline.received().len();
         let arguments = pipeline.arguments();
@@ -220,7 +213,7 @@ async fn a_signal_ends_it_and_the_next_run_goes_on() {
         assert_eq!(output.status.code(), Some(expected), "{stderr}");
         assert!(output.stdout.is_empty() && stderr.contains("error: ended by SIG"), "{stderr}");
     }
-    pipeline.receiver.script("/in", Script::status(200));
+    pipeline.receiver.answer_each([Answer::Status(200)]);
     assert_eq!(pipeline.outcome().await, (Some(0), summary(2, [2, 0, 0])));
 }
 

@@ -20,6 +20,7 @@ mod filters;
 mod fixtures;
 mod forget;
 mod formats;
+mod forward;
 mod forward_alertmanager;
 mod forward_command;
 mod forward_connections;
