@@ -33,7 +33,8 @@ pub struct Engine {
 
 impl Engine {
     /// Builds the parts from `config`. `seed` determines all jitter, `repeat` whether the refresh
-    /// ever ends. `keeps_ids` says whether the ids of all records are kept, as the store needs them.
+    /// ever ends. `keeps_ids` says whether the ids of all records are kept, as the store needs
+    /// them.
     ///
     /// # Errors
     ///

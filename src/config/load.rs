@@ -1,11 +1,13 @@
 //! Merges the layers (defaults, file, environment, flags) into one [`Config`], and collects all
 //! errors.
 
+mod again;
 mod agreement;
 mod aliases;
 mod lenient;
 mod upstreams;
 
+pub use again::{Loaded, load_again};
 pub use lenient::{
     AdminEndpoint, admin_endpoint, load_for_forward, load_for_store, load_without_secrets,
     load_without_serving,
@@ -46,41 +48,6 @@ pub struct Overrides {
 /// All errors, in one report.
 pub fn load(overrides: &Overrides, environment: &Environment) -> Result<Config, ConfigErrors> {
     Loader::run(overrides, environment, [Files::Read; 2]).result()
-}
-
-/// A configuration of a process that loads it again and again.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// The configuration.
-    pub config: Config,
-    /// Whether there is a file without any setting in it.
-    pub is_file_empty: bool,
-}
-
-/// Loads the configuration like [`load`], for a process that loads it again and again. A file that
-/// is replaced in place is empty for a moment, or has only its first comment, which does not mean
-/// the defaults: they have no access control. So the file `may_be_empty` only until it had settings.
-///
-/// # Errors
-///
-/// All errors, in one report.
-pub fn load_again(
-    overrides: &Overrides,
-    environment: &Environment,
-    may_be_empty: bool,
-) -> Result<Loaded, ConfigErrors> {
-    let mut loader = Loader::run(overrides, environment, [Files::Read; 2]);
-    let is_file_empty = loader.is_file_empty;
-    if let Input::File(path) = &loader.inputs[FILE_INPUT]
-        && is_file_empty
-        && !may_be_empty
-    {
-        let detail =
-            "has no settings; restart to return to the defaults, or write the settings into it";
-        let kind = ConfigErrorKind::InvalidFile { path: path.clone(), detail: detail.to_owned() };
-        loader.errors.push(ConfigError { location: None, setting: None, path: None, kind });
-    }
-    loader.result().map(|config| Loaded { config, is_file_empty })
 }
 
 /// Loads the configuration from the defaults and the text of a file; `name` is the file's name in
@@ -320,35 +287,37 @@ impl Loader {
             // An empty section changes nothing.
             Form::Tree(Tree::Identities) if node.is_empty() => {}
             Form::Tree(Tree::Identities) => {
-                let mut reader = Reader::new(setting.key);
-                if let Some(tables) = source::read_tables(&mut reader, node) {
+                if let Some(tables) = self.list(setting.key, node, source::read_tables) {
                     self.config.identities = tables;
                 }
-                self.finish_tree(setting.key, node, reader);
             }
             Form::Tree(Tree::Sources) => {
-                let mut reader = Reader::new(setting.key);
-                if let Some(sources) = source::read(&mut reader, node) {
+                if let Some(sources) = self.list(setting.key, node, source::read) {
                     self.config.sources = sources;
                 }
-                self.finish_tree(setting.key, node, reader);
             }
             Form::Tree(Tree::Forward) => {
-                let mut reader = Reader::new(setting.key);
-                if let Some(forwards) = forward::read(&mut reader, node) {
+                if let Some(forwards) = self.list(setting.key, node, forward::read) {
                     self.config.forward = forwards;
                 }
-                self.finish_tree(setting.key, node, reader);
             }
         }
     }
 
-    /// Reports what is wrong with a list of sources, tables or forwards, and keeps it for the checks that
-    /// need all layers.
-    fn finish_tree(&mut self, key: &'static str, node: &Node, reader: Reader) {
+    /// Reads a list of sources, tables or forwards, reports what is wrong with it, and keeps it for
+    /// the checks that need all layers.
+    fn list<T>(
+        &mut self,
+        key: &'static str,
+        node: &Node,
+        read: impl FnOnce(&mut Reader, &Node) -> Option<T>,
+    ) -> Option<T> {
+        let mut reader = Reader::new(key);
+        let list = read(&mut reader, node);
         self.trees.insert(key, node.clone());
         self.positions.insert(key, node.position);
         self.report_all(key, reader);
+        list
     }
 
     /// Sets a setting to the value of a variable or a flag.

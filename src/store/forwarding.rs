@@ -10,7 +10,8 @@ use crate::config::{ForwardFrom, Selection};
 /// to which all records that it selects are done: sent, or put aside as dead letters.
 pub trait ForwardStore: Send + Sync + 'static {
     /// Begins the positions of those of these forwards that have none.
-    /// [`StoredForward::start`] follows from [`ForwardFrom`]; the position is the same number, or 0.
+    /// [`StoredForward::start`] follows from [`ForwardFrom`]; the position is the same number, or
+    /// 0.
     fn begin_forwards<'a>(
         &'a self,
         epoch: Epoch,

@@ -106,8 +106,9 @@ pub trait Store: ForwardStore {
     // What the holder of the lease writes.
 
     /// Writes what a refresh of a source has brought, in one transaction. It fails with
-    /// [`StoreError::Outdated`] if the source has another revision than [`SourceWrite::based_on`]. A failure of a source that
-    /// has no data under its fingerprint stores nothing.
+    /// [`StoreError::Outdated`] if the source has another revision than
+    /// [`SourceWrite::based_on`]. A failure of a source that has no data under its fingerprint
+    /// stores nothing.
     fn write(&self, epoch: Epoch, write: SourceWrite) -> StoreFuture<'_, Written>;
 
     /// Makes the records of all sources but these no longer current. Nothing else of them is served
@@ -123,8 +124,9 @@ pub trait Store: ForwardStore {
 
     /// Deletes one batch of records that have not been current for `keep`, and of dead letters that
     /// are older; returns how many of both. Zero means that there are none left; then nothing was
-    /// written. Records that one of the forwards is sending are left, and those that it has not sent
-    /// are counted among its dead letters. Forwards that have not begun claim and count nothing.
+    /// written. Records that one of the forwards is sending are left, and those that it has not
+    /// sent are counted among its dead letters. Forwards that have not begun claim and count
+    /// nothing.
     fn delete_expired<'a>(
         &'a self,
         epoch: Epoch,
@@ -146,7 +148,8 @@ pub trait Store: ForwardStore {
     /// How many records there are, current or not.
     fn count(&self) -> StoreFuture<'_, u64>;
 
-    /// Deletes all records of an employee; returns how many. The dead letters of the employee go with
-    /// them. It needs no lease. The holder notices by [`StoreError::Forgotten`] at its next write.
+    /// Deletes all records of an employee; returns how many. The dead letters of the employee go
+    /// with them. It needs no lease. The holder notices by [`StoreError::Forgotten`] at its next
+    /// write.
     fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64>;
 }

@@ -260,4 +260,8 @@ fn without_forwards_or_a_store_there_is_nothing_to_do() {
     let credentials = [("ELEVATE_USERNAME", "a"), ("ELEVATE_PASSWORD", "b")];
     let errors = refused(&["forward"], &[&[forward, store[0]][..], &credentials].concat());
     assert!(errors.contains("/none does not exist"), "{errors}");
+    let masked = forward.1.replace(" }", ", auth: { bearer: { token: '********' } } }");
+    let masked = ("INCIDENT_GATEWAY__FORWARD", masked.as_str());
+    let errors = refused(&["forward"], &[&[masked, store[0]][..], &credentials].concat());
+    assert!(errors.contains("forward[0].auth.bearer.token"), "{errors}");
 }

@@ -18,7 +18,8 @@ impl Running {
     ///
     /// # Errors
     ///
-    /// When TLS, access control, an upstream or a forward cannot be set up. Then nothing has changed.
+    /// When TLS, access control, an upstream or a forward cannot be set up. Then nothing has
+    /// changed.
     pub fn reconfigure(&mut self, config: &Config) -> Result<Vec<&'static str>, StartError> {
         let mut config = config.clone();
         let kept = keep_until_restart(&self.config, &mut config);

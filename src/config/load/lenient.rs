@@ -8,7 +8,8 @@ use crate::config::{Config, ConfigError, ConfigErrorKind, ConfigErrors, Environm
 
 /// Loads the configuration like [`load`](super::load), for a command that calls no upstream and
 /// sends nothing: files of secrets, certificates and keys need not be readable. Without them
-/// upstreams have no credentials, and there may be no forwards. The files of `tls`, `auth` and `store` are not read.
+/// upstreams have no credentials, and there may be no forwards. The files of `tls`, `auth` and
+/// `store` are not read.
 ///
 /// # Errors
 ///
@@ -37,10 +38,10 @@ pub fn load_for_store(
     loader.result()
 }
 
-/// Loads the configuration like [`load`](super::load), for a command that calls upstreams alone: the
-/// files of `tls`, `auth` and `store` are not read, and those of `forward` need not be readable. The
-/// configuration is then without TLS, users, tokens, issuer, and the password of the store, and
-/// there may be no forwards.
+/// Loads the configuration like [`load`](super::load), for a command that calls upstreams alone:
+/// the files of `tls`, `auth` and `store` are not read, and those of `forward` need not be
+/// readable. The configuration is then without TLS, users, tokens, issuer, and the password of the
+/// store, and there may be no forwards.
 ///
 /// # Errors
 ///

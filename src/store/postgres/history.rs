@@ -26,8 +26,8 @@ const TIME: &str = "coalesce(r.\"timestamp\", '-Infinity'::float8)";
 /// A record is current or not.
 const CURRENT_VALUES: [bool; 2] = [true, false];
 
-/// The most combinations of listed values whose first records are sorted with their bytes. For more,
-/// it is cheaper to sort without them, and to find those of the page again.
+/// The most combinations of listed values whose first records are sorted with their bytes. For
+/// more, it is cheaper to sort without them, and to find those of the page again.
 const MAX_SORTED_WHOLE: usize = 4;
 
 /// The parameters of a statement, which it names by their position.

@@ -1,9 +1,9 @@
 //! The store in a `SQLite` file, for one process.
 //!
 //! Operations run on threads of their own: writes on one of low priority, reads for the refresh and
-//! for forwards on two of low priority, and questions to the history on two of ordinary priority. Readers have
-//! connections of their own, and see the last transaction that was committed (write-ahead log), so
-//! that no write holds them up.
+//! for forwards on two of low priority, and questions to the history on two of ordinary priority.
+//! Readers have connections of their own, and see the last transaction that was committed
+//! (write-ahead log), so that no write holds them up.
 
 mod counters;
 mod expiry;
