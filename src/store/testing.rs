@@ -344,9 +344,14 @@ impl Store for MemoryStore {
     fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64> {
         self.operation("forget", move |memory, _| {
             memory.forgotten += 1;
-            let is_kept = |letter: &DeadLetter| letter.employee_id.as_deref() != Some(employee_id);
-            memory.dead_letters.retain(|(_, letter, _)| is_kept(letter));
-            Ok(memory.delete(|row| row.record.employee_id.as_deref() == Some(employee_id)))
+            let is_of_employee = |of: Option<&str>| of == Some(employee_id);
+            let deleted = memory.records.values().map(|row| &row.record);
+            let deleted = deleted.filter(|record| is_of_employee(record.employee_id.as_deref()));
+            let deleted: Vec<_> = deleted.map(|record| record.id).collect();
+            memory.dead_letters.retain(|(_, letter, _)| {
+                !is_of_employee(letter.employee_id.as_deref()) && !deleted.contains(&letter.id)
+            });
+            Ok(memory.delete(|row| is_of_employee(row.record.employee_id.as_deref())))
         })
     }
 }

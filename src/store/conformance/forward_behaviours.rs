@@ -289,6 +289,15 @@ async fn dead_letters_are_forgotten_with_their_records(store: &dyn InspectedStor
     // An employee of whom only dead letters are left.
     assert_eq!(store.forget("2").await, Ok(0));
     assert!(employees(store.dead_letters().await).iter().all(|(_, id)| id.is_none()));
+
+    // A record that was refused before it had its employee.
+    let write = async || store.write(epoch, write_of("okta", vec![record("okta", 3)])).await;
+    assert_eq!(write().await, Err(StoreError::Forgotten));
+    store.sequence("okta").await.unwrap();
+    write().await.unwrap();
+    assert_eq!(store.dead_letters().await.len(), 2);
+    assert_eq!(store.forget("3").await, Ok(2));
+    assert_eq!(store.dead_letters().await, []);
 }
 
 async fn nothing_is_missed_while_records_are_written(store: &dyn InspectedStore) {

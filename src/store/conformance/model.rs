@@ -193,8 +193,14 @@ impl Model {
 
     /// Deletes an employee's records; returns how many. The dead letters go with them.
     pub(super) fn forget(&mut self, employee_id: &str) -> u64 {
-        self.dead_letters.retain(|(_, letter)| letter.employee_id.as_deref() != Some(employee_id));
-        self.delete(|row| row.record.employee_id.as_deref() == Some(employee_id))
+        let is_of_employee = |of: Option<&str>| of == Some(employee_id);
+        let deleted = self.rows.values().map(|row| &row.record);
+        let deleted = deleted.filter(|record| is_of_employee(record.employee_id.as_deref()));
+        let deleted: Vec<_> = deleted.map(|record| record.id).collect();
+        self.dead_letters.retain(|(_, letter)| {
+            !is_of_employee(letter.employee_id.as_deref()) && !deleted.contains(&letter.id)
+        });
+        self.delete(|row| is_of_employee(row.record.employee_id.as_deref()))
     }
 
     pub(super) fn delete(&mut self, is_deleted: impl Fn(&Row) -> bool) -> u64 {

@@ -87,6 +87,9 @@ impl PostgresStore {
         // Waits for a write under way, whose records the next statements then see.
         const LOCK: &str = "SELECT FROM counters WHERE name = 'forgotten' FOR UPDATE";
         const DELETE_LETTERS: &str = "DELETE FROM dead_letters WHERE employee_id = $1";
+        // Of records that were refused before they had the employee, or while they had another.
+        const DELETE_OTHERS: &str = "DELETE FROM dead_letters \
+             WHERE id = ANY (ARRAY(SELECT id FROM records WHERE employee_id = $1))";
         const DELETE: &str = "WITH deleted AS ( \
                  DELETE FROM records WHERE employee_id = $1 RETURNING version), \
              total AS (SELECT count(*) AS records FROM deleted), \
@@ -98,9 +101,14 @@ impl PostgresStore {
         let employee_id = text_column(employee_id);
         let params: [Param<'_>; 1] = [(&employee_id, Type::TEXT)];
         let connection = self.writes.connection(WRITE.server).await?;
-        let statements =
-            [(LOCK, [].as_slice()), (DELETE_LETTERS, &params), (DELETE, params.as_slice())];
-        let [_, _, deleted] = connection.run_all(Mode::Write, statements).await?;
+        let params = params.as_slice();
+        let statements = [
+            (LOCK, [].as_slice()),
+            (DELETE_LETTERS, params),
+            (DELETE_OTHERS, params),
+            (DELETE, params),
+        ];
+        let [_, _, _, deleted] = connection.run_all(Mode::Write, statements).await?;
         Ok(counter(&deleted)?.unsigned_abs())
     }
 }

@@ -92,5 +92,6 @@ CREATE TABLE dead_letters (
     answer text NOT NULL,
     PRIMARY KEY (forward, number)
 );
+CREATE INDEX dead_letters_by_id ON dead_letters (id);
 CREATE INDEX dead_letters_by_time ON dead_letters (refused_at);
 CREATE INDEX dead_letters_by_employee ON dead_letters (employee_id) WHERE employee_id IS NOT NULL;

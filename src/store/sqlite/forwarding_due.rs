@@ -10,6 +10,7 @@ use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Rows};
 
+use super::counters::Counters;
 use super::fault::Fault;
 use super::values;
 use crate::config::Selection;
@@ -27,10 +28,17 @@ pub(super) const KEY_COLUMNS: &str =
 const ROW_COLUMNS: &str = "id, timestamp, reason, first_seen, bytes";
 
 /// In the order of the numbers that records had first. Those that have another now are among them.
-pub(super) const BY_KEY: &str = "record > ? ORDER BY record";
+pub(super) const BY_KEY: &str = "WHERE record > ? ORDER BY record";
 
 /// In the order of the numbers of those that have another than first.
-pub(super) const BY_NEW_NUMBER: &str = "number > ? AND number <> record ORDER BY number";
+pub(super) const BY_NEW_NUMBER: &str = "WHERE number > ? AND number <> record ORDER BY number";
+
+/// From an index that has all of [`KEY_COLUMNS`]. It is read as a whole, and is a small part of the
+/// file, where rows have their bytes.
+pub(super) const IN_ANY_ORDER: &str = "INDEXED BY records_by_employee WHERE number > ?";
+
+/// About how many entries of that index take no longer to read than a row.
+const ENTRIES_PER_ROW: i64 = 4;
 
 /// What decides on whether a record is due.
 #[derive(Clone, Copy, Debug)]
@@ -113,8 +121,7 @@ pub(super) fn page(connection: &mut Connection, query: &DueQuery) -> Result<DueP
     let transaction = connection.transaction()?;
     let range = &query.range;
     let due = Due::new(&transaction, range)?;
-    let sql =
-        |condition| format!("SELECT {KEY_COLUMNS}, {ROW_COLUMNS} FROM records WHERE {condition}");
+    let sql = |condition| format!("SELECT {KEY_COLUMNS}, {ROW_COLUMNS} FROM records {condition}");
     let mut by_key = transaction.prepare_cached(&sql(BY_KEY))?;
     let mut by_new_number = transaction.prepare_cached(&sql(BY_NEW_NUMBER))?;
     let mut merged =
@@ -148,15 +155,30 @@ pub(super) fn page(connection: &mut Connection, query: &DueQuery) -> Result<DueP
 pub(super) fn count(connection: &mut Connection, range: &DueRange) -> Result<u64, Fault> {
     let transaction = connection.transaction()?;
     let due = Due::new(&transaction, range)?;
+    let counters = Counters::read(&transaction)?;
+    let behind = counters.next_number.saturating_sub(range.after);
+    if behind > counters.records / ENTRIES_PER_ROW {
+        return count_where(&transaction, IN_ANY_ORDER, &due, |_| true);
+    }
+    let has_new_number = |key: &Key| key.number != key.record;
+    let first = count_where(&transaction, BY_KEY, &due, |key| !has_new_number(key))?;
+    Ok(first + count_where(&transaction, BY_NEW_NUMBER, &due, has_new_number)?)
+}
+
+/// How many of the records that a range finds are due and are counted.
+fn count_where(
+    connection: &Connection,
+    range: &str,
+    due: &Due<'_>,
+    is_counted: impl Fn(&Key) -> bool,
+) -> Result<u64, Fault> {
+    let sql = format!("SELECT {KEY_COLUMNS} FROM records {range}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([due.range.after])?;
     let mut count = 0;
-    for (condition, has_new_number) in [(BY_KEY, false), (BY_NEW_NUMBER, true)] {
-        let sql = format!("SELECT {KEY_COLUMNS} FROM records WHERE {condition}");
-        let mut statement = transaction.prepare_cached(&sql)?;
-        let mut rows = statement.query([range.after])?;
-        while let Some(row) = rows.next()? {
-            let key = Key::of(row)?;
-            count += u64::from((key.number != key.record) == has_new_number && due.has(&key));
-        }
+    while let Some(row) = rows.next()? {
+        let key = Key::of(row)?;
+        count += u64::from(is_counted(&key) && due.has(&key));
     }
     Ok(count)
 }

@@ -22,6 +22,8 @@ pub(super) struct Source {
     pub(super) id: i64,
     pub(super) name: String,
     fetched_at: f64,
+    /// Whether it is configured. No record of another is current.
+    is_configured: bool,
 }
 
 /// The sources that the filter names, in the order of their names.
@@ -29,17 +31,25 @@ pub(super) fn sources(
     connection: &Connection,
     filter: &HistoryFilter,
 ) -> Result<Vec<Source>, Fault> {
-    let sql = "SELECT id, name, fetched_at FROM sources ORDER BY name";
+    let sql = "SELECT id, name, fetched_at, fingerprint IS NOT NULL FROM sources ORDER BY name";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
     let mut sources = Vec::new();
     while let Some(row) = rows.next()? {
         let name: String = row.get(1)?;
         if filter.types.as_ref().is_none_or(|types| types.contains(&name)) {
-            sources.push(Source { id: row.get(0)?, name, fetched_at: row.get(2)? });
+            let (id, fetched_at, is_configured) = (row.get(0)?, row.get(2)?, row.get(3)?);
+            sources.push(Source { id, name, fetched_at, is_configured });
         }
     }
     Ok(sources)
+}
+
+/// The ids of those of these sources of which records may meet the filter. Where only current ones
+/// do, all records of a source that was removed would be passed over one by one.
+pub(super) fn searched(sources: &[Source], filter: &HistoryFilter) -> Vec<i64> {
+    let is_searched = |source: &&Source| filter.current != Some(true) || source.is_configured;
+    sources.iter().filter(is_searched).map(|source| source.id).collect()
 }
 
 /// One page of the history.
@@ -49,8 +59,7 @@ pub(super) fn page(
 ) -> Result<HistoryPage, Fault> {
     let transaction = connection.transaction()?;
     let sources = sources(&transaction, &query.filter)?;
-    let ids: Vec<i64> = sources.iter().map(|source| source.id).collect();
-    let ranges = Ranges::new(&query.filter, &ids);
+    let ranges = Ranges::new(&query.filter, &searched(&sources, &query.filter));
     let reader = Reader { connection: &transaction, query, sources: &sources, ranges: &ranges };
     let mut found = Found::default();
     for times in ranges.times() {

@@ -86,6 +86,7 @@ CREATE TABLE dead_letters (
     refused_at REAL NOT NULL
 ) STRICT;
 CREATE INDEX dead_letters_by_employee ON dead_letters (employee_id);
+CREATE INDEX dead_letters_by_id ON dead_letters (id);
 CREATE INDEX dead_letters_by_time ON dead_letters (refused_at);
 "];
 

@@ -94,8 +94,20 @@ pub(super) fn delete_records(
     counters.write(connection)
 }
 
+/// Deletes the dead letters of the records with these keys.
+fn delete_dead_letters(connection: &Connection, records: &[i64]) -> Result<(), Fault> {
+    let sql = "DELETE FROM dead_letters WHERE id = (SELECT id FROM records WHERE record = ?)";
+    let mut statement = connection.prepare_cached(sql)?;
+    for record in records {
+        statement.execute([record])?;
+    }
+    Ok(())
+}
+
 /// Deletes the records of an employee that are stored now, batch by batch, and the dead letters;
 /// their bytes too, from the file and from the write-ahead log. Returns how many records.
+///
+/// A record may have been refused before it had the employee, or while it had another one.
 pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u64, Fault> {
     let end = {
         let (transaction, counters) = begin(connection)?;
@@ -120,6 +132,7 @@ pub(super) fn forget(connection: &mut Connection, employee_id: &str) -> Result<u
             break dead_letters;
         }
         counters.forgotten += 1;
+        delete_dead_letters(&transaction, &records)?;
         delete_records(&transaction, &mut counters, &records)?;
         transaction.commit()?;
         total += records.len() as u64;

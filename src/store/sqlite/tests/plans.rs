@@ -1,6 +1,6 @@
 //! The history is read in the order of an index, whatever the filter.
 
-use super::forwarding_due::{BY_KEY, BY_NEW_NUMBER, KEY_COLUMNS};
+use super::forwarding_due::{BY_KEY, BY_NEW_NUMBER, IN_ANY_ORDER, KEY_COLUMNS};
 use super::ranges::{Ranges, Times};
 use super::*;
 use crate::decode::Priority;
@@ -15,12 +15,16 @@ async fn due_records_are_read_in_the_order_of_their_numbers() {
         (BY_KEY, "SEARCH records USING INTEGER PRIMARY KEY (rowid>?)"),
         (BY_NEW_NUMBER, "SEARCH records USING INDEX records_by_new_number (number>?)"),
     ] {
-        let sql = format!("SELECT {KEY_COLUMNS}, bytes FROM records WHERE {order}");
+        let sql = format!("SELECT {KEY_COLUMNS}, bytes FROM records {order}");
         assert_eq!(plan(&connection, &sql), expected);
     }
+    let sql = format!("SELECT {KEY_COLUMNS} FROM records {IN_ANY_ORDER}");
+    let expected = "SCAN records USING COVERING INDEX records_by_employee";
+    assert_eq!(plan(&connection, &sql), expected);
     for (sql, index) in [
         ("SELECT 1 FROM dead_letters WHERE refused_at < ? ORDER BY refused_at", "by_time"),
         ("SELECT 1 FROM dead_letters WHERE employee_id = ?", "by_employee"),
+        ("DELETE FROM dead_letters WHERE id = (SELECT id FROM records WHERE record = ?)", "by_id"),
     ] {
         let plan = plan(&connection, sql);
         assert!(plan.starts_with("SEARCH dead_letters USING") && plan.contains(index), "{plan}");
@@ -115,4 +119,23 @@ async fn rows_are_found_by_their_keys() {
         assert!(plan.starts_with("SEARCH ") && plan.contains(index), "{plan}");
         assert!(!plan.contains("TEMP"), "{plan}");
     }
+}
+
+#[tokio::test]
+async fn a_removed_source_is_not_searched_for_current_records() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("history.db");
+    let store = prepared(&path).await;
+    store.write(EPOCH, write_of(&["1"])).await.unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let searched = |current| {
+        let filter = HistoryFilter { current, ..HistoryFilter::default() };
+        history::searched(&history::sources(&connection, &filter).unwrap(), &filter).len()
+    };
+    let states = [None, Some(true), Some(false)];
+    assert_eq!(states.map(searched), [1, 1, 1]);
+    store.retain_sources(EPOCH, &[]).await.unwrap();
+    assert_eq!(states.map(searched), [1, 0, 1]);
+    store.write(EPOCH, write_of(&["1"])).await.unwrap();
+    assert_eq!(states.map(searched), [1, 1, 1]);
 }
