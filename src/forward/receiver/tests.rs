@@ -52,6 +52,10 @@ fn failed(reply: Reply) -> (String, Option<Duration>) {
     }
 }
 
+fn is_unanswered(reply: &Reply) -> bool {
+    matches!(reply, Reply::Failed { is_unanswered: true, .. })
+}
+
 fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut compressor = Compressor::new(CompressionLvl::default());
     let mut body = vec![0; compressor.gzip_compress_bound(plain.len())];
@@ -178,7 +182,9 @@ async fn any_other_status_is_a_failure_that_names_the_setting() {
         let step = answer_with(status, "Location: /elsewhere\r\n", b"s3cret");
         assert_eq!(failed(reply_to(step).await), (expected.to_owned(), None));
         let step = answer_with(status, "Retry-After: 7\r\n", b"");
-        assert_eq!(failed(reply_to(step).await).1, Some(Duration::from_secs(7)), "{status}");
+        let reply = reply_to(step).await;
+        assert!(!is_unanswered(&reply));
+        assert_eq!(failed(reply).1, Some(Duration::from_secs(7)), "{status}");
     }
     let step = answer_with(503, "Retry-After: 999999\r\n", b"");
     assert_eq!(failed(reply_to(step).await).1, Some(Duration::from_hours(1)));
@@ -190,13 +196,16 @@ async fn no_answer_and_nonsense_are_failures() {
         (Step::Close, "the connection broke before the answer was whole"),
         (Step::Send(b"SSH-2.0-x\r\n\r\n".to_vec()), "the answer is not valid HTTP"),
     ] {
-        assert_eq!(failed(reply_to(step).await), (expected.to_owned(), None));
+        let reply = reply_to(step).await;
+        assert!(is_unanswered(&reply));
+        assert_eq!(failed(reply), (expected.to_owned(), None));
     }
     let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", nobody.local_addr().unwrap());
     drop(nobody);
-    let (detail, _) = failed(send(&forward(&url.parse().unwrap()), 1).await);
-    assert_eq!(detail, "no connection to the receiver: connection refused");
+    let reply = send(&forward(&url.parse().unwrap()), 1).await;
+    assert!(!is_unanswered(&reply));
+    assert_eq!(failed(reply).0, "no connection to the receiver: connection refused");
 }
 
 #[tokio::test]
@@ -206,8 +215,9 @@ async fn the_whole_request_has_one_deadline() {
         let receiver = ScriptedReceiver::start(vec![step]).await;
         let forward = Forward { timeout: Duration::from_millis(300), ..forward(&receiver.url) };
         let started = Instant::now();
-        let (detail, _) = failed(send(&forward, 1).await);
-        assert_eq!(detail, "no whole answer came within 300ms");
+        let reply = send(&forward, 1).await;
+        assert!(is_unanswered(&reply));
+        assert_eq!(failed(reply).0, "no whole answer came within 300ms");
         assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
     }
 }
