@@ -138,5 +138,5 @@ impl Books {
 /// The ids of the records that the receiver has got and always refuses.
 fn poison(receiver: &ForwardReceiver, is_poison: fn(&Record) -> bool) -> HashSet<String> {
     let records = receiver.requests().into_iter().flat_map(|request| request.records);
-    records.filter(|record| is_poison(record)).map(|record| record.id).collect()
+    records.filter(is_poison).map(|record| record.id).collect()
 }
