@@ -244,7 +244,7 @@ impl Keeper {
             Err(_) = &mut session.0 => Some("the session with the store"),
             // It may also end with the refresh, and then the gateway ends, too.
             Err(_) = &mut recorder.0 => Some("the recorder of the store"),
-            Err(_) = &mut forwarders.0 => Some("the forwards"),
+            Err(_) = &mut forwarders.0 => Some("the task of the forwards"),
         };
         if ended.is_none() {
             self.handle.update(|state| state.is_leaving = true);
