@@ -7,7 +7,7 @@ use reqwest::Url;
 
 use super::{Batch, Encoder, Receiver, Reply};
 use crate::config::Forward;
-use crate::store::HistoryRow;
+use crate::store::{HistoryRow, StableId};
 use crate::upstream::SetupError;
 
 /// Where the records of a forward go.
@@ -21,8 +21,8 @@ pub(super) trait Destination: Send + Sync + 'static {
     /// Writes a batch of some leading rows, at least one.
     fn encode(&self, rows: &[HistoryRow], sent_at: SystemTime) -> Batch;
 
-    /// Sends a batch once.
-    fn send(&self, batch: Batch) -> impl Future<Output = Reply> + Send;
+    /// Sends a batch of the records with these ids once.
+    fn send(&self, batch: Batch, ids: Vec<StableId>) -> impl Future<Output = Reply> + Send;
 }
 
 /// The forwards that are configured. Clones share them.
@@ -72,8 +72,7 @@ impl Destination for Outlet {
         self.encoder.encode(rows, sent_at)
     }
 
-    async fn send(&self, batch: Batch) -> Reply {
-        let content_type = self.encoder.content_type();
-        self.receiver.send(content_type, batch.body, batch.records).await
+    async fn send(&self, batch: Batch, ids: Vec<StableId>) -> Reply {
+        self.receiver.send(self.encoder.content_type(), batch.body, &ids).await
     }
 }

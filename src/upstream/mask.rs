@@ -3,6 +3,8 @@
 mod spelling;
 
 use headers::authorization::{Authorization, Credentials as _};
+use percent_encoding::percent_decode_str;
+use reqwest::Url;
 use secrecy::ExposeSecret;
 
 use self::spelling::{MIN_SECRET_CHARS, spelled_len};
@@ -36,6 +38,20 @@ impl Mask {
         let mut secrets = Vec::new();
         add_secrets(auth, &mut secrets);
         Self::of(secrets, tokens)
+    }
+
+    /// Masks the values of this URL's query, too, which may be a key of the caller.
+    pub(crate) fn and_query(self, url: &Url) -> Self {
+        let mut secrets = Vec::new();
+        for pair in url.query().unwrap_or_default().split('&') {
+            // A key may stand there alone.
+            let value = pair.split_once('=').map_or(pair, |(_, value)| value);
+            let plain = value.replace('+', " ");
+            secrets.push(percent_decode_str(value).decode_utf8_lossy().into_owned());
+            secrets.push(percent_decode_str(&plain).decode_utf8_lossy().into_owned());
+            secrets.push(value.to_owned());
+        }
+        Self::of(secrets, &self.secrets)
     }
 
     fn of(mut secrets: Vec<String>, tokens: &[Secret]) -> Self {
@@ -136,5 +152,15 @@ mod tests {
         // base64 of `a b:s+cret`, and of `a%20b:s%2Bcret`.
         let text = "s+cret s%2Bcret YSBiOnMrY3JldA== YSUyMGI6cyUyQmNyZXQ=";
         assert_eq!(mask(auth, &[]).apply(text), "*** *** *** ***");
+    }
+
+    #[test]
+    fn the_values_of_a_query_are_masked_as_they_are_and_decoded() {
+        let url = "http://h/in?apikey=s%2Bcr/t+1&n=100&token=t0ken=&al0ne".parse().unwrap();
+        let mask = mask("none", &["issued".into()]).and_query(&url);
+        assert_eq!(
+            mask.apply("s%2Bcr/t+1, s+cr/t+1, s+cr/t 1; t0ken= n=100 al0ne issued hunter2"),
+            "***, ***, ***; *** n=100 *** *** ***"
+        );
     }
 }

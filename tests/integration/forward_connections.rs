@@ -9,6 +9,7 @@ use incident_gateway::config::{
     PemFile, Selection,
 };
 use incident_gateway::forward::{Accepted, Receiver, Reply};
+use incident_gateway::store::StableId;
 
 use crate::support::authority::Authority;
 use crate::support::forward_proxy::ForwardProxy;
@@ -46,7 +47,9 @@ fn forward(origin: &str) -> Forward {
 
 async fn send(forward: &Forward) -> Reply {
     let receiver = Receiver::new(forward).unwrap();
-    receiver.send(HeaderValue::from_static("text/plain"), "batch".into(), 1).await
+    receiver
+        .send(HeaderValue::from_static("text/plain"), "batch".into(), &[StableId([0; 16])])
+        .await
 }
 
 async fn failure(forward: &Forward) -> String {

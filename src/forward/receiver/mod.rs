@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use self::excerpt::excerpt;
 use crate::config::{Auth, Forward, ForwardFormat, Secret};
 use crate::outcome::Outcome;
+use crate::store::StableId;
 use crate::upstream::{
     self, BodyEnd, ConnectionSettings, Credentials, Mask, SettingNames, SetupError, UpstreamError,
     read_begin, retry_after_any, transport_failure,
@@ -26,6 +27,10 @@ const MAX_ANSWER_BYTES: usize = 64 << 10;
 
 /// How much more is read for each record where the answer has an item for each.
 const MAX_ITEM_BYTES: usize = 8 << 10;
+
+/// How often more of such an answer is read than was sent: the error of an item may quote a value
+/// of its record more than once, and escaped.
+const MAX_QUOTES: usize = 4;
 
 /// How long is waited for the body of an answer whose status says all, so that the connection can
 /// be used again.
@@ -67,8 +72,8 @@ pub enum Reply {
         detail: String,
         /// How long the receiver asks to wait; at most an hour.
         retry_after: Option<Duration>,
-        /// Whether a connection was made, but no whole answer came, as when the batch is too much
-        /// for the receiver.
+        /// Whether a connection was made, but no whole answer could be read, as when the batch is
+        /// too much for the receiver.
         is_unanswered: bool,
     },
 }
@@ -141,11 +146,12 @@ impl Receiver {
         })
     }
 
-    /// Sends a body with so many records, once; or twice if the first access token is refused,
-    /// which may have been revoked. A future that is dropped gives up the request.
-    pub async fn send(&self, content_type: HeaderValue, body: Bytes, records: usize) -> Reply {
+    /// Sends a body with the records of these ids, once; or twice if the first access token is
+    /// refused, which may have been revoked. A future that is dropped gives up the request.
+    pub async fn send(&self, content_type: HeaderValue, body: Bytes, ids: &[StableId]) -> Reply {
+        let sent_bytes = body.len();
         match self.answer(&content_type, body).await {
-            Ok(answer) => self.reply(answer, records).await,
+            Ok(answer) => self.reply(answer, ids, sent_bytes).await,
             Err(error) => failed(error),
         }
     }
@@ -186,10 +192,10 @@ impl Receiver {
         }
     }
 
-    async fn reply(&self, answer: Answer, records: usize) -> Reply {
+    async fn reply(&self, answer: Answer, ids: &[StableId], sent_bytes: usize) -> Reply {
         let status = answer.response.status();
         match status {
-            _ if status.is_success() && self.has_items => self.items(answer, records).await,
+            _ if status.is_success() && self.has_items => self.items(answer, ids, sent_bytes).await,
             _ if status.is_success() => {
                 let deadline = answer.deadline.min(Instant::now() + BODY_WAIT);
                 // Whatever it is: the receiver has taken the batch.
@@ -217,13 +223,13 @@ impl Receiver {
     }
 
     /// Reads what an answer says of each record.
-    async fn items(&self, answer: Answer, records: usize) -> Reply {
-        let max_bytes = MAX_ANSWER_BYTES + records.saturating_mul(MAX_ITEM_BYTES);
+    async fn items(&self, answer: Answer, ids: &[StableId], sent_bytes: usize) -> Reply {
+        let max_bytes = max_answer_bytes(ids.len(), sent_bytes);
         let mask = self.mask(answer.token.as_ref());
         let mut body = Vec::new();
         let read = read_begin(answer.response, max_bytes, &mut body);
         let detail = match timeout_at(answer.deadline, read).await {
-            Ok(Ok(BodyEnd::Whole)) => match bulk::items(&body, records, &mask) {
+            Ok(Ok(BodyEnd::Whole)) => match bulk::items(&body, ids, &mask) {
                 Ok(items) => return Reply::Done(Accepted::Items(items)),
                 Err(why) => {
                     let setting = self.names.setting("url");
@@ -232,8 +238,12 @@ impl Receiver {
                     )
                 }
             },
+            // Fewer records may have a smaller answer.
             Ok(Ok(BodyEnd::Limit)) => {
-                format!("the answer is larger than {max_bytes} bytes for {records} records")
+                let records = ids.len();
+                let detail =
+                    format!("the answer is larger than {max_bytes} bytes for {records} records");
+                return Reply::Failed { detail, retry_after: None, is_unanswered: true };
             }
             Ok(Err(error)) => return failed(error),
             Err(_) => return failed(self.too_late()),
@@ -271,10 +281,18 @@ impl Receiver {
         UpstreamError::new(Outcome::Timeout, detail)
     }
 
-    /// Masks what an answer may repeat of the request's credentials.
+    /// Masks what an answer may repeat of the request's credentials; some receivers take them in
+    /// the URL's query.
     fn mask(&self, token: Option<&Secret>) -> Mask {
-        Mask::of_auth(self.auth.as_ref(), token.map_or(&[], std::slice::from_ref))
+        let mask = Mask::of_auth(self.auth.as_ref(), token.map_or(&[], std::slice::from_ref));
+        mask.and_query(&self.url)
     }
+}
+
+/// How much is read of an answer with an item for each record.
+fn max_answer_bytes(records: usize, sent_bytes: usize) -> usize {
+    let items = records.saturating_mul(MAX_ITEM_BYTES);
+    MAX_ANSWER_BYTES.saturating_add(items).saturating_add(sent_bytes.saturating_mul(MAX_QUOTES))
 }
 
 /// A request without an answer that can be read.

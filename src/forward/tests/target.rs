@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use crate::config::Forward;
 use crate::forward::settings::Destination;
 use crate::forward::{Accepted, Batch, ItemStatus, Reply};
-use crate::store::HistoryRow;
+use crate::store::{HistoryRow, StableId};
 
 /// How the receiver answers a request.
 #[derive(Clone, Debug)]
@@ -210,7 +210,7 @@ impl Destination for Outlet {
         Batch { body: numbers.collect::<Vec<u8>>().into(), records }
     }
 
-    async fn send(&self, batch: Batch) -> Reply {
+    async fn send(&self, batch: Batch, ids: Vec<StableId>) -> Reply {
         struct InFlight<'a>(&'a Outlet);
         impl Drop for InFlight<'_> {
             fn drop(&mut self) {
@@ -220,7 +220,7 @@ impl Destination for Outlet {
         }
         let numbers = batch.body.chunks_exact(8).map(|number| number.try_into().unwrap());
         let numbers: Vec<i64> = numbers.map(i64::from_le_bytes).collect();
-        assert_eq!(numbers.len(), batch.records);
+        assert_eq!((numbers.len(), ids.len()), (batch.records, batch.records));
         {
             let mut in_flight = self.in_flight.lock().unwrap();
             *in_flight += 1;

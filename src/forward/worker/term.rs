@@ -290,9 +290,10 @@ impl<'a, D: Destination> Term<'a, D> {
         }
         let destination = self.worker.destination.clone();
         let batch = destination.encode(rows, SystemTime::now());
+        let ids = rows[..batch.records].iter().map(|row| row.id).collect();
         self.pages.send(batch.records);
         self.worker.pace.take(wakes.now);
-        self.request = Some(async move { destination.send(batch).await }.boxed());
+        self.request = Some(async move { destination.send(batch, ids).await }.boxed());
         self.read_page(wakes);
     }
 
