@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_values_of_a_query_are_masked_as_they_are_and_decoded() {
         let url = "http://h/in?apikey=s%2Bcr/t+1&n=100&token=t0ken=&al0ne".parse().unwrap();
-        let mask = mask("none", &["issued".into()]).and_query(&url);
+        let mask = mask("{ none: {} }", &["issued".into()]).and_query(&url);
         assert_eq!(
             mask.apply("s%2Bcr/t+1, s+cr/t+1, s+cr/t 1; t0ken= n=100 al0ne issued hunter2"),
             "***, ***, ***; *** n=100 *** *** ***"
