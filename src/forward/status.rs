@@ -53,8 +53,8 @@ impl ForwardStatus {
     pub(super) fn new(stored: &StoredForward, report: &ForwardReport, lag: Option<u64>) -> Self {
         let state = match lag {
             _ if report.is_retrying => ForwardState::Retrying,
-            Some(1..) => ForwardState::Sending,
-            _ => ForwardState::Idle,
+            Some(0) => ForwardState::Idle,
+            _ => ForwardState::Sending,
         };
         Self {
             name: stored.name.clone(),
@@ -115,6 +115,12 @@ impl Board {
             *statuses = changed.into();
             true
         });
+    }
+
+    /// How many records of a forward are due, as was published last.
+    pub(super) fn lag(&self, name: &str) -> Option<u64> {
+        let statuses = self.statuses.borrow();
+        statuses.iter().find(|status| status.name == name).and_then(|status| status.lag)
     }
 
     /// The counters of a forward.

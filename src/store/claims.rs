@@ -27,13 +27,14 @@ impl Claims {
     /// Sets which forwards are configured. The claims of those that stay are kept.
     pub fn configure<'a>(&self, forwards: impl Iterator<Item = (&'a str, &'a Selection)>) {
         let mut claims = self.lock();
-        let sending_through = |name: &str| {
-            claims.iter().find(|claim| claim.name == name).map_or(0, |claim| claim.sending_through)
+        let claimed = |name: &str| {
+            let claim = claims.iter().find(|claim| claim.name == name);
+            claim.map(|claim| (claim.sending_through, claim.done.clone())).unwrap_or_default()
         };
-        let configured = forwards.map(|(name, selection)| ForwardClaim {
-            name: name.to_owned(),
-            selection: selection.clone(),
-            sending_through: sending_through(name),
+        let configured = forwards.map(|(name, selection)| {
+            let (sending_through, done) = claimed(name);
+            let (name, selection) = (name.to_owned(), selection.clone());
+            ForwardClaim { name, selection, sending_through, done }
         });
         *claims = configured.collect();
     }
@@ -46,9 +47,18 @@ impl Claims {
 
     /// Claims the records of a forward above its position up to this number; 0 claims none.
     pub fn claim(&self, forward: &str, through: i64) {
+        self.change(forward, |claim| claim.sending_through = through);
+    }
+
+    /// Sets which records of a forward above its position are done, in order.
+    pub fn set_done(&self, forward: &str, done: Vec<i64>) {
+        self.change(forward, |claim| claim.done = done);
+    }
+
+    fn change(&self, forward: &str, change: impl FnOnce(&mut ForwardClaim)) {
         let mut claims = self.lock();
         if let Some(claim) = claims.iter_mut().find(|claim| claim.name == forward) {
-            claim.sending_through = through;
+            change(claim);
         }
     }
 
@@ -81,11 +91,16 @@ mod tests {
         );
         claims.claim("siem", 7);
         claims.claim("unknown", 8);
+        claims.set_done("siem", vec![5, 9]);
         drop(reading);
         claims.configure([("siem", &unattributed)].into_iter());
         let deletion = claims.deleting().await;
-        let expected =
-            ForwardClaim { name: "siem".to_owned(), selection: unattributed, sending_through: 7 };
+        let expected = ForwardClaim {
+            name: "siem".to_owned(),
+            selection: unattributed,
+            sending_through: 7,
+            done: vec![5, 9],
+        };
         assert_eq!(deletion.claims, [expected]);
         assert!(claims.reading().now_or_never().is_none());
     }

@@ -146,4 +146,7 @@ pub struct ForwardClaim {
     pub selection: Selection,
     /// The records above its position up to this number are being sent, and are not deleted.
     pub sending_through: i64,
+    /// Records above its position that are done, in order. They may be deleted, and are not counted
+    /// among its dead letters.
+    pub done: Vec<i64>,
 }

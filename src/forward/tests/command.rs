@@ -11,9 +11,11 @@ use super::{LONG, add, configure_claims, forward, list, next_epoch, stored};
 use crate::config::{Batch, Forward};
 use crate::forward::once::{Outcome, send_all};
 use crate::store::testing::MemoryStore;
-use crate::store::{ForwardStore as _, Role, StoreError, StoreHandle};
+use crate::store::{
+    Epoch, ForwardClaim, ForwardStore as _, Role, Store as _, StoreError, StoreHandle,
+};
 
-async fn send(store: &Arc<MemoryStore>, outlets: &[Arc<Outlet>]) -> Vec<Outcome> {
+pub(super) async fn send(store: &Arc<MemoryStore>, outlets: &[Arc<Outlet>]) -> Vec<Outcome> {
     let handle = StoreHandle::new(Arc::clone(store) as _);
     configure_claims(&handle, outlets);
     let epoch = next_epoch(store);
@@ -31,7 +33,13 @@ async fn send(store: &Arc<MemoryStore>, outlets: &[Arc<Outlet>]) -> Vec<Outcome>
     outcomes
 }
 
-fn outcome(name: &str, sent: u64, dead_letters: u64, due: u64, gave_up: &str) -> Outcome {
+pub(super) fn outcome(
+    name: &str,
+    sent: u64,
+    dead_letters: u64,
+    due: u64,
+    gave_up: &str,
+) -> Outcome {
     Outcome {
         name: name.to_owned(),
         sent,
@@ -116,4 +124,28 @@ async fn a_store_that_fails_is_given_up() {
     let outcomes = send_all(&handle, &outlets, epoch, 7, &progress).await;
     let lost = "another process has the lease of the store";
     assert_eq!(outcomes[0].gave_up.as_deref(), Some(lost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keep_deletes_meanwhile_is_among_the_dead_letters() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 25, Some("10001"));
+    target.script([Answer::Honest, Answer::Failed(Some(20))]);
+    let outlets = [Outlet::new(forward("siem"), &target)];
+    let expire = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        for row in store.memory().records.values_mut() {
+            row.last_seen = Some(std::time::SystemTime::UNIX_EPOCH);
+        }
+        let claim = ForwardClaim {
+            name: "siem".to_owned(),
+            selection: forward("siem").select,
+            sending_through: 0,
+            done: Vec::new(),
+        };
+        let epoch = Epoch(store.memory().epoch);
+        store.delete_expired(epoch, Duration::from_mins(1), &[claim]).await.unwrap();
+    };
+    let (outcomes, ()) = tokio::join!(send(&store, &outlets), expire);
+    assert_eq!(outcomes, [outcome("siem", 10, 15, 0, "")]);
 }

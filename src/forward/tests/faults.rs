@@ -171,6 +171,21 @@ async fn counts_are_exact_whatever_the_store_says_of_its_writes() {
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
+impl Log {
+    /// Collects until the guard is dropped.
+    fn begin() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+        (log, tracing::subscriber::set_default(subscriber.finish()))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
 impl Write for Log {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().write(line)
@@ -183,17 +198,14 @@ impl Write for Log {
 
 #[tokio::test(start_paused = true)]
 async fn the_log_has_a_line_when_a_receiver_fails_and_when_it_is_well_again() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let (log, _guard) = Log::begin();
     let (store, target) = (MemoryStore::new(), Target::new());
     add(&store, 30, Some("10001"));
     target.poison([25]);
     target.script(vec![Answer::Failed(None); 20]);
     let process = Process::leader(&store, forward("siem"), &target).await;
     assert_eq!(process.idle().await.sent, 29);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("forward=siem")).collect();
     assert_eq!(lines.len(), 3, "{log}");
     assert!(
@@ -209,4 +221,25 @@ async fn the_log_has_a_line_when_a_receiver_fails_and_when_it_is_well_again() {
     );
     assert!(lines[2].contains("WARN") && lines[2].contains(&letter), "{log}");
     assert_eq!(dead_letters(&store).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_has_a_line_when_records_are_deleted_before_they_were_sent() {
+    let (log, _guard) = Log::begin();
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 15, Some("10001"));
+    target.script([Answer::Failed(Some(600))]);
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    process.wait_for(|status| status.state == ForwardState::Retrying).await;
+    settle().await;
+    for row in store.memory().records.values_mut() {
+        row.last_seen = Some(std::time::SystemTime::UNIX_EPOCH);
+    }
+    delete_expired(&store, &process).await;
+    assert_eq!(process.idle().await.dead_letters, 15);
+    let log = log.text();
+    let deleted = "records before they were sent: they count as dead letters forward=siem \
+                   records=15";
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("store.keep")).collect();
+    assert!(lines.len() == 1 && lines[0].contains(deleted), "{log}");
 }

@@ -4,6 +4,7 @@ mod command;
 mod delivery;
 mod faults;
 mod followers;
+mod gaps;
 mod leases;
 mod random;
 mod splitting;

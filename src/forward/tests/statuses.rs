@@ -72,3 +72,18 @@ async fn other_settings_are_tried_at_once() {
     assert_eq!(process.idle().await.sent, 25);
     assert!(started.elapsed() < Duration::from_millis(100), "{:?}", started.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_forward_is_not_idle_before_it_knows_what_is_due() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 25, Some("10001"));
+    store.delay(Duration::from_secs(1));
+    let process = Process::leader(&store, forward("siem"), &target).await;
+    let before = process.status();
+    assert_eq!((before.state, before.lag), (ForwardState::Idle, None));
+    // What is stored was read, and what is due was not.
+    sleep(Duration::from_millis(1500)).await;
+    let status = process.status();
+    assert_eq!((status.state, status.lag), (ForwardState::Sending, None));
+    assert_eq!(process.idle().await.sent, 25);
+}

@@ -33,7 +33,7 @@ pub(super) struct Reading {
     /// How many records of the term were done and stored before it began.
     total: u64,
     /// How many records are due, if they were counted.
-    count: Option<u64>,
+    pub(super) count: Option<u64>,
     /// What is stored of the forward.
     pub(super) stored: Option<StoredForward>,
     took: Duration,

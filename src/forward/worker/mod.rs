@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use self::status::warn_of_deleted;
 use self::term::{End, Term};
 use super::metrics::MetricsOfForward;
 use super::settings::Destination;
@@ -84,25 +85,40 @@ impl<D: Destination> Worker<D> {
 
     /// Sends what is due.
     pub(super) async fn run_once(mut self, epoch: Epoch) -> Done {
-        let name = &self.destination.config().name;
-        let stored = match self.handle.store().forwards().await {
-            Ok(stored) => stored.into_iter().find(|stored| stored.name == *name),
+        let stored = match self.stored().await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => {
+                let detail = "the store has no position for it".to_owned();
+                return Done { gave_up: Some(detail), ..Done::default() };
+            }
             Err(error) => {
                 return Done { gave_up: Some(store_failure(&error)), ..Done::default() };
             }
         };
-        let Some(stored) = stored else {
-            let detail = "the store has no position for it".to_owned();
-            return Done { gave_up: Some(detail), ..Done::default() };
-        };
+        let before = stored.dead_letters;
         let ended = Term::new(&mut self, epoch, stored).run().await;
+        // Some may have been deleted before they were sent.
+        let after = match self.stored().await {
+            Ok(Some(stored)) => stored.dead_letters,
+            _ => ended.stored_dead_letters,
+        };
+        let forward = &self.destination.config().name;
+        warn_of_deleted(forward, after.saturating_sub(ended.stored_dead_letters));
+        let dead_letters = after.saturating_sub(before);
         let gave_up = match ended.end {
             End::Complete => None,
             End::LeaseLost => Some("another process has the lease of the store".to_owned()),
             End::Outdated => Some("another process has moved its position".to_owned()),
             End::GaveUp(detail) => Some(detail),
         };
-        Done { sent: ended.sent, dead_letters: ended.dead_letters, gave_up }
+        Done { sent: ended.sent, dead_letters, gave_up }
+    }
+
+    /// What is stored of the forward.
+    async fn stored(&self) -> Result<Option<StoredForward>, StoreError> {
+        let name = &self.destination.config().name;
+        let stored = self.handle.store().forwards().await?;
+        Ok(stored.into_iter().find(|stored| stored.name == *name))
     }
 
     /// The lease that this process holds as far as it knows, and until when.
@@ -138,12 +154,10 @@ impl<D: Destination> Worker<D> {
     /// What is stored of the forward, once that can be read; `None` if the lease ends before.
     async fn read_stored(&self, epoch: Epoch) -> Option<StoredForward> {
         let mut state = self.handle.subscribe();
-        let name = &self.destination.config().name;
         let read = async {
             loop {
-                let stored = self.handle.store().forwards().await.unwrap_or_default();
                 // It is not begun yet if a reload has just added it.
-                if let Some(stored) = stored.into_iter().find(|stored| stored.name == *name) {
+                if let Ok(Some(stored)) = self.stored().await {
                     return stored;
                 }
                 sleep(READ_PAUSE).await;

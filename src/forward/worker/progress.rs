@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::{Advance, DeadLetter, DuePage, ForwardReport, StoredForward};
+use crate::store::{Advance, DeadLetter, ForwardReport, StoredForward};
 
 /// How many numbers that a forward does not select it passes before its position is stored.
 const MAX_PASSED_NUMBERS: i64 = 10_000;
@@ -51,16 +51,10 @@ impl Progress {
         self.done.contains_key(&number)
     }
 
-    /// Forgets those that are done, but were deleted meanwhile, as a page shows that was read
-    /// again. They were counted when they were deleted.
-    pub(super) fn retain(&mut self, after: i64, page: &DuePage) {
-        if self.done.is_empty() {
-            return;
-        }
-        let is_there = |number: &i64| page.rows.binary_search_by_key(number, |row| row.number);
-        self.done.retain(|number, _| {
-            *number <= after || *number > page.through || is_there(number).is_ok()
-        });
+    /// The records that are done before others before them are, in order. They are counted with
+    /// those, even if they are deleted meanwhile.
+    pub(super) fn done(&self) -> impl DoubleEndedIterator<Item = i64> {
+        self.done.keys().copied()
     }
 
     /// All records up to this number are done: so many were sent, beside those that were noted.

@@ -16,6 +16,7 @@ const MAX_UNANSWERED: u32 = 3;
 impl<D: Destination> Term<'_, D> {
     pub(super) fn note_reply(&mut self, reply: Reply) {
         let rows = self.pages.take_in_flight();
+        let had_gaps = self.progress.has_gaps();
         let is_unanswered = matches!(reply, Reply::Failed { is_unanswered: true, .. });
         self.note_unanswered(is_unanswered, &rows);
         match reply {
@@ -35,6 +36,10 @@ impl<D: Destination> Term<'_, D> {
             Reply::Failed { detail, retry_after, .. } => {
                 self.note_failure(&rows, detail, retry_after);
             }
+        }
+        if had_gaps || self.progress.has_gaps() {
+            let done = self.progress.done().collect();
+            self.worker.handle.claims().set_done(&self.progress.stored.name, done);
         }
     }
 
@@ -148,6 +153,10 @@ impl<D: Destination> Term<'_, D> {
         self.waited_through = rows.iter().map(|row| row.number).fold(self.waited_through, i64::max);
         // Records that are deleted or changed meanwhile are not sent as they were.
         self.read_again();
+        if self.reading.take().is_some() {
+            // They may not be in its count.
+            self.lag.note_write();
+        }
         self.gives_claim_back = true;
     }
 }

@@ -19,8 +19,7 @@ use crate::forward::Reply;
 use crate::forward::retry::Retry;
 use crate::forward::settings::Destination;
 use crate::store::{
-    DuePage, DueQuery, DueRange, Epoch, ForwardReport, StoreError, StoreHandle, StoreState,
-    StoredForward,
+    DuePage, DueQuery, DueRange, Epoch, StoreError, StoreHandle, StoreState, StoredForward,
 };
 
 /// After so many failures in a row a worker that runs once gives up.
@@ -48,7 +47,7 @@ pub(super) struct Term<'a, D> {
     pub(super) pages: Pages,
     pub(super) boundaries: Boundaries,
     pub(super) lag: Lag,
-    request: Option<BoxFuture<'static, Reply>>,
+    pub(super) request: Option<BoxFuture<'static, Reply>>,
     advance: Option<BoxFuture<'static, Committed>>,
     pub(super) page: Option<BoxFuture<'static, Result<DuePage, StoreError>>>,
     pub(super) reading: Option<BoxFuture<'static, Result<Reading, StoreError>>>,
@@ -69,7 +68,6 @@ pub(super) struct Term<'a, D> {
     /// Why no more is sent, if it gives up.
     pub(super) gave_up: Option<String>,
     sent: u64,
-    dead_letters: u64,
 }
 
 /// How a term has ended, and what was sent.
@@ -77,7 +75,8 @@ pub(super) struct Term<'a, D> {
 pub(super) struct Ended {
     pub(super) end: End,
     pub(super) sent: u64,
-    pub(super) dead_letters: u64,
+    /// How many dead letters were stored, as far as is known.
+    pub(super) stored_dead_letters: u64,
 }
 
 /// Why a term has ended.
@@ -93,11 +92,20 @@ pub(super) enum End {
     GaveUp(String),
 }
 
+/// What is done and not stored will be sent again.
+impl<D> Drop for Term<'_, D> {
+    fn drop(&mut self) {
+        self.worker.handle.claims().set_done(&self.progress.stored.name, Vec::new());
+    }
+}
+
 impl<'a, D: Destination> Term<'a, D> {
     pub(super) fn new(worker: &'a mut Worker<D>, epoch: Epoch, stored: StoredForward) -> Self {
         let now = Instant::now();
         let config = worker.destination.config();
-        worker.handle.claims().claim(&config.name, 0);
+        let claims = worker.handle.claims();
+        claims.claim(&config.name, 0);
+        claims.set_done(&config.name, Vec::new());
         Self {
             epoch,
             state: worker.handle.subscribe(),
@@ -119,7 +127,6 @@ impl<'a, D: Destination> Term<'a, D> {
             gives_claim_back: false,
             gave_up: None,
             sent: 0,
-            dead_letters: 0,
             worker,
         }
     }
@@ -165,7 +172,7 @@ impl<'a, D: Destination> Term<'a, D> {
                 break end;
             }
         };
-        Ended { end, sent: self.sent, dead_letters: self.dead_letters }
+        Ended { end, sent: self.sent, stored_dead_letters: self.progress.stored.dead_letters }
     }
 
     /// Starts what can be started; returns when there may be more to start if nothing happens.
@@ -235,7 +242,7 @@ impl<'a, D: Destination> Term<'a, D> {
 
     fn note_page(&mut self, page: Result<DuePage, StoreError>) {
         let now = Instant::now();
-        let page = match page {
+        let mut page = match page {
             Ok(page) => page,
             Err(error) => {
                 if self.page_retry.failures() == 0 {
@@ -251,16 +258,17 @@ impl<'a, D: Destination> Term<'a, D> {
         self.page_retry.note_success();
         self.read_at = now;
         self.is_at_end &= page.is_end;
-        self.progress.retain(self.pages.through(), &page);
         let progress = &self.progress;
+        if page.is_end {
+            // Those that are done behind the end were deleted.
+            page.through = progress.done().fold(page.through, i64::max);
+        }
         self.pages.append(page, now, |row| !progress.is_done(row.number));
         if self.is_at_end {
             let due = self.in_hand();
             self.lag.note_end(due);
-            // What could not be sent was deleted, so that nothing is tried again.
-            if due == 0 && self.progress.report.is_retrying {
-                self.progress.report = ForwardReport::default();
-                self.retry.note_success();
+            if due == 0 {
+                self.note_nothing_due();
             }
         }
     }
@@ -348,7 +356,6 @@ impl<'a, D: Destination> Term<'a, D> {
         self.lag.reduce(records(&advance));
         let dead_letters = advance.dead_letters.len() as u64;
         self.sent += advance.sent;
-        self.dead_letters += dead_letters;
         self.worker.metrics.sent.inc_by(advance.sent);
         self.worker.metrics.dead_letters.inc_by(dead_letters);
         for letter in advance.dead_letters {

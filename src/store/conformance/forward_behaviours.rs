@@ -56,7 +56,12 @@ fn query(range: DueRange) -> DueQuery {
 }
 
 fn claim(name: &str, sending_through: i64) -> ForwardClaim {
-    ForwardClaim { name: name.to_owned(), selection: Selection::default(), sending_through }
+    ForwardClaim {
+        name: name.to_owned(),
+        selection: Selection::default(),
+        sending_through,
+        done: Vec::new(),
+    }
 }
 
 fn unattributed(upsert: Upsert) -> Upsert {

@@ -62,7 +62,8 @@ impl Model {
             let Some(forward) = self.forwards.get_mut(&claim.name) else { continue };
             let selection = claim.selection.clone();
             let range = DueRange { after: forward.position, start: forward.start, selection };
-            let unsent = expired.iter().filter(|row| is_due(row, &range));
+            let is_done = |row: &Row| row.number.is_some_and(|it| claim.done.contains(&it));
+            let unsent = expired.iter().filter(|row| is_due(row, &range) && !is_done(row));
             forward.dead_letters += unsent.count() as u64;
         }
         let letters = if keep.is_zero() { self.dead_letters.drain(..).count() } else { 0 };
@@ -121,7 +122,9 @@ pub(super) fn claims(model: &Model, claims: &[Claim]) -> Vec<ForwardClaim> {
         let name = FORWARDS[*forward];
         let position = model.forwards.get(name).map_or(0, |forward| forward.position);
         let sending_through = if *numbers == 0 { 0 } else { position + numbers };
-        ForwardClaim { name: name.to_owned(), selection: selection.clone(), sending_through }
+        // Every third of those behind.
+        let done = (1..10).map(|nth| position + numbers + 3 * nth).collect();
+        ForwardClaim { name: name.to_owned(), selection: selection.clone(), sending_through, done }
     };
     claims.iter().map(claim).collect()
 }

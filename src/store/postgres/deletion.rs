@@ -26,6 +26,7 @@ struct Claim<'a> {
     unattributed: bool,
     priorities: Option<Vec<i16>>,
     types: Option<&'a [String]>,
+    done: &'a [i64],
 }
 
 impl<'a> From<&'a ForwardClaim> for Claim<'a> {
@@ -36,15 +37,17 @@ impl<'a> From<&'a ForwardClaim> for Claim<'a> {
             unattributed: claim.selection.unattributed,
             priorities: priority_codes(&claim.selection),
             types: claim.selection.types.as_deref(),
+            done: &claim.done,
         }
     }
 }
 
 /// The claims, with where their forwards stand.
 const CLAIMS: &str = "SELECT forwards.name, position, start, sending_through, unattributed, \
-         priorities, types \
+         priorities, types, done \
      FROM forwards JOIN json_to_recordset($3::json) AS claim (name text, sending_through bigint, \
-         unattributed boolean, priorities smallint[], types text[]) \
+         unattributed boolean, priorities smallint[], types text[], \
+         done bigint[]) \
      ON claim.name = forwards.name";
 
 /// Whether no forward is sending the record `r`. It is computed for each record that an index has
@@ -149,7 +152,7 @@ fn delete_statement() -> String {
          unsent AS ( \
              SELECT f.name, count(*) AS records \
              FROM claims f, deleted r LEFT JOIN sources s ON s.id = r.source \
-             WHERE r.number > f.position AND {IS_SELECTED} GROUP BY f.name), \
+             WHERE r.number > f.position AND r.number <> ALL (f.done) AND {IS_SELECTED} GROUP BY f.name), \
          noted AS ( \
              UPDATE forwards SET dead_letters = dead_letters + unsent.records \
              FROM unsent WHERE forwards.name = unsent.name), \

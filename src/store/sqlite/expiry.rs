@@ -16,6 +16,8 @@ struct Claimed<'a> {
     range: DueRange,
     /// What it is sending now: the records up to this number.
     sending_through: i64,
+    /// What of it is done, in order.
+    done: &'a [i64],
 }
 
 /// Deletes one batch of the records that left, and of the dead letters that were refused, before
@@ -31,9 +33,10 @@ pub(super) fn delete_batch(
     let (transaction, mut counters) = begin(connection)?;
     let claimed = claimed(&transaction, claims)?;
     let expired = expired(&transaction, before, &claimed, BATCH_RECORDS.into())?;
-    for Claimed { name, range, .. } in &claimed {
+    for Claimed { name, range, done, .. } in &claimed {
         let due = Due::new(&transaction, range)?;
-        let unsent = expired.iter().filter(|key| due.has(key)).count() as u64;
+        let is_unsent = |key: &&Key| due.has(key) && done.binary_search(&key.number).is_err();
+        let unsent = expired.iter().filter(is_unsent).count() as u64;
         if unsent > 0 {
             forwarding::count_dead_letters(&transaction, name, unsent)?;
         }
@@ -69,11 +72,11 @@ fn claimed<'a>(
     let mut claimed = Vec::new();
     let sql = "SELECT position, start FROM forwards WHERE name = ?";
     let mut statement = connection.prepare_cached(sql)?;
-    for ForwardClaim { name, selection, sending_through } in claims {
+    for ForwardClaim { name, selection, sending_through, done } in claims {
         let stored = statement.query_row([name], |row| Ok((row.get(0)?, row.get(1)?)));
         if let Some((after, start)) = stored.optional()? {
             let range = DueRange { after, start, selection: selection.clone() };
-            claimed.push(Claimed { name, range, sending_through: *sending_through });
+            claimed.push(Claimed { name, range, sending_through: *sending_through, done });
         }
     }
     Ok(claimed)

@@ -97,7 +97,6 @@ impl Memory {
                 page.rows.push(history_row(row));
             }
         }
-        page.through = page.through.max(self.last_number);
         page.is_end = true;
         page
     }
@@ -146,7 +145,10 @@ impl Memory {
             let range =
                 DueRange { after: *position, start: *start, selection: claim.selection.clone() };
             let due = self.all_due(&range);
-            let unsent = due.iter().filter(|row| expired.contains(&row.number)).count() as u64;
+            let is_unsent = |row: &&&StoredRow| {
+                expired.contains(&row.number) && !claim.done.contains(&row.number)
+            };
+            let unsent = due.iter().filter(is_unsent).count() as u64;
             if let Some(forward) = self.forwards.get_mut(&claim.name) {
                 forward.dead_letters += unsent;
             }

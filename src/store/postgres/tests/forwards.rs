@@ -36,7 +36,12 @@ fn dead_letter(number: i64, id: usize, employee: &str) -> DeadLetter {
 }
 
 fn claim(sending_through: i64) -> ForwardClaim {
-    ForwardClaim { name: NAME.to_owned(), selection: Selection::default(), sending_through }
+    ForwardClaim {
+        name: NAME.to_owned(),
+        selection: Selection::default(),
+        sending_through,
+        done: Vec::new(),
+    }
 }
 
 async fn due(store: &PostgresStore, after: i64, start: Option<i64>) -> Vec<i64> {

@@ -84,6 +84,7 @@ async fn nothing_is_written_when_nothing_can_be_deleted() {
         name: "siem".to_owned(),
         selection: Selection::default(),
         sending_through: through,
+        done: Vec::new(),
     };
     assert_eq!(store.delete_expired(EPOCH, Duration::ZERO, &[claim(2)]).await, Ok(0));
     other.execute_batch("ROLLBACK").unwrap();
