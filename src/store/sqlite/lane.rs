@@ -10,7 +10,7 @@ use tokio::task::JoinError;
 use tokio::time::timeout;
 
 use super::fault::Fault;
-use super::open;
+use super::open::{self, Cache};
 use super::opened_file::OpenedFile;
 use crate::background::CpuPool;
 use crate::store::StoreError;
@@ -34,6 +34,7 @@ pub(super) struct Lane {
 /// The connections that no operation uses now; at most one a thread.
 struct Connections {
     file: OpenedFile,
+    cache: Cache,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -65,7 +66,7 @@ impl Connections {
         let Some(connection) = idle else {
             // Another file in its place would be taken for the one that the log belongs to.
             self.file.check_file()?;
-            return open::connect(self.file.path());
+            return open::connect(self.file.path(), self.cache);
         };
         Ok(connection)
     }
@@ -105,8 +106,8 @@ impl Connections {
 
 impl Lane {
     /// A lane in whose pool at most `places` operations on the file wait or run.
-    pub(super) fn new(pool: CpuPool, file: OpenedFile, places: usize) -> Self {
-        let connections = Arc::new(Connections { file, idle: Mutex::default() });
+    pub(super) fn new(pool: CpuPool, file: OpenedFile, cache: Cache, places: usize) -> Self {
+        let connections = Arc::new(Connections { file, cache, idle: Mutex::default() });
         Self { pool, connections, places: Arc::new(Semaphore::new(places)) }
     }
 

@@ -43,6 +43,7 @@ use self::fault::Fault;
 use self::forgotten::Forgotten;
 use self::lane::Lane;
 pub use self::open::Access;
+use self::open::Cache;
 use self::opened_file::OpenedFile;
 use super::{
     Advance, Content, DuePage, DueQuery, DueRange, Epoch, ForwardClaim, ForwardStore, Heads,
@@ -97,19 +98,20 @@ impl SqliteStore {
     /// When the system refuses threads.
     pub fn open(path: &Path, access: Access, clock: WallClock) -> Result<Arc<Self>, StoreError> {
         let opened = OpenedFile::new(path);
-        let lane = |pool: std::io::Result<CpuPool>, places| match pool {
-            Ok(pool) => Ok(Lane::new(pool, opened.clone(), places)),
+        let lane = |pool: std::io::Result<CpuPool>, cache, places| match pool {
+            Ok(pool) => Ok(Lane::new(pool, opened.clone(), cache, places)),
             Err(error) => Err(StoreError::Unavailable(format!(
                 "cannot start threads for the history database: {error}"
             ))),
         };
+        let reader = CpuPool::new("store-read", Some(READ_THREADS));
         let history = CpuPool::of_ordinary_priority("history", Some(HISTORY_THREADS));
         Ok(Arc::new(Self {
             access,
             clock,
-            writer: lane(CpuPool::new("store-write", Some(1)), MAX_OPERATIONS)?,
-            readers: lane(CpuPool::new("store-read", Some(READ_THREADS)), MAX_OPERATIONS)?,
-            history: lane(history, MAX_HISTORY_QUERIES)?,
+            writer: lane(CpuPool::new("store-write", Some(1)), Cache::Large, MAX_OPERATIONS)?,
+            readers: lane(reader, Cache::Small, MAX_OPERATIONS)?,
+            history: lane(history, Cache::Large, MAX_HISTORY_QUERIES)?,
             forgotten: Arc::default(),
             opened,
         }))

@@ -33,9 +33,23 @@ const LOCK_WAIT_BESIDE: Duration = Duration::from_mins(1);
 /// is read to its end, a large one is not.
 const CHECK_BOUND: Duration = Duration::from_millis(200);
 
-/// The page cache of a connection. Writing many rows needs more than the default, because the
-/// indexes are changed all over.
-const CACHE_KIB: i64 = 32 * 1024;
+/// The page cache of a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Cache {
+    /// For one that reads many rows once, in the order of the file.
+    Small,
+    /// For one that writes, because that changes indexes all over, or answers questions from them.
+    Large,
+}
+
+impl Cache {
+    const fn kib(self) -> i64 {
+        match self {
+            Self::Small => 4 * 1024,
+            Self::Large => 32 * 1024,
+        }
+    }
+}
 
 /// How large the write-ahead log grows before it is moved into the database, and what it is cut to
 /// after a larger transaction. Moving waits for the disk, and a page that several refreshes change
@@ -91,9 +105,9 @@ pub(super) fn wait_for_locks(connection: &Connection) -> Result<(), Fault> {
 }
 
 /// Opens another connection to a database that has been prepared.
-pub(super) fn connect(path: &Path) -> Result<Connection, Fault> {
+pub(super) fn connect(path: &Path, cache: Cache) -> Result<Connection, Fault> {
     let connection = open_file(path, LOCK_WAIT)?;
-    configure(&connection)?;
+    configure(&connection, cache)?;
     Ok(connection)
 }
 
@@ -162,7 +176,7 @@ fn prepare(path: &Path, access: Access) -> Result<Connection, Fault> {
         .into());
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    configure(&connection)?;
+    configure(&connection, Cache::Large)?;
     if access == Access::Exclusive {
         restrict(path);
         schema::migrate(&mut connection)?;
@@ -178,10 +192,10 @@ fn open_file(path: &Path, wait: Duration) -> Result<Connection, Fault> {
 }
 
 /// What holds for a connection and not for the file.
-fn configure(connection: &Connection) -> Result<(), Fault> {
+fn configure(connection: &Connection, cache: Cache) -> Result<(), Fault> {
     connection.pragma_update(None, "synchronous", "normal")?;
     connection.pragma_update(None, "secure_delete", true)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "cache_size", -cache.kib())?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_BYTES / PAGE_BYTES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     // There may be no directory for temporary files.
