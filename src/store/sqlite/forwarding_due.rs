@@ -129,7 +129,7 @@ pub(super) fn page(connection: &mut Connection, query: &DueQuery) -> Result<DueP
 
     let mut page = DuePage { through: range.after, ..DuePage::default() };
     let (mut bytes, mut looked_at) = (0, 0);
-    while let Some((place, side)) = merged.next()? {
+    while let Some((place, side)) = merged.next() {
         let has_enough = page.rows.len() >= query.limit || bytes >= query.max_bytes;
         if has_enough && !page.rows.is_empty() || looked_at == MAX_LOOKED_AT {
             return Ok(page);
@@ -145,7 +145,7 @@ pub(super) fn page(connection: &mut Connection, query: &DueQuery) -> Result<DueP
             bytes += row.bytes.len();
             page.rows.push(row);
         }
-        merged.0[side].advance()?;
+        merged.advance(side)?;
     }
     page.is_end = true;
     Ok(page)
@@ -202,30 +202,37 @@ fn history_row(row: &Row<'_>, key: &Key, source: &Source) -> Result<HistoryRow, 
 
 /// Rows by their keys and rows by their new numbers, in one order. A row that has a new number is
 /// among both; in the place of its key it stands for nothing.
-struct Merged<'a>([Rows<'a>; 2]);
+struct Merged<'a> {
+    rows: [Rows<'a>; 2],
+    /// Where the next row of each has its place.
+    places: [Option<i64>; 2],
+}
 
 impl<'a> Merged<'a> {
     fn new(by_key: Rows<'a>, by_new_number: Rows<'a>) -> Result<Self, Fault> {
-        let mut merged = Self([by_key, by_new_number]);
-        merged.0.iter_mut().try_for_each(Rows::advance)?;
+        let mut merged = Self { rows: [by_key, by_new_number], places: [None; 2] };
+        merged.advance(0)?;
+        merged.advance(1)?;
         Ok(merged)
     }
 
     /// The place of the next row, and among which rows it is.
-    fn next(&self) -> Result<Option<(i64, usize)>, Fault> {
-        let mut next = None;
-        for (side, rows) in self.0.iter().enumerate() {
-            let Some(row) = rows.get() else { continue };
-            // The key is in the first column, the number in the second.
-            let place: i64 = row.get(side)?;
-            if next.is_none_or(|(first, _)| place < first) {
-                next = Some((place, side));
-            }
+    fn next(&self) -> Option<(i64, usize)> {
+        match self.places {
+            [Some(key), Some(number)] if number < key => Some((number, 1)),
+            [Some(key), _] => Some((key, 0)),
+            [None, number] => number.map(|number| (number, 1)),
         }
-        Ok(next)
     }
 
     fn row(&self, side: usize) -> Option<&Row<'a>> {
-        self.0[side].get()
+        self.rows[side].get()
+    }
+
+    fn advance(&mut self, side: usize) -> Result<(), Fault> {
+        self.rows[side].advance()?;
+        // The key is in the first column, the number in the second.
+        self.places[side] = self.rows[side].get().map(|row| row.get(side)).transpose()?;
+        Ok(())
     }
 }
