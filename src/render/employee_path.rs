@@ -1,8 +1,6 @@
 //! The address of an employee's page.
 
-use std::fmt;
-
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 
 /// The characters that are escaped in path segments and query values: all but the unreserved ones
 /// of RFC 3986.
@@ -12,7 +10,7 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 pub(crate) const EMPLOYEE_KEY: &str = "employee_id";
 
 /// A text as a path segment or a query value.
-pub(crate) fn escape(text: &str) -> impl fmt::Display + '_ {
+pub(crate) fn escape(text: &str) -> PercentEncode<'_> {
     utf8_percent_encode(text, ESCAPED)
 }
 

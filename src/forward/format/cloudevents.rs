@@ -1,7 +1,5 @@
 //! `CloudEvents` 1.0 in the JSON batch format.
 
-use std::io::Write as _;
-
 use super::tags;
 use super::time::Time;
 use crate::render::{escape, open_sent_row, write_string};
@@ -22,8 +20,8 @@ impl CloudEvents {
         out.extend_from_slice(b"{\"specversion\":\"1.0\",\"id\":\"");
         row.id.write(out);
         // It is a URI reference; names of sources need no escapes, unless a database has others.
-        write!(out, "\",\"source\":\"/incident-gateway/{}", escape(&row.source))
-            .expect("writing to memory does not fail");
+        out.extend_from_slice(b"\",\"source\":\"/incident-gateway/");
+        escape(&row.source).for_each(|part| out.extend_from_slice(part.as_bytes()));
         out.extend_from_slice(b"\",\"type\":\"incident-gateway.incident\"");
         if let Some(time) = row.timestamp.and_then(Time::from_seconds) {
             out.extend_from_slice(b",\"time\":");
