@@ -1,12 +1,16 @@
-//! How fast stored records are sent, beside a bare client that posts the same batches.
+//! How fast stored records are sent, beside a bare client that posts the same batches, and beside
+//! the shortest program that forwards them.
 //!
 //! `cargo bench --bench forward` measures every format; `-- ndjson` one of them, and a number
 //! behind that is how many records are stored, in place of 100,000. The sender is the real binary
-//! in a process of its own, with an SQLite store; the bare client posts one batch after another
-//! over one connection. Both are timed by the receiver, which answers at once: from the first
-//! request to the end of the last one.
+//! in a process of its own, with an SQLite store; the bare client posts batches that are ready, one
+//! after another over one connection; the floor reads the rows and writes the batches, too. All
+//! are timed by the receiver, which answers at once: from the first request to the end of the last.
+//! Processor time, which other load on the machine changes less, is the sender's beyond that of the
+//! same process without forwards.
 
 mod client;
+mod floor;
 #[allow(dead_code, reason = "another bench uses the rest")]
 #[path = "../refresh/gateway.rs"]
 mod gateway;
@@ -17,11 +21,13 @@ mod records;
 #[path = "../refresh/upstream.rs"]
 mod upstream;
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use gateway::Gateway;
 use incident_gateway::clock::WallClock;
+use incident_gateway::config;
 use incident_gateway::memory::{Allocator, keep_heaps_small};
 use incident_gateway::store::sqlite::{Access, SqliteStore};
 use incident_gateway::store::{ForwardStore, KeptUp, Lease, SourceWrite, Store, StoredForward};
@@ -63,15 +69,16 @@ fn main() {
         write.name = name.to_owned();
     }
     let stored = runtime().block_on(store(&database, &writes));
-    let config = |forward: &str| configuration(&database, &writes, forward);
-    let idle = memory_without_forwards(&config("[]"));
+    let config_of = |forward: &str| configuration(&database, &writes, forward);
+    let idle = without_forwards(&config_of("[]"));
     println!(
         "{stored} records of an SQLite store, medians of {ROUNDS}; without forwards the process \
-         takes {:.1} MB",
-        megabytes(idle)
+         takes {:.1} MB and {:.0} ms of processor time",
+        megabytes(idle.memory),
+        idle.cpu.as_secs_f64() * 1e3
     );
     for format in formats {
-        measure(format, &database, stored, idle, &config);
+        measure(format, &database, stored, &idle, &config_of);
     }
 }
 
@@ -86,6 +93,8 @@ async fn store(database: &Path, writes: &[SourceWrite]) -> u64 {
     for write in writes {
         store.write(epoch, write.clone()).await.unwrap();
     }
+    // Its last write is followed by work on the log, during which the file is locked.
+    store.release(epoch).await.unwrap();
     writes.iter().map(|write| records::upserts(write).len() as u64).sum()
 }
 
@@ -107,74 +116,100 @@ fn configuration(database: &Path, writes: &[SourceWrite], forward: &str) -> Stri
     )
 }
 
-/// The most memory of the same process without forwards.
-fn memory_without_forwards(config: &str) -> usize {
+/// What a process has used.
+struct Usage {
+    /// The most memory, in bytes.
+    memory: usize,
+    cpu: Duration,
+}
+
+impl Usage {
+    fn of(gateway: &Gateway) -> Self {
+        Self { memory: gateway.memory("VmHWM"), cpu: gateway.cpu() }
+    }
+}
+
+/// What the same process uses without forwards.
+fn without_forwards(config: &str) -> Usage {
     /// Until the sources were read, and the store's session is under way.
     const SETTLING: Duration = Duration::from_secs(2);
     let gateway = Gateway::configured(config);
     std::thread::sleep(SETTLING);
-    let memory = gateway.memory("VmHWM");
+    let usage = Usage::of(&gateway);
     gateway.stop();
-    memory
+    usage
 }
 
 fn measure(
     format: &str,
     database: &Path,
     stored: u64,
-    idle: usize,
-    config: &impl Fn(&str) -> String,
+    idle: &Usage,
+    config_of: &impl Fn(&str) -> String,
 ) {
     let path = if format == "elasticsearch" { "/_bulk" } else { "/" };
+    // Each name has a position of its own.
+    let forward = |round: usize, address: SocketAddr| {
+        config_of(&format!(
+            "[{{ name: {format}-{round}, url: 'http://{address}{path}', format: {format}, \
+             from: beginning, batch: {{ max_wait: 0s }} }}]"
+        ))
+    };
     let mut memory = 0;
     let mut send = |round: usize, receiver: &Receiver| {
-        // Each name has a position of its own.
-        let name = format!("{format}-{round}");
-        let forward = format!(
-            "[{{ name: {name}, url: 'http://{}{path}', format: {format}, from: beginning, \
-             batch: {{ max_wait: 0s }} }}]",
-            receiver.address
-        );
-        let gateway = Gateway::configured(&config(&forward));
+        let gateway = Gateway::configured(&forward(round, receiver.address));
         let seen = receiver.wait();
-        memory = memory.max(gateway.memory("VmHWM"));
+        let usage = Usage::of(&gateway);
         gateway.stop();
         let sent = runtime().block_on(forwards(database));
-        let sent = sent.into_iter().find(|forward| forward.name == name).unwrap();
-        assert_eq!((sent.sent, sent.dead_letters), (stored, 0), "{name}");
-        seen
+        let sent = sent.into_iter().find(|of| of.name == format!("{format}-{round}")).unwrap();
+        assert_eq!((sent.sent, sent.dead_letters), (stored, 0));
+        memory = memory.max(usage.memory);
+        (seen, usage.cpu)
     };
     // The first round is not timed: it shows what the others send.
     let receiver = Receiver::start(receiver::Bodies::Keep);
-    let batches = send(ROUNDS, &receiver).bodies;
+    let batches = send(ROUNDS, &receiver).0.bodies;
+    let settings = config::from_yaml("bench", &forward(ROUNDS, receiver.address)).unwrap();
     drop(receiver);
     let bytes: usize = batches.iter().map(bytes::Bytes::len).sum();
-    let (mut forwarded, mut bare) = (Vec::new(), Vec::new());
-    let mut requests = 0;
-    for round in 0..ROUNDS {
+    let timed = |post: &dyn Fn(SocketAddr)| {
         let receiver = Receiver::start(receiver::Bodies::Discard);
-        let seen = send(round, &receiver);
-        requests = seen.requests;
-        forwarded.push(rate(stored, &seen));
-        drop(receiver);
-        let receiver = Receiver::start(receiver::Bodies::Discard);
-        client::post(receiver.address, path, &batches);
+        post(receiver.address);
         let seen = receiver.wait();
         assert_eq!((seen.requests, seen.bytes), (batches.len(), bytes));
-        bare.push(rate(stored, &seen));
+        rate(stored, &seen)
+    };
+    let (mut forwarded, mut bare, mut floor) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cpu = Vec::new();
+    for round in 0..ROUNDS {
+        let receiver = Receiver::start(receiver::Bodies::Discard);
+        let (seen, used) = send(round, &receiver);
+        assert_eq!(seen.bytes, bytes);
+        forwarded.push(rate(stored, &seen));
+        cpu.push(used.saturating_sub(idle.cpu).as_secs_f64());
+        drop(receiver);
+        bare.push(timed(&|address| client::post(address, path, &batches)));
+        floor.push(timed(&|address| {
+            floor::forward(address, path, database, &settings.forward[0]);
+        }));
     }
-    let (forwarded, bare) = (median(forwarded), median(bare));
+    let [forwarded, bare, floor, cpu] = [forwarded, bare, floor, cpu].map(median);
     let ratio = forwarded / bare;
     let verdict = if ratio >= BOUND { "" } else { ", MISSED" };
     println!(
-        "{format:>13} {:>7.0} thousand records/s in {requests} requests of {:.0} kB | bare client \
-         {:.0}, ratio {ratio:.2} (at least {BOUND}{verdict}) | memory at most {:.1} MB, {:.1} MB \
-         more",
+        "{format:>13} {:>5.0} thousand records/s in {} requests of {:.0} kB | bare client {:.0}, \
+         ratio {ratio:.2} (at least {BOUND}{verdict}) | floor {:.0}, ratio {:.2} | {:.2} us of \
+         processor time a record | memory at most {:.1} MB, {:.1} MB more",
         forwarded / 1e3,
+        batches.len(),
         bytes as f64 / batches.len() as f64 / 1e3,
         bare / 1e3,
+        floor / 1e3,
+        forwarded / floor,
+        cpu * 1e6 / stored as f64,
         megabytes(memory),
-        megabytes(memory.saturating_sub(idle)),
+        megabytes(memory.saturating_sub(idle.memory)),
     );
 }
 
