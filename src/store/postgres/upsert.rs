@@ -108,19 +108,15 @@ fn chunk_len(upserts: &[Upsert]) -> usize {
 /// Ends that the records are current. They were last seen at the last success before this one.
 pub(super) async fn end_current(
     connection: &Connection,
-    origin: Origin,
     last_success: f64,
     left: &[Version],
 ) -> Result<(), Failure> {
-    const END: &str = "UPDATE records SET last_seen = greatest(first_seen, $3) \
-         WHERE version = ANY($1) AND source = $2 AND last_seen IS NULL";
+    // Without the source, by which PostgreSQL would read all current records of it.
+    const END: &str = "UPDATE records SET last_seen = greatest(first_seen, $2) \
+         WHERE version = ANY($1) AND last_seen IS NULL";
     for chunk in left.chunks(CHUNK_VERSIONS) {
         let versions: Vec<i64> = chunk.iter().map(|version| version.0).collect();
-        let params: [Param<'_>; 3] = [
-            (&versions, Type::INT8_ARRAY),
-            (&origin.source, Type::INT4),
-            (&last_success, Type::FLOAT8),
-        ];
+        let params: [Param<'_>; 2] = [(&versions, Type::INT8_ARRAY), (&last_success, Type::FLOAT8)];
         connection.answer(connection.client().execute_typed(END, &params)).await?;
     }
     Ok(())

@@ -256,7 +256,7 @@ async fn write_changes(
         Version(counter(&taken)?)
     };
     let last_success = source.last_success.unwrap_or(source.origin.fetched_at);
-    end_current(connection, source.origin, last_success, &changes.left).await?;
+    end_current(connection, last_success, &changes.left).await?;
     let new = write_records(connection, source.origin, first, &changes.upserts).await?;
     if new > 0 {
         // Late, because deletions of expired records wait for it.
