@@ -146,7 +146,7 @@ async fn receive(
 
 /// The answer of Elasticsearch that so many records were created.
 fn bulk_answer(records: usize) -> Bytes {
-    let item = r#"{"create":{"_index":"incidents","_id":"0123456789abcdef","status":201}}"#;
+    let item = r#"{"create":{"_index":"incidents","status":201}}"#;
     let items = vec![item; records].join(",");
     format!(r#"{{"took":1,"errors":false,"items":[{items}]}}"#).into()
 }
