@@ -5,8 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderValue;
 use incident_gateway::config::{
-    Auth, Batch, ClientAuth, ClientCertificate, Forward, ForwardFormat, ForwardFrom, OAuth2,
-    PemFile, Selection,
+    Auth, ClientAuth, ClientCertificate, Forward, ForwardFormat, OAuth2, PemFile,
 };
 use incident_gateway::forward::{Accepted, Receiver, Reply};
 use incident_gateway::store::StableId;
@@ -28,21 +27,9 @@ fn client_certificate(authority: &Authority) -> ClientCertificate {
 }
 
 fn forward(origin: &str) -> Forward {
-    Forward {
-        name: "siem".to_owned(),
-        url: format!("{origin}{PATH}").parse().unwrap(),
-        auth: None,
-        ca: None,
-        client_certificate: None,
-        proxy: None,
-        format: ForwardFormat::Ndjson,
-        select: Selection::default(),
-        tags: Vec::new(),
-        batch: Batch::default(),
-        rate: None,
-        timeout: Duration::from_secs(20),
-        from: ForwardFrom::Now,
-    }
+    let url = format!("{origin}{PATH}").parse().unwrap();
+    let timeout = Duration::from_secs(20);
+    Forward { timeout, ..Forward::new("siem", url, ForwardFormat::Ndjson) }
 }
 
 async fn send(forward: &Forward) -> Reply {

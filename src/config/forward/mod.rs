@@ -80,6 +80,26 @@ pub struct Selection {
 impl Forward {
     /// `timeout` where it is not set.
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// A receiver at this address, with the defaults of everything else.
+    #[must_use]
+    pub fn new(name: &str, url: reqwest::Url, format: ForwardFormat) -> Self {
+        Self {
+            name: name.to_owned(),
+            url,
+            auth: None,
+            ca: None,
+            client_certificate: None,
+            proxy: None,
+            format,
+            select: Selection::default(),
+            tags: Vec::new(),
+            batch: Batch::default(),
+            rate: None,
+            timeout: Self::DEFAULT_TIMEOUT,
+            from: ForwardFrom::default(),
+        }
+    }
 }
 
 impl ForwardFormat {

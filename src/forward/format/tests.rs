@@ -7,7 +7,6 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::*;
-use crate::config::{ForwardFrom, Selection};
 use crate::decode::Priority;
 use crate::join::Reason;
 use crate::store::StableId;
@@ -23,21 +22,9 @@ const FORMATS: [ForwardFormat; 5] = [
 ];
 
 fn forward(format: ForwardFormat, tags: &[(&str, &str)]) -> Forward {
-    Forward {
-        name: "siem".to_owned(),
-        url: Url::parse("https://collector.test/_bulk").unwrap(),
-        auth: None,
-        ca: None,
-        client_certificate: None,
-        proxy: None,
-        format,
-        select: Selection::default(),
-        tags: tags.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
-        batch: config::Batch::default(),
-        rate: None,
-        timeout: Duration::from_secs(10),
-        from: ForwardFrom::Beginning,
-    }
+    let url = Url::parse("https://collector.test/_bulk").unwrap();
+    let tags = tags.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    Forward { tags, ..Forward::new("siem", url, format) }
 }
 
 fn row(bytes: &str) -> HistoryRow {

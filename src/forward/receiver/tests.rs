@@ -6,26 +6,13 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use self::scripted_receiver::{ScriptedReceiver, Step, answer, answer_with};
 use super::*;
-use crate::config::{AuthHeader, Batch, ClientAuth, ForwardFrom, OAuth2, Selection};
+use crate::config::{AuthHeader, ClientAuth, OAuth2};
 
 const BODY: &str = "{\"id\":1}\n";
 
 fn forward(url: &Url) -> Forward {
-    Forward {
-        name: "siem".to_owned(),
-        url: url.clone(),
-        auth: None,
-        ca: None,
-        client_certificate: None,
-        proxy: None,
-        format: ForwardFormat::Ndjson,
-        select: Selection::default(),
-        tags: Vec::new(),
-        batch: Batch::default(),
-        rate: None,
-        timeout: Duration::from_secs(20),
-        from: ForwardFrom::Now,
-    }
+    let timeout = Duration::from_secs(20);
+    Forward { timeout, ..Forward::new("siem", url.clone(), ForwardFormat::Ndjson) }
 }
 
 async fn send(forward: &Forward, records: usize) -> Reply {

@@ -24,7 +24,7 @@ use self::target::{Outlet, Target};
 use super::forwarders::Supervisor;
 use super::status::Board;
 use super::{ForwardMetrics, ForwardState, ForwardStatus, ForwardStatuses};
-use crate::config::{Batch, Forward, ForwardFormat, ForwardFrom, Selection};
+use crate::config::{Batch, Forward, ForwardFormat, ForwardFrom};
 use crate::store::testing::MemoryStore;
 use crate::store::{
     Epoch, ForwardStore as _, Operation, Role, StableId, StoreHandle, StoredForward, Upsert,
@@ -35,21 +35,10 @@ const LONG: Duration = Duration::from_hours(1000);
 
 /// A forward that begins with the oldest record and sends at once.
 fn forward(name: &str) -> Forward {
-    Forward {
-        name: name.to_owned(),
-        url: "http://receiver.example/".parse().unwrap(),
-        auth: None,
-        ca: None,
-        client_certificate: None,
-        proxy: None,
-        format: ForwardFormat::Ndjson,
-        select: Selection::default(),
-        tags: Vec::new(),
-        batch: Batch { max_records: 10, max_bytes: 1 << 20, max_wait: Duration::ZERO },
-        rate: None,
-        timeout: Duration::from_secs(10),
-        from: ForwardFrom::Beginning,
-    }
+    let url = "http://receiver.example/".parse().unwrap();
+    let batch = Batch { max_records: 10, max_bytes: 1 << 20, max_wait: Duration::ZERO };
+    let from = ForwardFrom::Beginning;
+    Forward { batch, from, ..Forward::new(name, url, ForwardFormat::Ndjson) }
 }
 
 /// A process with forwards.
