@@ -43,7 +43,9 @@ impl StoredRecords {
         held: Option<HeldRecords>,
         chunks: Vec<RecordChunk>,
     ) -> (Self, Vec<Version>) {
-        let mut known: HashMap<Version, Place> = HashMap::new();
+        let held_records = held.as_ref().map_or(0, |held| held.versions.len());
+        let read_records: usize = chunks.iter().map(RecordChunk::len).sum();
+        let mut known = HashMap::with_capacity(held_records + read_records);
         if let Some(held) = &held {
             known.extend(held.versions.iter().copied().zip((0..).map(Place::Held)));
         }

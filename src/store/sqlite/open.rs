@@ -31,7 +31,7 @@ const LOCK_WAIT_BESIDE: Duration = Duration::from_mins(1);
 
 /// How long the quick check at start may take, so that a restart does not wait for it. A small file
 /// is read to its end, a large one is not.
-const CHECK_BOUND: Duration = Duration::from_millis(200);
+const CHECK_BOUND: Duration = Duration::from_millis(100);
 
 /// The page cache of a connection.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
