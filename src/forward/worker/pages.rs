@@ -38,12 +38,10 @@ impl Pages {
         }
     }
 
-    /// How many records and bytes may be read now, if a batch is not full yet.
+    /// How many records and bytes may be read now, if any. While a full batch is written and sent,
+    /// the next one can be read.
     pub(super) fn room(&self) -> Option<(usize, usize)> {
         let Batch { max_records, max_bytes, .. } = self.limits;
-        if self.is_batch_full() {
-            return None;
-        }
         let records = 2 * max_records - self.waiting.len() - self.in_flight.len();
         let bytes = (2 * max_bytes).saturating_sub(self.waiting_bytes + self.in_flight_bytes);
         (records > 0 && bytes > 0).then(|| (records.min(max_records), bytes.min(max_bytes)))

@@ -4,8 +4,7 @@
 //! of their keys; those that have taken a new number are read in the order of an index, which has
 //! no others. The two are merged.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator as _;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row, Rows};
