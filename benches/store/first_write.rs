@@ -92,6 +92,7 @@ async fn write(store: &dyn Store, writes: &[SourceWrite]) -> Duration {
     }
 }
 
+/// What the writes bring, as it is written plainly.
 fn rows(writes: &[SourceWrite]) -> impl Iterator<Item = Row<'_>> {
     let upserts = writes
         .iter()
@@ -133,23 +134,29 @@ async fn sqlite(writes: &[SourceWrite]) -> Times {
     times
 }
 
+/// A connection to a new database with the tables of the store and the names of the sources.
+async fn with_tables(server: &PostgresServer, writes: &[SourceWrite]) -> tokio_postgres::Client {
+    let database = server.create_database().await;
+    open_postgres(server, &database).prepare().await.unwrap();
+    let client = server.connect(&database).await;
+    let names = writes.iter().map(|write| format!("('{}')", write.name));
+    let names = names.collect::<Vec<_>>().join(", ");
+    client.batch_execute(&format!("INSERT INTO sources (name) VALUES {names}")).await.unwrap();
+    client
+}
+
+/// Writes by COPY what the writes bring, into the tables of a store.
+pub(crate) async fn copy(server: &PostgresServer, writes: &[SourceWrite]) {
+    floor::copy(&with_tables(server, writes).await, "records", rows(writes)).await;
+}
+
 async fn postgres(server: &PostgresServer, writes: &[SourceWrite]) -> Times {
     let mut times = Times::default();
     for _ in 0..ROUNDS {
         let database = server.create_database().await;
         times[0].push(write(&open_postgres(server, &database), writes).await);
-        let database = server.create_database().await;
-        open_postgres(server, &database).prepare().await.unwrap();
-        let client = server.connect(&database).await;
-        let names = writes.iter().map(|write| format!("('{}')", write.name));
-        let names = names.collect::<Vec<_>>().join(", ");
-        client
-            .batch_execute(&format!(
-                "INSERT INTO sources (name) VALUES {names}; \
-                 CREATE TABLE bare AS SELECT * FROM records"
-            ))
-            .await
-            .unwrap();
+        let client = with_tables(server, writes).await;
+        client.batch_execute("CREATE TABLE bare AS SELECT * FROM records").await.unwrap();
         for (table, times) in ["records", "bare"].into_iter().zip(&mut times[1..]) {
             let started = Instant::now();
             floor::copy(&client, table, rows(writes)).await;

@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --bench store` runs all; `-- first-write`, `-- refreshes`, `-- history`,
 //! `-- restart`, `-- latency` or `-- memory` runs one. Two numbers behind that are the records of
-//! the sources and the rows of the history, in place of 700,000 and 10,000,000. First writes and the
-//! history are measured at the store's interface, the rest at the real binary in a process of its
-//! own, beside the same binary without a store. Without PostgreSQL its parts are left out.
+//! the sources and the rows of the history, in place of 700,000 and 10,000,000. First writes and
+//! the history are measured at the store's interface, the rest at the real binary in a process of
+//! its own, beside the same binary without a store. Without PostgreSQL its parts are left out.
 
 #[path = "../support/exchange.rs"]
 mod exchange;

@@ -3,12 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use incident_gateway::store::Store as _;
+use incident_gateway::store::{SourceWrite, Store as _};
 
-use super::first_write::open_sqlite;
+use super::first_write::{copy, open_sqlite};
 use super::history::fill_sqlite;
 use super::load::LOADS;
 use super::postgres::{PostgresServer, Settings};
+use super::records::first_writes;
 use super::{Gateway, Size, Upstream, floor, median, milliseconds, runtime};
 
 const STORE_URL: &str = "INCIDENT_GATEWAY__STORE__URL";
@@ -158,68 +159,116 @@ pub(crate) fn restart(size: Size) {
     }
 }
 
-/// The 99th percentile of warm answers while a first refresh is written, and at rest.
+/// The 99th percentile of warm answers while a first refresh is written, and at rest. `PostgreSQL`
+/// runs on the same cores here and takes its share of them, so that a third figure shows what a
+/// plain COPY of the same records by another process does to a gateway that writes nothing.
 pub(crate) fn latency(size: Size) {
-    const ROUNDS: usize = 5;
     let Size { records, .. } = size;
     let upstream = Upstream::start_with(records, "same");
-    let server = PostgresServer::start("latency", &Settings::default());
-    let start = |is_sqlite: bool| {
+    println!(
+        "warm answers while {records} records are written, medians of {LATENCY_ROUNDS}: p50, p99 \
+         in ms"
+    );
+    latency_beside("SQLite", &upstream, None, sqlite_url);
+    let Some(server) = PostgresServer::start("latency", &Settings::default()) else {
+        println!("PostgreSQL: not installed");
+        return;
+    };
+    let writes = first_writes(records);
+    let url = |_: &_| server.url(&runtime().block_on(server.create_database()));
+    latency_beside("PostgreSQL", &upstream, Some((&server, &writes)), url);
+}
+
+const LATENCY_ROUNDS: usize = 5;
+
+fn latency_beside(
+    name: &str,
+    upstream: &Upstream,
+    plain: Option<(&PostgresServer, &[SourceWrite])>,
+    url: impl Fn(&tempfile::TempDir) -> String,
+) {
+    let start = || {
         let folder = tempfile::tempdir().unwrap();
-        let url = match &server {
-            Some(server) if !is_sqlite => server.url(&runtime().block_on(server.create_database())),
-            _ => sqlite_url(&folder),
-        };
-        let gateway = Gateway::start_with(&upstream, ONCE, &[(STORE_URL, &url)]);
+        let gateway = Gateway::start_with(upstream, ONCE, &[(STORE_URL, &url(&folder))]);
         (gateway, folder)
     };
-    println!(
-        "warm answers while {records} records are written, medians of {ROUNDS}: p50, p99 in ms"
-    );
-    for is_sqlite in [true, false] {
-        let name = if is_sqlite { "SQLite" } else { "PostgreSQL" };
-        if !is_sqlite && server.is_none() {
-            println!("PostgreSQL: not installed");
-            continue;
-        }
-        // How long it writes, so that the load ends before.
-        let (gateway, folder) = start(is_sqlite);
+    // How long it writes, so that the load ends before.
+    let load_duration = {
+        let (gateway, _folder) = start();
         gateway.get("/incidents?complete=true", "identity");
         let started = Instant::now();
         wait_until_stored(&gateway);
-        let load_duration = started.elapsed().mul_f64(0.6).min(Duration::from_secs(5));
-        drop((gateway, folder));
-        for (load_name, load) in LOADS.iter().take(3) {
-            let mut percentiles: [[Vec<Duration>; 2]; 2] = Default::default();
-            let mut still_writing = 0;
-            for _ in 0..ROUNDS {
-                let (gateway, _folder) = start(is_sqlite);
-                let target = load.target(&gateway);
-                gateway.get(&target, load.coding);
-                for (index, percentiles) in percentiles.iter_mut().enumerate() {
-                    let latencies = load.run_for(load_duration, gateway.address(), &target);
-                    percentiles[0].push(latencies.percentile(50));
-                    percentiles[1].push(latencies.percentile(99));
-                    if index == 0 {
-                        still_writing += usize::from(writes(&gateway) < FIRST_WRITES);
-                        wait_until_stored(&gateway);
-                        std::thread::sleep(Duration::from_secs(1));
-                    }
-                }
+        started.elapsed().mul_f64(0.6).min(Duration::from_secs(5))
+    };
+    for (load_name, load) in LOADS.iter().take(3) {
+        let mut percentiles: [[Vec<Duration>; 2]; 3] = Default::default();
+        let mut still_writing = 0;
+        for _ in 0..LATENCY_ROUNDS {
+            let (gateway, _folder) = start();
+            // All is fetched and joined before the load begins.
+            gateway.get("/incidents?complete=true", "identity");
+            let target = load.target(&gateway);
+            gateway.get(&target, load.coding);
+            let mut measure = |index: usize| {
+                let latencies = load.run_for(load_duration, gateway.address(), &target);
+                percentiles[index][0].push(latencies.percentile(50));
+                percentiles[index][1].push(latencies.percentile(99));
+            };
+            measure(0);
+            still_writing += usize::from(writes(&gateway) < FIRST_WRITES);
+            wait_until_stored(&gateway);
+            std::thread::sleep(Duration::from_secs(1));
+            measure(1);
+            if let Some((server, writes)) = plain {
+                beside_copy(server, writes, || measure(2));
             }
-            let [during, rest] = percentiles.map(|both| both.map(median).map(milliseconds));
-            println!(
-                "{name:>10}, {load_name:>20} | writing {:>6.2} {:>7.2} | at rest {:>6.2} {:>7.2} | \
-                 p99 {:.2} times; {still_writing} of {ROUNDS} wrote to the end of {:.1} s",
-                during[0],
-                during[1],
-                rest[0],
-                rest[1],
-                during[1] / rest[1],
-                load_duration.as_secs_f64()
+        }
+        let median = |times: &[Vec<Duration>; 2]| times.clone().map(median).map(milliseconds);
+        let [during, rest] = [0, 1].map(|index| median(&percentiles[index]));
+        print!(
+            "{name:>10}, {load_name:>20} | writing {:>6.2} {:>7.2} | at rest {:>6.2} {:>7.2} | p99 \
+             {:.2} times; {still_writing} of {LATENCY_ROUNDS} wrote to the end of {:.1} s",
+            during[0],
+            during[1],
+            rest[0],
+            rest[1],
+            during[1] / rest[1],
+            load_duration.as_secs_f64()
+        );
+        if plain.is_some() {
+            let copy = median(&percentiles[2]);
+            let ratios = (copy[1] / rest[1], during[1] / copy[1]);
+            print!(
+                " | beside a plain COPY {:>6.2} {:>7.2}, {:.2} times; writing beside that {:.2}",
+                copy[0], copy[1], ratios.0, ratios.1
             );
         }
+        println!();
     }
+}
+
+/// Measures while the records are written by COPY again and again.
+fn beside_copy(server: &PostgresServer, writes: &[SourceWrite], measure: impl FnOnce()) {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            runtime().block_on(async {
+                let copies = async {
+                    loop {
+                        copy(server, writes).await;
+                    }
+                };
+                tokio::select! {
+                    () = copies => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        // The tables are made first.
+        std::thread::sleep(Duration::from_millis(500));
+        measure();
+        drop(stop);
+    });
 }
 
 /// Memory with an empty history and with a large one.
