@@ -10,7 +10,6 @@ mod forwarders;
 mod metrics;
 mod once;
 mod receiver;
-mod retry;
 mod settings;
 mod status;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::store::{Store as _, StoreError};
 async fn failures_are_tried_again_with_backoff_and_retry_after() {
     let (store, target) = (MemoryStore::new(), Target::new());
     add(&store, 3, Some("10001"));
-    let failures = [None, None, Some(1), Some(30), Some(3), None, Some(7200)];
+    let failures = [None, None, Some(1), Some(30), Some(3), None, Some(3600)];
     target.script(failures.map(Answer::Failed));
     let process = Process::leader(&store, forward("siem"), &target).await;
     let status = process.wait_for(|status| status.state == ForwardState::Retrying).await;

@@ -1,8 +1,10 @@
 //! Stores how a forward has gone on.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep_until};
 
-use crate::forward::retry::Retry;
+use crate::retry::Retry;
 use crate::store::{Advance, Epoch, Operation, StoreError, StoreHandle, StoredForward};
 
 /// What came of storing an advance.
@@ -49,13 +51,11 @@ pub(super) async fn commit(
                 error
             }
         };
-        retry.note_failure(Instant::now(), None);
+        let at = retry.note_failure(Instant::now(), Duration::ZERO);
         if max_failures.is_some_and(|most| retry.failures() >= most) {
             return Committed::GaveUp(error);
         }
-        if let Some(at) = retry.waits_until(Instant::now()) {
-            sleep_until(at).await;
-        }
+        sleep_until(at).await;
     }
 }
 

@@ -141,7 +141,7 @@ impl<D: Destination> Term<'_, D> {
             let forward = &self.progress.stored.name;
             tracing::warn!(%forward, %detail, "a request has failed; it is tried again");
         }
-        self.retry.note_failure(Instant::now(), retry_after);
+        self.retry.note_failure(Instant::now(), retry_after.unwrap_or_default());
         self.give_up_after(self.retry.failures(), || detail.clone());
         if self.worker.mode == Mode::Once
             && let Some(wait) = retry_after.filter(|wait| *wait > MAX_RETRY_AFTER)

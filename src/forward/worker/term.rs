@@ -16,11 +16,14 @@ use super::progress::{Progress, records};
 use super::wakes::Wakes;
 use super::{Mode, Worker, store_failure};
 use crate::forward::Reply;
-use crate::forward::retry::Retry;
 use crate::forward::settings::Destination;
+use crate::retry::{Pauses, Retry};
 use crate::store::{
     DuePage, DueQuery, DueRange, Epoch, StoreError, StoreHandle, StoreState, StoredForward,
 };
+
+/// Between failures of the receiver, or of the store.
+const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
 
 /// After so many failures in a row a worker that runs once gives up.
 pub(super) const MAX_FAILURES: u32 = 5;
@@ -118,9 +121,9 @@ impl<'a, D: Destination> Term<'a, D> {
             advance: None,
             page: None,
             reading: None,
-            retry: Retry::new(worker.jitter.u64(..)),
+            retry: Retry::new(PAUSES, worker.jitter.u64(..)),
             unanswered: 0,
-            page_retry: Retry::new(worker.jitter.u64(..)),
+            page_retry: Retry::new(PAUSES, worker.jitter.u64(..)),
             is_at_end: false,
             read_at: now,
             waited_through: 0,
@@ -250,7 +253,7 @@ impl<'a, D: Destination> Term<'a, D> {
                     tracing::warn!(%forward, %error, "the records to be sent cannot be read");
                 }
                 self.is_at_end = false;
-                self.page_retry.note_failure(now, None);
+                self.page_retry.note_failure(now, Duration::ZERO);
                 self.give_up_after(self.page_retry.failures(), || store_failure(&error));
                 return;
             }
@@ -335,7 +338,7 @@ impl<'a, D: Destination> Term<'a, D> {
     fn store_progress(&mut self) {
         if let Some(advance) = self.progress.store_next() {
             let max_failures = (self.worker.mode == Mode::Once).then_some(MAX_FAILURES);
-            let retry = Retry::new(self.worker.jitter.u64(..));
+            let retry = Retry::new(PAUSES, self.worker.jitter.u64(..));
             let handle = self.worker.handle.clone();
             self.advance = Some(commit(handle, self.epoch, advance, max_failures, retry).boxed());
         }

@@ -15,7 +15,6 @@ mod compare;
 mod digests;
 mod image;
 mod report;
-mod retry;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -32,17 +31,20 @@ use tokio::time::{Instant, sleep_until};
 use self::attributions::Attributions;
 use self::digests::Digests;
 use self::image::{RecordsImage, TableImage};
-use self::retry::Retry;
 use super::{
     Epoch, Operation, Role, SourceReport, StoreError, StoreHandle, StoreMetrics, StoreState,
 };
 use crate::clock::FetchTime;
+use crate::retry::{Pauses, Retry};
 use crate::snapshot::Snapshot;
 use crate::sources::Fingerprint;
 
 /// How long nothing is written while callers still wait for the first data. Until then, records
 /// would be written without the employees that a table has which is still being fetched.
 const MAX_LOADING: Duration = Duration::from_secs(30);
+
+/// Between failures. Only the holder of the lease writes, so that no two try again together.
+const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(30) };
 
 /// How often in a row an operation may fail that nobody repeats later.
 const MAX_FAILURES: u32 = 5;
@@ -80,7 +82,7 @@ struct Head {
 }
 
 /// What is known of a source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Recorded {
     /// The number of the definition to which the images belong.
     definition: u64,
@@ -89,6 +91,18 @@ struct Recorded {
     /// When the data was fetched that was written last.
     fetched_at: Option<FetchTime>,
     retry: Retry,
+}
+
+impl Default for Recorded {
+    fn default() -> Self {
+        Self {
+            definition: 0,
+            records: None,
+            table: None,
+            fetched_at: None,
+            retry: Retry::without_jitter(PAUSES),
+        }
+    }
 }
 
 impl Recorder {
@@ -109,7 +123,7 @@ impl Recorder {
             lost: None,
             heads: None,
             sources: HashMap::new(),
-            retry: Retry::default(),
+            retry: Retry::without_jitter(PAUSES),
             was_outdated: false,
             attributions: None,
         }
@@ -213,17 +227,18 @@ impl Recorder {
                     tracing::info!(%error, "reads again what is stored");
                     self.forget_images();
                     if std::mem::replace(&mut self.was_outdated, true) {
-                        self.retry.note_failure(Instant::now());
+                        self.retry.note_failure(Instant::now(), Duration::ZERO);
                     }
                     position = 0;
                 }
                 Err(error) => {
                     self.handle.note::<()>(Operation::Write, &Err(error));
                     // If a write took effect nevertheless, the source has another revision now.
-                    match self.heads.take() {
-                        Some(_) => self.recorded(&name).retry.note_failure(Instant::now()),
-                        None => self.retry.note_failure(Instant::now()),
-                    }
+                    let retry = match self.heads.take() {
+                        Some(_) => &mut self.recorded(&name).retry,
+                        None => &mut self.retry,
+                    };
+                    retry.note_failure(Instant::now(), Duration::ZERO);
                     position += 1;
                 }
             }
@@ -262,7 +277,7 @@ impl Recorder {
     fn forget_images(&mut self) {
         self.heads = None;
         self.sources.clear();
-        self.retry = Retry::default();
+        self.retry.note_success();
     }
 
     fn forget_removed_sources(&mut self) {

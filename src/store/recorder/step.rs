@@ -6,7 +6,6 @@ use tokio::time::Instant;
 
 use super::compare::Difference;
 use super::image::{JoinedData, RecordsImage, TableImage, read_entries};
-use super::retry::Retry;
 use super::work::{Compared, Comparison};
 use super::{Head, Recorder};
 use crate::background::run_cpu_bound;
@@ -180,7 +179,7 @@ impl Recorder {
             (head.name, Head { fingerprint, revision, report })
         });
         self.heads = Some(heads.collect());
-        self.retry = Retry::default();
+        self.retry.note_success();
         Ok(())
     }
 
@@ -256,10 +255,10 @@ impl Recorder {
         self.metrics.record_write(started.elapsed());
         self.was_outdated = false;
         if let Some(recorded) = self.sources.get_mut(name.as_str()) {
-            recorded.retry = Retry::default();
+            recorded.retry.note_success();
         }
         // On a full disk small writes succeed between large ones that fail.
-        if !self.sources.values().any(|recorded| recorded.retry.has_failed()) {
+        if !self.sources.values().any(|recorded| recorded.retry.failures() > 0) {
             self.handle.note(Operation::Write, &Ok(written));
         }
         if let Some(heads) = &mut self.heads {

@@ -1,13 +1,16 @@
 //! The first contact with the store, before a gateway serves.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::backoff::Backoff;
+use super::PAUSES;
+use crate::retry::Retry;
 use crate::store::{Operation, StoreError, StoreHandle};
 
 /// Makes the store ready until `wait_until`, and takes the generation of this process's events, at
-/// least `at_least`. It is `at_least` if the store does not answer in time; then the session goes on
-/// trying. `seed` determines the jitter.
+/// least `at_least`. It is `at_least` if the store does not answer in time; then the session goes
+/// on trying. `seed` determines the jitter.
 ///
 /// # Errors
 ///
@@ -18,7 +21,7 @@ pub async fn first_answer(
     at_least: u64,
     seed: u64,
 ) -> Result<u64, StoreError> {
-    let mut backoff = Backoff::new(seed);
+    let mut retry = Retry::new(PAUSES, seed);
     let store = handle.store();
     let mut last = StoreError::Unavailable("no answer yet".to_owned());
     let answer = async {
@@ -32,7 +35,7 @@ pub async fn first_answer(
                 Err(error @ StoreError::Unusable(_)) => return Err(error),
                 Err(error) => last = error,
             }
-            sleep_until(Instant::now() + backoff.pause()).await;
+            sleep_until(retry.note_failure(Instant::now(), Duration::ZERO)).await;
         }
     };
     match timeout_at(wait_until, answer).await {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::backoff::Backoff;
-use super::{Beginnings, Departure, SessionSettings, bounded};
+use super::{Beginnings, Departure, PAUSES, SessionSettings, bounded};
+use crate::retry::Retry;
 use crate::store::{
     Epoch, Heads, KeptUp, Lease, Operation, Role, SourceHead, StoreError, StoreHandle,
 };
@@ -44,7 +44,7 @@ pub(super) struct Membership {
     handle: StoreHandle,
     settings: watch::Receiver<SessionSettings>,
     departure: Departure,
-    backoff: Backoff,
+    retry: Retry,
     /// Whether the store was ready at some time, and whether it still was at the last attempt.
     was_ready: bool,
     is_ready: bool,
@@ -69,7 +69,7 @@ impl Membership {
             handle,
             settings,
             departure,
-            backoff: Backoff::new(seed),
+            retry: Retry::new(PAUSES, seed),
             was_ready: false,
             is_ready: false,
             epoch: None,
@@ -87,13 +87,13 @@ impl Membership {
             let wake = match result {
                 Ok(()) => {
                     self.answered_at = Instant::now();
-                    self.backoff.reset();
+                    self.retry.note_success();
                     started + if self.is_leader() { RENEW_INTERVAL } else { POLL_INTERVAL }
                 }
                 Err(_) => {
                     self.is_ready = false;
                     self.detach_if_unanswered();
-                    Instant::now() + self.backoff.pause()
+                    self.retry.note_failure(Instant::now(), Duration::ZERO)
                 }
             };
             let store = Arc::clone(self.handle.store());

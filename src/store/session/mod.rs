@@ -2,7 +2,6 @@
 //! takes and renews the lease, begins the positions of forwards, reads what other processes have
 //! stored, and deletes what is too old.
 
-mod backoff;
 mod departure;
 mod expiry;
 mod first_answer;
@@ -21,7 +20,13 @@ use self::membership::Membership;
 use self::upkeep::Upkeep;
 use super::{KeptUp, StoreError, StoreFuture, StoreHandle};
 use crate::config::ForwardFrom;
+use crate::retry::Pauses;
 use crate::upstream::Upstreams;
+
+/// Between attempts that fail: the store is used soon after it is back, and a lease is renewed
+/// before it runs out.
+const PAUSES: Pauses =
+    Pauses { first: Duration::from_millis(200), longest: Duration::from_secs(2) };
 
 /// The names of forwards, and where each begins.
 pub type Beginnings = Arc<[(String, ForwardFrom)]>;
