@@ -20,6 +20,6 @@ pub use self::format::{Batch, Encoder};
 pub use self::forwarders::{Forwarders, ForwardersHandle};
 pub use self::metrics::ForwardMetrics;
 pub use self::once::{Outcome, send_due};
-pub use self::receiver::{Accepted, ItemStatus, Receiver, Reply};
+pub use self::receiver::{Accepted, ItemStatus, Receiver, Reply, bulk_items};
 pub use self::settings::ForwardSettings;
 pub use self::status::{ForwardState, ForwardStatus, ForwardStatuses};

@@ -33,10 +33,19 @@ struct Created<'a> {
     error: Option<&'a RawValue>,
 }
 
-/// What the items of an answer say of the records with these ids, in the order of the ids. An item
-/// with an `_id` is of that record, one without is of the record at its place. The error says what
-/// is wrong, and quotes nothing from the answer.
-pub(super) fn items(
+/// What the items of an answer of Elasticsearch's bulk API say of the records with these ids, in
+/// the order of the ids. An item with an `_id` is of that record, one without is of the record at
+/// its place.
+///
+/// # Errors
+///
+/// Says what is wrong with the answer, and quotes nothing from it.
+pub fn bulk_items(answer: &[u8], ids: &[StableId]) -> Result<Vec<ItemStatus>, String> {
+    masked_items(answer, ids, &Mask::of_auth(None, &[]))
+}
+
+/// The same of an answer that may repeat secrets.
+pub(super) fn masked_items(
     answer: &[u8],
     ids: &[StableId],
     mask: &Mask,
@@ -129,7 +138,7 @@ mod tests {
 
     fn read(answer: &str, records: usize) -> Result<Vec<ItemStatus>, String> {
         let ids: Vec<StableId> = (0..records).map(id).collect();
-        items(answer.as_bytes(), &ids, &Mask::of_auth(None, &[]))
+        bulk_items(answer.as_bytes(), &ids)
     }
 
     fn id(record: usize) -> StableId {

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use reqwest::{Client, Response, Url};
 use tokio::time::{Instant, timeout_at};
 
+pub use self::bulk::bulk_items;
 use self::excerpt::excerpt;
 use crate::config::{Auth, Forward, ForwardFormat, Secret};
 use crate::outcome::Outcome;
@@ -229,7 +230,7 @@ impl Receiver {
         let mut body = Vec::new();
         let read = read_begin(answer.response, max_bytes, &mut body);
         let detail = match timeout_at(answer.deadline, read).await {
-            Ok(Ok(BodyEnd::Whole)) => match bulk::items(&body, ids, &mask) {
+            Ok(Ok(BodyEnd::Whole)) => match bulk::masked_items(&body, ids, &mask) {
                 Ok(items) => return Reply::Done(Accepted::Items(items)),
                 Err(why) => {
                     let setting = self.names.setting("url");

@@ -59,7 +59,8 @@ impl ScriptedReceiver {
         Self { url: url.parse().unwrap(), received }
     }
 
-    /// Sends these bytes to each client as soon as it has sent something, and closes the connection.
+    /// Sends these bytes to each client as soon as it has sent something, and closes the
+    /// connection.
     pub(super) async fn hasty(answer: &'static [u8]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/in", listener.local_addr().unwrap());
