@@ -3,8 +3,8 @@
 //! `cargo bench --bench access` calls the public service without sockets for a cached `/summary`,
 //! with a token, a password and a JSON Web Token that were verified before, and prints the time of
 //! a request beside that of the same request to a gateway without access control, and the
-//! difference: it should be at most 5 µs. All figures are medians of interleaved rounds. The time of
-//! the first verification of a JSON Web Token follows, for each algorithm.
+//! difference: it should be at most 5 µs. All figures are medians of interleaved rounds. The time
+//! of the first verification of a JSON Web Token follows, for each algorithm.
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -2,11 +2,11 @@
 //! headers, both without TLS or both with it (hyper and rustls).
 //!
 //! `cargo bench --bench serving` prints, for answers of 15 kB to 13 MB, two codings and two numbers
-//! of connections, or 64 over TLS, what a request costs the gateway as a multiple of what it costs the bare server:
-//! processor time of the server's process, requests per second and the 99th percentile of latency,
-//! as medians of interleaved rounds. Each server is a process of its own, this bench started again;
-//! the load comes from this process, over loopback. Words such as `tls`, `1000`, `gzip` or `64`
-//! after `--` select some of the cases.
+//! of connections, or 64 over TLS, what a request costs the gateway as a multiple of what it costs
+//! the bare server: processor time of the server's process, requests per second and the 99th
+//! percentile of latency, as medians of interleaved rounds. Each server is a process of its own,
+//! this bench started again; the load comes from this process, over loopback. Words such as `tls`,
+//! `1000`, `gzip` or `64` after `--` select some of the cases.
 
 #[path = "support/exchange.rs"]
 mod exchange;

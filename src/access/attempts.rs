@@ -16,8 +16,8 @@ pub(super) const MAX_FAILURES: usize = 10;
 /// For how long a failed attempt counts.
 pub(super) const WINDOW: Duration = Duration::from_mins(1);
 
-/// The most addresses that are remembered. Beyond it those that have not failed for the longest time
-/// are forgotten. They take about 8 MB.
+/// The most addresses that are remembered. Beyond it those that have not failed for the longest
+/// time are forgotten. They take about 8 MB.
 const MAX_ADDRESSES: usize = 1 << 15;
 
 /// The most attempts of an address that wait for others of it.

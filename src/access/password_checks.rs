@@ -77,8 +77,8 @@ impl PasswordChecks {
         })
     }
 
-    /// Waits at most `max_wait` for the turn of a check from `address`. A caller that leaves gives up
-    /// its place.
+    /// Waits at most `max_wait` for the turn of a check from `address`. A caller that leaves gives
+    /// up its place.
     ///
     /// # Errors
     ///

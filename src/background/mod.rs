@@ -33,8 +33,8 @@ pub struct Background {
     _cpu_pool: CpuPool,
 }
 
-/// Threads for CPU-bound or blocking work, of low priority unless said otherwise. They are started when there is work, and end when
-/// there has been none for a while.
+/// Threads for CPU-bound or blocking work, of low priority unless said otherwise. They are started
+/// when there is work, and end when there has been none for a while.
 #[derive(Debug)]
 pub struct CpuPool {
     /// Only its blocking pool is used. `None` only during the drop.

@@ -1,6 +1,7 @@
 //! Who may sign in: the files of users and tokens, and the scopes.
 //!
-//! A file is read as a whole or refused as a whole; an error names the line, never what it contains.
+//! A file is read as a whole or refused as a whole; an error names the line, never what it
+//! contains.
 
 mod line_error;
 mod lines;

@@ -1,4 +1,5 @@
-//! The envelope of a mapped record: an object whose last member is the record as the source sent it.
+//! The envelope of a mapped record: an object whose last member is the record as the source sent
+//! it.
 
 use crate::json::Scanner;
 

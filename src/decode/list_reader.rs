@@ -59,9 +59,9 @@ impl<'a> Row<'a> {
 }
 
 impl ListReader {
-    /// Reads lists at the path `records`; without it a list is at `/results`, or in a file the whole
-    /// document. `origin` has the paths of pages and failures. `paths` are those in each record,
-    /// and are known by their positions from now on.
+    /// Reads lists at the path `records`; without it a list is at `/results`, or in a file the
+    /// whole document. `origin` has the paths of pages and failures. `paths` are those in each
+    /// record, and are known by their positions from now on.
     #[must_use]
     pub fn new<'p>(
         records: Option<&Path>,

@@ -1,4 +1,5 @@
-//! A record of an incident source: its span of the batch's body, and the values that the join needs.
+//! A record of an incident source: its span of the batch's body, and the values that the join
+//! needs.
 
 use std::net::Ipv4Addr;
 

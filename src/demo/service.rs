@@ -36,8 +36,8 @@ pub(super) struct Service {
     /// The time on tokio's clock at [`Options::started_at`].
     start: Instant,
     bodies: Bodies,
-    /// The bodies in gzip, by [`Endpoint::index`]. `None` if [`Options::gzip`] is off or the body is
-    /// not the same for every request.
+    /// The bodies in gzip, by [`Endpoint::index`]. `None` if [`Options::gzip`] is off or the body
+    /// is not the same for every request.
     gzip: Vec<Option<Bytes>>,
     /// The body of [`Fault::Bomb`]; empty if no endpoint has that fault.
     bomb: Bytes,

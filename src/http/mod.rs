@@ -3,7 +3,8 @@
 //! A request passes through `serve` (connections), `layers` (concerns shared by all routes) and
 //! `service` (routing) to the file of its resource. Resources made of incident data go through
 //! `snapshot_selection` and `rendered_response`. What a caller may see of the data is their
-//! `visibility`: a query cannot be parsed, nor a header, an event stream or a page made, without it.
+//! `visibility`: a query cannot be parsed, nor a header, an event stream or a page made, without
+//! it.
 
 mod body;
 mod conditions;
@@ -151,7 +152,8 @@ impl Gateway {
     /// The gateway of another configuration, with the same snapshots, metrics, event streams, store
     /// and statuses of forwards.
     /// `cache` and `upstreams` may be those of this gateway, or others. The other limit on event
-    /// streams holds from now on. Call [`Self::end_revoked_streams`] before the other gateway serves.
+    /// streams holds from now on. Call [`Self::end_revoked_streams`] before the other gateway
+    /// serves.
     #[must_use]
     pub fn reconfigured(
         &self,

@@ -35,8 +35,8 @@ impl Rows {
         Some(self.ids.intern(id))
     }
 
-    /// Gives a key to an employee. A key that another employee has stays theirs. A value that is not
-    /// of this kind is ignored.
+    /// Gives a key to an employee. A key that another employee has stays theirs. A value that is
+    /// not of this kind is ignored.
     pub(super) fn add_key(&mut self, employee: u32, kind: IdentityKind, value: &str) {
         let holder = if kind == IdentityKind::Ip {
             // What `clean` does, without the text.

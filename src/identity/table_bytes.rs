@@ -1,7 +1,7 @@
 //! A table as bytes, as it is kept in a store.
 //!
-//! The format is a version, then all of the table, compressed with zstd. Entries are sorted, so that
-//! equal tables have equal bytes. Whole numbers are LEB128.
+//! The format is a version, then all of the table, compressed with zstd. Entries are sorted, so
+//! that equal tables have equal bytes. Whole numbers are LEB128.
 
 use std::fmt;
 use std::io::{self, Read as _};

@@ -56,8 +56,8 @@ impl IdentityKind {
     /// The value as it is looked up, so that values that mean the same are equal. `None` if the
     /// value holds nothing, is longer than [`MAX_ID_BYTES`], or is not of this kind.
     ///
-    /// With [`Self::Auto`] an IP address is cleaned up like one, and any other value is the employee
-    /// id itself.
+    /// With [`Self::Auto`] an IP address is cleaned up like one, and any other value is the
+    /// employee id itself.
     #[must_use]
     pub fn clean(self, value: &str) -> Option<Cow<'_, str>> {
         if value.len() > MAX_ID_BYTES || holds_nothing(value) {

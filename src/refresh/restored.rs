@@ -1,4 +1,5 @@
-//! Takes last good data and statuses from the store, and obeys the role that this process has there.
+//! Takes last good data and statuses from the store, and obeys the role that this process has
+//! there.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

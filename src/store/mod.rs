@@ -149,7 +149,7 @@ pub trait Store: ForwardStore {
     fn count(&self) -> StoreFuture<'_, u64>;
 
     /// Deletes all records of an employee; returns how many. The dead letters of these records and
-    /// of the employee go with them. It needs no lease. The holder notices by [`StoreError::Forgotten`] at its next
-    /// write.
+    /// of the employee go with them. It needs no lease. The holder notices by
+    /// [`StoreError::Forgotten`] at its next write.
     fn forget<'a>(&'a self, employee_id: &'a str) -> StoreFuture<'a, u64>;
 }

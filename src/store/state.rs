@@ -83,8 +83,8 @@ impl StoreState {
         self.has_been_reached && self.last_error().is_none()
     }
 
-    /// Whether it could be reached when it was last tried, so that it can probably be read. On a full
-    /// disk it can, though it is not up.
+    /// Whether it could be reached when it was last tried, so that it can probably be read. On a
+    /// full disk it can, though it is not up.
     #[must_use]
     pub fn is_reachable(&self) -> bool {
         self.has_been_reached && self.session_fault.is_none()

@@ -99,8 +99,8 @@ async fn decode(
     Ok(Bytes::from(body))
 }
 
-/// Encoded bytes are not kept, but take time to decode. Even a poor encoder adds less than this to a
-/// body that cannot be compressed.
+/// Encoded bytes are not kept, but take time to decode. Even a poor encoder adds less than this to
+/// a body that cannot be compressed.
 fn max_encoded(max_body: u64) -> u64 {
     max_body.saturating_mul(2).saturating_add(64 << 10)
 }

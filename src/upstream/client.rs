@@ -111,7 +111,8 @@ pub(crate) enum BuildError {
     Other(String),
 }
 
-/// Builds a client for requests to the URL that the setting `key` has; `change` adds other settings.
+/// Builds a client for requests to the URL that the setting `key` has; `change` adds other
+/// settings.
 pub(crate) fn build(
     names: &SettingNames,
     connections: ConnectionSettings<'_>,

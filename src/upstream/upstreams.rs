@@ -241,7 +241,8 @@ impl Upstreams {
         })
     }
 
-    /// The concurrency limits that were found, by the name of the upstream. Fixed ones are left out.
+    /// The concurrency limits that were found, by the name of the upstream. Fixed ones are left
+    /// out.
     #[must_use]
     pub fn limits(&self) -> Vec<(String, usize)> {
         let found =

@@ -1,4 +1,5 @@
-//! The credentials of upstreams, byte for byte, over real sockets; and that nothing else shows them.
+//! The credentials of upstreams, byte for byte, over real sockets; and that nothing else shows
+//! them.
 
 use http::HeaderName;
 use incident_gateway::config::Secret;

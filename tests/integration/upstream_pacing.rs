@@ -1,5 +1,5 @@
-//! The rate of an upstream, and the waits that it asks for, on paused time over a transport that does
-//! as it is told.
+//! The rate of an upstream, and the waits that it asks for, on paused time over a transport that
+//! does as it is told.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

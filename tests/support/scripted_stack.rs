@@ -33,8 +33,8 @@ pub enum Act {
     Hang,
 }
 
-/// The stack of eight sources, `s0` to `s7`, over a transport that takes one act a call from a list,
-/// and then answers.
+/// The stack of eight sources, `s0` to `s7`, over a transport that takes one act a call from a
+/// list, and then answers.
 pub struct ScriptedStack {
     pub upstream: Upstream,
     pub registry: Registry,

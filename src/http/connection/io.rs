@@ -37,8 +37,8 @@ impl<T: Transport> Transport for TlsStream<T> {
     }
 }
 
-/// An HTTP/1 connection's stream with its deadlines. It also hides a half-close (the client's FIN) from
-/// hyper until the response is sent: hyper would take it for the end of the connection.
+/// An HTTP/1 connection's stream with its deadlines. It also hides a half-close (the client's FIN)
+/// from hyper until the response is sent: hyper would take it for the end of the connection.
 #[derive(Debug)]
 pub(in crate::http) struct ConnectionIo<T: Transport> {
     stream: T,

@@ -152,15 +152,15 @@ impl ConnectionHandle {
         self.0.client.certificate.as_ref()
     }
 
-    /// How many bytes have been sent: over HTTP/1 since the connection was opened, headers included;
-    /// over HTTP/2 of this response's body.
+    /// How many bytes have been sent: over HTTP/1 since the connection was opened, headers
+    /// included; over HTTP/2 of this response's body.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
         self.0.bytes_sent.load(Ordering::Relaxed)
     }
 
-    /// Resets the connection, or over HTTP/2 the stream, even while it waits for the client to read.
-    /// The response's body is dropped as soon as its task runs.
+    /// Resets the connection, or over HTTP/2 the stream, even while it waits for the client to
+    /// read. The response's body is dropped as soon as its task runs.
     pub fn abort(&self) {
         self.0.abort.abort();
     }

@@ -39,8 +39,8 @@ pub(super) const MAX_QUERIES: usize = 4;
 /// A page ends early where its records reach this many bytes.
 const MAX_PAGE_BYTES: usize = 4 << 20;
 
-/// The part of the budget that is left for rendering and sending when the store has answered; at most
-/// half of it.
+/// The part of the budget that is left for rendering and sending when the store has answered; at
+/// most half of it.
 const MAX_RENDER_MARGIN: Duration = SEND_MARGIN.saturating_mul(2);
 
 /// An answer may change at any time, and is the caller's alone.
@@ -150,8 +150,8 @@ impl Gateway {
         context.started + self.budget - MAX_RENDER_MARGIN.min(self.budget / 2)
     }
 
-    /// The answer of the store to a query, and the permit to keep until it is rendered. Dropping the
-    /// future ends the query.
+    /// The answer of the store to a query, and the permit to keep until it is rendered. Dropping
+    /// the future ends the query.
     pub(super) async fn query_store<'s, T>(
         &self,
         store: &'s Arc<dyn Store>,

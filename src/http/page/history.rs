@@ -60,8 +60,8 @@ impl EmployeeHistory {
 }
 
 impl Gateway {
-    /// The history of an employee beyond a view; `None` without a store. It waits for [`MAX_WAIT`] at
-    /// most, and not at all while the store is known to be down.
+    /// The history of an employee beyond a view; `None` without a store. It waits for [`MAX_WAIT`]
+    /// at most, and not at all while the store is known to be down.
     pub(super) async fn employee_history(
         &self,
         id: &str,

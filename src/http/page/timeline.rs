@@ -94,8 +94,8 @@ impl Timeline {
         timeline
     }
 
-    /// The chart for a page, whose bars lead to the page with the filter of their interval. A bar is
-    /// one unit wide, and the chart is 100 units high.
+    /// The chart for a page, whose bars lead to the page with the filter of their interval. A bar
+    /// is one unit wide, and the chart is 100 units high.
     pub(super) fn chart(
         &self,
         filter: &Filter,

@@ -107,8 +107,8 @@ pub(super) async fn serve<T: Transport>(
     let _ = Abortable::new(serving, aborted).await;
 }
 
-/// The response to `HEAD`: the length of the body that `GET` would give, and none. Over HTTP/1 hyper
-/// does this.
+/// The response to `HEAD`: the length of the body that `GET` would give, and none. Over HTTP/1
+/// hyper does this.
 fn without_body(mut response: Response<Body>) -> Response<Body> {
     let length = response.body().length().filter(|length| *length > 0);
     if let (Some(length), header::Entry::Vacant(field)) =

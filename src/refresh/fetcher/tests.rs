@@ -244,7 +244,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     /// Records appear and change, with times that are off by less than the overlap, and leave the
-    /// window; pages fail; the process is restarted. After each fetch that succeeds, the data is that of a full fetch.
+    /// window; pages fail; the process is restarted. After each fetch that succeeds, the data is
+    /// that of a full fetch.
     #[test]
     fn an_incremental_source_has_what_a_full_fetch_has(
         steps in proptest::collection::vec(any_step(), 1..25)

@@ -1,4 +1,5 @@
-//! The history while the store fails, hangs or is asked too much, and callers who leave or do not read.
+//! The history while the store fails, hangs or is asked too much, and callers who leave or do not
+//! read.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
