@@ -128,17 +128,16 @@ pub(super) fn page(connection: &mut Connection, query: &DueQuery) -> Result<DueP
 
     let mut page = DuePage { through: range.after, ..DuePage::default() };
     let (mut bytes, mut looked_at) = (0, 0);
-    while let Some((place, side)) = merged.next() {
+    while let Some((place, side, key)) = merged.next() {
         let has_enough = page.rows.len() >= query.limit || bytes >= query.max_bytes;
         if has_enough && !page.rows.is_empty() || looked_at == MAX_LOOKED_AT {
             return Ok(page);
         }
         looked_at += 1;
         page.through = place;
-        let row = merged.row(side).ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        let key = Key::of(row)?;
         if key.number == place
             && let Some(source) = due.source_of(&key)
+            && let Some(row) = merged.row(side)
         {
             let row = history_row(row, &key, source)?;
             bytes += row.bytes.len();
@@ -203,24 +202,26 @@ fn history_row(row: &Row<'_>, key: &Key, source: &Source) -> Result<HistoryRow, 
 /// among both; in the place of its key it stands for nothing.
 struct Merged<'a> {
     rows: [Rows<'a>; 2],
-    /// Where the next row of each has its place.
-    places: [Option<i64>; 2],
+    /// Those of the next row of each.
+    keys: [Option<Key>; 2],
 }
 
 impl<'a> Merged<'a> {
     fn new(by_key: Rows<'a>, by_new_number: Rows<'a>) -> Result<Self, Fault> {
-        let mut merged = Self { rows: [by_key, by_new_number], places: [None; 2] };
+        let mut merged = Self { rows: [by_key, by_new_number], keys: [None; 2] };
         merged.advance(0)?;
         merged.advance(1)?;
         Ok(merged)
     }
 
-    /// The place of the next row, and among which rows it is.
-    fn next(&self) -> Option<(i64, usize)> {
-        match self.places {
-            [Some(key), Some(number)] if number < key => Some((number, 1)),
-            [Some(key), _] => Some((key, 0)),
-            [None, number] => number.map(|number| (number, 1)),
+    /// The place of the next row, among which rows it is, and its key.
+    fn next(&self) -> Option<(i64, usize, Key)> {
+        match self.keys {
+            [Some(first), Some(second)] if second.number < first.record => {
+                Some((second.number, 1, second))
+            }
+            [Some(first), _] => Some((first.record, 0, first)),
+            [None, second] => second.map(|second| (second.number, 1, second)),
         }
     }
 
@@ -230,8 +231,7 @@ impl<'a> Merged<'a> {
 
     fn advance(&mut self, side: usize) -> Result<(), Fault> {
         self.rows[side].advance()?;
-        // The key is in the first column, the number in the second.
-        self.places[side] = self.rows[side].get().map(|row| row.get(side)).transpose()?;
+        self.keys[side] = self.rows[side].get().map(Key::of).transpose()?;
         Ok(())
     }
 }
