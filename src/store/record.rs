@@ -15,6 +15,14 @@ use crate::join::Reason;
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Version(pub i64);
 
+/// The runs of versions that follow each other, each by its first and its last, in ascending order.
+/// The versions are sorted for that; a version may be there more than once.
+pub(super) fn runs(versions: &mut [Version]) -> impl Iterator<Item = (Version, Version)> {
+    versions.sort_unstable();
+    let runs = versions.chunk_by(|left, right| right.0.saturating_sub(left.0) <= 1);
+    runs.map(|run| (run[0], run[run.len() - 1]))
+}
+
 /// The stable id of a record: a digest of its source's name, and of its id or, without one, of its
 /// bytes as the source sent them. It does not depend on the process, the store or the time.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -88,11 +88,13 @@ impl ServerBounds {
                 .expect("a String can be written to");
         }
         begin.push_str("; SET LOCAL jit = off");
-        if matches!(mode, Mode::ReadInOrder) {
-            begin.push_str(
-                "; SET LOCAL enable_sort = off; SET LOCAL max_parallel_workers_per_gather = 0",
-            );
-        }
+        begin.push_str(match mode {
+            Mode::Read => "",
+            Mode::ReadInOrder => {
+                "; SET LOCAL enable_sort = off; SET LOCAL max_parallel_workers_per_gather = 0"
+            }
+            Mode::Write => "; SET LOCAL enable_seqscan = off",
+        });
         begin
     }
 }
@@ -104,7 +106,8 @@ pub(super) enum Mode {
     Read,
     /// The first of many rows, in the order that an index has, whatever the database knows of them.
     ReadInOrder,
-    /// Each of its statements sees what others had committed before it.
+    /// Each of its statements sees what others had committed before it. Rows are found by indexes,
+    /// whatever the database knows of the table.
     Write,
 }
 

@@ -10,6 +10,7 @@ use super::fault::Failure;
 use super::lane::{Mode, Param};
 use super::{HISTORY, PostgresStore, READ};
 use crate::sources::Fingerprint;
+use crate::store::record::runs;
 use crate::store::{Heads, RecordChunk, SourceHead, StoreKey, StoredRecord, Version, sequence};
 
 /// More sources or upstreams than any configuration has.
@@ -66,11 +67,17 @@ impl PostgresStore {
     }
 
     pub(super) async fn read_records(&self, versions: &[Version]) -> Result<RecordChunk, Failure> {
-        const READ_RECORDS: &str = "SELECT version, id, bytes, employee_id, priority, \
-             \"timestamp\", reason FROM records WHERE version = ANY($1)";
-        let versions: Vec<i64> = versions.iter().map(|version| version.0).collect();
+        // Of a list of versions `PostgreSQL` expects that each is on a page of its own, so that it
+        // reads all records for a long one until the table has been analysed. The offset keeps the
+        // subquery apart, which finds the records of each run by the primary key.
+        const READ_RECORDS: &str = "SELECT found.* FROM unnest($1, $2) AS run (first, last) \
+             CROSS JOIN LATERAL (SELECT version, id, bytes, employee_id, priority, \"timestamp\", \
+                 reason FROM records WHERE version BETWEEN first AND last OFFSET 0) AS found";
+        let mut versions = versions.to_owned();
+        let (first, last): (Vec<i64>, Vec<i64>) =
+            runs(&mut versions).map(|(first, last)| (first.0, last.0)).unzip();
         let connection = self.reads.connection(READ.server).await?;
-        let params: [Param<'_>; 1] = [(&versions, Type::INT8_ARRAY)];
+        let params: [Param<'_>; 2] = [(&first, Type::INT8_ARRAY), (&last, Type::INT8_ARRAY)];
         let rows = connection.run(Mode::Read, READ_RECORDS, &params).await?;
         let mut chunk = RecordChunk::default();
         for row in rows {

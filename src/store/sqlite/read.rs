@@ -7,6 +7,7 @@ use super::fault::Fault;
 use super::forgotten::Forgotten;
 use super::{sequences, values};
 use crate::sources::Fingerprint;
+use crate::store::record::runs;
 use crate::store::{Heads, RecordChunk, SourceHead, StoreKey, StoredRecord, Version};
 
 /// What is stored of each source, without its records.
@@ -61,13 +62,12 @@ pub(super) fn records(
     connection: &Connection,
     versions: &mut [Version],
 ) -> Result<RecordChunk, Fault> {
-    versions.sort_unstable();
     let sql = "SELECT version, id, employee_id, priority, timestamp, reason, bytes FROM records \
                WHERE version BETWEEN ? AND ?";
     let mut statement = connection.prepare_cached(sql)?;
     let mut chunk = RecordChunk::default();
-    for range in versions.chunk_by(|left, right| right.0.saturating_sub(left.0) <= 1) {
-        let mut rows = statement.query([range[0].0, range[range.len() - 1].0])?;
+    for (first, last) in runs(versions) {
+        let mut rows = statement.query([first.0, last.0])?;
         while let Some(row) = rows.next()? {
             chunk.push(StoredRecord {
                 version: Version(row.get(0)?),

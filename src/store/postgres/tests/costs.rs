@@ -14,8 +14,8 @@ use super::{
 };
 use crate::config::{ForwardFrom, Postgres};
 use crate::store::{
-    Advance, DeadLetter, DueQuery, DueRange, ForwardStore as _, SourceReport, SourceWrite, Store,
-    StoreError,
+    Advance, Content, DeadLetter, DueQuery, DueRange, ForwardStore as _, RecordChanges,
+    SourceReport, SourceWrite, Store, StoreError, Version,
 };
 
 fn unchanged() -> SourceWrite {
@@ -37,14 +37,7 @@ async fn nothing_new_reads_no_record() {
     server.query(&database, "UPDATE counters SET value = 200000 WHERE name = 'version'").await;
     let epoch = held(&one).await.unwrap();
     write(&one, epoch, 0..3).await.unwrap();
-    let application = one.instance.clone();
-    drop(one);
-    // A session has told what it has read when it ends.
-    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = ";
-    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables \
-         WHERE relname = 'records'";
-    until_value(server, &database, &format!("{sessions}'{application}'"), "0").await;
-    let before = server.value(&database, read).await;
+    let before = records_read(server, &database, one).await;
     server.query(&database, "UPDATE lease SET holder = NULL, expires_at = '-infinity'").await;
 
     let one = store(server, &database).await;
@@ -58,10 +51,51 @@ async fn nothing_new_reads_no_record() {
         // Nothing is so old.
         assert_eq!(one.delete_expired(epoch, Duration::from_secs(1 << 32), &[]).await, Ok(0));
     }
-    let application = one.instance.clone();
-    drop(one);
-    until_value(server, &database, &format!("{sessions}'{application}'"), "0").await;
-    assert_eq!(server.value(&database, read).await, before);
+    assert_eq!(records_read(server, &database, one).await, before);
+}
+
+/// How many records the database has read for anyone, this process included, whose sessions end.
+async fn records_read(server: &PostgresServer, database: &str, store: PostgresStore) -> u64 {
+    let application = store.instance.clone();
+    drop(store);
+    // A session has told what it has read when it ends.
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = ";
+    until_value(server, database, &format!("{sessions}'{application}'"), "0").await;
+    let read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables \
+         WHERE relname = 'records'";
+    server.value(database, read).await.parse().unwrap()
+}
+
+#[tokio::test]
+async fn records_are_found_by_their_versions() {
+    let Some(server) = PostgresServer::shared("records_are_found_by_their_versions") else {
+        return;
+    };
+    let database = server.create_database().await;
+    let one = store(server, &database).await;
+    // Never analysed.
+    server.query(&database, FILL).await;
+    let before = records_read(server, &database, one).await;
+
+    let one = store(server, &database).await;
+    let run = || (50_001..=60_000).map(Version);
+    let scattered = || (60_001..=80_000).step_by(2).map(Version);
+    let mut left = Vec::new();
+    for versions in [run().collect(), scattered().collect::<Vec<_>>()] {
+        let read = one.records(&versions).await.unwrap();
+        let mut found: Vec<Version> = read.iter().map(|record| record.version).collect();
+        found.sort_unstable();
+        assert_eq!(found, versions);
+        left.extend(versions);
+    }
+    let epoch = held(&one).await.unwrap();
+    let changes = RecordChanges { left, ..RecordChanges::default() };
+    let content = Some(Content::Records(changes));
+    one.write(epoch, SourceWrite { content, ..unchanged() }).await.unwrap();
+    assert_eq!(records_read(server, &database, one).await - before, 40_000);
+    // One of 16 was current, and none of those with odd versions.
+    let current = "SELECT count(*) FROM records WHERE last_seen IS NULL";
+    assert_eq!(server.value(&database, current).await, ((200_000 - 10_000) / 16).to_string());
 }
 
 /// Counts how often a client sends something after it has received something. It may keep answers
