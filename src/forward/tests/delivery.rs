@@ -129,6 +129,22 @@ async fn requests_keep_to_the_rate_evenly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn at_a_slow_rate_batches_are_read_again_before_they_are_sent() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 55, Some("10001"));
+    let rate = Some(Rate { requests: 1, per: Duration::from_mins(1) });
+    let process = Process::leader(&store, Forward { rate, ..forward("siem") }, &target).await;
+    process.wait_for(|status| status.sent == 20).await;
+    let before = store.calls("due");
+    process.wait_for(|status| status.sent == 50).await;
+    // Of each minute: the batch, the next one while it is sent, and none beside those.
+    let calls = store.calls("due") - before;
+    assert!((6..=7).contains(&calls), "{calls}");
+    process.idle().await;
+    assert_eq!(target.requests().len(), 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn selected_records_are_sent_and_the_others_passed_over() {
     let (store, target) = (MemoryStore::new(), Target::new());
     add(&store, 15_000, None);

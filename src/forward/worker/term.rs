@@ -221,7 +221,9 @@ impl<'a, D: Destination> Term<'a, D> {
             self.is_at_end &= wakes.until(Some(poll_at).filter(|at| *at > wakes.now));
         }
         let waits_until = [&self.retry, &self.page_retry].map(|retry| retry.waits_until(wakes.now));
-        let waits_until = waits_until.into_iter().flatten().max();
+        // Records behind a full batch would only grow old while that waits for its time.
+        let pace = self.worker.pace.waits_until(wakes.now).filter(|_| self.pages.is_batch_full());
+        let waits_until = waits_until.into_iter().chain([pace]).flatten().max();
         let Some((limit, max_bytes)) = self.pages.room() else { return };
         if self.page.is_some() || self.is_at_end || wakes.until(waits_until) {
             return;
