@@ -3,6 +3,7 @@
 mod boundaries;
 mod commit;
 mod lag;
+mod page_reads;
 mod pages;
 mod progress;
 mod replies;

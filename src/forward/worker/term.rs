@@ -18,9 +18,7 @@ use super::{Mode, Worker, store_failure};
 use crate::forward::Reply;
 use crate::forward::settings::Destination;
 use crate::retry::{Pauses, Retry};
-use crate::store::{
-    DuePage, DueQuery, DueRange, Epoch, StoreError, StoreHandle, StoreState, StoredForward,
-};
+use crate::store::{DuePage, Epoch, StoreError, StoreState, StoredForward};
 
 /// Between failures of the receiver, or of the store.
 const PAUSES: Pauses = Pauses { first: Duration::from_secs(1), longest: Duration::from_mins(1) };
@@ -30,10 +28,6 @@ pub(super) const MAX_FAILURES: u32 = 5;
 
 /// The longest time for which a worker that runs once lets its receiver be alone.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
-
-/// How often records are looked for that nobody has told of, as those of a write that seemed to
-/// fail.
-const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long records are kept in memory before they are sent. Those that `forget` deletes meanwhile
 /// are sent nevertheless.
@@ -59,11 +53,11 @@ pub(super) struct Term<'a, D> {
     /// How many requests in a row got no answer, since a batch was divided because of that.
     pub(super) unanswered: u32,
     /// The failures of reading.
-    page_retry: Retry,
+    pub(super) page_retry: Retry,
     /// Whether there was nothing behind the records that were read.
-    is_at_end: bool,
+    pub(super) is_at_end: bool,
     /// When that was read last.
-    read_at: Instant,
+    pub(super) read_at: Instant,
     /// Records up to this number wait for no others any more.
     pub(super) waited_through: i64,
     /// Whether what is claimed is to be given back once all is stored that was sent.
@@ -214,70 +208,6 @@ impl<'a, D: Destination> Term<'a, D> {
         is_idle && (is_stopping || is_done)
     }
 
-    /// Reads the next page, if a batch may have to wait for it otherwise.
-    fn read_page(&mut self, wakes: &mut Wakes) {
-        if self.worker.mode == Mode::Serve && self.page.is_none() {
-            let poll_at = self.read_at + POLL_INTERVAL;
-            self.is_at_end &= wakes.until(Some(poll_at).filter(|at| *at > wakes.now));
-        }
-        let waits_until = [&self.retry, &self.page_retry].map(|retry| retry.waits_until(wakes.now));
-        // Records behind a full batch would only grow old while that waits for its time.
-        let pace = self.worker.pace.waits_until(wakes.now).filter(|_| self.pages.is_batch_full());
-        let waits_until = waits_until.into_iter().chain([pace]).flatten().max();
-        let Some((limit, max_bytes)) = self.pages.room() else { return };
-        if self.page.is_some() || self.is_at_end || wakes.until(waits_until) {
-            return;
-        }
-        self.gives_claim_back = false;
-        self.is_at_end = true;
-        let query = DueQuery { range: self.range(self.pages.through()), limit, max_bytes };
-        let (handle, name) = (self.worker.handle.clone(), self.progress.stored.name.clone());
-        self.page = Some(read_page(handle, name, query).boxed());
-    }
-
-    /// Whether all that is due is in memory.
-    pub(super) fn has_read_all(&self) -> bool {
-        self.is_at_end && self.page.is_none()
-    }
-
-    pub(super) fn range(&self, after: i64) -> DueRange {
-        let selection = self.worker.destination.config().select.clone();
-        DueRange { after, start: self.progress.stored.start, selection }
-    }
-
-    fn note_page(&mut self, page: Result<DuePage, StoreError>) {
-        let now = Instant::now();
-        let mut page = match page {
-            Ok(page) => page,
-            Err(error) => {
-                if self.page_retry.failures() == 0 {
-                    let forward = &self.progress.stored.name;
-                    tracing::warn!(%forward, %error, "the records to be sent cannot be read");
-                }
-                self.is_at_end = false;
-                self.page_retry.note_failure(now, Duration::ZERO);
-                self.give_up_after(self.page_retry.failures(), || store_failure(&error));
-                return;
-            }
-        };
-        self.page_retry.note_success();
-        self.read_at = now;
-        self.is_at_end &= page.is_end;
-        let progress = &self.progress;
-        if page.is_end {
-            // Those that are done behind the end were deleted.
-            page.through = progress.done().fold(page.through, i64::max);
-        }
-        self.pages.append(page, now, |row| !progress.is_done(row.number));
-        if self.is_at_end {
-            let due = self.in_hand();
-            self.lag.note_end(due);
-            if due == 0 {
-                self.note_nothing_due();
-            }
-        }
-    }
-
     /// Sends the next batch, if it is its time.
     fn send(&mut self, wakes: &mut Wakes) {
         if self.request.is_some() || self.progress.is_ready() {
@@ -330,13 +260,6 @@ impl<'a, D: Destination> Term<'a, D> {
         }
     }
 
-    /// Forgets the records that wait, so that they are read again.
-    pub(super) fn read_again(&mut self) {
-        self.page = None;
-        self.is_at_end = false;
-        self.pages.read_again(self.progress.position());
-    }
-
     fn store_progress(&mut self) {
         if let Some(advance) = self.progress.store_next() {
             let max_failures = (self.worker.mode == Mode::Once).then_some(MAX_FAILURES);
@@ -386,19 +309,6 @@ impl<'a, D: Destination> Term<'a, D> {
             self.gave_up = Some(why());
         }
     }
-}
-
-/// Reads a page. It is claimed before any of it can be deleted.
-async fn read_page(
-    handle: StoreHandle,
-    name: String,
-    query: DueQuery,
-) -> Result<DuePage, StoreError> {
-    let claims = handle.claims();
-    let _no_deletion = claims.reading().await;
-    let page = handle.store().due(query).await?;
-    claims.claim(&name, page.through);
-    Ok(page)
 }
 
 /// The result of the future that is under way, if there is one.
