@@ -21,7 +21,7 @@ struct Answer<'a> {
 #[derive(Deserialize)]
 struct Item<'a> {
     #[serde(borrow)]
-    create: Created<'a>,
+    create: &'a RawValue,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +31,11 @@ struct Created<'a> {
     status: u16,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+}
+
+/// Reads an object. By itself, serde takes a list of the values of its members, too.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    json.trim_ascii_start().starts_with('{').then(|| serde_json::from_str(json).ok())?
 }
 
 /// What the items of an answer of Elasticsearch's bulk API say of the records with these ids, in
@@ -50,17 +55,19 @@ pub(super) fn masked_items(
     ids: &[StableId],
     mask: &Mask,
 ) -> Result<Vec<ItemStatus>, String> {
-    let no_answer = |_| "it is no JSON object with the status of each item".to_owned();
-    let Answer { items } = serde_json::from_slice(answer).map_err(no_answer)?;
+    const NO_ANSWER: &str = "it is no JSON object with the status of each item";
+    let Answer { items } = str::from_utf8(answer).ok().and_then(object).ok_or(NO_ANSWER)?;
     let (items, count) = serde_json::Deserializer::from_str(items.get())
         .deserialize_seq(FirstItems { most: ids.len() })
-        .map_err(no_answer)?;
+        .map_err(|_| NO_ANSWER)?;
     if count != ids.len() {
         return Err(format!("it has {count} items for {} records", ids.len()));
     }
     let mut places = Places { ids, by_text: HashMap::new() };
     let mut statuses: Vec<Option<ItemStatus>> = vec![None; ids.len()];
-    for (index, Item { create }) in items.into_iter().enumerate() {
+    for (index, item) in items.into_iter().enumerate() {
+        let Item { create } = object(item.get()).ok_or(NO_ANSWER)?;
+        let create: Created<'_> = object(create.get()).ok_or(NO_ANSWER)?;
         let place = places.of(index, create.id).ok_or("an item has an id that was not sent")?;
         let status = item_status(&create, mask)?;
         if statuses[place].replace(status).is_some() {
@@ -111,7 +118,7 @@ struct FirstItems {
 }
 
 impl<'de> Visitor<'de> for FirstItems {
-    type Value = (Vec<Item<'de>>, usize);
+    type Value = (Vec<&'de RawValue>, usize);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a list of items")
@@ -201,6 +208,9 @@ mod tests {
             ("<html>", "no JSON object"),
             ("[]", "no JSON object"),
             (r#"{"errors":false}"#, "no JSON object"),
+            (r#"[[{"create":{"status":201}}]]"#, "no JSON object"),
+            (r#"{"items":[[{"status":201}]]}"#, "no JSON object"),
+            (r#"{"items":[{"create":[null,201,null]}]}"#, "no JSON object"),
             (r#"{"items":[{"index":{"status":201}}]}"#, "no JSON object"),
             (r#"{"items":[{"create":{"status":"201"}}]}"#, "no JSON object"),
             (r#"{"items":[{"create":{"status":201}}]"#, "no JSON object"),
