@@ -55,6 +55,19 @@ async fn all_records_at_fault_become_dead_letters() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn pages_stay_large_while_parts_of_batches_are_sent() {
+    let (store, target) = (MemoryStore::new(), Target::new());
+    add(&store, 1000, Some("10001"));
+    target.delay(Duration::from_millis(10));
+    target.poison(1..=1000);
+    let process = Process::leader(&store, batches_of(100), &target).await;
+    assert_eq!(process.idle().await.dead_letters, 1000);
+    assert_eq!(target.requests().len(), 1990);
+    let calls = store.calls("due");
+    assert!(calls <= 40, "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn batches_that_are_too_large_are_divided_until_they_fit() {
     let (store, target) = (MemoryStore::new(), Target::new());
     let numbers = add(&store, 100, Some("10001"));

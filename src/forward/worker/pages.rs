@@ -18,14 +18,14 @@ pub(super) struct Pages {
     in_flight_bytes: usize,
     /// All records up to this number were read.
     through: i64,
-    /// When the first of those that wait was read.
-    read_at: Instant,
-    in_flight_read_at: Instant,
+    /// When those that wait were read, each from the record with this number on.
+    reads: VecDeque<(i64, Instant)>,
+    in_flight_read_at: Option<Instant>,
 }
 
 impl Pages {
     /// Nothing was read behind this number.
-    pub(super) fn new(limits: Batch, through: i64, now: Instant) -> Self {
+    pub(super) fn new(limits: Batch, through: i64) -> Self {
         Self {
             limits,
             waiting: VecDeque::new(),
@@ -33,17 +33,20 @@ impl Pages {
             waiting_bytes: 0,
             in_flight_bytes: 0,
             through,
-            read_at: now,
-            in_flight_read_at: now,
+            reads: VecDeque::new(),
+            in_flight_read_at: None,
         }
     }
 
     /// How many records and bytes may be read now, if any. While a full batch is written and sent,
-    /// the next one can be read.
+    /// the next one can be read, but no few records whenever a part of one has been sent.
     pub(super) fn room(&self) -> Option<(usize, usize)> {
         let Batch { max_records, max_bytes, .. } = self.limits;
         let records = 2 * max_records - self.waiting.len() - self.in_flight.len();
         let bytes = (2 * max_bytes).saturating_sub(self.waiting_bytes + self.in_flight_bytes);
+        if self.is_batch_full() && (2 * records < max_records || 2 * bytes < max_bytes) {
+            return None;
+        }
         (records > 0 && bytes > 0).then(|| (records.min(max_records), bytes.min(max_bytes)))
     }
 
@@ -59,18 +62,19 @@ impl Pages {
         now: Instant,
         is_due: impl Fn(&HistoryRow) -> bool,
     ) {
-        if self.waiting.is_empty() {
-            self.read_at = now;
-        }
         self.through = page.through;
+        let before = self.waiting.len();
         self.waiting.extend(page.rows.into_iter().filter(is_due));
+        if let Some(first) = self.waiting.get(before) {
+            self.reads.push_back((first.number, now));
+        }
         self.waiting_bytes = size_bytes(self.waiting.iter());
         debug_assert!(self.len() <= 2 * self.limits.max_records, "two pages are in memory");
     }
 
     /// When the first of those that wait was read; `None` if none waits.
     pub(super) fn read_at(&self) -> Option<Instant> {
-        (!self.waiting.is_empty()).then_some(self.read_at)
+        self.reads.front().map(|(_, read_at)| *read_at)
     }
 
     /// The first of those that wait, up to this number, at least one.
@@ -83,10 +87,14 @@ impl Pages {
 
     /// Begins to send so many of those that wait.
     pub(super) fn send(&mut self, records: usize) {
+        self.in_flight_read_at = self.read_at();
         self.in_flight = self.waiting.drain(..records).collect();
         self.in_flight_bytes = size_bytes(self.in_flight.iter());
         self.waiting_bytes -= self.in_flight_bytes;
-        self.in_flight_read_at = self.read_at;
+        let Some(next) = self.next() else { return self.reads.clear() };
+        while self.reads.get(1).is_some_and(|(first, _)| *first <= next) {
+            self.reads.pop_front();
+        }
     }
 
     /// Takes the records of the request that has ended.
@@ -97,7 +105,9 @@ impl Pages {
 
     /// Lets records of a request wait again, before all others.
     pub(super) fn put_back(&mut self, rows: Vec<HistoryRow>) {
-        self.read_at = self.in_flight_read_at;
+        if let (Some(first), Some(read_at)) = (rows.first(), self.in_flight_read_at) {
+            self.reads.push_front((first.number, read_at));
+        }
         self.waiting_bytes += size_bytes(rows.iter());
         for row in rows.into_iter().rev() {
             self.waiting.push_front(row);
@@ -106,8 +116,7 @@ impl Pages {
 
     /// Forgets all records, so that those behind this number are read again.
     pub(super) fn read_again(&mut self, after: i64) {
-        let now = self.read_at;
-        *self = Self::new(self.limits, after, now);
+        *self = Self::new(self.limits, after);
     }
 
     /// The number of the first record that waits.
@@ -133,4 +142,73 @@ impl Pages {
 
 fn size_bytes<'a>(rows: impl Iterator<Item = &'a HistoryRow>) -> usize {
     rows.map(|row| row.bytes.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::StableId;
+
+    const LIMITS: Batch =
+        Batch { max_records: 4, max_bytes: 100, max_wait: Duration::from_secs(1) };
+
+    fn page(numbers: std::ops::RangeInclusive<i64>) -> DuePage {
+        let row = |number| HistoryRow {
+            id: StableId([0; 16]),
+            number,
+            source: "denial".to_owned(),
+            employee_id: None,
+            priority: None,
+            timestamp: None,
+            reason: None,
+            first_seen: 0.0,
+            last_seen: 0.0,
+            is_current: true,
+            bytes: b"{}".to_vec(),
+        };
+        DuePage { through: *numbers.end(), rows: numbers.map(row).collect(), is_end: false }
+    }
+
+    #[test]
+    fn a_record_was_read_with_its_page() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pages = Pages::new(LIMITS, 0);
+        assert_eq!(pages.read_at(), None);
+        pages.append(page(1..=4), at(1), |row| row.number != 2);
+        pages.append(page(5..=8), at(2), |_| true);
+        // All of this page are done.
+        pages.append(page(9..=9), at(3), |_| false);
+        assert_eq!((pages.read_at(), pages.len(), pages.through()), (Some(at(1)), 7, 9));
+        pages.send(2);
+        assert_eq!(pages.read_at(), Some(at(1)));
+        pages.take_in_flight();
+        pages.send(1);
+        assert_eq!(pages.read_at(), Some(at(2)));
+        let rows = pages.take_in_flight();
+        pages.put_back(rows);
+        assert_eq!((pages.read_at(), pages.next()), (Some(at(1)), Some(4)));
+        pages.send(1);
+        assert_eq!(pages.read_at(), Some(at(2)));
+        pages.take_in_flight();
+        pages.send(4);
+        assert_eq!(pages.read_at(), None);
+    }
+
+    #[test]
+    fn at_most_two_batches_are_read_and_behind_a_full_one_no_few_records() {
+        let now = Instant::now();
+        let mut pages = Pages::new(LIMITS, 0);
+        assert_eq!(pages.room(), Some((4, 100)));
+        pages.append(page(1..=3), now, |_| true);
+        assert_eq!(pages.room(), Some((4, 100)));
+        pages.append(page(4..=7), now, |_| true);
+        assert_eq!(pages.room(), None);
+        pages.send(1);
+        assert_eq!((pages.len(), pages.room()), (7, None));
+        pages.take_in_flight();
+        assert_eq!((pages.len(), pages.room()), (6, Some((2, 100))));
+    }
 }

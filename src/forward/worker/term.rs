@@ -107,7 +107,7 @@ impl<'a, D: Destination> Term<'a, D> {
             epoch,
             state: worker.handle.subscribe(),
             writes: worker.handle.writes(),
-            pages: Pages::new(config.batch, stored.position, now),
+            pages: Pages::new(config.batch, stored.position),
             progress: Progress::new(stored),
             boundaries: Boundaries::default(),
             lag: Lag::new(now),
