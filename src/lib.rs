@@ -13,7 +13,7 @@
 //! | [`config`] | defaults, file, environment and flags → a validated [`config::Config`] |
 //! | [`sources`] | names a source, and keeps a value for each |
 //! | [`outcome`] | how a call to a source ended, as metrics, headers and `/sources` name it |
-//! | [`retry`] | when what has failed is tried again |
+//! | [`retry`] | exponential backoff: when what has failed is tried again |
 //! | [`clock`] | when data was fetched, by the monotonic clock and by the wall clock |
 //! | [`trace_context`] | the W3C `traceparent` of requests and upstream calls |
 //! | [`metrics`] | the registry in which each module registers its metrics |

@@ -1,4 +1,4 @@
-//! When what has failed is tried again.
+//! Exponential backoff: when what has failed is tried again.
 
 use std::time::Duration;
 
